@@ -1,0 +1,1 @@
+"""Live video delivery: ingest, origin and edge, as one Twisted daemon."""

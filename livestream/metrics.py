@@ -1,0 +1,94 @@
+"""What the daemon counts, in one place: the names that dashboards rely on, over a registry that is passed in."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0)
+
+
+@define(eq=False)
+class Metrics:
+    """Every metric of a process. No label ever names a viewer or a stream: their number has no bound."""
+
+    registry: CollectorRegistry = field(factory=CollectorRegistry)
+
+    http_requests: Counter = field(init=False)
+    http_bytes: Counter = field(init=False)
+    upstream_requests: Counter = field(init=False)
+    viewers: Gauge = field(init=False)
+    cache_bytes: Gauge = field(init=False)
+    cache_evictions: Counter = field(init=False)
+    broadcasts: Gauge = field(init=False)
+    limits_hit: Counter = field(init=False)
+
+    publishers: Counter = field(init=False)
+    publish_ends: Counter = field(init=False)
+    ingest_bytes: Counter = field(init=False)
+    frames_dropped: Counter = field(init=False)
+    segments: Counter = field(init=False)
+    announce_delay: Histogram = field(init=False)
+    discontinuities: Counter = field(init=False)
+
+    transcoder_restarts: Counter = field(init=False)
+    transcoder_shed: Counter = field(init=False)
+    transcoder_lag: Gauge = field(init=False)
+
+    bus_up: Gauge = field(init=False)
+    bus_messages: Counter = field(init=False)
+
+    push_bytes: Counter = field(init=False)
+    push_skipped: Counter = field(init=False)
+    push_closed: Counter = field(init=False)
+    push_late: Counter = field(init=False)
+    push_delay: Histogram = field(init=False)
+    relays: Gauge = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._http()
+        self._ingest()
+        self._push()
+
+    def _http(self) -> None:
+        self.http_requests = self._counter("http_requests", "Requests of viewers and tiers below.", "kind", "outcome")
+        self.http_bytes = self._counter("http_bytes", "Bytes of answers' bodies.", "kind")
+        self.upstream_requests = self._counter("upstream_requests", "Requests to the tier above.", "kind", "outcome")
+        self.viewers = self._gauge("viewers", "Connected viewers.", "protocol")
+        self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects held.")
+        self.cache_evictions = self._counter("cache_evictions", "Objects dropped from the store.", "reason")
+        self.limits_hit = self._counter("limits_hit", "Peers refused or cut at a limit.", "limit")
+        self.bus_up = self._gauge("bus_up", "1 while the bus is heard.")
+        self.bus_messages = self._counter("bus_messages", "Announcements heard.", "outcome")
+
+    def _ingest(self) -> None:
+        self.broadcasts = self._gauge("broadcasts", "Broadcasts that are live.")
+        self.publishers = self._counter("publishers", "Publishers who came.", "outcome")
+        self.publish_ends = self._counter("publish_ends", "Publishers who went.", "reason")
+        self.ingest_bytes = self._counter("ingest_bytes", "Bytes of media received from publishers.")
+        self.frames_dropped = self._counter("frames_dropped", "Frames not used.", "reason")
+        self.segments = self._counter("segments", "Segments cut, and gaps in their place.", "outcome")
+        self.discontinuities = self._counter("discontinuities", "Breaks in a broadcast's time line.", "reason")
+        self.announce_delay = self._histogram(
+            "announce_delay_seconds", "From the arrival of a segment's last frame to its announcement."
+        )
+        self.transcoder_restarts = self._counter("transcoder_restarts", "Transcoders replaced.", "reason")
+        self.transcoder_shed = self._counter("transcoder_shed", "Renditions given up to stay live.")
+        self.transcoder_lag = self._gauge("transcoder_lag_seconds", "Media that waits for the slowest transcoder.")
+
+    def _push(self) -> None:
+        self.push_bytes = self._counter("push_bytes", "Bytes of media pushed to viewers.", "protocol")
+        self.push_skipped = self._counter("push_skipped_gops", "Groups of pictures that slow viewers missed.")
+        self.push_closed = self._counter("push_closed", "Viewers closed because they did not read.")
+        self.push_late = self._counter("push_late_ticks", "Push ticks that began a whole tick late or more.")
+        self.push_delay = self._histogram("push_delay_seconds", "From arrival at the ingest to the viewers' sockets.")
+        self.relays = self._gauge("relays", "Streams played from the tier above.", "state")
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"livestream_{name}", help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"livestream_{name}", help_text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str) -> Histogram:
+        return Histogram(f"livestream_{name}", help_text, buckets=LATENCY_S, registry=self.registry)

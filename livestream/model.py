@@ -1,0 +1,176 @@
+"""
+The values that every part of the system speaks of: names, codecs, frames, and the state of a stream.
+
+Frames are what moves inside a process; an :class:`Announcement` is what moves between processes. Both are frozen, hold
+no I/O, and mean the same thing in every role.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from attrs import frozen
+
+SOURCE = "source"
+"""The rendition that is passed through as the broadcaster encoded it."""
+
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_RENDITION = re.compile(r"source|[1-9][0-9]{1,3}p")
+
+
+class InvalidName(ValueError):
+    """A name that cannot be a stream's or a rendition's; the message says what would be right."""
+
+
+def stream_name(text: str) -> str:
+    """
+    Return ``text`` if it can name a stream.
+
+    :raises InvalidName: it is not 1 to 64 of ``A-Z a-z 0-9 _ -``, beginning with a letter or a digit.
+    """
+    if _STREAM.fullmatch(text) is None:
+        raise InvalidName("a stream name is 1 to 64 letters, digits, '_' or '-', the first a letter or digit")
+    return text
+
+
+def rendition_name(text: str) -> str:
+    """
+    Return ``text`` if it can name a rendition.
+
+    :raises InvalidName: it is neither ``source`` nor a height such as ``720p``.
+    """
+    if _RENDITION.fullmatch(text) is None:
+        raise InvalidName("a rendition is 'source' or a height such as '720p'")
+    return text
+
+
+class Track(Enum):
+    """The two tracks of a broadcast."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+class Codec(Enum):
+    """A codec that the system carries, by its MP4 sample entry."""
+
+    H264 = "avc1"
+    HEVC = "hvc1"
+    AV1 = "av01"
+    VP9 = "vp09"
+    AAC = "mp4a"
+    OPUS = "Opus"
+
+    @property
+    def track(self) -> Track:
+        return Track.AUDIO if self in (Codec.AAC, Codec.OPUS) else Track.VIDEO
+
+
+@frozen
+class Frame:
+    """
+    One access unit, or one decoder configuration, with the FLV tag body that carries it.
+
+    ``body`` is the whole tag body as RTMP and FLV carry it (legacy or Enhanced RTMP header included), so that it can be
+    relayed as it is; ``data`` is what MP4 stores: length-prefixed NAL units, raw AAC, or the configuration record.
+    ``dts_ms`` is on the broadcast's own time line; ``arrived`` is the wall clock, in seconds, at which the ingest had it.
+    """
+
+    codec: Codec
+    dts_ms: int
+    body: bytes
+    data_offset: int
+    cts_ms: int = 0
+    is_key: bool = False
+    is_config: bool = False
+    arrived: float = 0.0
+
+    @property
+    def track(self) -> Track:
+        return self.codec.track
+
+    @property
+    def pts_ms(self) -> int:
+        return self.dts_ms + self.cts_ms
+
+    @property
+    def data(self) -> memoryview:
+        return memoryview(self.body)[self.data_offset :]
+
+
+@frozen
+class RenditionInfo:
+    """
+    What a multivariant playlist says of a rendition.
+
+    ``codecs`` is the RFC 6381 list; rates are in bits per second, measured; a rendition without video has no size.
+    """
+
+    name: str
+    codecs: str
+    bandwidth: int
+    average_bandwidth: int
+    width: int = 0
+    height: int = 0
+    frame_rate: float = 0.0
+
+
+@frozen
+class ObjectInfo:
+    """A downloadable object: its name within the rendition, its size in bytes and the SHA-256 of its bytes, in hex."""
+
+    name: str
+    size: int
+    digest: str
+
+
+@frozen
+class Segment:
+    """
+    One segment of one rendition, as a playlist lists it.
+
+    ``msn`` is the media sequence number and ``discontinuity`` the discontinuity sequence number, both the same in every
+    rendition; ``starts_at_ms`` is its program date and time, in Unix milliseconds. A gap has no ``media``. ``init`` is
+    the initialisation segment it needs. ``independent`` says that its first picture can be decoded by itself.
+    """
+
+    msn: int
+    discontinuity: int
+    starts_at_ms: int
+    duration_ms: int
+    media: ObjectInfo | None
+    init: ObjectInfo | None
+    independent: bool = True
+
+    @property
+    def is_gap(self) -> bool:
+        return self.media is None
+
+
+@frozen
+class SegmentAnnounced:
+    """
+    A segment of a rendition is whole at the announcing tier.
+
+    ``epoch`` names one life of the broadcast's ingest and rises; ``target_s`` is the stream's target duration, the same
+    in every rendition and for the whole broadcast. ``info`` is the rendition as it stands with this segment.
+    """
+
+    stream: str
+    epoch: int
+    target_s: int
+    info: RenditionInfo
+    segment: Segment
+
+
+@frozen
+class StreamEnded:
+    """The broadcast is over: ``last_msn`` is the last segment that any rendition will have."""
+
+    stream: str
+    epoch: int
+    last_msn: int
+
+
+Announcement = SegmentAnnounced | StreamEnded
