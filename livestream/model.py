@@ -74,7 +74,7 @@ class Frame:
 
     ``body`` is the whole tag body as RTMP and FLV carry it (legacy or Enhanced RTMP header included), so that it can be
     relayed as it is; ``data`` is what MP4 stores: length-prefixed NAL units, raw AAC, or the configuration record.
-    ``dts_ms`` is on the broadcast's own time line; ``arrived`` is the wall clock, in seconds, at which the ingest had it.
+    ``dts_ms`` is on the broadcast's own time line; ``arrived`` is the wall clock, in seconds, at the ingest.
     """
 
     codec: Codec
