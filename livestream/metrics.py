@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from attrs import define, field
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.registry import Collector
 
 LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0)
+
+
+@define(eq=False)
+class LateCounts(Collector):
+    """Has no metric itself: it is registered first, so that those of the others are complete when they are read."""
+
+    bring: list[Callable[[], None]] = field(factory=list)
+
+    def collect(self) -> Iterable[Metric]:
+        for bring in self.bring:
+            bring()
+        return ()
 
 
 @define(eq=False)
@@ -13,6 +28,7 @@ class Metrics:
     """Every metric of a process. No label ever names a viewer or a stream: their number has no bound."""
 
     registry: CollectorRegistry = field(factory=CollectorRegistry)
+    _late: LateCounts = field(factory=LateCounts, init=False)
 
     http_requests: Counter = field(init=False)
     http_bytes: Counter = field(init=False)
@@ -46,9 +62,14 @@ class Metrics:
     relays: Gauge = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.registry.register(self._late)
         self._http()
         self._ingest()
         self._push()
+
+    def before_scrape(self, bring: Callable[[], None]) -> None:
+        """Have ``bring`` called before the metrics are read: it adds what was counted elsewhere."""
+        self._late.bring.append(bring)
 
     def _http(self) -> None:
         self.http_requests = self._counter("http_requests", "Requests of viewers and tiers below.", "kind", "outcome")
