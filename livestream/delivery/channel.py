@@ -1,0 +1,339 @@
+"""
+One viewer's HTTP connection: heads are read strictly, one request is answered at a time, and deadlines are kept.
+
+A whole head is read and checked before anything is done with it. What is ready in memory is answered by the hot path;
+anything else goes to Twisted's parser, which so sees only heads that have been read strictly, that announce no body,
+and that come when the request before has been answered.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
+
+from livestream.delivery.answers import Answer, Answers
+from livestream.delivery.heads import END, HeadLimits, Refused, check_unfinished, parse
+from livestream.delivery.outflow import Outflow, is_direct
+from livestream.delivery.watchdog import Watchdog
+from livestream.metrics import Metrics
+
+PROGRESS_BYTES = 65536
+"""A reader must have taken this much, or all, within the time that a stall may last."""
+
+LINGER_S = 2
+"""How long a refused peer has to read why, before the connection is reset."""
+
+
+@frozen
+class ChannelLimits:
+    """What one connection may ask of the server. Times are in seconds."""
+
+    head: HeadLimits = field(factory=HeadLimits)
+    header_s: float = 10.0
+    idle_s: float = 60.0
+    stall_s: float = 30.0
+    send_buffer_bytes: int = 131072
+    read_ahead_bytes: int = 16384
+
+
+class Server(Protocol):
+    """What a connection needs of the site that it belongs to."""
+
+    answers: Answers
+    metrics: Metrics
+    clock: IReactorTime
+    watchdog: Watchdog
+
+    def gone(self, channel: Channel) -> None: ...
+
+
+class Phase(Enum):
+    """Where a connection stands."""
+
+    READING = "a head has begun, or the first is awaited"
+    IDLE = "between requests"
+    ANSWERING = "a request is being answered"
+    CLOSING = "refused, or told to close: nothing more is served"
+    LOST = "gone"
+    TAKEN = "no longer HTTP"
+
+
+class Channel(HTTPChannel):
+    """Serves one connection of a site. ``host`` is the peer's address."""
+
+    phase = Phase.READING
+    look_at = math.inf
+    requests_seen = 0
+
+    _held: bytes | bytearray = b""
+    _is_taking = False
+    _outflow: Outflow | None = None
+    _resumed = 0
+    _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
+    _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
+
+    def __init__(self, server: Server, limits: ChannelLimits, host: str) -> None:
+        super().__init__()
+        self.server = server
+        self.limits = limits
+        self.host = host
+        self.timeOut = None
+        self.MAX_LENGTH = self.totalHeadersSize = limits.head.head_bytes
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._since = self.server.watchdog.now
+        self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
+        if isinstance(self.transport, Connection):
+            bound_memory(self.transport.socket, self.limits.send_buffer_bytes)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.phase = Phase.LOST
+        if self._outflow is not None:
+            self._outflow.abandon()
+        super().connectionLost(reason)
+        self.server.gone(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._held or self.phase is Phase.ANSWERING:
+            self._hold(data)
+        else:
+            self._take(data)
+
+    # Reading
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what cannot be served yet, and read no more when it is much."""
+        if self.phase in (Phase.CLOSING, Phase.LOST):
+            return
+        self._held = bytearray(self._held)
+        self._held += data
+        if self.phase is not Phase.ANSWERING:
+            held, self._held = bytes(self._held), b""
+            self._take(held)
+        elif len(self._held) > self.limits.read_ahead_bytes:
+            self._networkProducer.pauseProducing()
+
+    def _take(self, data: bytes) -> None:
+        """Serve the whole heads of ``data`` in order, until one has to be waited for; hold the rest."""
+        position = 0
+        self._is_taking = True
+        while position < len(data) and self.phase in (Phase.READING, Phase.IDLE):
+            if self._waitingForTransport:
+                break
+            if data.startswith(b"\r\n", position):
+                position += 2  # RFC 9112, 2.2: some clients end a request with one line end too many
+            end = data.find(END, position)
+            if end < 0:
+                self._await_rest(data, position)
+                break
+            self._serve(data[position : end + 4])
+            position = end + 4
+        self._is_taking = False
+        if position < len(data) and self.phase is not Phase.CLOSING:
+            self._held = data[position:]
+
+    def _await_rest(self, data: bytes, position: int) -> None:
+        """The rest of a head has not come: give it until a deadline that does not move with its bytes."""
+        try:
+            check_unfinished(data, position, self.limits.head)
+        except Refused as reason:
+            self._refuse(reason)
+            return
+        if self.phase is not Phase.READING:
+            self.phase = Phase.READING
+            self._since = self.server.watchdog.now
+            self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
+
+    def _serve(self, head: bytes) -> None:
+        try:
+            parse(head, self.limits.head)
+        except Refused as reason:
+            self._refuse(reason)
+            return
+        self.requests_seen += 1
+        self.phase = Phase.ANSWERING
+        super().dataReceived(head)
+
+    def _send100Continue(self) -> None:
+        """No body is ever awaited, so nothing is to be continued."""
+
+    def _refuse(self, reason: Refused) -> None:
+        """Say why, read nothing more, and close."""
+        if reason.limit:
+            self.server.metrics.limits_hit.labels(reason.limit).inc()
+        close = (b"Connection", b"close")
+        answer = self.server.answers.error(reason.status, self.server.clock.seconds(), None, close)
+        self.transport.write(answer.head() + answer.read())
+        self._close()
+
+    def _close(self) -> None:
+        """Close once what was written has gone; a peer that is still sending can read the answer meanwhile."""
+        self._closes_within(LINGER_S)
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
+            self._networkProducer.resumeProducing()
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def _closes_within(self, limit_s: float) -> None:
+        self.phase = Phase.CLOSING
+        self._held = b""
+        self._since = math.ceil(self.server.watchdog.now + limit_s)
+        self.server.watchdog.watch(self, self._since)
+
+    # Answering
+
+    def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
+        """
+        Send an answer whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
+
+        The Deferred fires when the last byte is with the kernel; cancelling it has no effect.
+        """
+        if not is_direct(self.transport):
+            return None
+        request.startedWriting = 1
+        request.sentLength = answer.length
+        done: Deferred[None] = Deferred(lambda _: None)
+        if self._flow(head_of(request), answer, lambda: done.callback(None)):
+            return succeed(None)
+        return done
+
+    def _flow(self, head: bytes, answer: Answer, done: Callable[[], None]) -> bool:
+        """Begin to send; return whether all is sent. If not, ``done`` is called when it is."""
+
+        def sent() -> None:
+            self._outflow = None
+            done()
+
+        body = answer.body
+        outflow = Outflow(self.transport, head, body, answer.start, answer.stop if body is not None else 0, sent)
+        self._outflow = outflow
+        if outflow.begin():
+            self._outflow = None
+            return True
+        return False
+
+    def requestDone(self, request: Request) -> None:
+        if self.persistent:
+            self.phase = Phase.IDLE
+        else:
+            self._closes_within(self.limits.stall_s)
+        super().requestDone(request)
+        self._go_on()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._resumed += 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Serve what was held back while a request was being answered."""
+        if self._held and not self._is_taking and self.phase is Phase.IDLE:
+            held, self._held = bytes(self._held), b""
+            self._networkProducer.resumeProducing()
+            self._take(held)
+
+    # Handing over
+
+    def take_over(self, protocol: IProtocol) -> None:
+        """
+        Give the connection to another protocol, which gets all that the peer sends from here on.
+
+        It still counts as one of the site's connections, and only the other protocol's deadlines hold.
+        """
+        self.phase = Phase.TAKEN
+        self._networkProducer.unregisterProducer()
+        self._protocolUpgradeForWebsockets(protocol)
+
+    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
+        """Twisted's own seam for this, which ``twisted.web.websocket`` calls."""
+        self.phase = Phase.TAKEN
+        held, self._held = bytes(self._held), b""
+        super()._protocolUpgradeForWebsockets(protocol)
+
+        def lost(reason: Failure) -> None:
+            self.server.gone(self)
+            protocol.connectionLost(reason)
+
+        self.connectionLost = lost  # type: ignore[method-assign]
+        if held:
+            protocol.dataReceived(held)
+
+    # Deadlines
+
+    def looked_at(self, now: int) -> float:
+        """Called by the watchdog: cut what is overdue, and say when to look again."""
+        if self.phase in (Phase.TAKEN, Phase.LOST):
+            return math.inf
+        if self.phase is Phase.CLOSING:
+            return self._look_at_end(now)
+        if self.phase is Phase.READING:
+            return self._look_at_head(now)
+        return self._look_at_progress(now)
+
+    def _look_at_end(self, now: int) -> float:
+        if now < self._since:
+            return self._since
+        self.transport.abortConnection()
+        return math.inf
+
+    def _look_at_head(self, now: int) -> float:
+        deadline = self._since + self.limits.header_s
+        if now <= deadline:
+            return deadline + 1
+        self._refuse(Refused("408 Request Timeout", "header_time"))
+        return now + LINGER_S
+
+    def _look_at_progress(self, now: int) -> float:
+        phase, requests, moved = self._seen
+        moves = self._moved_bytes()
+        has_moved = moves >= moved + PROGRESS_BYTES or not self._is_blocked()
+        if phase is not self.phase or requests != self.requests_seen or (phase is Phase.ANSWERING and has_moved):
+            self._seen, self._since = (self.phase, self.requests_seen, moves), now
+        limit_s = self.limits.idle_s if self.phase is Phase.IDLE else self.limits.stall_s
+        if now - self._since >= limit_s:
+            if self.phase is Phase.ANSWERING:
+                self.server.metrics.limits_hit.labels("stall").inc()
+            self.transport.abortConnection()
+            return math.inf
+        return now + min(self.limits.idle_s, self.limits.stall_s) / 5
+
+    def _is_blocked(self) -> bool:
+        """Whether the peer's reading is what is waited for."""
+        return self._waitingForTransport if self._outflow is None else self._outflow.is_blocked
+
+    def _moved_bytes(self) -> int:
+        return self._resumed * PROGRESS_BYTES if self._outflow is None else self._outflow.moved_bytes
+
+
+def head_of(request: Request) -> bytes:
+    """The status line and header that Twisted would write."""
+    lines = [request.clientproto, b" %d " % request.code, request.code_message, b"\r\n"]
+    for name, values in request.responseHeaders.getAllRawHeaders():
+        for value in values:
+            lines += (name, b": ", value, b"\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def bound_memory(connection: socket.socket, send_buffer_bytes: int) -> None:
+    """Bound what the kernel holds for a viewer, in bytes and in time: a peer that has vanished is noticed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)

@@ -1,0 +1,167 @@
+"""The Klein application of a tier: playlists, objects, and the state that the tier below asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+from attrs import define
+from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException, NotFound
+
+from livestream.delivery.answers import Answer, Answers, Content
+from livestream.delivery.conditions import Conditions
+from livestream.delivery.objects import Objects
+from livestream.delivery.playlists import Playlists
+from livestream.delivery.tally import Tallies
+from livestream.delivery.targets import Kind, Target, parse_path
+from livestream.delivery.writing import write
+
+JSON = b"application/json"
+METHODS = ("GET", "HEAD", "OPTIONS")
+_STREAM_FLV = re.compile(rb"/live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.flv")
+PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
+
+
+class States(Protocol):
+    """The state of the streams, as the documents that the tier below reads."""
+
+    def every(self) -> bytes:
+        """Every stream's state, as one JSON text."""
+
+    def one(self, stream: str) -> bytes | None:
+        """One stream's state as JSON; ``None`` when it is not known."""
+
+
+class Push(Protocol):
+    """Viewers who want a stream pushed over their HTTP connection."""
+
+    def view(self, request: IRequest, stream: str) -> Any:
+        """Answer ``GET /live/STREAM.flv``: anything that a Klein route may return."""
+
+
+@define(eq=False)
+class Contents:
+    """Whatever has a name under ``/live/``: playlists are made here, objects come from the library."""
+
+    playlists: Playlists
+    objects: Objects
+
+    def ready(self, target: Target, gzip: bool) -> Content | None:
+        """What can be sent this instant."""
+        if target.kind in (Kind.MULTIVARIANT, Kind.PLAYLIST):
+            return self.playlists.ready(target, gzip)
+        return self.objects.ready(target)
+
+    async def find(self, target: Target, gzip: bool) -> Content:
+        """
+        What can be had, waited for if need be.
+
+        :raises LookupError: there is no such thing.
+        """
+        content = self.ready(target, gzip)
+        if content is None and target.name:
+            content = await self.objects.find(target)
+        if content is None:
+            raise LookupError(target)
+        return content
+
+
+@define(eq=False)
+class Hls:
+    """
+    Answers every request that the hot path leaves. ``seconds`` is the wall clock.
+
+    ``rest`` has the pages beside the media, and ``push`` the viewers of HTTP-FLV; either may be missing.
+    """
+
+    contents: Contents
+    answers: Answers
+    tallies: Tallies
+    seconds: Callable[[], float]
+    states: States | None = None
+    push: Push | None = None
+    rest: IResource | None = None
+
+    log: ClassVar[Logger] = Logger()
+    router: ClassVar[Klein] = Klein()
+
+    def resource(self) -> IResource:
+        return self.router.resource()
+
+    @router.route("/live/<stream>/master.m3u8", methods=METHODS)
+    @router.route("/live/<stream>/<rendition>/index.m3u8", methods=METHODS)
+    @router.route("/live/<stream>/<rendition>/<name>", methods=METHODS)
+    async def media(self, request: IRequest, **_: str) -> None:
+        """Playlists and objects. What they are called is read from the raw path, not from what was decoded of it."""
+        target = parse_path(request.path)
+        if request.method == b"OPTIONS":
+            answer = self.answers.options(self.seconds())
+        elif target is None:
+            answer = self.answers.error("404 Not Found", self.seconds())
+        else:
+            answer = await self._answer(target, conditions_of(request))
+        self.tallies.count(answer)
+        await write(request, answer)
+
+    @router.route("/live/<name>", methods=["GET"])
+    def pushed(self, request: IRequest, name: str) -> Any:
+        """``/live/STREAM.flv``, whose connection the push takes over."""
+        stream = _STREAM_FLV.fullmatch(request.path)
+        if stream is None or self.push is None:
+            raise NotFound
+        return self.push.view(request, stream[1].decode("ascii"))
+
+    @router.route("/state")
+    def every_state(self, request: IRequest) -> Any:
+        """What is live, for the tier below."""
+        return self._document(request, None if self.states is None else self.states.every())
+
+    @router.route("/state/<stream>")
+    def one_state(self, request: IRequest, stream: str) -> Any:
+        """The state of one stream, for the tier below."""
+        return self._document(request, None if self.states is None else self.states.one(stream))
+
+    @router.route("/", branch=True)
+    def others(self, request: IRequest) -> Any:
+        """The pages beside the media."""
+        if self.rest is None:
+            raise NotFound
+        return self.rest
+
+    @router.handle_errors(HTTPException)
+    def not_routed(self, request: IRequest, failure: Failure) -> Deferred[None]:
+        """What is no route of ours: nobody may keep the answer, and none is a redirect."""
+        code = failure.value.code if failure.value.code in (404, 405) else 404
+        allow = ((b"Allow", b"GET, HEAD, OPTIONS"),) if code == 405 else ()
+        status = {404: "404 Not Found", 405: "405 Method Not Allowed"}[code]
+        return write(request, self.answers.error(status, self.seconds(), None, *allow))
+
+    async def _answer(self, target: Target, conditions: Conditions) -> Answer:
+        try:
+            content = await self.contents.find(target, conditions.gzip)
+        except LookupError:
+            return self.answers.error("404 Not Found", self.seconds(), target.kind)
+        except CancelledError:
+            raise
+        except Exception as reason:
+            self.log.warn("{target.stream}/{target.rendition}/{target.name}: {reason}", target=target, reason=reason)
+            return self.answers.error("503 Service Unavailable", self.seconds(), target.kind, (b"Retry-After", b"1"))
+        return self.answers.found(content, conditions, self.seconds())
+
+    def _document(self, request: IRequest, text: bytes | None) -> Deferred[None]:
+        if text is None:
+            raise NotFound
+        return write(request, self.answers.document(text, JSON, self.seconds()))
+
+
+def conditions_of(request: IRequest) -> Conditions:
+    """The conditions of a request that Twisted has parsed."""
+    raw = request.requestHeaders.getRawHeaders
+    return Conditions.of({name: b", ".join(raw(name, [])) for name in PICKED})

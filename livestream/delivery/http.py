@@ -1,0 +1,117 @@
+"""
+The HTTP server of a tier: Twisted's, behind a strict reader of heads and with the limits that it lacks.
+
+:class:`HttpSite` admits connections; a :class:`~livestream.delivery.channel.Channel` serves each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from attrs import field, frozen
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from livestream.delivery.answers import Answers
+from livestream.delivery.channel import Channel, ChannelLimits
+from livestream.delivery.watchdog import Watchdog
+from livestream.delivery.writing import write
+from livestream.metrics import Metrics
+
+PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
+"""A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""
+
+METHODS = (b"GET", b"HEAD", b"OPTIONS")
+
+
+@frozen
+class HttpLimits:
+    """How many connections are served at once, in all and from one address; nought is no limit."""
+
+    connections: int = 20_000
+    connections_per_address: int = 0
+    channel: ChannelLimits = field(factory=ChannelLimits)
+
+
+class MediaRequest(Request):
+    """A request that the hot path left. What has no such path or method here never reaches the application."""
+
+    channel: Channel
+
+    def process(self) -> None:
+        answers, now = self.channel.server.answers, self.channel.server.clock.seconds()
+        if PATH.fullmatch(self.path) is None:
+            answer = answers.error("404 Not Found", now)
+        elif self.method not in METHODS:
+            answer = answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
+        else:
+            super().process()
+            return
+        write(self, answer).addCallback(lambda _: self.finish())
+
+    def render(self, resrc: IResource) -> None:
+        self.responseHeaders.removeHeader(b"Server")
+        super().render(resrc)
+
+
+class HttpSite(Site):
+    """
+    Serves a resource with limits, deadlines and the hot path.
+
+    ``hot`` may be left out: everything is then answered by the resource.
+    """
+
+    def __init__(
+        self,
+        resource: IResource,
+        answers: Answers,
+        metrics: Metrics,
+        clock: IReactorTime,
+        limits: HttpLimits = HttpLimits(),
+    ) -> None:
+        super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
+        self.answers = answers
+        self.metrics = metrics
+        self.clock = clock
+        self.limits = limits
+        self.watchdog = Watchdog(clock)
+        self.channels: set[Channel] = set()
+        self._addresses: Counter[str] = Counter()
+        self._viewers = metrics.viewers.labels("hls")
+
+    def startFactory(self) -> None:
+        self.watchdog.start()
+
+    def stopFactory(self) -> None:
+        self.watchdog.stop()
+
+    def buildProtocol(self, addr: IAddress) -> Channel | None:
+        host = getattr(addr, "host", "")
+        if 0 < self.limits.connections <= len(self.channels):
+            return self._turn_away("connections")
+        if 0 < self.limits.connections_per_address <= self._addresses[host]:
+            return self._turn_away("connections_per_address")
+        channel = Channel(self, self.limits.channel, host)
+        channel.factory = channel.site = self
+        channel.requestFactory = MediaRequest
+        channel.callLater = self.clock.callLater
+        self.channels.add(channel)
+        self._addresses[host] += 1
+        self._viewers.inc()
+        return channel
+
+    def gone(self, channel: Channel) -> None:
+        """A connection is lost, or serves HTTP no more."""
+        self.channels.discard(channel)
+        self._viewers.dec()
+        self._addresses[channel.host] -= 1
+        if not self._addresses[channel.host]:
+            del self._addresses[channel.host]
+
+    def log(self, request: Request) -> None:
+        """Twisted's own access log is not kept: what it holds is in the metrics."""
+
+    def _turn_away(self, limit: str) -> None:
+        self.metrics.limits_hit.labels(limit).inc()

@@ -1,0 +1,80 @@
+"""Objects, segments and init segments, as contents: what the cache finds, with the header that never changes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import define
+from twisted.internet.defer import Deferred
+
+from livestream.delivery.answers import OBJECT_TYPE, Answers, Content
+from livestream.delivery.targets import Kind, Target
+from livestream.model import ObjectInfo
+from livestream.net.body import Body
+
+IMMUTABLE = b"public, max-age=86400, immutable"
+"""A name is never used twice, so whoever has the bytes may keep them."""
+
+
+class Found(Protocol):
+    """An object that the cache has, whole or arriving."""
+
+    @property
+    def body(self) -> Body: ...
+    @property
+    def info(self) -> ObjectInfo: ...
+    @property
+    def outcome(self) -> str:
+        """``hit``, ``miss``, or ``collapsed`` for one who waits for another's fetch."""
+
+    @property
+    def stored_at(self) -> float:
+        """Unix time, in seconds, at which its bytes came."""
+
+
+class Library(Protocol):
+    """Where objects are."""
+
+    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
+        """The object, if it is whole in memory."""
+
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
+        """
+        The object, fetched if need be, as soon as its first bytes are here; each caller has a Deferred of its own.
+
+        It fails with LookupError when there is no such object, and with any other exception when it cannot be had now.
+        """
+
+
+@define(eq=False)
+class Objects:
+    """Contents by object name."""
+
+    library: Library
+    answers: Answers
+
+    def ready(self, target: Target) -> Content | None:
+        """The object, if it can be sent this instant."""
+        found = self.library.peek(target.stream, target.rendition, target.name)
+        return None if found is None else self._content(target.kind, found)
+
+    async def find(self, target: Target) -> Content:
+        """
+        The object, waited for if need be; its body may still be arriving.
+
+        :raises LookupError: there is none.
+        """
+        return self._content(target.kind, await self.library.get(target.stream, target.rendition, target.name))
+
+    def _content(self, kind: Kind, found: Found) -> Content:
+        return Content(
+            kind,
+            OBJECT_TYPE,
+            found.body,
+            found.info.size,
+            b'"%b"' % found.info.digest.encode("ascii"),
+            IMMUTABLE,
+            self.answers.cache_status(found.outcome),
+            found.outcome,
+            found.stored_at,
+        )

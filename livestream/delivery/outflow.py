@@ -1,0 +1,160 @@
+"""
+One answer's way to a plain TCP socket: no copy of a body in this process, and a flow control of its own.
+
+Twisted's transport copies what it queues, and copies again what is left after each write. Here the kernel reads the
+body's pages itself (``sendfile``), and a viewer whose socket is full costs an offset. The socket's send buffer must be
+bounded (SO_SNDBUF): into one that the kernel has grown to megabytes, ``sendfile`` is several times slower.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet import main
+from twisted.internet.tcp import Connection
+
+from livestream.net.body import Body
+
+READ_BYTES = 65536
+"""How much of a body without a file is read and sent at once."""
+
+
+def is_direct(transport: object) -> bool:
+    """Whether bytes given to the transport's socket now reach the peer next: it is plain TCP, and nothing is queued."""
+    return (
+        isinstance(transport, Connection)
+        and not transport.TLS
+        and not (transport._tempDataBuffer or transport.dataBuffer or transport.disconnecting)
+    )
+
+
+@define(eq=False)
+class Outflow:
+    """
+    The bytes of ``head`` and those of ``body`` from ``offset`` up to ``stop``, on their way to one socket.
+
+    It sends at once what the socket takes. What is left goes when the socket is writable again, or when the body has
+    grown. A body that fails has the connection aborted: a short answer must never look whole. ``done`` is called when
+    the last byte is with the kernel, unless :meth:`begin` has already said so.
+    """
+
+    transport: Connection
+    head: bytes
+    body: Body | None
+    offset: int
+    stop: int
+    done: Callable[[], None]
+    moved_bytes: int = field(default=0, init=False)
+    _is_armed: bool = field(default=False, init=False)
+    _unwatch: Callable[[], None] | None = field(default=None, init=False)
+
+    def begin(self) -> bool:
+        """Send what can be sent; return whether that was all."""
+        try:
+            self._push()
+        except OSError:
+            self.abandon()
+            self.transport.abortConnection()
+            return False
+        return self._is_finished or self._wait()
+
+    def abandon(self) -> None:
+        """The connection is gone, or will be: send nothing more."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        self._disarm()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether it waits for the peer to read, and not for the body to grow."""
+        return self._is_armed
+
+    @property
+    def _is_finished(self) -> bool:
+        return not self.head and (self.body is None or self.offset >= self.stop)
+
+    def _push(self) -> None:
+        """:raises OSError: the connection is broken."""
+        try:
+            if self.head:
+                more = socket.MSG_MORE if self._available() > self.offset else 0
+                self._moved(head_bytes=self.transport.socket.send(self.head, more))
+            if not self.head and self.body is not None:
+                self._push_body(self.body)
+        except (BlockingIOError, InterruptedError):
+            pass
+
+    def _push_body(self, body: Body) -> None:
+        available = self._available()
+        while self.offset < available:
+            if body.fd is not None:
+                wanted = available - self.offset
+                sent = os.sendfile(self.transport.socket.fileno(), body.fd, self.offset, wanted)
+            else:
+                wanted = min(available - self.offset, READ_BYTES)
+                sent = self.transport.socket.send(body.read(self.offset, self.offset + wanted))
+            self.offset += sent
+            self.moved_bytes += sent
+            if sent < wanted:
+                return
+
+    def _moved(self, head_bytes: int) -> None:
+        self.head = self.head[head_bytes:]
+        self.moved_bytes += head_bytes
+
+    def _available(self) -> int:
+        return 0 if self.body is None else min(self.stop, self.body.received)
+
+    def _wait(self) -> bool:
+        """Wait for the socket, or for the body; never for both, so that nothing is done twice."""
+        if self.head or self._available() > self.offset:
+            self._arm()
+        elif self.body is not None:
+            self._disarm()
+            if self.body.failed:
+                self._fail()
+            elif self._unwatch is None:
+                self._unwatch = self.body.watch(self._grown)
+        return False
+
+    def _grown(self) -> None:
+        if not self._is_armed and self.begin():
+            self._finish()
+
+    def _arm(self) -> None:
+        """Take the place of the transport's own writer, which has nothing to write, until all is sent."""
+        if not self._is_armed:
+            self._is_armed = True
+            self.transport.doWrite = self._do_write  # type: ignore[method-assign]
+            self.transport.startWriting()
+
+    def _disarm(self) -> None:
+        if self._is_armed:
+            self._is_armed = False
+            if self.transport.connected and not self.transport._aborting:
+                self.transport.stopWriting()
+                del self.transport.doWrite
+
+    def _do_write(self) -> object:
+        try:
+            self._push()
+        except OSError:
+            self.abandon()
+            return main.CONNECTION_LOST
+        if not self._is_finished:
+            self._wait()
+            return None
+        self._finish()
+        return self.transport.doWrite() if self.transport.disconnecting else None
+
+    def _finish(self) -> None:
+        self.abandon()
+        self.done()
+
+    def _fail(self) -> None:
+        self.abandon()
+        self.transport.abortConnection()

@@ -1,0 +1,49 @@
+"""What a path under ``/live/`` names: one strict pattern over the raw bytes, and nothing else is ever looked up."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from attrs import frozen
+
+
+class Kind(Enum):
+    """The kinds of what is served, as they are counted."""
+
+    MULTIVARIANT = "multivariant"
+    PLAYLIST = "playlist"
+    INIT = "init"
+    SEGMENT = "segment"
+
+
+_PATH = re.compile(
+    rb"/live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/"
+    rb"(?:(master\.m3u8)|(source|[1-9][0-9]{1,3}p)/(?:(index\.m3u8)"
+    rb"|([1-9][0-9]{0,15}-(?:init-(?:0|[1-9][0-9]{0,8})\.mp4|(0|[1-9][0-9]{0,15})\.m4s))))"
+)
+
+
+@frozen
+class Target:
+    """One thing that can be asked for. Only objects have a ``name``; the multivariant playlist has no ``rendition``."""
+
+    kind: Kind
+    stream: str
+    rendition: str = ""
+    name: str = ""
+
+
+def parse_path(path: bytes) -> Target | None:
+    """Return what a raw, undecoded path names; ``None`` when it is not exactly one of ours."""
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    stream = match[1].decode("ascii")
+    if match[2] is not None:
+        return Target(Kind.MULTIVARIANT, stream)
+    rendition = match[3].decode("ascii")
+    if match[4] is not None:
+        return Target(Kind.PLAYLIST, stream, rendition)
+    kind = Kind.INIT if match[6] is None else Kind.SEGMENT
+    return Target(kind, stream, rendition, match[5].decode("ascii"))

@@ -1,0 +1,69 @@
+"""Deadlines of many connections at the cost of one timer: each is looked at when its next deadline may have come."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+
+class Watched(Protocol):
+    """Something with a deadline that moves. ``look_at`` is the watchdog's: the time of the next look, or infinity."""
+
+    look_at: float
+
+    def looked_at(self, now: int) -> float:
+        """Act on what is overdue and return when to look again; ``math.inf`` for never."""
+
+
+@define(eq=False)
+class Watchdog:
+    """
+    Looks at connections, to the second.
+
+    Its time, ``now``, counts the seconds that this process has lived through: while it was stopped or starved no peer
+    could be heard, so none is late for that. A deadline that moves, as it does with every request, is not moved here:
+    the connection is looked at, found to be well and put off. So a request costs nothing.
+    """
+
+    clock: IReactorTime
+    now: int = field(default=0, init=False)
+    _due: dict[int, list[Watched]] = field(factory=dict, init=False)
+    _call: IDelayedCall | None = field(default=None, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def start(self) -> None:
+        self._call = self.clock.callLater(1, self._tick)
+
+    def stop(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def watch(self, watched: Watched, at: float) -> None:
+        """Look at it at ``at``; a look that is due sooner stays."""
+        at = max(math.ceil(at), self.now + 1)
+        if at < watched.look_at:
+            watched.look_at = at
+            self._due.setdefault(at, []).append(watched)
+
+    def _tick(self) -> None:
+        self._call = self.clock.callLater(1, self._tick)
+        self.now += 1
+        for watched in self._due.pop(self.now, ()):
+            if watched.look_at == self.now:
+                self._look(watched)
+
+    def _look(self, watched: Watched) -> None:
+        watched.look_at = math.inf
+        try:
+            again = watched.looked_at(self.now)
+        except Exception:
+            self.log.failure("A connection could not be looked at")
+            return
+        if again < math.inf:
+            self.watch(watched, again)
