@@ -12,7 +12,7 @@ HTTP, from the socket to the thing that is asked for:
 - ``watchdog``: deadlines of many connections with one timer
 - ``tally``: counts that cost an addition
 - ``hls``: the Klein application
-- ``targets``: what a path names
+- ``contents``, ``targets``: what a path names, and finding it
 - ``conditions``: conditional requests, one range, encodings
 - ``answers``: status, header and bytes of an answer
 - ``playlists``, ``objects``: what names stand for

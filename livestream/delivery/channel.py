@@ -24,6 +24,7 @@ from twisted.web.server import Request
 
 from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.heads import END, HeadLimits, Refused, check_unfinished, parse
+from livestream.delivery.hot import HotPath, Ready
 from livestream.delivery.outflow import Outflow, is_direct
 from livestream.delivery.watchdog import Watchdog
 from livestream.metrics import Metrics
@@ -55,7 +56,8 @@ class Server(Protocol):
     clock: IReactorTime
     watchdog: Watchdog
 
-    def gone(self, channel: Channel) -> None: ...
+    def adopt(self, transport: Connection) -> None: ...
+    def gone(self, channel: Channel, fd: int) -> None: ...
 
 
 class Phase(Enum):
@@ -76,6 +78,7 @@ class Channel(HTTPChannel):
     look_at = math.inf
     requests_seen = 0
 
+    _fd = -1
     _held: bytes | bytearray = b""
     _is_taking = False
     _outflow: Outflow | None = None
@@ -83,8 +86,9 @@ class Channel(HTTPChannel):
     _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
 
-    def __init__(self, server: Server, limits: ChannelLimits, host: str) -> None:
+    def __init__(self, server: Server, limits: ChannelLimits, host: str, hot: HotPath | None) -> None:
         super().__init__()
+        self._hot = hot
         self.server = server
         self.limits = limits
         self.host = host
@@ -95,20 +99,22 @@ class Channel(HTTPChannel):
         super().connectionMade()
         self._since = self.server.watchdog.now
         self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
-        if isinstance(self.transport, Connection):
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
             bound_memory(self.transport.socket, self.limits.send_buffer_bytes)
+            self._fd = self.transport.fileno()
+            self.server.adopt(self.transport)
 
     def connectionLost(self, reason: Failure) -> None:
         self.phase = Phase.LOST
         if self._outflow is not None:
             self._outflow.abandon()
         super().connectionLost(reason)
-        self.server.gone(self)
+        self.server.gone(self, self._fd)
 
     def dataReceived(self, data: bytes) -> None:
         if self._held or self.phase is Phase.ANSWERING:
             self._hold(data)
-        else:
+        elif self._hot is None or (ready := self._hot.find(data)) is None or not self._send(ready):
             self._take(data)
 
     # Reading
@@ -157,14 +163,20 @@ class Channel(HTTPChannel):
             self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
 
     def _serve(self, head: bytes) -> None:
-        try:
-            parse(head, self.limits.head)
-        except Refused as reason:
-            self._refuse(reason)
-            return
-        self.requests_seen += 1
-        self.phase = Phase.ANSWERING
-        super().dataReceived(head)
+        hot = self._hot
+        ready = None if hot is None else hot.find(head)
+        if ready is None:
+            try:
+                parsed = parse(head, self.limits.head)
+            except Refused as reason:
+                self._refuse(reason)
+                return
+            if hot is not None:
+                ready = hot.prepare(parsed, head)
+        if ready is None or not self._send(ready):
+            self.requests_seen += 1
+            self.phase = Phase.ANSWERING
+            super().dataReceived(head)
 
     def _send100Continue(self) -> None:
         """No body is ever awaited, so nothing is to be continued."""
@@ -194,6 +206,38 @@ class Channel(HTTPChannel):
         self.server.watchdog.watch(self, self._since)
 
     # Answering
+
+    def _send(self, ready: Ready) -> bool:
+        """Send what is ready past the transport; return whether that could be done."""
+        transport = self.transport
+        if not is_direct(transport):
+            return False
+        tally = ready.tally
+        tally.requests += 1
+        tally.body_bytes += ready.body_bytes
+        self.requests_seen += 1
+        self.phase = Phase.IDLE
+        try:
+            sent = ready.send(transport.socket)
+        except OSError:
+            transport.abortConnection()
+            return True
+        if sent < ready.total:
+            self._send_rest(ready, sent)
+        return True
+
+    def _send_rest(self, ready: Ready, sent: int) -> None:
+        """The socket is full: the next request has to wait for the rest."""
+        self.phase = Phase.ANSWERING
+        start = ready.start + max(sent - len(ready.data), 0)
+        self._outflow = Outflow(self.transport, ready.data[sent:], ready.body, start, ready.stop, self._rest_sent)
+        self._outflow.wait()
+
+    def _rest_sent(self) -> None:
+        self._outflow = None
+        self.phase = Phase.IDLE
+        self._networkProducer.resumeProducing()
+        self._go_on()
 
     def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
         """
@@ -264,7 +308,7 @@ class Channel(HTTPChannel):
         super()._protocolUpgradeForWebsockets(protocol)
 
         def lost(reason: Failure) -> None:
-            self.server.gone(self)
+            self.server.gone(self, self._fd)
             protocol.connectionLost(reason)
 
         self.connectionLost = lost  # type: ignore[method-assign]

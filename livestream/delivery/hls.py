@@ -15,12 +15,11 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, NotFound
 
-from livestream.delivery.answers import Answer, Answers, Content
+from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.conditions import Conditions
-from livestream.delivery.objects import Objects
-from livestream.delivery.playlists import Playlists
+from livestream.delivery.contents import Contents
 from livestream.delivery.tally import Tallies
-from livestream.delivery.targets import Kind, Target, parse_path
+from livestream.delivery.targets import Target, parse_path
 from livestream.delivery.writing import write
 
 JSON = b"application/json"
@@ -44,33 +43,6 @@ class Push(Protocol):
 
     def view(self, request: IRequest, stream: str) -> Any:
         """Answer ``GET /live/STREAM.flv``: anything that a Klein route may return."""
-
-
-@define(eq=False)
-class Contents:
-    """Whatever has a name under ``/live/``: playlists are made here, objects come from the library."""
-
-    playlists: Playlists
-    objects: Objects
-
-    def ready(self, target: Target, gzip: bool) -> Content | None:
-        """What can be sent this instant."""
-        if target.kind in (Kind.MULTIVARIANT, Kind.PLAYLIST):
-            return self.playlists.ready(target, gzip)
-        return self.objects.ready(target)
-
-    async def find(self, target: Target, gzip: bool) -> Content:
-        """
-        What can be had, waited for if need be.
-
-        :raises LookupError: there is no such thing.
-        """
-        content = self.ready(target, gzip)
-        if content is None and target.name:
-            content = await self.objects.find(target)
-        if content is None:
-            raise LookupError(target)
-        return content
 
 
 @define(eq=False)

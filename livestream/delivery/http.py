@@ -10,15 +10,18 @@ import re
 from collections import Counter
 
 from attrs import field, frozen
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
+from twisted.internet.tcp import Connection
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from livestream.delivery.answers import Answers
 from livestream.delivery.channel import Channel, ChannelLimits
+from livestream.delivery.hot import HotPath
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import write
 from livestream.metrics import Metrics
+from livestream.net.poller import Poller
 
 PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
 """A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""
@@ -33,6 +36,9 @@ class HttpLimits:
     connections: int = 20_000
     connections_per_address: int = 0
     channel: ChannelLimits = field(factory=ChannelLimits)
+
+
+DEFAULT_LIMITS = HttpLimits()
 
 
 class MediaRequest(Request):
@@ -69,15 +75,18 @@ class HttpSite(Site):
         answers: Answers,
         metrics: Metrics,
         clock: IReactorTime,
-        limits: HttpLimits = HttpLimits(),
+        limits: HttpLimits = DEFAULT_LIMITS,
+        hot: HotPath | None = None,
     ) -> None:
         super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
         self.answers = answers
         self.metrics = metrics
         self.clock = clock
         self.limits = limits
+        self.hot = hot
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()
+        self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
         self._addresses: Counter[str] = Counter()
         self._viewers = metrics.viewers.labels("hls")
 
@@ -93,7 +102,7 @@ class HttpSite(Site):
             return self._turn_away("connections")
         if 0 < self.limits.connections_per_address <= self._addresses[host]:
             return self._turn_away("connections_per_address")
-        channel = Channel(self, self.limits.channel, host)
+        channel = Channel(self, self.limits.channel, host, self.hot)
         channel.factory = channel.site = self
         channel.requestFactory = MediaRequest
         channel.callLater = self.clock.callLater
@@ -102,8 +111,15 @@ class HttpSite(Site):
         self._viewers.inc()
         return channel
 
-    def gone(self, channel: Channel) -> None:
-        """A connection is lost, or serves HTTP no more."""
+    def adopt(self, transport: Connection) -> None:
+        """A plain connection has been made."""
+        if self._poller is not None and transport.reactor is self._poller.reactor:
+            self._poller.adopt(transport)
+
+    def gone(self, channel: Channel, fd: int) -> None:
+        """A connection, with that descriptor if it was plain, is lost."""
+        if self._poller is not None:
+            self._poller.release(fd)
         self.channels.discard(channel)
         self._viewers.dec()
         self._addresses[channel.host] -= 1

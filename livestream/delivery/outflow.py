@@ -59,7 +59,10 @@ class Outflow:
             self.abandon()
             self.transport.abortConnection()
             return False
-        return self._is_finished or self._wait()
+        if self._is_finished:
+            return True
+        self.wait()
+        return False
 
     def abandon(self) -> None:
         """The connection is gone, or will be: send nothing more."""
@@ -109,7 +112,7 @@ class Outflow:
     def _available(self) -> int:
         return 0 if self.body is None else min(self.stop, self.body.received)
 
-    def _wait(self) -> bool:
+    def wait(self) -> None:
         """Wait for the socket, or for the body; never for both, so that nothing is done twice."""
         if self.head or self._available() > self.offset:
             self._arm()
@@ -119,7 +122,6 @@ class Outflow:
                 self._fail()
             elif self._unwatch is None:
                 self._unwatch = self.body.watch(self._grown)
-        return False
 
     def _grown(self) -> None:
         if not self._is_armed and self.begin():
@@ -146,7 +148,7 @@ class Outflow:
             self.abandon()
             return main.CONNECTION_LOST
         if not self._is_finished:
-            self._wait()
+            self.wait()
             return None
         self._finish()
         return self.transport.doWrite() if self.transport.disconnecting else None

@@ -1,0 +1,156 @@
+"""
+The hot path: the plain request for something that is ready in memory, answered from prepared bytes.
+
+A player sends the same header block with every request, and thousands of players send the same request line for the
+same object within a second. So both are kept as raw bytes, each with what it comes to: a request that has been seen
+before costs two dictionary look-ups, and its answer, header included, is ready to be sent. What is prepared holds for
+one second, since Date and Age are in it, and is made again from the contents; so nothing that was dropped or changed
+is sent for longer than that, and a playlist not for an instant.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+
+from livestream.delivery.answers import Answer, Answers
+from livestream.delivery.conditions import Conditions
+from livestream.delivery.contents import Contents
+from livestream.delivery.heads import Head
+from livestream.delivery.tally import Tallies, Tally
+from livestream.delivery.targets import Kind, parse_path
+from livestream.net.body import Body
+
+SMALL_BYTES = 8192
+"""A body up to this size is sent from one ``bytes`` with its header; a larger one with ``sendfile``."""
+
+BLOCKS = 1024
+BLOCK_BYTES = 2048
+"""How many header blocks are remembered, and how long each may be."""
+
+PASSED_OVER = frozenset((b"upgrade", b"expect"))
+
+
+@frozen
+class Ready:
+    """An answer that can be sent now: prepared bytes, then ``body``, unless it is ``None``, from ``start`` to ``stop``."""
+
+    data: bytes
+    flags: int
+    body: Body | None
+    fd: int
+    start: int
+    stop: int
+    total: int
+    tally: Tally
+    body_bytes: int
+
+    def send(self, connection: socket.socket) -> int:
+        """
+        Give the socket what it takes at once, and return how many bytes that was.
+
+        :raises OSError: the connection is broken.
+        """
+        sent = 0
+        try:
+            sent = connection.send(self.data, self.flags)
+            if self.body is not None and sent == len(self.data):
+                sent += os.sendfile(connection.fileno(), self.fd, self.start, self.stop - self.start)
+        except BlockingIOError:
+            pass
+        return sent
+
+
+Lines = dict[bytes, Ready]
+
+
+@define(eq=False)
+class HotPath:
+    """Prepared answers by raw request. ``seconds`` is the wall clock."""
+
+    contents: Contents
+    answers: Answers
+    tallies: Tallies
+    seconds: Callable[[], float]
+    _plain: Lines = field(factory=dict, init=False)
+    _zipped: Lines = field(factory=dict, init=False)
+    _blocks: dict[bytes, Lines] = field(factory=dict, init=False)
+    _playlists: dict[str, list[bytes]] = field(factory=dict, init=False)
+    _from: float = field(default=0.0, init=False)
+    _until: float = field(default=0.0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.contents.playlists.on_change.append(self._changed)
+
+    def find(self, data: bytes) -> Ready | None:
+        """The answer to ``data``, if that is exactly one request and both its parts have been seen before."""
+        if not self._from <= self.seconds() < self._until:
+            self._turn()
+        line, _, block = data.partition(b"\r\n")
+        lines = self._blocks.get(block)
+        return None if lines is None else lines.get(line)
+
+    def prepare(self, head: Head, raw: bytes) -> Ready | None:
+        """The answer to a head that has been read, if it is ready; if it is plain, it is kept for the next who asks."""
+        if not self._is_for_us(head):
+            return None
+        target = parse_path(head.path)
+        conditions = Conditions.of(head.fields)
+        content = None if target is None else self.contents.ready(target, conditions.gzip)
+        if target is None or content is None:
+            return None
+        answer = self.answers.found(content, conditions, self.seconds())
+        ready = self._ready(answer.without_body() if head.method == b"HEAD" else answer)
+        if ready is not None and conditions.is_plain:
+            line, _, block = raw.partition(b"\r\n")
+            lines = self._zipped if conditions.gzip else self._plain
+            self._remember(block, lines)
+            if head.path == head.target:
+                lines[line] = ready
+                if target.kind in (Kind.MULTIVARIANT, Kind.PLAYLIST):
+                    self._playlists.setdefault(target.stream, []).append(line)
+        return ready
+
+    def _is_for_us(self, head: Head) -> bool:
+        return (
+            head.method in (b"GET", b"HEAD")
+            and head.minor == 1
+            and head.fields.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+            and not (head.fields.keys() & PASSED_OVER)
+        )
+
+    def _ready(self, answer: Answer) -> Ready | None:
+        body, length = answer.body, answer.length
+        data = answer.head()
+        if answer.kind is None or (body is not None and body.received < answer.stop):
+            return None
+        tally = self.tallies.tally(answer.kind, answer.outcome)
+        if body is None or length <= SMALL_BYTES:
+            data += answer.read()
+            return Ready(data, 0, None, -1, 0, 0, len(data), tally, length)
+        if body.fd is None:
+            return None
+        total = len(data) + length
+        return Ready(data, socket.MSG_MORE, body, body.fd, answer.start, answer.stop, total, tally, length)
+
+    def _remember(self, block: bytes, lines: Lines) -> None:
+        if len(block) <= BLOCK_BYTES:
+            if len(self._blocks) >= BLOCKS:
+                self._blocks.clear()
+            self._blocks[block] = lines
+
+    def _turn(self) -> None:
+        """Another second: what was prepared is out of date."""
+        self._from = float(int(self.seconds()))
+        self._until = self._from + 1
+        self._plain.clear()
+        self._zipped.clear()
+        self._playlists.clear()
+
+    def _changed(self, stream: str) -> None:
+        for line in self._playlists.pop(stream, ()):
+            self._plain.pop(line, None)
+            self._zipped.pop(line, None)
