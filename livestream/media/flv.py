@@ -1,0 +1,186 @@
+"""
+FLV tag bodies, legacy and Enhanced RTMP, as frames, and frames as tag bodies.
+
+The legacy layout is Adobe's "Video File Format Specification 10.1", E.4; the other is Veovera's "Enhanced RTMP (v2)".
+"""
+
+from __future__ import annotations
+
+from livestream.media.errors import MediaError, UnsupportedCodec
+from livestream.model import Codec, Frame
+
+AUDIO, VIDEO, DATA = 8, 9, 18
+
+_FOURCC = {
+    b"avc1": Codec.H264,
+    b"hvc1": Codec.HEVC,
+    b"av01": Codec.AV1,
+    b"vp09": Codec.VP9,
+    b"mp4a": Codec.AAC,
+    b"Opus": Codec.OPUS,
+}
+_LEGACY_VIDEO = {2: "Sorenson H.263", 3: "Screen Video", 4: "VP6", 5: "VP6 with alpha", 6: "Screen Video 2"}
+_LEGACY_AUDIO = {0: "PCM", 1: "ADPCM", 2: "MP3", 3: "PCM", 4: "Nellymoser", 5: "Nellymoser", 6: "Nellymoser",
+                 7: "G.711", 8: "G.711", 11: "Speex", 14: "MP3"}  # fmt: skip
+_SEQUENCE_START, _CODED_FRAMES, _SEQUENCE_END, _CODED_FRAMES_X, _MULTITRACK, _MOD_EX = 0, 1, 2, 3, 5, 7
+_VIDEO_MULTITRACK = 6
+_COMMAND_FRAME = 5
+_KEY_FRAME = 1
+_WITH_COMPOSITION_TIME = (Codec.H264, Codec.HEVC)
+
+
+def parse_video(timestamp_ms: int, body: bytes) -> Frame | None:
+    """
+    Read the body of a video tag; ``None`` for one that carries no media (a sequence's end, HDR metadata, a command).
+
+    :raises MediaError: the body is cut short or inconsistent.
+    :raises UnsupportedCodec: nothing of this kind can be served.
+    """
+    first = _byte(body, 0)
+    if first & 0x80:
+        return _enhanced_video(timestamp_ms, body)
+    kind, codec_id = first >> 4, first & 15
+    if kind == _COMMAND_FRAME:
+        return None
+    codec = {7: Codec.H264, 12: Codec.HEVC}.get(codec_id)
+    if codec is None:
+        name = _LEGACY_VIDEO.get(codec_id, f"with id {codec_id}")
+        raise UnsupportedCodec(f"video {name} cannot be served; use H.264 (or HEVC, AV1, VP9)")
+    packet = _byte(body, 1)
+    if packet > 1:
+        return None
+    if len(body) <= 5:
+        raise MediaError("a video tag without data")
+    return Frame(codec, timestamp_ms, body, 5, _signed24(body, 2), kind == _KEY_FRAME, packet == 0)
+
+
+def parse_audio(timestamp_ms: int, body: bytes) -> Frame | None:
+    """
+    Read the body of an audio tag; ``None`` for one that carries no media.
+
+    :raises MediaError: the body is cut short.
+    :raises UnsupportedCodec: nothing of this kind can be served.
+    """
+    sound = _byte(body, 0) >> 4
+    if sound == 9:
+        return _enhanced_audio(timestamp_ms, body)
+    if sound != 10:
+        name = _LEGACY_AUDIO.get(sound, f"with id {sound}")
+        raise UnsupportedCodec(f"audio {name} cannot be served; use AAC (or Opus)")
+    packet = _byte(body, 1)
+    if packet > 1 or len(body) == 2:
+        return None
+    return Frame(Codec.AAC, timestamp_ms, body, 2, is_key=True, is_config=packet == 0)
+
+
+def _enhanced_video(timestamp_ms: int, body: bytes) -> Frame | None:
+    kind = body[0] >> 4 & 7
+    packet, at = _skip_modifiers(body, body[0] & 15)
+    if packet == _VIDEO_MULTITRACK:
+        packet, inner = _first_track(body, at)
+        return _enhanced_video(timestamp_ms, bytes([0x80 | kind << 4 | packet]) + inner)
+    if kind == _COMMAND_FRAME or packet not in (_SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X):
+        return None
+    codec, at = _codec(body, at, "video"), at + 4
+    cts_ms = 0
+    if packet == _CODED_FRAMES and codec in _WITH_COMPOSITION_TIME:
+        cts_ms, at = _signed24(body, at), at + 3
+    return _frame(codec, timestamp_ms, body, at, cts_ms, kind == _KEY_FRAME, packet == _SEQUENCE_START)
+
+
+def _enhanced_audio(timestamp_ms: int, body: bytes) -> Frame | None:
+    packet, at = _skip_modifiers(body, body[0] & 15)
+    if packet == _MULTITRACK:
+        packet, inner = _first_track(body, at)
+        return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner)
+    if packet not in (_SEQUENCE_START, _CODED_FRAMES):
+        return None
+    codec = _codec(body, at, "audio")
+    return _frame(codec, timestamp_ms, body, at + 4, 0, True, packet == _SEQUENCE_START)
+
+
+def _frame(codec: Codec, dts_ms: int, body: bytes, at: int, cts_ms: int, is_key: bool, is_config: bool) -> Frame:
+    if len(body) <= at:
+        raise MediaError("a tag without data")
+    return Frame(codec, dts_ms, body, at, cts_ms, is_key, is_config)
+
+
+def _codec(body: bytes, at: int, what: str) -> Codec:
+    fourcc = body[at : at + 4]
+    codec = _FOURCC.get(fourcc)
+    if codec is None or codec.track.value != what:
+        raise UnsupportedCodec(f"{what} {fourcc.decode('ascii', 'replace')!r} cannot be served; "
+                               + ("use H.264, HEVC, AV1 or VP9" if what == "video" else "use AAC or Opus"))  # fmt: skip
+    return codec
+
+
+def _skip_modifiers(body: bytes, packet: int) -> tuple[int, int]:
+    """Pass over ModEx prefixes: the packet type behind them, and where its data begins."""
+    at = 1
+    while packet == _MOD_EX:
+        size, at = _byte(body, at) + 1, at + 1
+        if size == 256:
+            size, at = int.from_bytes(body[at : at + 2], "big") + 1, at + 2
+        at += size
+        packet, at = _byte(body, at) & 15, at + 1
+    return packet, at
+
+
+def _first_track(body: bytes, at: int) -> tuple[int, bytes]:
+    """The packet type and the data (from its FourCC on) of a multitrack packet's first track."""
+    kind, packet = _byte(body, at) >> 4, body[at] & 15
+    fourcc, at = body[at + 1 : at + 5], at + 5
+    at += 1
+    if kind == 0:
+        return packet, fourcc + body[at:]
+    size = int.from_bytes(body[at : at + 3], "big")
+    if len(body) < at + 3 + size or packet in (_VIDEO_MULTITRACK, _MULTITRACK, _MOD_EX):
+        raise MediaError("a multitrack packet that is cut short or nested")
+    return packet, fourcc + body[at + 3 : at + 3 + size]
+
+
+def _byte(body: bytes, at: int) -> int:
+    try:
+        return body[at]
+    except IndexError:
+        raise MediaError(f"a tag of {len(body)} bytes is cut short") from None
+
+
+def _signed24(body: bytes, at: int) -> int:
+    if len(body) < at + 3:
+        raise MediaError("a tag is cut short in its composition time")
+    return int.from_bytes(body[at : at + 3], "big", signed=True)
+
+
+def avc_config(record: bytes, dts_ms: int = 0) -> Frame:
+    """The frame that carries an AVCDecoderConfigurationRecord."""
+    return Frame(Codec.H264, dts_ms, b"\x17\x00\x00\x00\x00" + record, 5, is_key=True, is_config=True)
+
+
+def avc_frame(dts_ms: int, cts_ms: int, is_key: bool, data: bytes, arrived: float = 0.0) -> Frame:
+    """The frame that carries one picture's length-prefixed NAL units."""
+    head = (b"\x17" if is_key else b"\x27") + b"\x01" + cts_ms.to_bytes(3, "big", signed=True)
+    return Frame(Codec.H264, dts_ms, head + data, 5, cts_ms, is_key, arrived=arrived)
+
+
+def aac_config(record: bytes, dts_ms: int = 0) -> Frame:
+    """The frame that carries an AudioSpecificConfig."""
+    return Frame(Codec.AAC, dts_ms, b"\xaf\x00" + record, 2, is_key=True, is_config=True)
+
+
+def aac_frame(dts_ms: int, data: bytes, arrived: float = 0.0) -> Frame:
+    """The frame that carries one raw AAC access unit."""
+    return Frame(Codec.AAC, dts_ms, b"\xaf\x01" + data, 2, is_key=True, arrived=arrived)
+
+
+def file_header(video: bool, audio: bool) -> bytes:
+    """The header of an FLV file, with the size of the tag before the first, which is none."""
+    return b"FLV\x01" + bytes([(4 if audio else 0) | (1 if video else 0)]) + b"\x00\x00\x00\x09\x00\x00\x00\x00"
+
+
+def tag(type_id: int, timestamp_ms: int, body: bytes) -> bytes:
+    """A whole FLV tag with the size that follows it; the timestamp is taken modulo 2^32."""
+    size = len(body)
+    time = timestamp_ms & 0xFFFFFFFF
+    head = bytes([type_id]) + size.to_bytes(3, "big") + (time & 0xFFFFFF).to_bytes(3, "big") + bytes([time >> 24])
+    return b"".join((head, b"\x00\x00\x00", body, (size + 11).to_bytes(4, "big")))

@@ -1,0 +1,47 @@
+"""What a new viewer is given first: the decoder configurations, and every frame since the last key frame."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from livestream.model import Frame, Track
+
+
+@define(eq=False)
+class GopCache:
+    """
+    The newest group of pictures of a stream, bounded in bytes and in time.
+
+    A group that outgrows a bound is dropped whole: a viewer then waits for the next key frame, and memory stays flat.
+    """
+
+    limit_bytes: int = 16 << 20
+    limit_ms: int = 20_000
+    configs: dict[Track, Frame] = field(factory=dict, init=False)
+    _group: list[Frame] = field(factory=list, init=False)
+    _bytes: int = field(default=0, init=False)
+
+    def add(self, frame: Frame) -> None:
+        """Keep a frame, and let go of what came before it if it begins a group."""
+        if frame.is_config:
+            self.configs[frame.track] = frame
+            return
+        if self._begins_group(frame):
+            self._clear()
+        elif not self._group:
+            return
+        self._group.append(frame)
+        self._bytes += len(frame.body)
+        if self._bytes > self.limit_bytes or frame.dts_ms - self._group[0].dts_ms > self.limit_ms:
+            self._clear()
+
+    def frames(self) -> list[Frame]:
+        """Configurations, then the group from its key frame on, in the order of arrival."""
+        return [*self.configs.values(), *self._group]
+
+    def _begins_group(self, frame: Frame) -> bool:
+        return frame.is_key and (frame.track is Track.VIDEO or Track.VIDEO not in self.configs)
+
+    def _clear(self) -> None:
+        self._group = []
+        self._bytes = 0

@@ -1,0 +1,167 @@
+"""
+Initialisation and media segments of fragmented MP4 (ISO/IEC 14496-12 and 14496-15), audio and video in one file.
+
+The video track's time scale is 90,000; an audio track's is its sample rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import pack
+
+from attrs import frozen
+
+from livestream.media.codecs import AudioConfig, VideoConfig
+from livestream.model import Codec
+from livestream.packaging.boxes import MATRIX, box, full_box
+
+VIDEO_TIMESCALE = 90_000
+VIDEO_TRACK, AUDIO_TRACK = 1, 2
+
+_SYNC, _NO_SYNC = 0x02000000, 0x01010000  # sample_depends_on 2; sample_depends_on 1 and non-sync
+
+
+@frozen
+class Sample:
+    """One access unit: ``duration``, and ``offset`` from its decoding to its showing, in the track's time scale."""
+
+    data: memoryview
+    duration: int
+    offset: int = 0
+    is_sync: bool = True
+
+
+@frozen
+class Run:
+    """Samples of one track in decoding order, the first decoded at ``base`` in the track's time scale."""
+
+    track: int
+    base: int
+    samples: Sequence[Sample]
+
+
+def init_segment(video: VideoConfig | None, audio: AudioConfig | None) -> bytes:
+    """The header that a player needs before the first media segment."""
+    tracks, extends = [], []
+    if video is not None:
+        tracks.append(_video_track(video))
+        extends.append(_extends(VIDEO_TRACK))
+    if audio is not None:
+        tracks.append(_audio_track(audio))
+        extends.append(_extends(AUDIO_TRACK))
+    header = full_box(
+        b"mvhd", 0, 0, pack(">IIIIIH10x", 0, 0, 1000, 0, 0x10000, 0x100), MATRIX, bytes(24), pack(">I", 3)
+    )
+    moov = box(b"moov", header, *tracks, box(b"mvex", *extends))
+    return box(b"ftyp", b"iso6\x00\x00\x00\x00iso6mp41cmfc") + moov
+
+
+def media_segment(sequence: int, runs: Sequence[Run]) -> bytes:
+    """One media segment: a movie fragment with a run for each track, and their data. ``sequence`` rises."""
+    sizes = [sum(len(sample.data) for sample in run.samples) for run in runs]
+    moof = _fragment(sequence, runs, [0] * len(runs))
+    offsets = [len(moof) + 8 + sum(sizes[:index]) for index in range(len(runs))]
+    moof = _fragment(sequence, runs, offsets)
+    data = (sample.data for run in runs for sample in run.samples)
+    styp = box(b"styp", b"msdh\x00\x00\x00\x00msdhcmfs")
+    return b"".join((styp, moof, pack(">I4s", sum(sizes) + 8, b"mdat"), *data))
+
+
+def _fragment(sequence: int, runs: Sequence[Run], offsets: Sequence[int]) -> bytes:
+    tracks = (_track_fragment(run, offset) for run, offset in zip(runs, offsets, strict=True))
+    return box(b"moof", full_box(b"mfhd", 0, 0, pack(">I", sequence & 0xFFFFFFFF)), *tracks)
+
+
+def _track_fragment(run: Run, offset: int) -> bytes:
+    """Default-base-is-moof; each sample with its duration, size, flags and (signed) composition offset."""
+    rows = (pack(">IIIi", s.duration, len(s.data), _SYNC if s.is_sync else _NO_SYNC, s.offset) for s in run.samples)
+    return box(
+        b"traf",
+        full_box(b"tfhd", 0, 0x020000, pack(">I", run.track)),
+        full_box(b"tfdt", 1, 0, pack(">Q", run.base)),
+        full_box(b"trun", 1, 0x000F01, pack(">Ii", len(run.samples), offset), *rows),
+    )
+
+
+def _extends(track: int) -> bytes:
+    return full_box(b"trex", 0, 0, pack(">5I", track, 1, 0, 0, 0))
+
+
+def _video_track(config: VideoConfig) -> bytes:
+    return _track(
+        VIDEO_TRACK,
+        pack(">II", config.width << 16, config.height << 16),
+        VIDEO_TIMESCALE,
+        full_box(b"hdlr", 0, 0, pack(">I4s12x", 0, b"vide"), b"VideoHandler\x00"),
+        full_box(b"vmhd", 0, 1, bytes(8)),
+        _video_entry(config),
+        volume=0,
+    )
+
+
+def _audio_track(config: AudioConfig) -> bytes:
+    return _track(
+        AUDIO_TRACK,
+        bytes(8),
+        config.sample_rate,
+        full_box(b"hdlr", 0, 0, pack(">I4s12x", 0, b"soun"), b"SoundHandler\x00"),
+        full_box(b"smhd", 0, 0, bytes(4)),
+        _audio_entry(config),
+        volume=0x100,
+    )
+
+
+def _track(
+    track: int, size: bytes, timescale: int, handler: bytes, media_header: bytes, entry: bytes, *, volume: int
+) -> bytes:
+    header = full_box(b"tkhd", 0, 3, pack(">IIIII8xHHHH", 0, 0, track, 0, 0, 0, 0, volume, 0), MATRIX, size)
+    reference = full_box(b"dref", 0, 0, pack(">I", 1), full_box(b"url ", 0, 1))
+    tables = (
+        full_box(b"stsd", 0, 0, pack(">I", 1), entry),
+        full_box(b"stts", 0, 0, bytes(4)),
+        full_box(b"stsc", 0, 0, bytes(4)),
+        full_box(b"stsz", 0, 0, bytes(8)),
+        full_box(b"stco", 0, 0, bytes(4)),
+    )
+    media = box(
+        b"mdia",
+        full_box(b"mdhd", 0, 0, pack(">IIIIHH", 0, 0, timescale, 0, 0x55C4, 0)),
+        handler,
+        box(b"minf", media_header, box(b"dinf", reference), box(b"stbl", *tables)),
+    )
+    return box(b"trak", header, media)
+
+
+_VIDEO_RECORD = {Codec.H264: b"avcC", Codec.HEVC: b"hvcC", Codec.AV1: b"av1C", Codec.VP9: b"vpcC"}
+
+
+def _video_entry(config: VideoConfig) -> bytes:
+    """ISO/IEC 14496-12, 12.1.3, with the codec's own configuration record."""
+    fixed = pack(">6xH16xHHIIIH32xHh", 1, config.width, config.height, 0x480000, 0x480000, 0, 1, 24, -1)
+    return box(config.codec.value.encode("ascii"), fixed, box(_VIDEO_RECORD[config.codec], config.record))
+
+
+def _audio_entry(config: AudioConfig) -> bytes:
+    """ISO/IEC 14496-12, 12.2.3."""
+    fixed = pack(">6xH8xHHIHH", 1, config.channels, 16, 0, config.sample_rate & 0xFFFF, 0)
+    record = _opus_record(config) if config.codec is Codec.OPUS else _elementary_stream(config)
+    return box(config.codec.value.encode("ascii"), fixed, record)
+
+
+def _opus_record(config: AudioConfig) -> bytes:
+    """Encapsulation of Opus in ISOBMFF, 4.3.2: the identification header's fields, big-endian."""
+    head = config.record
+    pre_skip, rate, gain = head[10:12][::-1], head[12:16][::-1], head[16:18][::-1]
+    return box(b"dOps", b"\x00", head[9:10], pre_skip, rate, gain, head[18:])
+
+
+def _elementary_stream(config: AudioConfig) -> bytes:
+    """ISO/IEC 14496-1, 7.2.6: the descriptors that carry an AudioSpecificConfig."""
+    specific = _descriptor(5, config.record)
+    decoder = _descriptor(4, pack(">BB3xII", 0x40, 0x15, 0, 0), specific)
+    return full_box(b"esds", 0, 0, _descriptor(3, pack(">HB", AUDIO_TRACK, 0), decoder, _descriptor(6, b"\x02")))
+
+
+def _descriptor(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return bytes([tag, 0x80, 0x80, 0x80, len(content)]) + content

@@ -1,0 +1,74 @@
+"""Look at the watch page with Chromium: ``python browser.py SCRIPT URL PICTURE``; prints what it saw."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from playwright.sync_api import Page, sync_playwright
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+PLAYS = "() => { const v = document.querySelector('video'); return v && !v.paused && v.currentTime > 1 && v.videoWidth; }"
+
+
+def _advances(page: Page) -> None:
+    """Wait until the picture moves on for two more seconds of media."""
+    page.wait_for_function(PLAYS, timeout=40_000)
+    then = page.evaluate("() => document.querySelector('video').currentTime")
+    page.wait_for_function(
+        "(then) => document.querySelector('video').currentTime > then + 2", arg=then, timeout=20_000
+    )
+
+
+def hls(page: Page) -> None:
+    _advances(page)
+    options = page.locator("#quality option")
+    page.wait_for_function("() => document.querySelectorAll('#quality option').length >= 3", timeout=10_000)
+    print("playing", options.all_inner_texts(), page.locator("#latency").inner_text())
+    page.select_option("#quality", label="240p")
+    page.wait_for_function("() => document.querySelector('video').videoHeight === 240", timeout=30_000)
+    _advances(page)
+
+
+def low_latency(page: Page) -> None:
+    _advances(page)
+    page.locator("#low-latency").check()
+    page.wait_for_function("() => document.querySelector('video').currentTime >= 0", timeout=10_000)
+    _advances(page)
+    print("playing", page.locator("#latency").inner_text())
+
+
+def offline(page: Page) -> None:
+    page.wait_for_function("() => /offline/i.test(document.body.innerText)", timeout=20_000)
+    print(page.locator("#state").inner_text().lower())
+
+
+def main(script: str, url: str, picture: str) -> None:
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=os.environ["CHROMIUM"], args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        try:
+            page.goto(url)
+            {"hls": hls, "low-latency": low_latency, "offline": offline}[script](page)
+        finally:
+            page.screenshot(path=picture)
+            browser.close()
+    if errors:
+        sys.exit("\n".join(errors))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,69 @@
+"""What a person meets who starts the daemon, rightly and wrongly."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Site
+from .processes import ROOT, Daemon, free_port, get, until
+
+
+def _twistd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile="]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+
+
+def test_twistd_lists_livestream() -> None:
+    assert re.search(r"^\s+livestream\s", _twistd("--help").stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[hls]\nsegment = 3\n", "hls.segment: "),
+        ("[hls]\nsegment_s = 'x'\n", "hls.segment_s: "),
+        ("[ingest]\nrtmp = 'tcp:1935'\n", "ingest.rtmp: "),
+        ("[hls\n", "not TOML"),
+    ],
+)
+def test_a_wrong_configuration_is_a_line_that_names_file_key_and_cure(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    answer = _twistd("livestream", f"--config={file}", "--check")
+    lines = (answer.stdout + answer.stderr).strip().splitlines()
+    assert answer.returncode == 2
+    assert len(lines) == 1, lines
+    assert str(file) in lines[0] and words in lines[0]
+
+
+def test_a_port_in_use_is_one_line_that_names_the_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = [f"edge.http=tcp:{port}:interface=127.0.0.1", f"ops.http=tcp:{free_port()}:interface=127.0.0.1"]
+        settings.append(f"ingest.rtmp=tcp:{free_port()}:interface=127.0.0.1")
+        answer = _twistd("livestream", *(f"--set={setting}" for setting in settings))
+    assert answer.returncode != 0
+    said = [line for line in (answer.stdout + answer.stderr).splitlines() if "edge.http" in line]
+    assert len(said) == 1 and str(port) in said[0]
+    assert "Traceback" not in answer.stdout + answer.stderr
+
+
+def test_every_shipped_configuration_is_valid() -> None:
+    for role in ("ingest", "origin", "edge"):
+        answer = _twistd("livestream", f"--role={role}", f"--config=etc/{role}.toml", "--check")
+        assert (answer.returncode, answer.stdout + answer.stderr) == (0, "") or answer.returncode == 0
+
+
+def test_the_demo_plays_from_one_command_and_says_what_to_open(site: Site) -> None:
+    http, rtmp = free_port(), free_port()
+    settings = (f"edge.http=tcp:{http}:interface=127.0.0.1", f"ingest.rtmp=tcp:{rtmp}:interface=127.0.0.1")
+    daemon = Daemon.of(site.folder, "demo", *settings, "transcode.ladder=[]", options=["--demo"])
+    site.run(daemon)
+    assert f"http://127.0.0.1:{http}/watch/demo" in daemon.words()
+    until(lambda: get(f"http://127.0.0.1:{http}/live/demo/master.m3u8")[0] == 200, "the demo's playlist", 40)
