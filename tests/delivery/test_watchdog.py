@@ -1,0 +1,69 @@
+import math
+
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from livestream.delivery.watchdog import Watchdog
+
+
+@define(eq=False)
+class Sleeper:
+    """Notes when it is looked at, and says when to look again."""
+
+    again: list[float]
+    look_at: float = math.inf
+    looks: list[int] = field(factory=list)
+
+    def looked_at(self, now: int) -> float:
+        self.looks.append(now)
+        return self.again.pop(0) if self.again else math.inf
+
+
+def running() -> tuple[Clock, Watchdog]:
+    clock = Clock()
+    watchdog = Watchdog(clock)
+    watchdog.start()
+    return clock, watchdog
+
+
+def test_each_is_looked_at_when_it_asked_to_be() -> None:
+    clock, watchdog = running()
+    sleeper = Sleeper([7, 7.5])
+    watchdog.watch(sleeper, 3)
+    clock.pump([1] * 20)
+    assert sleeper.looks == [3, 7, 8]
+
+
+def test_an_earlier_look_stands_and_a_later_one_gives_way() -> None:
+    clock, watchdog = running()
+    sleeper = Sleeper([])
+    watchdog.watch(sleeper, 9)
+    watchdog.watch(sleeper, 4)
+    watchdog.watch(sleeper, 6)
+    clock.pump([1] * 20)
+    assert sleeper.looks == [4]
+
+
+def test_time_during_which_the_process_stood_still_does_not_count() -> None:
+    clock, watchdog = running()
+    sleeper = Sleeper([])
+    watchdog.watch(sleeper, 5)
+    clock.pump([1, 60, 1, 1])
+    assert sleeper.looks == []
+    clock.advance(1)
+    assert sleeper.looks == [5]
+
+
+def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
+    class Broken(Sleeper):
+        def looked_at(self, now: int) -> float:
+            raise ValueError("broken")
+
+    clock, watchdog = running()
+    sleeper = Sleeper([])
+    watchdog.watch(Broken([]), 2)
+    watchdog.watch(sleeper, 2)
+    clock.pump([1] * 3)
+    assert sleeper.looks == [2]
+    watchdog.stop()
+    assert clock.getDelayedCalls() == []
