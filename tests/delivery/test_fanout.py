@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from attrs import define, field
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import StringTransport
+from zope.interface import implementer
+
+from livestream.delivery.backlog import Backlog
+from livestream.delivery.fanout import BLOCKED_S, Fanout, Start
+from livestream.delivery.viewer import Viewer
+from livestream.metrics import Metrics
+from livestream.model import Frame
+
+from .frames import configs, picture, sound, spell
+
+TICK_S = 0.064
+
+
+@define(eq=False)
+class Letters:
+    """A framing whose bytes can be read."""
+
+    protocol: str = "rtmp"
+
+    def join(self, frames: Sequence[Frame]) -> bytes:
+        return spell(frames)
+
+    def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
+        return b"[" + metadata + spell(frames).strip() + b"] "
+
+
+@implementer(IReactorFDSet)
+class FakeReactor(Clock):
+    """Lets a test say when sockets are written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writers: list[Connection] = []
+
+    def addReader(self, reader: object) -> None: ...
+    def removeReader(self, reader: object) -> None: ...
+    def addWriter(self, writer: Connection) -> None:
+        if writer not in self.writers:
+            self.writers.append(writer)
+
+    def removeWriter(self, writer: Connection) -> None:
+        if writer in self.writers:
+            self.writers.remove(writer)
+
+    def write(self) -> None:
+        """Let every transport that wants to write do so, until none does or all are full."""
+        for _ in range(100):
+            for writer in list(self.writers):
+                writer.doWrite()
+
+
+@define(eq=False)
+class Player:
+    """The far end of a viewer's connection, and its seat."""
+
+    reactor: FakeReactor
+    near: socket.socket = field(init=False)
+    far: socket.socket = field(init=False)
+    transport: Connection = field(init=False)
+    viewer: Viewer = field(init=False)
+    is_over: bool = field(default=False, init=False)
+    is_lost: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.far.setblocking(False)
+        self.transport = Connection(self.near, self, self.reactor)
+        self.transport.connected = 1
+        self.viewer = Viewer(self.transport, self, Backlog(100_000, 4000))
+
+    def connectionLost(self, reason: object) -> None:
+        self.is_lost = True
+
+    def over(self) -> None:
+        self.is_over = True
+
+    def read(self, most: int = 1 << 20) -> str:
+        text = b""
+        try:
+            while len(text) < most and (more := self.far.recv(most - len(text))):
+                text += more
+        except BlockingIOError:
+            pass
+        return text.decode()
+
+    def read_all(self) -> str:
+        """Read until nothing more is on its way."""
+        text = ""
+        while True:
+            self.reactor.write()
+            more = self.read()
+            if not more:
+                return text
+            text += more
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+
+@define(eq=False)
+class Show:
+    """A fan-out with its source and its clock."""
+
+    reactor: FakeReactor = field(factory=FakeReactor)
+    metrics: Metrics = field(factory=Metrics)
+    cached: list[Frame] = field(factory=list)
+    fanout: Fanout = field(init=False)
+    players: list[Player] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        start: Callable[[], Start] = lambda: Start(b"", list(self.cached))  # noqa: E731
+        self.fanout = Fanout(Letters(), TICK_S, start, self.reactor, self.metrics)
+
+    def add(self, *frames: Frame) -> None:
+        for frame in frames:
+            self.cached.append(frame)
+            self.fanout.add(frame)
+
+    def tick(self) -> None:
+        self.reactor.advance(TICK_S)
+
+    def player(self) -> Player:
+        player = Player(self.reactor)
+        self.players.append(player)
+        self.fanout.attach(player.viewer)
+        return player
+
+    def flowing(self) -> Player:
+        """One who has had the first bytes and whose socket is written to directly."""
+        player = self.player()
+        self.tick()
+        player.read_all()
+        assert player.viewer.descriptor is not None
+        return player
+
+    def value(self, name: str) -> float:
+        return self.metrics.registry.get_sample_value(name, {}) or 0.0
+
+
+@pytest.fixture
+def show() -> Iterator[Show]:
+    show = Show()
+    show.cached += [*configs(0), picture(0, True)]
+    yield show
+    for player in show.players:
+        player.close()
+
+
+def test_a_viewer_begins_with_everything_since_the_last_key_frame_and_goes_on_from_there(show: Show) -> None:
+    show.add(picture(40))
+    player = show.player()
+    show.add(picture(80))
+    show.tick()
+    assert player.read_all() == "[C0 C0 K0 p40 p80] "
+    show.add(picture(120), sound(130))
+    show.tick()
+    assert player.read() == "p120 s130 "
+
+
+def test_nothing_goes_out_before_its_tick_and_then_everything_at_once(show: Show) -> None:
+    player = show.flowing()
+    show.reactor.advance(0.01)
+    show.add(picture(40))
+    show.reactor.advance(0.02)
+    show.add(picture(80))
+    assert player.read() == ""
+    show.tick()
+    assert player.read() == "p40 p80 "
+
+
+def test_ticks_lie_on_a_grid_however_the_frames_come(show: Show) -> None:
+    player = show.flowing()
+    show.reactor.advance(-show.reactor.seconds() % TICK_S + 0.060)
+    show.add(picture(40))
+    show.reactor.advance(0.005)
+    assert player.read() == "p40 "
+
+
+def test_with_a_tick_of_nothing_frames_go_out_at_the_end_of_the_turn(show: Show) -> None:
+    show.fanout.tick_s = 0.0
+    player = show.player()
+    show.reactor.advance(0)
+    player.read_all()
+    show.add(picture(40), picture(80))
+    show.reactor.advance(0)
+    assert player.read() == "p40 p80 "
+
+
+@pytest.mark.parametrize("viewers", [1, 3, 20])
+def test_few_and_many_viewers_get_the_same_bytes(show: Show, viewers: int) -> None:
+    players = [show.player() for _ in range(viewers)]
+    show.tick()
+    for player in players:
+        player.read_all()
+    show.add(picture(40), sound(50))
+    show.tick()
+    assert {player.read() for player in players} == {"p40 s50 "}
+    assert all(not player.transport.dataBuffer for player in players)
+
+
+def test_a_full_socket_gets_the_rest_later_and_in_order(show: Show) -> None:
+    player = show.flowing()
+    sent = []
+    for index in range(100):
+        show.add(*[picture(40 * index + 40 + step) for step in range(30)])
+        sent.append("".join(f"p{40 * index + 40 + step} " for step in range(30)))
+        show.tick()
+    assert player.viewer.descriptor is None
+    assert player.viewer.backlog
+    assert player.read_all() == "".join(sent)
+    show.add(picture(999_999))
+    show.tick()
+    assert player.read() == "p999999 "
+
+
+def test_a_slow_viewer_misses_pictures_and_the_others_notice_nothing(show: Show) -> None:
+    slow, quick = show.flowing(), show.flowing()
+    text = ""
+    for time_ms in range(40, 20_000, 40):
+        show.add(picture(time_ms, time_ms % 1000 == 0), *[sound(time_ms + step) for step in range(30)])
+        show.tick()
+        assert quick.read().startswith(("p", "K"))
+        show.reactor.write()
+        text += slow.read(40)
+    assert slow.viewer.backlog.size_bytes < 100_000
+    assert show.value("livestream_push_skipped_gops_total") > 3
+    names = (text + slow.read_all()).split()
+    pictures = [name for name in names if name[0] in "pK"]
+    for before, after in itertools.pairwise(pictures):
+        assert after[0] == "K" or int(after[1:]) == int(before[1:]) + 40
+    assert int(pictures[-1][1:]) > 19_000
+    show.add(picture(20_000, True))
+    show.tick()
+    assert slow.read() == "K20000 "
+
+
+def test_a_viewer_who_stays_blocked_is_closed(show: Show) -> None:
+    player = show.flowing()
+    for index in range(round(2 * BLOCKED_S / TICK_S)):
+        show.add(*[picture(64 * index + step, True) for step in range(60)])
+        show.tick()
+    assert show.value("livestream_push_closed_total") == 1
+    assert player.is_lost
+    assert len(show.fanout) == 0
+
+
+def test_a_broken_socket_is_dropped_and_the_others_are_served(show: Show) -> None:
+    broken, other = show.flowing(), show.flowing()
+    broken.far.close()
+    show.add(picture(40))
+    show.tick()
+    show.reactor.advance(0)
+    assert other.read() == "p40 "
+    assert broken.is_lost
+    assert len(show.fanout) == 1
+
+
+def test_what_the_transport_holds_goes_first(show: Show) -> None:
+    player = show.flowing()
+    player.transport.write(b"pong ")
+    show.add(picture(40))
+    show.tick()
+    assert player.read_all() == "pong p40 "
+    show.add(picture(80))
+    show.tick()
+    assert player.read() == "p80 "
+
+
+def test_the_first_bytes_follow_what_the_protocol_said(show: Show) -> None:
+    player = show.player()
+    player.transport.write(b"accepted ")
+    show.tick()
+    assert player.read_all() == "accepted [C0 C0 K0] "
+
+
+def test_a_viewer_who_has_no_key_frame_begins_with_the_next(show: Show) -> None:
+    show.cached = configs(0)
+    player = show.player()
+    show.tick()
+    show.add(picture(40), sound(45))
+    show.tick()
+    show.add(picture(80), picture(120, True), picture(160))
+    show.tick()
+    assert player.read_all() == "[C0 C0] s45 K120 p160 "
+    show.add(picture(200))
+    show.tick()
+    assert player.read() == "p200 "
+
+
+def test_a_paused_viewer_gets_nothing_and_goes_on_with_a_key_frame(show: Show) -> None:
+    player = show.flowing()
+    show.fanout.pause(player.viewer)
+    show.add(picture(40, True))
+    show.tick()
+    show.fanout.resume(player.viewer)
+    show.add(picture(80), sound(90))
+    show.tick()
+    show.add(picture(120, True), picture(160))
+    show.tick()
+    assert player.read_all() == "C0 C0 s90 K120 p160 "
+
+
+def test_a_viewer_who_pauses_before_the_first_byte_begins_when_it_resumes(show: Show) -> None:
+    player = show.player()
+    show.fanout.pause(player.viewer)
+    show.add(picture(40))
+    show.tick()
+    assert player.read_all() == ""
+    show.fanout.resume(player.viewer)
+    show.tick()
+    assert player.read_all() == "[C0 C0 K0 p40] "
+
+
+def test_the_end_comes_after_the_last_frames(show: Show) -> None:
+    flowing, full, fresh = show.flowing(), show.flowing(), show.player()
+    for index in range(1000):
+        show.add(picture(40 * index + 40, True))
+    show.tick()
+    show.add(picture(80_000))
+    show.fanout.finish()
+    assert flowing.is_over and full.is_over and fresh.is_over
+    assert flowing.read_all().endswith("p80000 ")
+    assert full.read_all().endswith("p80000 ")
+    assert len(show.fanout) == 0
+    assert show.reactor.getDelayedCalls() == []
+
+
+def test_a_layer_between_is_written_through_and_its_pauses_are_kept(show: Show) -> None:
+    transport = StringTransport()
+    viewer = Viewer(transport, Player(show.reactor), Backlog(100_000, 4000))
+    show.players.append(viewer.seat)  # type: ignore[arg-type]
+    show.fanout.attach(viewer)
+    show.tick()
+    transport.clear()
+    show.add(picture(40))
+    show.tick()
+    viewer.pauseProducing()
+    show.add(picture(80))
+    show.tick()
+    assert transport.value() == b"p40 "
+    viewer.resumeProducing()
+    assert transport.value() == b"p40 p80 "
+    show.fanout.finish()
+    assert transport.producer is None
+
+
+def test_a_detached_viewers_descriptor_is_never_written_to(show: Show) -> None:
+    player, other = show.flowing(), show.flowing()
+    show.fanout.detach(player.viewer)
+    show.add(picture(40))
+    show.tick()
+    assert (player.read(), other.read()) == ("", "p40 ")
+
+
+def test_late_ticks_bytes_and_delay_are_counted(show: Show) -> None:
+    show.flowing()
+    before = show.metrics.registry.get_sample_value("livestream_push_bytes_total", {"protocol": "rtmp"})
+    show.reactor.advance(100)
+    show.add(picture(40, arrived=show.reactor.seconds()))
+    show.reactor.advance(1)
+    assert show.value("livestream_push_late_ticks_total") == 1
+    assert show.metrics.registry.get_sample_value("livestream_push_bytes_total", {"protocol": "rtmp"}) == before + 4
+    assert show.value("livestream_push_delay_seconds_count") == 1
+    assert show.value("livestream_push_delay_seconds_sum") == pytest.approx(1, abs=0.1)
+
+
+def test_no_memory_file_is_left_open(show: Show) -> None:
+    players = [show.player() for _ in range(8)]
+    show.tick()
+    for player in players:
+        player.read_all()
+    before = len(os.listdir("/proc/self/fd"))
+    for index in range(20):
+        show.add(picture(index))
+        show.tick()
+    assert len(os.listdir("/proc/self/fd")) == before
