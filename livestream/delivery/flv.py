@@ -1,0 +1,162 @@
+"""FLV over HTTP and over WebSocket: the request's connection is taken over, and the stream pushed into it."""
+
+from __future__ import annotations
+
+from typing import Protocol, cast
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, ITransport
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from werkzeug.exceptions import NotFound
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import AcceptConnection, CloseConnection, Ping
+from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import ProtocolError
+from zope.interface import implementer
+
+from livestream.delivery.answers import SHARED, Answers
+from livestream.delivery.feed import NotLive, Wire
+from livestream.delivery.feeds import Feeds
+from livestream.delivery.viewer import Outlet
+from livestream.delivery.visit import Visit, visit
+from livestream.model import SOURCE
+
+CHATTER_BYTES = 2**20
+"""A viewer has next to nothing to say; one that says more than this is cut off."""
+
+CLOSE_S = 10.0
+"""How long a viewer has to take the last bytes of a broadcast."""
+
+
+class Taken(Outlet, Protocol):
+    """What is asked of a transport that was HTTP's."""
+
+    def resumeProducing(self) -> None:
+        """Read: the parser may have stopped that."""
+
+
+class Takeable(Protocol):
+    """An HTTP connection that can become another protocol's."""
+
+    def take_over(self, protocol: IProtocol) -> None:
+        """Hand the transport over: ``makeConnection`` is called, and nothing else writes to it any more."""
+
+
+@implementer(IProtocol)
+@define(eq=False)
+class FlvSeat:
+    """One viewer of FLV. ``head`` goes out first; with ``socket`` the viewer is spoken to in WebSocket messages."""
+
+    stay: Visit
+    clock: IReactorTime
+    head: bytes
+    socket: Connection | None = None
+    transport: Taken = field(init=False)
+    _heard_bytes: int = field(default=0, init=False)
+    _closing: IDelayedCall | None = field(default=None, init=False)
+
+    def makeConnection(self, transport: ITransport) -> None:
+        self.transport = cast(Taken, transport)
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        self.transport.resumeProducing()
+        self.transport.write(self.head)
+        self.stay.watch(self.transport, self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard_bytes += len(data)
+        if self._heard_bytes > CHATTER_BYTES:
+            self.transport.abortConnection()
+        elif self.socket is not None:
+            self._answer(self.socket, data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.stay.leave()
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+
+    def over(self) -> None:
+        self.stay.leave()
+        self._close(CloseConnection(CloseReason.NORMAL_CLOSURE))
+
+    def _answer(self, socket: Connection, data: bytes) -> None:
+        """A viewer's pings are answered, and its wish to go is granted; what else it says is not asked for."""
+        try:
+            socket.receive_data(data)
+            for event in socket.events():
+                if isinstance(event, Ping):
+                    self.transport.write(socket.send(event.response()))
+                elif isinstance(event, CloseConnection):
+                    self.stay.leave()
+                    self._close(event.response())
+        except ProtocolError:
+            self.transport.abortConnection()
+
+    def _close(self, farewell: CloseConnection) -> None:
+        if self._closing is None:
+            if self.socket is not None:
+                self.transport.write(self.socket.send(farewell))
+            self._closing = self.clock.callLater(CLOSE_S, self.transport.abortConnection)
+            self.transport.loseConnection()
+
+
+@define(eq=False)
+class FlvPush:
+    """Answers ``/live/STREAM.flv``, with WebSocket messages where the request asks for that."""
+
+    feeds: Feeds
+    answers: Answers
+
+    def view(self, request: Request, stream: str) -> Deferred[None]:
+        """
+        Give a request's connection to the stream. It then never fires; before that it may be cancelled.
+
+        :raises NotFound: there is no such stream, or the request is no proper handshake.
+        """
+        wants_socket = request.getHeader(b"upgrade") is not None
+        rendition = request.args.get(b"rendition", [SOURCE.encode()])[0].decode("latin-1")
+        try:
+            socket, head = self._shake(request) if wants_socket else (None, self._head())
+            stay = visit(self.feeds, stream, rendition, Wire.FLV_WEBSOCKET if wants_socket else Wire.FLV)
+        except (NotLive, ProtocolError) as error:
+            raise self._missing(error) from None
+        seat = FlvSeat(stay, self.feeds.clock, head, socket)
+        ready = stay.ready(self.feeds.limits.wait_s)
+        return ready.addCallbacks(self._begin, self._give_up, (request, seat), callbackKeywords={}, errbackArgs=(seat,))
+
+    def _begin(self, _: None, request: Request, seat: FlvSeat) -> Deferred[None]:
+        self.feeds.metrics.http_requests.labels("flv", "hit").inc()
+        cast(Takeable, request.channel).take_over(seat)
+        return Deferred()
+
+    def _give_up(self, failure: Failure, seat: FlvSeat) -> Failure:
+        seat.stay.leave()
+        if isinstance(failure.value, NotLive):
+            raise self._missing(failure.value) from None
+        return failure
+
+    def _missing(self, reason: Exception) -> NotFound:
+        self.feeds.metrics.http_requests.labels("flv", "error").inc()
+        return NotFound(str(reason))
+
+    def _head(self) -> bytes:
+        fields = [
+            (b"Date", self.answers.date(self.feeds.clock.seconds())),
+            (b"Content-Type", b"video/x-flv"),
+            (b"Cache-Control", b"no-store"),
+            (b"Connection", b"close"),
+            *SHARED,
+        ]
+        return b"".join([b"HTTP/1.1 200 OK\r\n", *(b"%s: %s\r\n" % pair for pair in fields), b"\r\n"])
+
+    def _shake(self, request: Request) -> tuple[Connection, bytes]:
+        """:raises ProtocolError: it is no WebSocket handshake (RFC 6455, 4.2.1)."""
+        handshake = H11Handshake(ConnectionType.SERVER)
+        headers = [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
+        handshake.initiate_upgrade_connection(headers, request.path)
+        answer = handshake.send(AcceptConnection())
+        return cast(Connection, handshake.connection), answer

@@ -1,0 +1,76 @@
+"""RTMP players: what they may ask for, and how they are let in and sent home."""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+
+from livestream.delivery.feed import NotLive, Wire
+from livestream.delivery.feeds import Feeds
+from livestream.delivery.visit import Visit, visit
+from livestream.model import SOURCE
+from livestream.net.rtmp import PlayRequest, Refused, RtmpConnection
+
+APP = "live"
+NOT_FOUND = "NetStream.Play.StreamNotFound"
+
+RELAY = "relay"
+"""The query key by which the tier below asks for a feed: it gets the clock with it, and is not made to wait."""
+
+
+@define(eq=False)
+class RtmpSeat:
+    """One player (a ``PlaySession``)."""
+
+    connection: RtmpConnection
+    visit: Visit
+    chunk_bytes: int
+
+    def wait(self, wait_s: float) -> None:
+        """Watch as soon as there is something to watch."""
+        self.visit.ready(wait_s).addCallbacks(self._begin, self._refuse)
+
+    def paused(self, paused: bool) -> None:
+        self.visit.pause(paused)
+
+    def lost(self, reason: str) -> None:
+        self.visit.leave()
+
+    def over(self) -> None:
+        self.visit.leave()
+        self.connection.end()
+
+    def _begin(self, _: None) -> None:
+        self.connection.accept_play(self.chunk_bytes)
+        self.visit.watch(self.connection.transport, self)
+
+    def _refuse(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            self.connection.refuse(NOT_FOUND, str(failure.value))
+
+
+@define(eq=False)
+class RtmpPlay:
+    """Lets players in (the ``Playing`` of an RTMP port)."""
+
+    feeds: Feeds
+
+    def play(self, request: PlayRequest, connection: RtmpConnection) -> RtmpSeat:
+        """
+        Begin to play, now or when the broadcast begins.
+
+        :raises Refused: there is no such stream, in words for the viewer.
+        """
+        if request.app != APP:
+            raise Refused(NOT_FOUND, f"play rtmp://HOST/{APP}/STREAM, not {request.app!r}")
+        is_relay = RELAY in request.query
+        limits = self.feeds.limits
+        try:
+            wire = Wire.RELAY if is_relay else Wire.RTMP
+            stay = visit(self.feeds, request.name, request.query.get("rendition", SOURCE), wire)
+        except NotLive as error:
+            raise Refused(NOT_FOUND, str(error)) from None
+        seat = RtmpSeat(connection, stay, limits.chunk_bytes)
+        seat.wait(0.0 if is_relay else limits.wait_s)
+        return seat

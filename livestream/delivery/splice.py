@@ -1,0 +1,111 @@
+"""One time line, with nothing in it twice, from what successive upstreams send of a stream."""
+
+from __future__ import annotations
+
+from attrs import define, evolve, field, frozen
+
+from livestream.model import Frame, Track
+
+STEP_MS = 20
+"""How far apart two broadcasts are put that have nothing to do with each other."""
+
+_WRAP = 1 << 32
+
+
+@frozen
+class Lineage:
+    """
+    Where a time line comes from: it is that of the broadcast ``epoch``, moved by ``shift_ms``.
+
+    Two tiers that name the same epoch have the same frames, and their time lines can be told from each other.
+    """
+
+    epoch: int
+    shift_ms: int = 0
+
+
+@define(eq=False)
+class Splice:
+    """
+    Places frames on the time line that this tier's viewers see.
+
+    Of an upstream that speaks of the same broadcast as the one before, what came already is left out, and the rest
+    stands where it would have stood. Another broadcast is moved so that it follows on. ``lineage`` says how the time
+    line came about, and is ``None`` as long as nobody has said so.
+    """
+
+    lineage: Lineage | None = field(default=None, init=False)
+    _upstream: Lineage | None = field(default=None, init=False)
+    _offset_ms: int | None = field(default=0, init=False)
+    _received_ms: int | None = field(default=None, init=False)
+    _clock: tuple[int, float] | None = field(default=None, init=False)
+    _last_ms: dict[Track, int] = field(factory=dict, init=False)
+    _repeating: set[Track] = field(factory=set, init=False)
+    _configs: dict[Track, bytes] = field(factory=dict, init=False)
+
+    def connected(self) -> None:
+        """Another connection: its frames may have come before."""
+        self._upstream = self._received_ms = self._clock = None
+        if self._last_ms:
+            self._offset_ms = None
+            self._repeating = set(self._last_ms)
+
+    def clock(self, newest_ms: int, arrived: float, upstream: Lineage) -> None:
+        """
+        Take what the upstream says of the frames to come, ahead of them.
+
+        The frame at ``newest_ms`` of the upstream's time line arrived at the ingest at ``arrived``.
+        """
+        self._clock = newest_ms, arrived
+        if upstream == self._upstream:
+            return
+        self._upstream = upstream
+        if self._offset_ms is None and self.lineage is not None and self.lineage.epoch == upstream.epoch:
+            self._offset_ms = self.lineage.shift_ms - upstream.shift_ms
+        self._descend()
+
+    def place(self, frame: Frame) -> Frame | None:
+        """Return a frame as it stands on this tier's time line; ``None`` if it came before."""
+        if frame.is_config and self._configs.get(frame.track) == frame.body:
+            return None
+        dts_ms = self._placed(frame.dts_ms)
+        last_ms = self._last_ms.get(frame.track, dts_ms)
+        if frame.is_config:
+            self._configs[frame.track] = frame.body
+            return evolve(frame, dts_ms=max(dts_ms, last_ms))
+        if frame.track in self._repeating:
+            if dts_ms <= last_ms:
+                return None
+            self._repeating.discard(frame.track)
+        dts_ms = self._last_ms[frame.track] = max(dts_ms, last_ms)
+        return evolve(frame, dts_ms=dts_ms, arrived=self._arrival(frame.dts_ms))
+
+    def _placed(self, received_ms: int) -> int:
+        """A 32-bit time of the upstream, on this tier's time line."""
+        if self._received_ms is None:
+            self._received_ms = received_ms
+            if self._offset_ms is not None and self._last_ms:
+                self._received_ms = unwrap(received_ms, max(self._last_ms.values()) - self._offset_ms)
+        self._received_ms = unwrap(received_ms, self._received_ms)
+        if self._offset_ms is None:
+            self._offset_ms = max(self._last_ms.values()) + STEP_MS - self._received_ms
+            self._repeating.clear()
+            self._descend()
+        return self._received_ms + self._offset_ms
+
+    def _descend(self) -> None:
+        """Once both are known, this tier's time line is the upstream's moved by the offset."""
+        if self._offset_ms is not None:
+            upstream = self._upstream
+            self.lineage = None if upstream is None else evolve(upstream, shift_ms=upstream.shift_ms + self._offset_ms)
+
+    def _arrival(self, received_ms: int) -> float:
+        if self._clock is None:
+            return 0.0
+        newest_ms, arrived = self._clock
+        return arrived + (unwrap(received_ms, newest_ms) - newest_ms) / 1000
+
+
+def unwrap(time_ms: int, near_ms: int) -> int:
+    """The time nearest to ``near_ms`` of which ``time_ms`` is the lower 32 bits."""
+    return near_ms + (time_ms - near_ms + _WRAP // 2) % _WRAP - _WRAP // 2

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from livestream.delivery.backlog import Backlog
+from livestream.delivery.feed import ANSWER_S, Feed, NotLive, Phase, PushLimits, Wire
+from livestream.delivery.feeds import UNKNOWN_S, Feeds
+from livestream.delivery.splice import Lineage
+from livestream.delivery.viewer import Viewer
+from livestream.delivery.visit import visit
+from livestream.metrics import Metrics
+
+from .frames import configs, group, picture, sound
+
+LIMITS = PushLimits(wait_s=5.0, linger_s=10.0)
+
+
+@define(eq=False)
+class Asked:
+    """A supply that does nothing by itself."""
+
+    feeds: list[Feed] = field(factory=list)
+    over_for: Callable[[Feed], None] | None = None
+
+    def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
+        self.feeds.append(feed)
+        self.over_for = over_for
+
+    def unwanted(self, feed: Feed) -> None:
+        self.feeds.remove(feed)
+
+
+@define(eq=False)
+class Seat:
+    is_over: bool = False
+
+    def over(self) -> None:
+        self.is_over = True
+
+
+@pytest.fixture
+def clock() -> Clock:
+    clock = Clock()
+    clock.advance(1000)
+    return clock
+
+
+def feeds(clock: Clock, supply: Asked | None = None, limits: PushLimits = LIMITS) -> Feeds:
+    return Feeds(limits, clock, Metrics(), supply, most=3)
+
+
+def outcome(ready: Deferred[None]) -> list[object]:
+    seen: list[object] = []
+    ready.addCallbacks(lambda _: seen.append("ready"), lambda failure: seen.append(failure.value))
+    return seen
+
+
+def watch(feed: Feed, wire: Wire = Wire.FLV) -> StringTransport:
+    transport = StringTransport()
+    feed.fanout(wire).attach(Viewer(transport, Seat(), Backlog(10**6, 4000)))
+    return transport
+
+
+def test_a_broadcasts_viewers_begin_when_its_first_frame_has_come(clock: Clock) -> None:
+    feed = feeds(clock).begin("show", "source", Lineage(1))
+    seen = outcome(feed.ready(clock.seconds() + 5))
+    for frame in configs():
+        feed.add(frame)
+    assert seen == []
+    feed.add(picture(0, True))
+    assert seen == ["ready"]
+    assert outcome(feed.ready(0)) == ["ready"]
+
+
+def test_the_configurations_have_the_time_of_the_first_frame(clock: Clock) -> None:
+    feed = feeds(clock).begin("show", "source", Lineage(1))
+    for frame in [*configs(0), *group(16_780_000, 1)]:
+        feed.add(frame)
+    transport = watch(feed)
+    clock.advance(1)
+    times = [tag[1] for tag in flv_tags(transport.value())]
+    assert times == [16_780_000] * 4
+
+
+def test_metadata_goes_ahead(clock: Clock) -> None:
+    feed = feeds(clock).begin("show", "source", Lineage(1))
+    feed.describe(b"about")
+    for frame in [*configs(40), picture(40, True)]:
+        feed.add(frame)
+    transport = watch(feed)
+    clock.advance(1)
+    assert flv_tags(transport.value())[0] == (18, 40, b"about")
+
+
+def test_relays_get_their_ticks_more_often(clock: Clock) -> None:
+    feed = feeds(clock).begin("show", "source", Lineage(1))
+    for frame in [*configs(40), picture(40, True)]:
+        feed.add(frame)
+    relay, viewer = watch(feed, Wire.RELAY), watch(feed, Wire.RTMP)
+    clock.advance(1)
+    relay.clear()
+    viewer.clear()
+    clock.advance(-clock.seconds() % 0.064 + 0.001)
+    feed.add(picture(80))
+    clock.advance(0.016)
+    assert relay.value() and not viewer.value()
+
+
+def test_who_waits_longer_than_it_wants_to_is_told_why(clock: Clock) -> None:
+    all_feeds = feeds(clock)
+    seen = outcome(visit(all_feeds, "show", "source", Wire.RTMP).ready(5.0))
+    clock.advance(4.9)
+    assert seen == []
+    clock.advance(0.2)
+    assert [str(reason) for reason in seen] == ["show is not live"]
+
+
+def test_who_does_not_want_to_wait_is_told_at_once(clock: Clock) -> None:
+    seen = outcome(visit(feeds(clock), "show", "source", Wire.RTMP).ready(0.0))
+    clock.advance(0)
+    assert isinstance(seen[0], NotLive)
+
+
+def test_who_does_not_want_to_wait_still_waits_for_the_tier_above_to_answer(clock: Clock) -> None:
+    supply = Asked()
+    seen = outcome(visit(feeds(clock, supply), "show", "source", Wire.RTMP).ready(0.0))
+    clock.advance(ANSWER_S - 0.1)
+    assert seen == []
+    supply.feeds[0].absent("nobody has it")
+    assert [str(reason) for reason in seen] == ["nobody has it"]
+
+
+def test_an_answer_is_not_waited_for_for_ever(clock: Clock) -> None:
+    seen = outcome(visit(feeds(clock, Asked()), "show", "source", Wire.RTMP).ready(0.0))
+    clock.advance(ANSWER_S)
+    assert isinstance(seen[0], NotLive)
+
+
+def test_one_who_leaves_while_it_waits_is_forgotten(clock: Clock) -> None:
+    supply = Asked()
+    all_feeds = feeds(clock, supply)
+    stay = visit(all_feeds, "show", "source", Wire.RTMP)
+    seen = outcome(stay.ready(5.0))
+    stay.leave()
+    assert isinstance(seen[0], CancelledError)
+    clock.advance(UNKNOWN_S)
+    assert len(all_feeds) == 0 and supply.feeds == []
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_name_that_is_asked_for_often_is_asked_for_above_once(clock: Clock) -> None:
+    supply = Asked()
+    all_feeds = feeds(clock, supply)
+    for _ in range(100):
+        stay = visit(all_feeds, "show", "source", Wire.RTMP)
+        seen = outcome(stay.ready(0.0))
+        supply.feeds[0].absent("nobody has it")
+        clock.advance(0)
+        assert isinstance(seen[0], NotLive)
+        stay.leave()
+    assert len(supply.feeds) == 1
+    clock.advance(UNKNOWN_S)
+    assert supply.feeds == []
+
+
+def test_the_names_that_are_asked_for_at_once_are_bounded(clock: Clock) -> None:
+    all_feeds = feeds(clock, Asked())
+    for number in range(3):
+        visit(all_feeds, f"show{number}", "source", Wire.RTMP)
+    with pytest.raises(NotLive, match="no room"):
+        visit(all_feeds, "show3", "source", Wire.RTMP)
+    visit(all_feeds, "show2", "source", Wire.RTMP)
+
+
+@pytest.mark.parametrize(("stream", "rendition"), [("../show", "source"), ("show", "best"), ("", "source")])
+def test_what_cannot_be_a_name_is_not_asked_for(clock: Clock, stream: str, rendition: str) -> None:
+    supply = Asked()
+    with pytest.raises(NotLive):
+        visit(feeds(clock, supply), stream, rendition, Wire.RTMP)
+    assert supply.feeds == []
+
+
+def test_a_relayed_feed_lingers_and_is_then_let_go(clock: Clock) -> None:
+    supply = Asked()
+    all_feeds = feeds(clock, supply)
+    stay = visit(all_feeds, "show", "source", Wire.FLV)
+    for frame in [*configs(), picture(0, True)]:
+        supply.feeds[0].add(frame)
+    stay.watch(StringTransport(), Seat())
+    stay.leave()
+    clock.advance(LIMITS.linger_s - 1)
+    again = visit(all_feeds, "show", "source", Wire.FLV)
+    clock.advance(LIMITS.linger_s)
+    assert len(supply.feeds) == 1
+    again.leave()
+    clock.advance(LIMITS.linger_s)
+    assert supply.feeds == []
+
+
+def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: Clock) -> None:
+    all_feeds = feeds(clock)
+    feed = all_feeds.begin("show", "source", Lineage(1))
+    for frame in [*configs(), picture(0, True)]:
+        feed.add(frame)
+    stay, seat = visit(all_feeds, "show", "source", Wire.FLV), Seat()
+    assert stay.feed is feed
+    stay.watch(StringTransport(), seat)
+    clock.advance(1000)
+    assert not seat.is_over
+    all_feeds.end(feed)
+    assert seat.is_over and feed.phase is Phase.OVER
+    assert len(all_feeds) == 0
+    stay.leave()
+    assert clock.getDelayedCalls() == []
+
+
+def test_who_waits_for_a_broadcast_gets_it_when_it_begins(clock: Clock) -> None:
+    all_feeds = feeds(clock)
+    seen = outcome(visit(all_feeds, "show", "source", Wire.FLV).ready(5.0))
+    clock.advance(3)
+    feed = all_feeds.begin("show", "source", Lineage(1))
+    feed.add(picture(0, True))
+    assert seen == ["ready"]
+
+
+def test_viewers_are_counted_while_they_watch(clock: Clock) -> None:
+    all_feeds = feeds(clock)
+    all_feeds.begin("show", "source", Lineage(1)).add(sound(0))
+    stay = visit(all_feeds, "show", "source", Wire.FLV)
+    stay.watch(StringTransport(), Seat())
+    count = lambda: all_feeds.metrics.registry.get_sample_value("livestream_viewers", {"protocol": "flv"})  # noqa: E731
+    assert count() == 1
+    stay.leave()
+    stay.leave()
+    assert count() == 0
+
+
+def flv_tags(data: bytes) -> list[tuple[int, int, bytes]]:
+    """The tags of an FLV file: type, time, body."""
+    assert data[:3] == b"FLV"
+    tags, at = [], 13
+    while at < len(data):
+        size = int.from_bytes(data[at + 1 : at + 4], "big")
+        time_ms = data[at + 7] << 24 | int.from_bytes(data[at + 4 : at + 7], "big")
+        tags.append((data[at], time_ms, data[at + 11 : at + 11 + size]))
+        assert int.from_bytes(data[at + 11 + size : at + 15 + size], "big") == size + 11
+        at += size + 15
+    return tags

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from livestream.delivery.feed import Feed, PushLimits
+from livestream.delivery.feed import Phase as Feeding
+from livestream.delivery.framing import CLOCK, type_of
+from livestream.delivery.relay import (
+    ANSWER_CHECKS,
+    ASK_AFTER_CHECKS,
+    CHECK_S,
+    CONNECT_CHECKS,
+    GIVE_UP_S,
+    RETRY_S,
+    Phase,
+    Receiver,
+    Relay,
+)
+from livestream.metrics import Metrics
+from livestream.model import Frame
+
+from .frames import configs, group, names
+
+
+@define(eq=False)
+class FakeLink:
+    receiver: Receiver
+    asked: int = 0
+    is_closed: bool = False
+
+    def ask(self) -> None:
+        self.asked += 1
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def play(self, frames: Sequence[Frame], epoch: float = 7.0) -> None:
+        """Begin to play, with the clock ahead."""
+        self.receiver.started()
+        self.receiver.data(0, CLOCK, [float(frames[-1].dts_ms), 500.0, epoch, 0.0])
+        self.send(frames)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self.receiver.heard()
+            self.receiver.media(type_of(frame), frame.dts_ms, frame.body)
+
+
+@define(eq=False)
+class FakeUpstream:
+    name: str
+    links: list[FakeLink] = field(factory=list)
+
+    def play(self, stream: str, rendition: str, receiver: Receiver) -> FakeLink:
+        assert (stream, rendition) == ("show", "source")
+        self.links.append(FakeLink(receiver))
+        return self.links[-1]
+
+    @property
+    def link(self) -> FakeLink:
+        return self.links[-1]
+
+
+@define(eq=False)
+class Frames(Feed):
+    """A feed that remembers what it was given."""
+
+    added: list[Frame] = field(factory=list)
+    reasons: list[str] = field(factory=list)
+
+    def add(self, frame: Frame) -> None:
+        self.added.append(frame)
+        super().add(frame)
+
+    def absent(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+@define(eq=False)
+class Scene:
+    clock: Clock = field(factory=Clock)
+    metrics: Metrics = field(factory=Metrics)
+    first: FakeUpstream = field(factory=lambda: FakeUpstream("first"))
+    second: FakeUpstream = field(factory=lambda: FakeUpstream("second"))
+    ended: list[Feed] = field(factory=list)
+    feed: Frames = field(init=False)
+    relay: Relay = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.feed = Frames("show", "source", PushLimits(), self.clock, self.metrics)
+        upstreams = [self.first, self.second]
+        self.relay = Relay(self.feed, upstreams, self.ended.append, self.clock, self.metrics)
+        self.relay.start()
+
+    def checks(self, count: int) -> None:
+        self.clock.pump([CHECK_S] * count)
+
+    def count(self, phase: Phase) -> float:
+        return self.metrics.registry.get_sample_value("livestream_relays", {"state": phase.value}) or 0.0
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.relay.stop()
+    assert scene.clock.getDelayedCalls() == []
+    assert all(scene.count(phase) == 0 for phase in Phase)
+
+
+FRAMES = [*configs(0), *group(0, 25)]
+
+
+def test_what_the_first_upstream_plays_is_fed(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    assert names(scene.feed.added) == names(FRAMES)
+    assert scene.feed.added[-1].arrived == 500.0
+    assert scene.count(Phase.PLAYING) == 1
+    assert scene.second.links == []
+
+
+def test_when_the_upstream_is_lost_the_next_goes_on_with_nothing_twice(scene: Scene) -> None:
+    scene.first.link.play(FRAMES[:31])
+    scene.first.link.receiver.lost("connection lost")
+    scene.second.link.play(FRAMES)
+    assert names(scene.feed.added) == names(FRAMES)
+    assert scene.feed.phase is Feeding.LIVE
+
+
+def test_an_upstream_that_does_not_have_it_is_passed_over(scene: Scene) -> None:
+    scene.first.link.receiver.lost("show is not live")
+    scene.second.link.play(FRAMES)
+    assert names(scene.feed.added) == names(FRAMES)
+    assert scene.feed.reasons == []
+
+
+def test_when_nobody_has_it_the_feed_is_told_and_all_are_asked_again(scene: Scene) -> None:
+    scene.first.link.receiver.lost("unreachable")
+    scene.second.link.receiver.lost("show is not live")
+    assert scene.feed.reasons == ["show is not live"]
+    assert scene.count(Phase.WAITING) == 1
+    scene.clock.advance(RETRY_S)
+    assert len(scene.first.links) == 2
+
+
+def test_one_that_does_not_answer_in_time_is_passed_over(scene: Scene) -> None:
+    scene.checks(CONNECT_CHECKS)
+    assert scene.first.link.is_closed
+    assert len(scene.second.links) == 1
+
+
+def test_a_silent_upstream_that_answers_is_left_in_peace(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    for _ in range(10):
+        scene.checks(ASK_AFTER_CHECKS + ANSWER_CHECKS - 1)
+        scene.first.link.receiver.heard()
+    assert scene.first.link.asked == 10
+    assert not scene.first.link.is_closed
+    assert scene.second.links == []
+
+
+def test_a_silent_upstream_that_does_not_answer_is_given_up(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.checks(ASK_AFTER_CHECKS + ANSWER_CHECKS)
+    assert scene.first.link.is_closed
+    assert len(scene.second.links) == 1
+
+
+def test_a_process_that_was_stopped_hears_before_it_judges(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.clock.advance(60)
+    assert not scene.first.link.is_closed
+    scene.checks(ASK_AFTER_CHECKS)
+    scene.clock.advance(60)
+    assert not scene.first.link.is_closed
+
+
+def test_the_end_of_the_broadcast_is_the_end_of_the_feed(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.first.link.receiver.over()
+    assert scene.ended == [scene.feed]
+    assert scene.relay.phase is Phase.STOPPED
+    assert scene.second.links == []
+
+
+def test_viewers_are_kept_for_a_while_when_nobody_has_the_stream_any_more(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.first.link.receiver.lost("connection lost")
+    while not scene.ended:
+        for upstream in (scene.first, scene.second):
+            if upstream.links and scene.relay._link is upstream.link:
+                upstream.link.receiver.lost("show is not live")
+        scene.clock.advance(RETRY_S)
+        assert scene.clock.seconds() < GIVE_UP_S + 2
+    assert scene.clock.seconds() >= GIVE_UP_S
+
+
+def test_a_stream_that_never_began_is_asked_for_as_long_as_it_is_wanted(scene: Scene) -> None:
+    while scene.clock.seconds() < 2 * GIVE_UP_S:
+        for upstream in (scene.first, scene.second):
+            if upstream.links and scene.relay._link is upstream.link:
+                upstream.link.receiver.lost("show is not live")
+        scene.clock.advance(RETRY_S)
+    assert scene.ended == []
+
+
+def test_a_relay_that_is_not_wanted_any_more_hangs_up(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.relay.stop()
+    assert scene.first.link.is_closed
+    scene.clock.advance(60)
+    assert scene.second.links == []
+
+
+def test_metadata_is_passed_on_and_other_data_is_not(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.first.link.receiver.data(0, "onMetaData", [{"width": 1280.0}])
+    scene.first.link.receiver.data(0, "onTextData", ["hello"])
+    assert b"onMetaData" in scene.feed.metadata and b"width" in scene.feed.metadata
+
+
+def test_what_cannot_be_parsed_is_left_out(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.first.link.receiver.media(9, 2000, b"")
+    scene.first.link.receiver.data(0, CLOCK, ["?", None])
+    scene.first.link.receiver.data(0, CLOCK, [float("nan"), 0.0, 0.0, 0.0])
+    assert names(scene.feed.added) == names(FRAMES)
