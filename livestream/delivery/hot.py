@@ -36,7 +36,7 @@ PASSED_OVER = frozenset((b"upgrade", b"expect"))
 
 @frozen
 class Ready:
-    """An answer that can be sent now: prepared bytes, then ``body``, unless it is ``None``, from ``start`` to ``stop``."""
+    """An answer that can be sent now: prepared bytes, then ``body``, if there is one, from ``start`` to ``stop``."""
 
     data: bytes
     flags: int

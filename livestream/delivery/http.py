@@ -75,6 +75,7 @@ class HttpSite(Site):
         answers: Answers,
         metrics: Metrics,
         clock: IReactorTime,
+        *,
         limits: HttpLimits = DEFAULT_LIMITS,
         hot: HotPath | None = None,
     ) -> None:
