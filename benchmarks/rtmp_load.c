@@ -4,8 +4,8 @@
 //   rtmp_load play HOST PORT APP STREAM COUNT SECONDS [PER_SECOND [SLOW SLOW_KBPS]]
 //   rtmp_load publish HOST PORT APP STREAM COUNT SECONDS FILE.flv
 //
-// A player reads and counts. When all are connected it waits 2 s, measures for SECONDS and prints one line of
-// name=value. The first SLOW players read no more than SLOW_KBPS each; they are left out of the figures of the others.
+// A player reads and counts. When all are connected it waits 2 s, prints "begin", measures for SECONDS and prints one line
+// of name=value. The first SLOW players read no more than SLOW_KBPS each; they are left out of the figures of the others.
 // A publisher sends the tags of FILE.flv when they are due, over and over; with COUNT above 1 the stream is STREAM0,
 // STREAM1 and so on, and their frames are spread over time. It goes on for SECONDS, or for ever if that is 0.
 #define _GNU_SOURCE
@@ -284,6 +284,7 @@ static int play(double seconds, int per_second, struct sockaddr_in *address) {
     if (opened == g.count && !end) begin = t + 2, end = begin + seconds;
     if (end && t >= begin && !measuring) {
       measuring = 1, begin = t, end = t + seconds;
+      printf("begin\n"), fflush(stdout);
       for (int i = 0; i < g.count; i++) g.peers[i].before = g.peers[i].received, g.peers[i].worst_gap = 0;
     }
     turn(t, 5);

@@ -76,11 +76,11 @@ class Player:
 
     def __attrs_post_init__(self) -> None:
         self.near, self.far = socket.socketpair()
-        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.far.setblocking(False)
         self.transport = Connection(self.near, self, self.reactor)
         self.transport.connected = 1
         self.viewer = Viewer(self.transport, self, Backlog(100_000, 4000))
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     def connectionLost(self, reason: object) -> None:
         self.is_lost = True

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import define, field
+from livestream.net.rtmp import PlayRequest, Refused
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from livestream.delivery.feed import Feed, PushLimits
+from livestream.delivery.feeds import Feeds
+from livestream.delivery.framing import CLOCK
+from livestream.delivery.rtmp import NOT_FOUND, RtmpPlay
+from livestream.delivery.splice import Lineage
+from livestream.metrics import Metrics
+
+from .frames import configs, picture, sound
+
+
+@define(eq=False)
+class FakeConnection:
+    """What a seat asks of a connection."""
+
+    transport: StringTransport = field(factory=StringTransport)
+    said: list[str] = field(factory=list)
+
+    def accept_play(self, chunk_bytes: int) -> None:
+        self.said.append(f"accepted in chunks of {chunk_bytes}")
+        self.transport.write(b"accepted")
+
+    def refuse(self, code: str, description: str) -> None:
+        self.said.append(f"{code}: {description}")
+
+    def end(self) -> None:
+        self.said.append("over")
+
+
+@define(eq=False)
+class Port:
+    clock: Clock = field(factory=Clock)
+    metrics: Metrics = field(factory=Metrics)
+    limits: PushLimits = field(factory=lambda: PushLimits(wait_s=5))
+    feeds: Feeds = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.feeds = Feeds(self.limits, self.clock, self.metrics)
+
+    def play(self, name: str = "show", app: str = "live", **query: str) -> tuple[FakeConnection, Any]:
+        connection = FakeConnection()
+        request = PlayRequest(app, name, query, "10.0.0.1:999")
+        return connection, RtmpPlay(self.feeds).play(request, connection)  # type: ignore[arg-type]
+
+    def live(self, rendition: str = "source") -> Feed:
+        feed = self.feeds.begin("show", rendition, Lineage(42))
+        for frame in [*configs(), picture(0, True, arrived=9.0)]:
+            feed.add(frame)
+        return feed
+
+    def viewers(self, protocol: str) -> float | None:
+        return self.metrics.registry.get_sample_value("livestream_viewers", {"protocol": protocol})
+
+
+@pytest.fixture
+def port() -> Port:
+    return Port()
+
+
+def test_a_player_is_accepted_at_once_and_given_the_stream_at_the_next_tick(port: Port) -> None:
+    port.live()
+    connection, seat = port.play()
+    assert connection.said == ["accepted in chunks of 4096"]
+    port.clock.advance(1)
+    data = connection.transport.value()
+    assert data.startswith(b"accepted") and picture(0, True).body in data
+    assert port.viewers("rtmp") == 1
+    seat.lost("connection lost")
+    assert port.viewers("rtmp") == 0
+
+
+def test_a_player_chooses_its_rendition(port: Port) -> None:
+    port.live("480p")
+    connection, _ = port.play(rendition="480p")
+    assert connection.said == ["accepted in chunks of 4096"]
+
+
+def test_a_player_who_comes_early_is_accepted_when_the_broadcast_begins(port: Port) -> None:
+    connection, _ = port.play()
+    port.clock.advance(4)
+    assert connection.said == []
+    port.live()
+    assert connection.said == ["accepted in chunks of 4096"]
+
+
+def test_a_player_who_has_waited_long_enough_is_told_why(port: Port) -> None:
+    connection, seat = port.play()
+    port.clock.advance(6)
+    assert connection.said == [f"{NOT_FOUND}: show is not live"]
+    seat.lost("refused")
+    port.clock.advance(10)
+    assert len(port.feeds) == 0
+
+
+def test_a_player_who_leaves_while_it_waits_is_forgotten(port: Port) -> None:
+    connection, seat = port.play()
+    seat.lost("connection lost")
+    port.clock.advance(10)
+    port.live()
+    assert connection.said == []
+
+
+@pytest.mark.parametrize(
+    ("app", "name", "rendition"), [("vod", "show", "source"), ("live", "a b", "source"), ("live", "show", "best")]
+)
+def test_what_there_cannot_be_is_refused_in_words(port: Port, app: str, name: str, rendition: str) -> None:
+    with pytest.raises(Refused) as refused:
+        port.play(name, app, rendition=rendition)
+    assert refused.value.code == NOT_FOUND
+    assert len(refused.value.description) > 10
+    assert len(port.feeds) == 0
+
+
+def test_the_end_is_said_when_the_broadcast_has_ended(port: Port) -> None:
+    feed = port.live()
+    connection, seat = port.play()
+    port.feeds.end(feed)
+    assert connection.said[-1] == "over"
+    seat.lost("closed")
+    assert port.viewers("rtmp") == 0
+
+
+def test_pausing_stops_the_stream_and_playing_on_begins_with_a_key_frame(port: Port) -> None:
+    feed = port.live()
+    connection, seat = port.play()
+    port.clock.advance(1)
+    seat.paused(True)
+    connection.transport.clear()
+    feed.add(picture(40))
+    port.clock.advance(1)
+    assert connection.transport.value() == b""
+    seat.paused(False)
+    for frame in (picture(80), sound(90), picture(120, True)):
+        feed.add(frame)
+        port.clock.advance(1)
+    data = connection.transport.value()
+    assert picture(80).body not in data and sound(90).body in data and picture(120, True).body in data
+
+
+def test_a_relay_gets_the_clock_ahead_of_the_frames_and_does_not_wait(port: Port) -> None:
+    connection, _ = port.play(relay="1")
+    port.clock.advance(0)
+    assert connection.said == [f"{NOT_FOUND}: show is not live"]
+    port.live()
+    connection, _ = port.play(relay="1")
+    port.clock.advance(1)
+    data = connection.transport.value()
+    assert 0 < data.index(CLOCK.encode()) < data.index(picture(0, True).body)
+    assert (port.viewers("relay"), port.viewers("rtmp")) == (1, None)
