@@ -93,11 +93,9 @@ class Fanout:
 
     def detach(self, viewer: Viewer) -> None:
         """Forget a viewer; must be called before its file descriptor can have become another's."""
-        self._viewers.discard(viewer)
-        self._waiting.discard(viewer)
-        if viewer in self._newcomers:
-            self._newcomers.remove(viewer)
-        self._stop_flow(viewer)
+        if viewer in self._viewers:
+            self._remove(viewer)
+            viewer.stop()
 
     def pause(self, viewer: Viewer) -> None:
         """Give a viewer no more than it has begun to get."""
@@ -131,9 +129,16 @@ class Fanout:
             self._call = None
         self._tick(self.clock.seconds())
         for viewer in list(self._viewers):
-            self.detach(viewer)
+            self._remove(viewer)
             viewer.finish()
             viewer.seat.over()
+
+    def _remove(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+        self._waiting.discard(viewer)
+        if viewer in self._newcomers:
+            self._newcomers.remove(viewer)
+        self._stop_flow(viewer)
 
     def _schedule(self) -> None:
         if self._call is None:
@@ -230,7 +235,10 @@ def pour(data: bytes, sockets: dict[int, Connection]) -> tuple[list[Behind], lis
     """
     if len(sockets) < MANY:
         return _pour_bytes(data, sockets)
-    memory = os.memfd_create("push", os.MFD_CLOEXEC)
+    try:
+        memory = os.memfd_create("push", os.MFD_CLOEXEC)
+    except OSError:  # out of descriptors
+        return _pour_bytes(data, sockets)
     try:
         written = 0
         while written < len(data):

@@ -87,7 +87,7 @@ class Feed:
 
     def __attrs_post_init__(self) -> None:
         self._cache = GopCache(self.limits.gop_bytes, round(self.limits.gop_s * 1000))
-        self._relaying = RelayFraming(self.limits.chunk_bytes, Lineage(0))
+        self._relaying = RelayFraming(RtmpFraming(self.limits.chunk_bytes), Lineage(0))
 
     @property
     def is_wanted(self) -> bool:

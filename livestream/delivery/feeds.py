@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from livestream.delivery.feed import Feed, NotLive, Phase, PushLimits
+from livestream.delivery.feed import Feed, NotLive, Phase, PushLimits, Wire
 from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
 
@@ -43,8 +43,17 @@ class Feeds:
     _broadcast: set[Feed] = field(factory=set, init=False)
     _lingering: dict[Feed, IDelayedCall] = field(factory=dict, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        for wire in Wire:
+            self.metrics.viewers.labels(wire.value)
+
     def __len__(self) -> int:
         return len(self._feeds)
+
+    def stop(self) -> None:
+        """This process ends. Nobody is told that the broadcasts are over, for they are not."""
+        for feed in list(self._feeds.values()):
+            self._forget(feed)
 
     def begin(self, stream: str, rendition: str, lineage: Lineage) -> Feed:
         """A broadcast of this process begins to feed it; :meth:`end` it when the broadcast is over."""
@@ -103,8 +112,6 @@ class Feeds:
 
     def _let_go(self, feed: Feed) -> None:
         del self._lingering[feed]
-        if feed.is_wanted:
-            return
         self._forget(feed)
 
     def _forget(self, feed: Feed) -> bool:

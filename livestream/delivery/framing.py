@@ -48,33 +48,37 @@ class RtmpFraming:
     protocol: str = "rtmp"
 
     def join(self, frames: Sequence[Frame]) -> bytes:
-        return join_tick(_messages(frames), self.chunk_bytes)
+        messages = [Message(type_of(frame), _MEDIA_STREAM, frame.dts_ms & _LOW, frame.body) for frame in frames]
+        return join_tick(messages, self.chunk_bytes)
 
     def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
-        return join_tick([*_metadata_message(metadata, frames), *_messages(frames)], self.chunk_bytes)
+        return self.say(metadata, frames) + self.join(frames)
+
+    def say(self, body: bytes, frames: Sequence[Frame]) -> bytes:
+        """A data message that goes ahead of ``frames``; nothing if it has no body."""
+        if not body:
+            return b""
+        return join_tick([Message(DATA, _MEDIA_STREAM, frames[0].dts_ms & _LOW, body)], self.chunk_bytes)
 
 
 @define(eq=False)
 class RelayFraming:
-    """As :class:`RtmpFraming`, with each batch's place on the clock and on the broadcast's time line ahead of it."""
+    """As RTMP, with each batch's place on the clock and on the broadcast's time line ahead of it."""
 
-    chunk_bytes: int
+    rtmp: RtmpFraming
     lineage: Lineage
     protocol: str = "relay"
 
     def join(self, frames: Sequence[Frame]) -> bytes:
-        return join_tick([self._clock(frames), *_messages(frames)], self.chunk_bytes)
+        return self._clock(frames) + self.rtmp.join(frames)
 
     def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
-        messages = [self._clock(frames), *_metadata_message(metadata, frames), *_messages(frames)]
-        return join_tick(messages, self.chunk_bytes)
+        return self._clock(frames) + self.rtmp.begin(metadata, frames)
 
-    def _clock(self, frames: Sequence[Frame]) -> Message:
-        newest = frames[-1]
-        body = encode(
-            CLOCK, float(newest.dts_ms), newest.arrived, float(self.lineage.epoch), float(self.lineage.shift_ms)
-        )
-        return Message(DATA, _MEDIA_STREAM, frames[0].dts_ms & _LOW, body)
+    def _clock(self, frames: Sequence[Frame]) -> bytes:
+        newest, lineage = frames[-1], self.lineage
+        numbers = (float(newest.dts_ms), newest.arrived, float(lineage.epoch), float(lineage.shift_ms))
+        return self.rtmp.say(encode(CLOCK, *numbers), frames)
 
 
 @frozen
@@ -110,14 +114,6 @@ class WebSocketFraming:
 def type_of(frame: Frame) -> int:
     """The RTMP message type, and FLV tag type, that carries a frame."""
     return VIDEO if frame.track is Track.VIDEO else AUDIO
-
-
-def _messages(frames: Sequence[Frame]) -> list[Message]:
-    return [Message(type_of(frame), _MEDIA_STREAM, frame.dts_ms & _LOW, frame.body) for frame in frames]
-
-
-def _metadata_message(metadata: bytes, frames: Sequence[Frame]) -> list[Message]:
-    return [Message(DATA, _MEDIA_STREAM, frames[0].dts_ms & _LOW, metadata)] if metadata else []
 
 
 def _binary_message(payload: bytes) -> bytes:

@@ -249,6 +249,11 @@ class Relays:
     metrics: Metrics
     _relays: dict[Feed, Relay] = field(factory=dict, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        for phase in Phase:
+            if phase is not Phase.STOPPED:
+                self.metrics.relays.labels(phase.value)
+
     def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
         relay = self._relays[feed] = Relay(feed, self.upstreams, over_for, self.clock, self.metrics)
         relay.start()

@@ -107,13 +107,17 @@ class Viewer:
 
     def finish(self) -> None:
         """Put all that is left into the transport; nothing will follow."""
-        if self._socket is None or self._is_waiting:
+        self.stop()
+        while self.backlog:
+            self._write(self.backlog.pop())
+
+    def stop(self) -> None:
+        """Put into the transport what was begun, so that other messages can follow, and let go of it."""
+        if self._is_waiting if self._socket is not None else self.has_begun:
             self.transport.unregisterProducer()
         self._is_waiting = False
         rest, self._rest = self._rest, b""
         self._write(rest)
-        while self.backlog:
-            self._write(self.backlog.pop())
 
     def resumeProducing(self) -> None:
         self.blocked_since = None

@@ -367,6 +367,33 @@ def test_a_detached_viewers_descriptor_is_never_written_to(show: Show) -> None:
     assert (player.read(), other.read()) == ("", "p40 ")
 
 
+def test_what_was_begun_is_sent_whole_to_a_viewer_who_stops_but_stays_connected(show: Show) -> None:
+    player = show.flowing()
+    show.add(*[picture(40 * index, True) for index in range(4000)])
+    show.tick()
+    show.add(picture(160_000))
+    show.tick()
+    show.fanout.detach(player.viewer)
+    player.transport.write(b"another")
+    text = player.read_all()
+    assert text.endswith("K159960 another")
+    assert player.transport.producer is None
+
+
+def test_a_process_without_descriptors_to_spare_still_pushes(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    players = [show.player() for _ in range(8)]
+    show.tick()
+    for player in players:
+        player.read_all()
+    monkeypatch.setattr(os, "memfd_create", none_left)
+    show.add(picture(40))
+    show.tick()
+    assert {player.read() for player in players} == {"p40 "}
+
+
 def test_late_ticks_bytes_and_delay_are_counted(show: Show) -> None:
     show.flowing()
     before = show.metrics.registry.get_sample_value("livestream_push_bytes_total", {"protocol": "rtmp"})

@@ -220,6 +220,17 @@ def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: C
     assert clock.getDelayedCalls() == []
 
 
+def test_when_the_process_ends_the_viewers_are_not_told_that_the_broadcast_has(clock: Clock) -> None:
+    supply = Asked()
+    all_feeds = feeds(clock, supply)
+    seat = Seat()
+    stay = visit(all_feeds, "show", "source", Wire.FLV)
+    supply.feeds[0].add(sound(0))
+    stay.watch(StringTransport(), seat)
+    all_feeds.stop()
+    assert supply.feeds == [] and not seat.is_over
+
+
 def test_who_waits_for_a_broadcast_gets_it_when_it_begins(clock: Clock) -> None:
     all_feeds = feeds(clock)
     seen = outcome(visit(all_feeds, "show", "source", Wire.FLV).ready(5.0))

@@ -155,4 +155,4 @@ def test_a_relay_gets_the_clock_ahead_of_the_frames_and_does_not_wait(port: Port
     port.clock.advance(1)
     data = connection.transport.value()
     assert 0 < data.index(CLOCK.encode()) < data.index(picture(0, True).body)
-    assert (port.viewers("relay"), port.viewers("rtmp")) == (1, None)
+    assert (port.viewers("relay"), port.viewers("rtmp")) == (1, 0)
