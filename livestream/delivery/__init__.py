@@ -16,4 +16,14 @@ HTTP, from the socket to the thing that is asked for:
 - ``conditions``: conditional requests, one range, encodings
 - ``answers``: status, header and bytes of an answer
 - ``playlists``, ``objects``: what names stand for
+
+The push, from frames to the sockets of those who watch them as they come:
+
+- ``feeds``, ``feed``: every rendition that is pushed; one of them: its newest group of pictures, and its viewers
+- ``fanout``: the ticks of the viewers who speak one protocol, and the loops over their sockets
+- ``batch``, ``framing``: what one tick has for them, and its bytes in RTMP, FLV or WebSocket messages
+- ``viewer``, ``backlog``: one connection, and what a slow one has yet to be given
+- ``visit``: one viewer's stay, whatever it speaks
+- ``rtmp``, ``flv``: letting viewers in
+- ``relay``, ``splice``: frames from the tier above, on one time line whichever upstream they come from
 """
