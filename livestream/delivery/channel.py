@@ -147,7 +147,14 @@ class Channel(HTTPChannel):
             self._serve(data[position : end + 4])
             position = end + 4
         self._is_taking = False
-        if position < len(data) and self.phase is not Phase.CLOSING:
+        if self.phase in (Phase.CLOSING, Phase.LOST):
+            return
+        if position == len(data):
+            if self.phase is Phase.READING:
+                self.phase = Phase.IDLE
+        elif self.phase is Phase.TAKEN:
+            self.dataReceived(data[position:])
+        else:
             self._held = data[position:]
 
     def _await_rest(self, data: bytes, position: int) -> None:

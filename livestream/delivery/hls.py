@@ -79,6 +79,8 @@ class Hls:
             answer = self.answers.error("404 Not Found", self.seconds())
         else:
             answer = await self._answer(target, conditions_of(request))
+        if request.method == b"HEAD":
+            answer = answer.without_body()
         self.tallies.count(answer)
         await write(request, answer)
 

@@ -1,0 +1,132 @@
+"""An edge's HTTP side with a library and windows that the test fills."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from attrs import define, field
+from livestream.net.body import Body
+from twisted.internet.defer import Deferred, fail
+
+from livestream.delivery.answers import Answers
+from livestream.delivery.contents import Contents
+from livestream.delivery.hls import Hls
+from livestream.delivery.hot import HotPath
+from livestream.delivery.http import HttpLimits, HttpSite
+from livestream.delivery.objects import Objects
+from livestream.delivery.playlists import Playlists
+from livestream.delivery.tally import Tallies
+from livestream.metrics import Metrics
+from livestream.model import ObjectInfo
+from tests.delivery.wire import Client, Loop, connect
+
+EPOCH = 1_799_999_000_000
+Name = tuple[str, str, str]
+
+
+@define(eq=False)
+class FoundObject:
+    body: Body
+    info: ObjectInfo
+    outcome: str
+    stored_at: float
+
+
+@define(eq=False)
+class FakeLibrary:
+    """Has what the test puts in; ``coming`` are Deferreds that the test fires."""
+
+    whole: dict[Name, FoundObject] = field(factory=dict)
+    coming: dict[Name, list[Deferred[FoundObject]]] = field(factory=dict)
+    asked: list[Name] = field(factory=list)
+
+    def put(self, stream: str, rendition: str, name: str, data: bytes, stored_at: float = 0.0) -> FoundObject:
+        info = ObjectInfo(name, len(data), hashlib.sha256(data).hexdigest())
+        found = self.whole[stream, rendition, name] = FoundObject(Body.whole(data), info, "hit", stored_at)
+        return found
+
+    def peek(self, stream: str, rendition: str, name: str) -> FoundObject | None:
+        return self.whole.get((stream, rendition, name))
+
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[FoundObject]:
+        self.asked.append((stream, rendition, name))
+        waiting = self.coming.get((stream, rendition, name))
+        if waiting is None:
+            return fail(LookupError(name))
+        waiting.append(Deferred())
+        return waiting[-1]
+
+
+@define(eq=False)
+class FakeWindows:
+    windows: dict[str, object] = field(factory=dict)
+    listeners: list[Callable[[str, object], None]] = field(factory=list)
+
+    def window(self, stream: str) -> object | None:
+        return self.windows.get(stream)
+
+    def subscribe(self, changed: Callable[[str, object], None]) -> None:
+        self.listeners.append(changed)
+
+    def put(self, stream: str, window: object | None) -> None:
+        if window is None:
+            self.windows.pop(stream, None)
+        else:
+            self.windows[stream] = window
+        for changed in self.listeners:
+            changed(stream, None)
+
+
+@define(eq=False)
+class FakeStates:
+    texts: dict[str, bytes] = field(factory=dict)
+
+    def every(self) -> bytes:
+        return b"[" + b",".join(self.texts.values()) + b"]"
+
+    def one(self, stream: str) -> bytes | None:
+        return self.texts.get(stream)
+
+
+@define(eq=False)
+class Edge:
+    """The whole HTTP side, without a reactor. Without ``is_hot`` Klein answers everything."""
+
+    is_hot: bool = True
+    limits: HttpLimits = field(factory=HttpLimits)
+    loop: Loop = field(factory=Loop)
+    library: FakeLibrary = field(factory=FakeLibrary)
+    windows: FakeWindows = field(factory=FakeWindows)
+    states: FakeStates = field(factory=FakeStates)
+    metrics: Metrics = field(factory=Metrics)
+    site: HttpSite = field(init=False)
+    app: Hls = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        answers, tallies = Answers("edge-1"), Tallies(self.metrics)
+        contents = Contents(Playlists(self.windows, answers), Objects(self.library, answers))
+        self.app = Hls(contents, answers, tallies, self.loop.seconds, self.states)
+        hot = HotPath(contents, answers, tallies, self.loop.seconds) if self.is_hot else None
+        resource = self.app.resource()
+        self.site = HttpSite(resource, answers, self.metrics, self.loop, limits=self.limits, hot=hot)
+        self.site.startFactory()
+
+    def client(self, receive_bytes: int = 0) -> Client:
+        client = connect(self.site, self.loop, receive_bytes)
+        assert client is not None
+        return client
+
+    def pass_time(self, seconds: int) -> None:
+        """Let so many seconds pass, as a running process lives through them."""
+        for _ in range(seconds):
+            self.loop.advance(1)
+            while self.loop.turn():
+                pass
+
+    def counted(self, kind: str, outcome: str) -> float:
+        labels = {"kind": kind, "outcome": outcome}
+        return self.metrics.registry.get_sample_value("livestream_http_requests_total", labels) or 0.0
+
+    def limited(self, limit: str) -> float:
+        return self.metrics.registry.get_sample_value("livestream_limits_hit_total", {"limit": limit}) or 0.0

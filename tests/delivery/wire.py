@@ -1,0 +1,166 @@
+"""A site and its clients on real loopback sockets, in step with the test: no reactor runs, and no time passes."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet import main
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Server
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from livestream.delivery.channel import Channel
+from livestream.delivery.http import HttpSite
+
+
+@implementer(IReactorFDSet)
+class Loop(Clock):
+    """As much of a reactor as a transport needs; :meth:`turn` handles what is ready now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rightNow = 1_800_000_000.0
+        self.readers: set[Any] = set()
+        self.writers: set[Any] = set()
+        self.addReader, self.removeReader = self.readers.add, self.readers.discard
+        self.addWriter, self.removeWriter = self.writers.add, self.writers.discard
+
+    def removeAll(self) -> list[Any]:
+        return []
+
+    getReaders = getWriters = removeAll
+
+    def turn(self) -> bool:
+        """Handle what is ready; return whether anything was."""
+        readable, writable, _ = select.select(self.readers, self.writers, [], 0)
+        for descriptor in readable:
+            if descriptor in self.readers:
+                self._handled(descriptor, descriptor.doRead())
+        for descriptor in writable:
+            if descriptor in self.writers:
+                self._handled(descriptor, descriptor.doWrite())
+        due = [call for call in self.calls if call.getTime() <= self.rightNow]
+        self.advance(0)
+        return bool(readable or writable or due)
+
+    def _handled(self, descriptor: Any, why: Any) -> None:
+        if isinstance(why, ConnectionDone):
+            descriptor.readConnectionLost(Failure(why))
+        elif why is not None:
+            descriptor.connectionLost(Failure(main.CONNECTION_LOST))
+
+
+@frozen
+class Response:
+    """One answer as it came, and in parts."""
+
+    raw: bytes
+    status: int
+    fields: dict[str, str]
+    body: bytes
+
+
+@define(eq=False)
+class Client:
+    """The other end of one connection to a site."""
+
+    loop: Loop
+    socket: socket.socket
+    channel: Channel
+    received: bytearray = field(factory=bytearray)
+    is_closed: bool = False
+
+    def send(self, data: bytes) -> None:
+        """Send and let the server do what it can."""
+        view = memoryview(data)
+        while view and not self.is_closed:
+            try:
+                view = view[self.socket.send(view) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.is_closed = True
+            if not self.step() and view:
+                return
+
+    def step(self) -> bool:
+        """Let the server have a turn, and read what came of it; return whether anything happened."""
+        moved = self.loop.turn()
+        try:
+            data = self.socket.recv(1 << 20)
+            self.received += data
+            self.is_closed = self.is_closed or not data
+            moved = moved or bool(data)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_closed = True
+        return moved
+
+    def settle(self) -> bytes:
+        """Go on until nothing happens any more, and return all that has been received."""
+        while self.step():
+            pass
+        return bytes(self.received)
+
+    def ask(self, path: str, *fields: str, method: str = "GET") -> Response:
+        """Send one request and return the answer to it."""
+        self.received.clear()
+        self.send(request(path, *fields, method=method))
+        (response,) = responses(self.settle(), [method])
+        return response
+
+
+def connect(site: HttpSite, loop: Loop, receive_bytes: int = 0) -> Client | None:
+    """A client that the site has let in, if it has. With ``receive_bytes`` its receive buffer is that small."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.socket()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if receive_bytes:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    client.connect(listener.getsockname())
+    accepted, peer = listener.accept()
+    listener.close()
+    client.setblocking(False)
+    channel = site.buildProtocol(IPv4Address("TCP", *peer))
+    if channel is None:
+        accepted.close()
+        client.close()
+        return None
+    transport = Server(accepted, channel, peer, None, 1, loop)
+    channel.makeConnection(transport)
+    return Client(loop, client, channel)
+
+
+def request(path: str, *fields: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: edge", *fields, "", ""]).encode("latin-1")
+
+
+def responses(data: bytes, methods: list[str]) -> list[Response]:
+    """Take the answers to requests with these methods apart; nothing may be left over."""
+    found = []
+    for method in methods:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        line, *lines = head.decode("latin-1").split("\r\n")
+        fields = {name: value for name, _, value in (text.partition(": ") for text in lines)}
+        status = int(line.split(" ")[1])
+        has_body = method != "HEAD" and status not in (204, 304)
+        length = int(fields["Content-Length"]) if has_body else 0
+        assert len(rest) >= length, f"{len(rest)} of {length} bytes"
+        found.append(Response(head + b"\r\n\r\n" + rest[:length], status, fields, rest[:length]))
+        data = rest[length:]
+    assert not data, data[:200]
+    return found
+
+
+def wait_until(client: Client, condition: Callable[[], bool]) -> None:
+    while not condition():
+        assert client.step(), "nothing happens any more"
