@@ -1,4 +1,4 @@
-"""H.264 and HEVC byte streams (ITU-T H.264, Annex B) made into the length-prefixed NAL units of MP4 and FLV."""
+"""NAL units (ITU-T H.264 and H.265), behind start codes (Annex B) or behind their lengths, as MP4 and FLV have them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 def nal_units(data: bytes) -> Iterator[bytes]:
-    """The NAL units between start codes of three or of four bytes; zeros that trail a unit are not part of it."""
+    """The units between start codes of three or of four bytes; zeros that trail a unit are not part of it."""
     start = data.find(b"\x00\x00\x01")
     while start >= 0:
         start += 3
@@ -20,3 +20,34 @@ def nal_units(data: bytes) -> Iterator[bytes]:
 def to_length_prefixed(data: bytes) -> bytes:
     """The same units, each behind its length in four bytes."""
     return b"".join(len(unit).to_bytes(4, "big") + unit for unit in nal_units(data))
+
+
+def mended_units(data: memoryview) -> bytes | None:
+    """
+    What is sound of ``data``, length-prefixed; ``None`` when all of it is.
+
+    Some encoders write start codes where lengths belong, and some end a unit early: those that follow are lost.
+    """
+    at, end = 0, len(data)
+    is_sound = True
+    while at + 4 <= end:
+        size = int.from_bytes(data[at : at + 4], "big")
+        if at + 4 + size > end:
+            break
+        is_sound = is_sound and size > 0
+        at += 4 + size
+    if at == end and is_sound:
+        return None
+    if bytes(data[:4]).startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
+        return to_length_prefixed(bytes(data))
+    return _without_empty_units(bytes(data[:at]))
+
+
+def _without_empty_units(data: bytes) -> bytes:
+    at, kept = 0, []
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size:
+            kept.append(data[at : at + 4 + size])
+        at += 4 + size
+    return b"".join(kept)

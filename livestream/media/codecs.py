@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Callable
 
-from livestream.media.bits import BitReader, without_emulation
+from attrs import evolve, frozen
+
+from livestream.media.bits import BitReader
 from livestream.media.errors import MediaError, UnsupportedCodec
+from livestream.media.pictures import av1_size, avc_size, hevc_size, vp9_size
 from livestream.model import Codec, Frame
 
 MAX_WIDTH, MAX_HEIGHT = 4096, 2304
@@ -13,7 +16,6 @@ MAX_WIDTH, MAX_HEIGHT = 4096, 2304
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AAC_CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
-_HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
 
 @frozen
@@ -29,7 +31,7 @@ class VideoConfig:
 
 @frozen
 class AudioConfig:
-    """An audio track. ``samples_per_frame`` is the duration of every frame, at ``sample_rate`` samples a second."""
+    """An audio track. ``samples_per_frame`` is what :func:`samples_in` usually says, at ``sample_rate`` a second."""
 
     codec: Codec
     record: bytes
@@ -57,66 +59,19 @@ def _avc(record: bytes) -> VideoConfig:
     """ISO/IEC 14496-15, 5.3.3.1."""
     if record[0] != 1 or record[4] & 3 != 3:
         raise MediaError("an AVC configuration of an unknown version, or with NAL lengths of other than four bytes")
-    if record[5] & 31 == 0:
-        raise MediaError("an AVC configuration without a sequence parameter set")
-    size = int.from_bytes(record[6:8], "big")
-    unit = record[8 : 8 + size]
-    if len(unit) < max(size, 4) or unit[0] & 31 != 7:
-        raise MediaError("an AVC configuration whose sequence parameter set is cut short")
-    width, height = _avc_size(BitReader(without_emulation(unit[1:])))
-    return VideoConfig(Codec.H264, record, f"avc1.{unit[1:4].hex()}", *_sane(width, height))
-
-
-def _avc_size(bits: BitReader) -> tuple[int, int]:
-    """ITU-T H.264, 7.3.2.1.1: the size of the picture that is shown."""
-    profile = bits.bits(8)
-    bits.bits(16)
-    bits.ue()
-    chroma, separate = 1, False
-    if profile in _HIGH_PROFILES:
-        chroma = bits.ue()
-        separate = chroma == 3 and bits.flag()
-        bits.ue()
-        bits.ue()
-        bits.flag()
-        if bits.flag():
-            for index in range(8 if chroma != 3 else 12):
-                if bits.flag():
-                    _skip_scaling_list(bits, 16 if index < 6 else 64)
-    bits.ue()
-    order = bits.ue()
-    if order == 0:
-        bits.ue()
-    elif order == 1:
-        bits.flag()
-        bits.se()
-        bits.se()
-        for _ in range(min(bits.ue(), 256)):
-            bits.se()
-    bits.ue()
-    bits.flag()
-    width = (bits.ue() + 1) * 16
-    height_units = bits.ue() + 1
-    frames_only = bits.flag()
-    height = height_units * 16 * (1 if frames_only else 2)
-    if not frames_only:
-        bits.flag()
-    bits.flag()
-    if bits.flag():
-        left, right, top, bottom = (bits.ue() for _ in range(4))
-        unit_x = 2 if chroma in (1, 2) and not separate else 1
-        unit_y = (2 if chroma == 1 and not separate else 1) * (1 if frames_only else 2)
-        width -= (left + right) * unit_x
-        height -= (top + bottom) * unit_y
-    return width, height
-
-
-def _skip_scaling_list(bits: BitReader, size: int) -> None:
-    last = following = 8
-    for _ in range(size):
-        if following:
-            following = (last + bits.se()) % 256
-        last = following or last
+    at, units = 5, []
+    for mask in (31, 255):
+        count, at = record[at] & mask, at + 1
+        for _ in range(count):
+            size, at = int.from_bytes(record[at : at + 2], "big"), at + 2
+            units.append(record[at : at + size])
+            at += size
+        if not count or at > len(record):
+            raise MediaError("an AVC configuration without whole parameter sets")
+    first = units[0]
+    if len(first) < 4 or first[0] & 31 != 7:
+        raise MediaError("an AVC configuration whose sequence parameter set is none")
+    return VideoConfig(Codec.H264, record, f"avc1.{first[1:4].hex()}", *_sane(*avc_size(first)))
 
 
 def _hevc(record: bytes) -> VideoConfig:
@@ -129,8 +84,7 @@ def _hevc(record: bytes) -> VideoConfig:
     constraints = record[6:12].rstrip(b"\x00")
     name = f"hvc1.{space}{record[1] & 31}.{compatibility:X}.{tier}{record[12]}"
     name += "".join(f".{byte:X}" for byte in constraints)
-    width, height = _hevc_size(BitReader(without_emulation(_hevc_sps(record))))
-    return VideoConfig(Codec.HEVC, record, name, *_sane(width, height))
+    return VideoConfig(Codec.HEVC, record, name, *_sane(*hevc_size(_hevc_sps(record))))
 
 
 def _hevc_sps(record: bytes) -> bytes:
@@ -142,32 +96,9 @@ def _hevc_sps(record: bytes) -> bytes:
             if at + 2 + size > len(record) or size < 3:
                 raise MediaError("an HEVC configuration is cut short")
             if kind == 33:
-                return record[at + 4 : at + 2 + size]
+                return record[at + 2 : at + 2 + size]
             at += 2 + size
     raise MediaError("an HEVC configuration without a sequence parameter set")
-
-
-def _hevc_size(bits: BitReader) -> tuple[int, int]:
-    """ITU-T H.265, 7.3.2.2.1."""
-    bits.bits(4)
-    sub_layers = bits.bits(3)
-    bits.flag()
-    bits.bits(88)
-    bits.bits(8)
-    present = [(bits.flag(), bits.flag()) for _ in range(sub_layers)]
-    if sub_layers:
-        bits.bits(2 * (8 - sub_layers))
-    for profile, level in present:
-        bits.bits(88 * profile + 8 * level)
-    bits.ue()
-    chroma = bits.ue()
-    separate = chroma == 3 and bits.flag()
-    width, height = bits.ue(), bits.ue()
-    if bits.flag():
-        left, right, top, bottom = (bits.ue() for _ in range(4))
-        width -= (left + right) * (2 if chroma in (1, 2) and not separate else 1)
-        height -= (top + bottom) * (2 if chroma == 1 and not separate else 1)
-    return width, height
 
 
 def _av1(record: bytes) -> VideoConfig:
@@ -177,53 +108,26 @@ def _av1(record: bytes) -> VideoConfig:
     profile, level = record[1] >> 5, record[1] & 31
     tier = "H" if record[2] & 0x80 else "M"
     depth = 8 if not record[2] & 0x40 else 12 if record[2] & 0x20 else 10
-    width, height = _av1_size(record[4:])
+    width, height = av1_size(record[4:])
     return VideoConfig(Codec.AV1, record, f"av01.{profile}.{level:02d}{tier}.{depth:02d}", *_sane(width, height))
 
 
-def _av1_size(units: bytes) -> tuple[int, int]:
-    """The largest picture that the sequence header OBU allows (AV1 bitstream specification, 5.5.1)."""
-    kind, has_extension, has_size = units[0] >> 3 & 15, units[0] >> 2 & 1, units[0] >> 1 & 1
-    at = 1 + has_extension
-    while has_size and units[at] & 0x80:
-        at += 1
-    bits = BitReader(units[at + has_size :])
-    if kind != 1:
-        raise MediaError("an AV1 configuration without a sequence header")
-    bits.bits(4)
-    if bits.flag():
-        bits.bits(5)
-    else:
-        _skip_av1_operating_points(bits)
-    width_bits, height_bits = bits.bits(4) + 1, bits.bits(4) + 1
-    return bits.bits(width_bits) + 1, bits.bits(height_bits) + 1
-
-
-def _skip_av1_operating_points(bits: BitReader) -> None:
-    decoder_model, delay_bits = False, 0
-    if bits.flag():
-        bits.bits(64)
-        if bits.flag():
-            bits.ue()
-        decoder_model = bits.flag()
-        if decoder_model:
-            delay_bits = bits.bits(5) + 1
-            bits.bits(42)
-    initial_delay = bits.flag()
-    for _ in range(bits.bits(5) + 1):
-        bits.bits(12)
-        if bits.bits(5) > 7:
-            bits.flag()
-        if decoder_model and bits.flag():
-            bits.bits(2 * delay_bits + 1)
-        if initial_delay and bits.flag():
-            bits.bits(4)
-
-
 def _vp9(record: bytes) -> VideoConfig:
-    """VP Codec ISO Media File Format Binding. The record has no size: that is in the pictures."""
+    """VP Codec ISO Media File Format Binding. The record has no size: :func:`sized` finds it in the pictures."""
     profile, level, depth = record[4], record[5], record[6] >> 4
     return VideoConfig(Codec.VP9, record, f"vp09.{profile:02d}.{level:02d}.{depth:02d}", 0, 0)
+
+
+def sized(config: VideoConfig, picture: Frame) -> VideoConfig:
+    """
+    The same configuration with the size of a key frame, where the record does not have it.
+
+    :raises MediaError: the picture is none of its codec, or larger than is served.
+    """
+    if config.codec is not Codec.VP9 or not picture.is_key:
+        return config
+    size = vp9_size(bytes(picture.data[:24]))
+    return config if size is None else evolve(config, width=size[0], height=_sane(*size)[1])
 
 
 def _aac(record: bytes) -> AudioConfig:
@@ -232,13 +136,13 @@ def _aac(record: bytes) -> AudioConfig:
     kind, rate = _aac_type(bits), _aac_rate(bits)
     channels = _AAC_CHANNELS.get(bits.bits(4))
     if channels is None:
-        raise UnsupportedCodec("AAC with a channel layout of its own cannot be served; use mono, stereo or 5.1")
+        raise MediaError("AAC with a channel layout of its own cannot be served; use mono, stereo or 5.1")
     name = f"mp4a.40.{kind}"
     if kind in (5, 29):
         _aac_rate(bits)
         kind = _aac_type(bits)
     if kind not in (1, 2, 3, 4):
-        raise UnsupportedCodec(f"MPEG-4 audio of type {kind} cannot be served; use AAC-LC or HE-AAC")
+        raise MediaError(f"MPEG-4 audio of type {kind} cannot be served; use AAC-LC or HE-AAC")
     samples = 960 if bits.flag() else 1024
     return AudioConfig(Codec.AAC, record, name, rate, channels, samples)
 
@@ -260,9 +164,25 @@ def _opus(record: bytes) -> AudioConfig:
     """An identification header (RFC 7845, 5.1). Frames count at 48 kHz whatever the input was."""
     if not record.startswith(b"OpusHead") or len(record) < 19 or record[8] >> 4:
         raise MediaError("an Opus configuration that is no identification header")
-    if not 1 <= record[9] <= 8:
-        raise MediaError(f"an Opus configuration with {record[9]} channels")
-    return AudioConfig(Codec.OPUS, record, "Opus", 48000, record[9], 960)
+    channels, family = record[9], record[18]
+    if not 1 <= channels <= (8 if family else 2) or (family and len(record) < 21 + channels):
+        raise MediaError(f"an Opus configuration with {channels} channels in mapping family {family}")
+    return AudioConfig(Codec.OPUS, record, "Opus", 48000, channels, 960)
+
+
+def samples_in(config: AudioConfig, data: memoryview) -> int:
+    """How long a frame of the track is, in samples. Opus says so in each packet (RFC 6716, 3.1 and 3.2)."""
+    if config.codec is not Codec.OPUS:
+        return config.samples_per_frame
+    mode, code = data[0] >> 3, data[0] & 3
+    if mode >= 16:
+        samples = 120 << (mode & 3)
+    elif mode >= 12:
+        samples = 480 << (mode & 1)
+    else:
+        samples = (480, 960, 1920, 2880)[mode & 3]
+    count = (1, 2, 2)[code] if code < 3 else data[1] & 63 if len(data) > 1 else 1
+    return min(samples * max(count, 1), 5760)
 
 
 def _sane(width: int, height: int) -> tuple[int, int]:
@@ -273,7 +193,7 @@ def _sane(width: int, height: int) -> tuple[int, int]:
     return width, height
 
 
-_PARSERS = {
+_PARSERS: dict[Codec, Callable[[bytes], VideoConfig | AudioConfig]] = {
     Codec.H264: _avc,
     Codec.HEVC: _hevc,
     Codec.AV1: _av1,

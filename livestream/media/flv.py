@@ -6,10 +6,13 @@ The legacy layout is Adobe's "Video File Format Specification 10.1", E.4; the ot
 
 from __future__ import annotations
 
+from livestream.media.annexb import mended_units
 from livestream.media.errors import MediaError, UnsupportedCodec
-from livestream.model import Codec, Frame
+from livestream.model import Codec, Frame, Track
 
 AUDIO, VIDEO, DATA = 8, 9, 18
+MAX_COMPOSITION_MS = 3_000
+"""The farthest that a picture is shown after or before it is decoded; more is an error of the encoder's."""
 
 _FOURCC = {
     b"avc1": Codec.H264,
@@ -22,11 +25,12 @@ _FOURCC = {
 _LEGACY_VIDEO = {2: "Sorenson H.263", 3: "Screen Video", 4: "VP6", 5: "VP6 with alpha", 6: "Screen Video 2"}
 _LEGACY_AUDIO = {0: "PCM", 1: "ADPCM", 2: "MP3", 3: "PCM", 4: "Nellymoser", 5: "Nellymoser", 6: "Nellymoser",
                  7: "G.711", 8: "G.711", 11: "Speex", 14: "MP3"}  # fmt: skip
-_SEQUENCE_START, _CODED_FRAMES, _SEQUENCE_END, _CODED_FRAMES_X, _MULTITRACK, _MOD_EX = 0, 1, 2, 3, 5, 7
-_VIDEO_MULTITRACK = 6
+_SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X, _MOD_EX = 0, 1, 3, 7
+_AUDIO_MULTITRACK, _VIDEO_MULTITRACK = 5, 6
+_ONE_TRACK, _MANY_CODECS = 0, 2
 _COMMAND_FRAME = 5
 _KEY_FRAME = 1
-_WITH_COMPOSITION_TIME = (Codec.H264, Codec.HEVC)
+_WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
 
 
 def parse_video(timestamp_ms: int, body: bytes) -> Frame | None:
@@ -49,9 +53,7 @@ def parse_video(timestamp_ms: int, body: bytes) -> Frame | None:
     packet = _byte(body, 1)
     if packet > 1:
         return None
-    if len(body) <= 5:
-        raise MediaError("a video tag without data")
-    return Frame(codec, timestamp_ms, body, 5, _signed24(body, 2), kind == _KEY_FRAME, packet == 0)
+    return _video(codec, timestamp_ms, body, 5, _composition_ms(body, 2), kind == _KEY_FRAME, packet == 0)
 
 
 def parse_audio(timestamp_ms: int, body: bytes) -> Frame | None:
@@ -70,7 +72,7 @@ def parse_audio(timestamp_ms: int, body: bytes) -> Frame | None:
     packet = _byte(body, 1)
     if packet > 1 or len(body) == 2:
         return None
-    return Frame(Codec.AAC, timestamp_ms, body, 2, is_key=True, is_config=packet == 0)
+    return _audio(Codec.AAC, timestamp_ms, body, 2, packet == 0)
 
 
 def _enhanced_video(timestamp_ms: int, body: bytes) -> Frame | None:
@@ -78,39 +80,52 @@ def _enhanced_video(timestamp_ms: int, body: bytes) -> Frame | None:
     packet, at = _skip_modifiers(body, body[0] & 15)
     if packet == _VIDEO_MULTITRACK:
         packet, inner = _first_track(body, at)
-        return _enhanced_video(timestamp_ms, bytes([0x80 | kind << 4 | packet]) + inner)
+        return _enhanced_video(timestamp_ms, bytes([0x80 | kind << 4 | packet]) + inner) if inner else None
     if kind == _COMMAND_FRAME or packet not in (_SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X):
         return None
-    codec, at = _codec(body, at, "video"), at + 4
+    codec, at = _codec(body, at, Track.VIDEO), at + 4
     cts_ms = 0
-    if packet == _CODED_FRAMES and codec in _WITH_COMPOSITION_TIME:
-        cts_ms, at = _signed24(body, at), at + 3
-    return _frame(codec, timestamp_ms, body, at, cts_ms, kind == _KEY_FRAME, packet == _SEQUENCE_START)
+    if packet == _CODED_FRAMES and codec in _WITH_NAL_UNITS:
+        cts_ms, at = _composition_ms(body, at), at + 3
+    return _video(codec, timestamp_ms, body, at, cts_ms, kind == _KEY_FRAME, packet == _SEQUENCE_START)
 
 
 def _enhanced_audio(timestamp_ms: int, body: bytes) -> Frame | None:
     packet, at = _skip_modifiers(body, body[0] & 15)
-    if packet == _MULTITRACK:
+    if packet == _AUDIO_MULTITRACK:
         packet, inner = _first_track(body, at)
-        return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner)
+        return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner) if inner else None
     if packet not in (_SEQUENCE_START, _CODED_FRAMES):
         return None
-    codec = _codec(body, at, "audio")
-    return _frame(codec, timestamp_ms, body, at + 4, 0, True, packet == _SEQUENCE_START)
+    return _audio(_codec(body, at, Track.AUDIO), timestamp_ms, body, at + 4, packet == _SEQUENCE_START)
 
 
-def _frame(codec: Codec, dts_ms: int, body: bytes, at: int, cts_ms: int, is_key: bool, is_config: bool) -> Frame:
+def _video(codec: Codec, dts_ms: int, body: bytes, at: int, cts_ms: int, is_key: bool, is_config: bool) -> Frame:
     if len(body) <= at:
-        raise MediaError("a tag without data")
+        raise MediaError("a video tag without data")
+    if codec in _WITH_NAL_UNITS and not is_config:
+        mended = mended_units(memoryview(body)[at:])
+        if mended is not None:
+            if not mended:
+                raise MediaError("a video tag without a whole NAL unit")
+            body = body[:at] + mended
     return Frame(codec, dts_ms, body, at, cts_ms, is_key, is_config)
 
 
-def _codec(body: bytes, at: int, what: str) -> Codec:
+def _audio(codec: Codec, dts_ms: int, body: bytes, at: int, is_config: bool) -> Frame:
+    if len(body) <= at:
+        raise MediaError("an audio tag without data")
+    if codec is Codec.AAC and not is_config and body[at] == 0xFF and len(body) > at + 1 and body[at + 1] & 0xF6 == 0xF0:
+        raise MediaError("AAC with ADTS headers, where raw AAC belongs")
+    return Frame(codec, dts_ms, body, at, 0, True, is_config)
+
+
+def _codec(body: bytes, at: int, track: Track) -> Codec:
     fourcc = body[at : at + 4]
     codec = _FOURCC.get(fourcc)
-    if codec is None or codec.track.value != what:
-        raise UnsupportedCodec(f"{what} {fourcc.decode('ascii', 'replace')!r} cannot be served; "
-                               + ("use H.264, HEVC, AV1 or VP9" if what == "video" else "use AAC or Opus"))  # fmt: skip
+    if codec is None or codec.track is not track:
+        instead = "H.264, HEVC, AV1 or VP9" if track is Track.VIDEO else "AAC or Opus"
+        raise UnsupportedCodec(f"{track.value} {fourcc.decode('ascii', 'replace')!r} cannot be served; use {instead}")
     return codec
 
 
@@ -127,16 +142,25 @@ def _skip_modifiers(body: bytes, packet: int) -> tuple[int, int]:
 
 
 def _first_track(body: bytes, at: int) -> tuple[int, bytes]:
-    """The packet type and the data (from its FourCC on) of a multitrack packet's first track."""
+    """The packet type of a multitrack packet, and track 0 of it from its FourCC on; nothing if that is not in it."""
     kind, packet = _byte(body, at) >> 4, body[at] & 15
-    fourcc, at = body[at + 1 : at + 5], at + 5
+    if packet in (_VIDEO_MULTITRACK, _AUDIO_MULTITRACK, _MOD_EX):
+        raise MediaError("a multitrack packet within another")
     at += 1
-    if kind == 0:
-        return packet, fourcc + body[at:]
-    size = int.from_bytes(body[at : at + 3], "big")
-    if len(body) < at + 3 + size or packet in (_VIDEO_MULTITRACK, _MULTITRACK, _MOD_EX):
-        raise MediaError("a multitrack packet that is cut short or nested")
-    return packet, fourcc + body[at + 3 : at + 3 + size]
+    fourcc = b""
+    while at < len(body):
+        if not fourcc or kind == _MANY_CODECS:
+            fourcc, at = body[at : at + 4], at + 4
+        track, at = _byte(body, at), at + 1
+        size = len(body) - at
+        if kind != _ONE_TRACK:
+            size, at = int.from_bytes(body[at : at + 3], "big"), at + 3
+        if at + size > len(body):
+            raise MediaError("a multitrack packet that is cut short")
+        if track == 0:
+            return packet, fourcc + body[at : at + size]
+        at += size
+    return packet, b""
 
 
 def _byte(body: bytes, at: int) -> int:
@@ -146,10 +170,12 @@ def _byte(body: bytes, at: int) -> int:
         raise MediaError(f"a tag of {len(body)} bytes is cut short") from None
 
 
-def _signed24(body: bytes, at: int) -> int:
+def _composition_ms(body: bytes, at: int) -> int:
+    """The time from decoding to showing, held to what an encoder can mean."""
     if len(body) < at + 3:
         raise MediaError("a tag is cut short in its composition time")
-    return int.from_bytes(body[at : at + 3], "big", signed=True)
+    told_ms = int.from_bytes(body[at : at + 3], "big", signed=True)
+    return max(-MAX_COMPOSITION_MS, min(told_ms, MAX_COMPOSITION_MS))
 
 
 def avc_config(record: bytes, dts_ms: int = 0) -> Frame:

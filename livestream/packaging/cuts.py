@@ -6,14 +6,17 @@ from math import ceil
 
 from attrs import define, field, frozen
 
-from livestream.model import Frame
+from livestream.model import Frame, Track
+from livestream.packaging.presence import Presence
 
 EARLY_MS = 100
-"""A key frame so little before a segment's length is taken: encoders round their intervals."""
+"""A picture so little before a segment's length is taken: encoders round the intervals of their key frames."""
 ROUNDING_MS = 500
 """RFC 8216, 4.3.3.1: a duration, rounded to the nearest second, may not exceed the target duration."""
 LONGEST_S = 12
 """A source with no key frame for so long is cut without one, for a window must not grow with its mood."""
+LONGEST_STEP_MS = 500
+"""A longer step between two pictures is a hole, and says nothing of the next."""
 
 
 @frozen
@@ -22,7 +25,8 @@ class Cut:
     The beginning of a segment, in every rendition.
 
     ``pts_ms`` is its time on the broadcast's time line and ``starts_at_ms`` on the wall clock (Unix milliseconds).
-    ``independent`` says that the source has a key frame there; a rung always has.
+    ``independent`` says that the source has a key frame there; a rung always has. ``tracks`` is what the segment is
+    made of, and changes only with ``discontinuity``.
     """
 
     msn: int
@@ -30,17 +34,17 @@ class Cut:
     discontinuity: int
     starts_at_ms: int
     independent: bool = True
+    tracks: frozenset[Track] = frozenset(Track)
 
 
 @define(eq=False)
 class CutPlanner:
     """
-    Watches the frames of one track, video if there is any, and says before which of them a segment begins.
+    Watches the source's frames and says before which of them a segment begins.
 
     The first segment fixes ``target_s``, the target duration in seconds, for the whole broadcast. A source whose key
-    frames later come too late for it is cut between them, so that no rule of HLS breaks: that segment of the source
-    begins with no key frame, and the rungs are given one. ``msn`` and ``discontinuity`` are the numbers that the first
-    segment gets.
+    frames later come too late for it is cut between them, and one that shows nothing for so long is cut where nothing
+    is shown, so that no segment is ever longer. ``msn`` and ``discontinuity`` are the numbers of the next segment.
     """
 
     segment_s: int
@@ -48,79 +52,129 @@ class CutPlanner:
     discontinuity: int
     target_s: int | None = field(default=None, init=False)
     current: Cut | None = field(default=None, init=False)
-    _end_ms: int | None = field(default=None, init=False)
+    end_ms: int = field(default=0, init=False)
+    """Where the newest picture (or sound, in a broadcast without pictures) ends."""
     _ends_at_ms: int = field(default=0, init=False)
     _is_interrupted: bool = field(default=False, init=False)
+    _presence: Presence = field(factory=Presence, init=False)
+    _tracks: frozenset[Track] = field(default=frozenset(), init=False)
+    _leader: Track | None = field(default=None, init=False)
+    _dts_ms: int = field(default=0, init=False)
+    _shown_ms: int = field(default=0, init=False)
+    _step_ms: int = field(default=0, init=False)
     _key_ms: int | None = field(default=None, init=False)
     _key_interval_ms: int = field(default=0, init=False)
-    _dts_ms: int = field(default=0, init=False)
 
-    def add(self, frame: Frame) -> Cut | None:
-        """The cut right before ``frame``, if there is one. Configurations are not to be shown to it."""
-        interval_ms, self._dts_ms = frame.dts_ms - self._dts_ms, frame.dts_ms
-        if frame.is_key:
-            self._key_interval_ms = frame.pts_ms - self._key_ms if self._key_ms is not None else 0
-            self._key_ms = frame.pts_ms
-        if not self._cuts_before(frame, interval_ms):
-            return None
-        if self.current is not None and self.target_s is None:
-            length_s = (frame.pts_ms - self.current.pts_ms - EARLY_MS) / 1000
-            self.target_s = max(self.segment_s, ceil(length_s))
-        return self._cut(frame)
+    def add(self, frame: Frame) -> list[Cut]:
+        """
+        Watch a frame, configurations included, and return the cuts right before it: none, or one.
+
+        There are more only where nothing was shown for longer than a segment may be.
+        """
+        if self._presence.changes(frame) and self.current is not None:
+            self._is_interrupted = True
+        if frame.is_config or frame.track is not self._presence.leader:
+            return []
+        cuts = [] if self.current is None else self._holes(frame.pts_ms)
+        self._measure(frame)
+        if self._is_due(frame):
+            cuts.append(self._begin(frame.pts_ms, frame))
+        self._note(frame)
+        return cuts
 
     def interrupt(self) -> None:
         """The next key frame begins a new segment, with a discontinuity before it."""
         self._is_interrupted = True
 
-    def finish(self, end_ms: int) -> None:
-        """The publisher has gone; its media ended at ``end_ms``. What follows begins with a discontinuity."""
-        if self.current is None:
-            return
-        self._end_ms = max(end_ms, self.current.pts_ms + 1)
-        self._ends_at_ms = self.current.starts_at_ms + self._end_ms - self.current.pts_ms
-        if self.target_s is None:
-            self.target_s = max(self.segment_s, ceil((self._end_ms - self.current.pts_ms - EARLY_MS) / 1000))
-        self.current = None
-        self._is_interrupted = True
+    def finish(self) -> int | None:
+        """
+        The publisher has gone: where the last segment ends, or ``None`` if none had begun.
 
-    @property
-    def end_ms(self) -> int:
-        """Where the media ended, once :meth:`finish` was told."""
-        assert self._end_ms is not None
-        return self._end_ms
+        What follows begins with a discontinuity, and with what its own configurations say.
+        """
+        self._presence = Presence()
+        self._leader = None
+        self._is_interrupted = self.target_s is not None or self.current is not None
+        if self.current is None:
+            return None
+        begins_ms = self.current.pts_ms
+        self.end_ms = min(max(self.end_ms, begins_ms + 1), begins_ms + self._longest_ms - 1)
+        self._ends_at_ms = self.current.starts_at_ms + self.end_ms - begins_ms
+        self._fix_target(self.end_ms)
+        self.current = None
+        return self.end_ms
 
     def gap(self) -> tuple[Cut, int]:
-        """A segment of one target duration for which there is no media, after :meth:`finish`; and its length in ms."""
+        """After :meth:`finish`: a segment of one target duration that has no media; and its length in ms."""
         assert self.target_s is not None
-        cut = Cut(self.msn, self.end_ms, self.discontinuity, self._ends_at_ms)
+        length_ms = self.target_s * 1000
+        cut = Cut(self.msn, self.end_ms, self.discontinuity, self._ends_at_ms, tracks=self._tracks)
         self.msn += 1
-        self._end_ms = self.end_ms + self.target_s * 1000
-        self._ends_at_ms += self.target_s * 1000
-        return cut, self.target_s * 1000
+        self.end_ms += length_ms
+        self._ends_at_ms += length_ms
+        return cut, length_ms
 
-    def _cuts_before(self, frame: Frame, interval_ms: int) -> bool:
-        if self.current is None or self._is_interrupted:
+    @property
+    def _longest_ms(self) -> int:
+        """A segment is shorter than this."""
+        return (self.target_s or LONGEST_S) * 1000 + ROUNDING_MS
+
+    def _holes(self, pts_ms: int) -> list[Cut]:
+        """Cuts between what was shown last and ``pts_ms``, if the segment would be too long without them."""
+        cuts = []
+        while self.current is not None and pts_ms - self.current.pts_ms >= self._longest_ms:
+            begins_ms, length_ms = self.current.pts_ms, (self.target_s or LONGEST_S) * 1000
+            ends_ms = min(max(begins_ms + length_ms, self.end_ms), begins_ms + self._longest_ms - 1)
+            cuts.append(self._begin(ends_ms, None))
+        return cuts
+
+    def _measure(self, frame: Frame) -> None:
+        """How far the next picture, and the next key frame, may be from ``frame``."""
+        if frame.track is not self._leader:
+            self._leader, self._key_ms, self._dts_ms, self._shown_ms = frame.track, None, frame.dts_ms, frame.pts_ms
+        if frame.is_key:
+            self._key_interval_ms = frame.pts_ms - self._key_ms if self._key_ms is not None else 0
+            self._key_ms = frame.pts_ms
+        if frame.pts_ms > self._shown_ms:
+            step_ms = min(frame.pts_ms - self._shown_ms, LONGEST_STEP_MS)
+            self._step_ms = max(step_ms, self._step_ms * 7 // 8)
+
+    def _note(self, frame: Frame) -> None:
+        length_ms = min(max(frame.dts_ms - self._dts_ms, 1), LONGEST_STEP_MS)
+        self._dts_ms = frame.dts_ms
+        self._shown_ms = max(self._shown_ms, frame.pts_ms)
+        self.end_ms = max(self.end_ms, frame.pts_ms + length_ms)
+
+    def _is_due(self, frame: Frame) -> bool:
+        if self.current is None:
             return frame.is_key
         elapsed_ms = frame.pts_ms - self.current.pts_ms
-        longest_ms = (self.target_s or LONGEST_S) * 1000 + ROUNDING_MS
-        if frame.is_key:
-            is_due = elapsed_ms >= self.segment_s * 1000 - EARLY_MS
-            return is_due or (self.target_s is not None and elapsed_ms + self._key_interval_ms >= longest_ms)
-        return elapsed_ms + interval_ms >= longest_ms
+        if elapsed_ms <= 0 or frame.pts_ms < self._shown_ms:
+            return False
+        if not frame.is_key:
+            return elapsed_ms + self._step_ms >= self._longest_ms
+        early_ms = EARLY_MS if frame.track is Track.VIDEO else 0
+        if self._is_interrupted or elapsed_ms >= self.segment_s * 1000 - early_ms:
+            return True
+        return self.target_s is not None and elapsed_ms + self._key_interval_ms >= self._longest_ms
 
-    def _cut(self, frame: Frame) -> Cut:
-        starts_at_ms = self._starts_at_ms(frame)
-        if self._is_interrupted:
-            self.discontinuity += 1
+    def _begin(self, pts_ms: int, frame: Frame | None) -> Cut:
+        """A cut at ``pts_ms``: before ``frame``, or where nothing is shown."""
+        starts_at_ms = self._ends_at_ms
+        if self.current is not None:
+            self._fix_target(pts_ms)
+            starts_at_ms = self.current.starts_at_ms + pts_ms - self.current.pts_ms
+        if frame is not None and frame.is_key and (self._is_interrupted or self.current is None):
+            starts_at_ms = max(starts_at_ms, int(frame.arrived * 1000))
+            self.discontinuity += self._is_interrupted
             self._is_interrupted = False
-        self.current = Cut(self.msn, frame.pts_ms, self.discontinuity, starts_at_ms, frame.is_key)
+            self._tracks = self._presence.tracks
+        independent = frame is None or frame.is_key
+        self.current = Cut(self.msn, pts_ms, self.discontinuity, starts_at_ms, independent, self._tracks)
         self.msn += 1
         return self.current
 
-    def _starts_at_ms(self, frame: Frame) -> int:
-        """Time goes on from the segment before; where there is a break, it catches up with the wall clock."""
-        arrived_ms = int(frame.arrived * 1000)
-        if self.current is not None:
-            earliest_ms = self.current.starts_at_ms + frame.pts_ms - self.current.pts_ms
-            return max(earliest_ms, arrived_ms) if self._is_interrupted else earliest_ms
-        return max(self._ends_at_ms, arrived_ms)
+    def _fix_target(self, end_ms: int) -> None:
+        """The target duration that the first segment, which ends at ``end_ms``, needs."""
+        if self.target_s is None and self.current is not None:
+            self.target_s = max(self.segment_s, ceil((end_ms - self.current.pts_ms - EARLY_MS) / 1000))

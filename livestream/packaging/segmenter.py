@@ -7,28 +7,20 @@ from collections import deque
 from attrs import define, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
-from livestream.model import Frame, RenditionInfo, Track
+from livestream.model import SOURCE, Frame, RenditionInfo, Track
 from livestream.packaging.cuts import Cut
-from livestream.packaging.fmp4 import (
-    AUDIO_TRACK,
-    VIDEO_TIMESCALE,
-    VIDEO_TRACK,
-    Run,
-    Sample,
-    init_segment,
-    media_segment,
-)
+from livestream.packaging.fmp4 import init_segment, media_segment
+from livestream.packaging.presence import SILENT_MS
 from livestream.packaging.rates import RateMeter
+from livestream.packaging.samples import Picture, Pictures, Sound, Sounds
 
-AUDIO_LATE_MS = 500
-"""Video so far past a cut is proof that no more audio comes for what is before it."""
-AUDIO_DRIFT_MS = 150
-"""Audio is placed by counting its samples, until its timestamps say that so much is missing, or came twice."""
+LIMIT_BYTES = 64 << 20
+"""No more waits for the end of its segment: an encoder whose clock stands still is never cut."""
 
 
 @frozen
 class PackagedInit:
-    """A new initialisation segment; it is needed from the next segment on."""
+    """A new initialisation segment; it is needed from the next segment on. Numbers rise from 0."""
 
     number: int
     data: bytes
@@ -46,7 +38,7 @@ class PackagedSegment:
 
 @frozen
 class PackagedGap:
-    """There is no media for this stretch of the broadcast."""
+    """There is no media of this rendition for this stretch of the broadcast."""
 
     cut: Cut
     duration_ms: int
@@ -55,161 +47,141 @@ class PackagedGap:
 Packaged = PackagedInit | PackagedSegment | PackagedGap
 
 
-@frozen
-class _Picture:
-    frame: Frame
-    config: VideoConfig
-
-
-@frozen
-class _Sound:
-    frame: Frame
-    config: AudioConfig
-    position: int
-    """When it is heard, in samples since the beginning of the broadcast."""
-
-
 @define(eq=False)
 class Packager:
     """
     Takes a rendition's frames, and the cuts before the frames that they precede, and gives whole segments.
 
-    ``tracks`` says what to wait for: a segment is whole when the next cut's picture has come and the audio has
-    passed it. In the source rendition (``needs_key`` false) a segment may begin between key frames.
+    A segment is whole when the next cut is known, the pictures before it have come, and the audio has passed it (or is
+    so late that it has stopped). For every cut there is one segment or one gap, in order.
+
+    The source's frames are given as they come; those of a rung come later, from a transcoder, and are told apart by
+    their times. A segment of a rung begins with a key frame; one of the source may begin between two.
     """
 
     name: str
-    needs_key: bool
-    tracks: frozenset[Track]
+    limit_bytes: int = LIMIT_BYTES
     is_shed: bool = field(default=False, init=False)
     _cuts: deque[Cut] = field(factory=deque, init=False)
-    _pictures: list[_Picture] = field(factory=list, init=False)
-    _sounds: list[_Sound] = field(factory=list, init=False)
-    _video: VideoConfig | None = field(default=None, init=False)
-    _audio: AudioConfig | None = field(default=None, init=False)
-    _sample: int | None = field(default=None, init=False)
+    _pictures: Pictures = field(factory=Pictures, init=False)
+    _sounds: Sounds = field(factory=Sounds, init=False)
+    _discontinuity: int | None = field(default=None, init=False)
     _init: tuple[VideoConfig | None, AudioConfig | None] = field(default=(None, None), init=False)
     _init_number: int = field(default=-1, init=False)
     _sequence: int = field(default=0, init=False)
     _meter: RateMeter = field(factory=RateMeter, init=False)
 
     def add_cut(self, cut: Cut) -> list[Packaged]:
-        """A segment begins at ``cut``. Its first frame follows."""
-        if self._cuts and cut.discontinuity != self._cuts[-1].discontinuity:
-            self._sample = None
+        """A segment begins at ``cut``; of the source, its first frame follows. Return what is whole now."""
+        if cut.discontinuity != self._discontinuity:
+            self._discontinuity = cut.discontinuity
+            self._sounds.anchor()
         self._cuts.append(cut)
         return self._close_whole()
 
     def add(self, frame: Frame) -> list[Packaged]:
-        """Take a frame, and return what is whole now."""
+        """
+        Take a frame or a configuration, and return what is whole now.
+
+        :raises MediaError: it does not make sense, and was left out.
+        """
         if frame.is_config:
             self._configure(frame)
             return []
-        if not self._cuts:
+        if not self._cuts or self.is_shed:
             return []
+        if self._pictures.held_bytes + self._sounds.held_bytes > self.limit_bytes:
+            self._let_go()
         if frame.track is Track.AUDIO:
-            self._hear(frame)
-        elif self._video is not None and not self.is_shed:
-            self._pictures.append(_Picture(frame, self._video))
+            self._sounds.add(frame, self._cuts[0].pts_ms)
+        else:
+            self._show(frame)
         return self._close_whole()
 
     def finish(self, end_ms: int) -> list[Packaged]:
-        """The publisher has gone and ``end_ms`` is where its media ends: close what is open, with what there is."""
-        packaged = self._close_whole()
+        """The publisher has gone and its last segment ends at ``end_ms``: close what is open, with what there is."""
+        packaged: list[Packaged] = []
         while self._cuts:
             packaged += self._close(self._cuts[1].pts_ms if len(self._cuts) > 1 else end_ms)
-        self._pictures, self._sounds, self._sample = [], [], None
+        self._let_go()
+        self._sounds.anchor()
         return packaged
 
     def restart(self) -> None:
-        """The pictures come again, from the first cut whose segment is not out yet."""
-        self._pictures = []
+        """The pictures come again, from the first cut whose segment is not out yet, or from before it."""
+        self._pictures.clear()
 
     def shed(self) -> list[Packaged]:
         """Give the rendition up: gaps from here on."""
         self.is_shed = True
-        self._pictures, self._sounds = [], []
+        self._let_go()
         return self._close_whole()
 
     @property
     def whole_before_ms(self) -> int | None:
-        """Every segment that begins before this time is out."""
+        """Every segment that begins before this time is out; ``None`` before the first cut and after the end."""
         return self._cuts[0].pts_ms if self._cuts else None
 
     def _configure(self, frame: Frame) -> None:
         config = parse_config(frame)
         if isinstance(config, VideoConfig):
-            self._video = config
+            self._pictures.configure(config)
         else:
-            self._sample = None if config != self._audio else self._sample
-            self._audio = config
+            self._sounds.configure(config)
 
-    def _hear(self, frame: Frame) -> None:
-        if self._audio is None:
-            return
-        rate = self._audio.sample_rate
-        told = round(frame.pts_ms * rate / 1000)
-        position = self._sample if self._sample is not None else told
-        if abs(told - position) * 1000 > AUDIO_DRIFT_MS * rate:
-            if told < position:
+    def _show(self, frame: Frame) -> None:
+        for cut in reversed(self._cuts):
+            if self.name == SOURCE or cut.pts_ms <= frame.pts_ms:
+                if Track.VIDEO in cut.tracks:
+                    self._pictures.add(frame, cut.msn)
                 return
-            position = told
-        self._sample = position + self._audio.samples_per_frame
-        self._sounds.append(_Sound(frame, self._audio, position))
+
+    def _let_go(self) -> None:
+        self._pictures.clear()
+        self._sounds.clear()
 
     def _close_whole(self) -> list[Packaged]:
         packaged: list[Packaged] = []
-        while len(self._cuts) > 1 and self._is_whole(self._cuts[1]):
+        while len(self._cuts) > 1 and self._is_whole(self._cuts[0], self._cuts[1]):
             packaged += self._close(self._cuts[1].pts_ms)
         return packaged
 
-    def _is_whole(self, following: Cut) -> bool:
+    def _is_whole(self, cut: Cut, following: Cut) -> bool:
         if self.is_shed:
             return True
-        newest_ms = self._pictures[-1].frame.dts_ms if self._pictures else 0
-        if Track.VIDEO in self.tracks and self._split_pictures(following.pts_ms) == len(self._pictures):
+        has_pictures = Track.VIDEO in cut.tracks and Track.VIDEO in self._cuts[-1].tracks
+        if has_pictures and self.name != SOURCE and self._pictures.newest_msn < following.msn:
             return False
-        if Track.AUDIO not in self.tracks or self._audio is None:
+        if Track.AUDIO not in cut.tracks or self._sounds.newest_ms >= following.pts_ms:
             return True
-        heard_ms = self._sounds[-1].frame.pts_ms if self._sounds else 0
-        return heard_ms >= following.pts_ms or newest_ms > following.pts_ms + AUDIO_LATE_MS
-
-    def _split_pictures(self, pts_ms: int) -> int:
-        """How many pictures are decoded before the one that is shown at ``pts_ms``."""
-        for index, picture in enumerate(self._pictures):
-            if picture.frame.pts_ms == pts_ms or picture.frame.dts_ms > pts_ms:
-                return index
-        return len(self._pictures)
+        return self._pictures.newest_ms > following.pts_ms + SILENT_MS
 
     def _close(self, end_ms: int) -> list[Packaged]:
         cut = self._cuts.popleft()
-        first = self._split_pictures(cut.pts_ms)
-        count = self._split_pictures(end_ms)
-        pictures, after = self._pictures[first:count], self._pictures[count : count + 1]
-        self._pictures = self._pictures[count:]
-        heard = sum(sound.frame.pts_ms < end_ms for sound in self._sounds)
-        sounds = [sound for sound in self._sounds[:heard] if sound.frame.pts_ms >= cut.pts_ms]
-        self._sounds = self._sounds[heard:]
         duration_ms = end_ms - cut.pts_ms
-        if not self._can_begin(pictures, sounds):
+        pictures, sounds = self._pictures.take(cut.msn), self._sounds.take(end_ms)
+        if Track.AUDIO not in cut.tracks:
+            sounds = []
+        if self.name != SOURCE and not (pictures and pictures[0].frame.is_key):
             return [PackagedGap(cut, duration_ms)]
-        runs = [_video_run(pictures, after, end_ms)] if pictures else []
+        if not pictures and not sounds:
+            return [PackagedGap(cut, duration_ms)]
+        runs = [self._pictures.run(pictures, end_ms)] if pictures else []
         if sounds:
-            runs.append(_audio_run(sounds, self._sounds[:1]))
-        packaged = self._needed_init(pictures, sounds)
+            runs.append(self._sounds.run(sounds))
+        packaged = self._needed_init(cut, pictures, sounds)
         self._sequence += 1
         data = media_segment(self._sequence, runs)
         self._meter.add(len(data), len(pictures), duration_ms)
         return [*packaged, PackagedSegment(cut, duration_ms, data, self._info())]
 
-    def _can_begin(self, pictures: list[_Picture], sounds: list[_Sound]) -> bool:
-        if Track.VIDEO not in self.tracks:
-            return bool(sounds)
-        return bool(pictures) and not self.is_shed and (pictures[0].frame.is_key or not self.needs_key)
-
-    def _needed_init(self, pictures: list[_Picture], sounds: list[_Sound]) -> list[Packaged]:
-        video = pictures[0].config if pictures else None
-        audio = sounds[0].config if sounds else self._init[1] or self._audio
+    def _needed_init(self, cut: Cut, pictures: list[Picture], sounds: list[Sound]) -> list[Packaged]:
+        """The header that fits the segment, if that is not the newest one."""
+        video = audio = None
+        if Track.VIDEO in cut.tracks:
+            video = pictures[0].config if pictures else self._init[0] or self._pictures.config
+        if Track.AUDIO in cut.tracks:
+            audio = sounds[0].config if sounds else self._init[1] or self._sounds.config
         if (video, audio) == self._init:
             return []
         self._init = video, audio
@@ -222,29 +194,3 @@ class Packager:
         meter = self._meter
         size = (video.width, video.height) if video is not None else (0, 0)
         return RenditionInfo(self.name, codecs, meter.peak, meter.average, *size, meter.frame_rate if video else 0.0)
-
-
-def _video_run(pictures: list[_Picture], after: list[_Picture], end_ms: int) -> Run:
-    """The pictures as samples; the last one lasts until the next segment's first is decoded."""
-    times = [picture.frame.dts_ms for picture in pictures]
-    last = pictures[-1].frame
-    stop = after[0].frame.dts_ms if after else max(end_ms - last.cts_ms, last.dts_ms + 1)
-    scale = VIDEO_TIMESCALE // 1000
-    samples = [
-        Sample(p.frame.data, (until - p.frame.dts_ms) * scale, p.frame.cts_ms * scale, p.frame.is_key)
-        for p, until in zip(pictures, [*times[1:], stop], strict=True)
-    ]
-    return Run(VIDEO_TRACK, times[0] * scale, samples)
-
-
-def _audio_run(sounds: list[_Sound], after: list[_Sound]) -> Run:
-    """The sounds as samples: each lasts until the next, so that what is missing is silence and not a shift."""
-    config = sounds[0].config
-    same = bool(after) and after[0].config == config
-    stop = after[0].position if same else sounds[-1].position + config.samples_per_frame
-    positions = [sound.position for sound in sounds]
-    samples = [
-        Sample(sound.frame.data, until - sound.position)
-        for sound, until in zip(sounds, [*positions[1:], stop], strict=True)
-    ]
-    return Run(AUDIO_TRACK, positions[0], samples)
