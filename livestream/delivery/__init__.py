@@ -10,7 +10,7 @@ HTTP, from the socket to the thing that is asked for:
 - ``outflow``: one answer's way to a plain socket, without copies
 - ``writing``: one answer's way through Twisted's transport
 - ``watchdog``: deadlines of many connections with one timer
-- ``tally``: counts that cost an addition
+- ``tally``, ``access``: counts that cost an addition, and the access log
 - ``hls``: the Klein application
 - ``contents``, ``targets``: what a path names, and finding it
 - ``conditions``: conditional requests, one range, encodings

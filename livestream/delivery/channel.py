@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request
 
+from livestream.delivery.access import AccessLog
 from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.heads import END, HeadLimits, Refused, check_unfinished, parse
 from livestream.delivery.hot import HotPath, Ready
@@ -52,6 +53,7 @@ class Server(Protocol):
     """What a connection needs of the site that it belongs to."""
 
     answers: Answers
+    access: AccessLog | None
     metrics: Metrics
     clock: IReactorTime
     watchdog: Watchdog
@@ -89,6 +91,8 @@ class Channel(HTTPChannel):
     def __init__(self, server: Server, limits: ChannelLimits, host: str, hot: HotPath | None) -> None:
         super().__init__()
         self._hot = hot
+        self._access = server.access
+        self.logged_host = f"{host or '-'} - - [".encode()
         self.server = server
         self.limits = limits
         self.host = host
@@ -222,6 +226,8 @@ class Channel(HTTPChannel):
         tally = ready.tally
         tally.requests += 1
         tally.body_bytes += ready.body_bytes
+        if self._access is not None:
+            self._access.add(self.logged_host, ready.said)
         self.requests_seen += 1
         self.phase = Phase.IDLE
         try:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
+from livestream.delivery.access import entry
 from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.conditions import Conditions
 from livestream.delivery.contents import Contents
@@ -36,7 +37,11 @@ PASSED_OVER = frozenset((b"upgrade", b"expect"))
 
 @frozen
 class Ready:
-    """An answer that can be sent now: prepared bytes, then ``body``, if there is one, from ``start`` to ``stop``."""
+    """
+    An answer that can be sent now: prepared bytes, then ``body``, if there is one, from ``start`` to ``stop``.
+
+    ``said`` is what the access log says of it.
+    """
 
     data: bytes
     flags: int
@@ -47,6 +52,7 @@ class Ready:
     total: int
     tally: Tally
     body_bytes: int
+    said: bytes
 
     def send(self, connection: socket.socket) -> int:
         """
@@ -103,9 +109,9 @@ class HotPath:
         if target is None or content is None:
             return None
         answer = self.answers.found(content, conditions, self.seconds())
-        ready = self._ready(answer.without_body() if head.method == b"HEAD" else answer)
+        line, _, block = raw.partition(b"\r\n")
+        ready = self._ready(answer.without_body() if head.method == b"HEAD" else answer, line)
         if ready is not None and conditions.is_plain:
-            line, _, block = raw.partition(b"\r\n")
             lines = self._zipped if conditions.gzip else self._plain
             self._remember(block, lines)
             if head.path == head.target:
@@ -122,19 +128,20 @@ class HotPath:
             and not (head.fields.keys() & PASSED_OVER)
         )
 
-    def _ready(self, answer: Answer) -> Ready | None:
+    def _ready(self, answer: Answer, line: bytes) -> Ready | None:
         body, length = answer.body, answer.length
         data = answer.head()
         if answer.kind is None or (body is not None and body.received < answer.stop):
             return None
         tally = self.tallies.tally(answer.kind, answer.outcome)
+        said = entry(line, answer.code, length, answer.outcome)
         if body is None or length <= SMALL_BYTES:
             data += answer.read()
-            return Ready(data, 0, None, -1, 0, 0, len(data), tally, length)
+            return Ready(data, 0, None, -1, 0, 0, len(data), tally, length, said)
         if body.fd is None:
             return None
         total = len(data) + length
-        return Ready(data, socket.MSG_MORE, body, body.fd, answer.start, answer.stop, total, tally, length)
+        return Ready(data, socket.MSG_MORE, body, body.fd, answer.start, answer.stop, total, tally, length, said)
 
     def _remember(self, block: bytes, lines: Lines) -> None:
         if len(block) <= BLOCK_BYTES:

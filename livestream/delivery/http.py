@@ -15,6 +15,7 @@ from twisted.internet.tcp import Connection
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from livestream.delivery.access import AccessLog, entry
 from livestream.delivery.answers import Answers
 from livestream.delivery.channel import Channel, ChannelLimits
 from livestream.delivery.hot import HotPath
@@ -45,6 +46,7 @@ class MediaRequest(Request):
     """A request that the hot path left. What has no such path or method here never reaches the application."""
 
     channel: Channel
+    outcome = ""
 
     def process(self) -> None:
         answers, now = self.channel.server.answers, self.channel.server.clock.seconds()
@@ -66,7 +68,7 @@ class HttpSite(Site):
     """
     Serves a resource with limits, deadlines and the hot path.
 
-    ``hot`` may be left out: everything is then answered by the resource.
+    Without ``hot``, everything is answered by the resource; without ``access``, no access log is kept.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class HttpSite(Site):
         *,
         limits: HttpLimits = DEFAULT_LIMITS,
         hot: HotPath | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
         self.answers = answers
@@ -85,6 +88,7 @@ class HttpSite(Site):
         self.clock = clock
         self.limits = limits
         self.hot = hot
+        self.access = access
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
@@ -96,6 +100,8 @@ class HttpSite(Site):
 
     def stopFactory(self) -> None:
         self.watchdog.stop()
+        if self.access is not None:
+            self.access.flush()
 
     def buildProtocol(self, addr: IAddress) -> Channel | None:
         host = getattr(addr, "host", "")
@@ -128,7 +134,11 @@ class HttpSite(Site):
             del self._addresses[channel.host]
 
     def log(self, request: Request) -> None:
-        """Twisted's own access log is not kept: what it holds is in the metrics."""
+        """Note a request that the hot path has left."""
+        channel = request.channel
+        if self.access is not None:
+            line = b" ".join((request.method, request.uri, request.clientproto))
+            self.access.add(channel.logged_host, entry(line, request.code, request.sentLength, request.outcome))
 
     def _turn_away(self, limit: str) -> None:
         self.metrics.limits_hit.labels(limit).inc()

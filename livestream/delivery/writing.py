@@ -33,6 +33,7 @@ def write(request: IRequest, answer: Answer) -> Deferred[None]:
     """
     if request.method == b"HEAD":
         answer = answer.without_body()
+    request.outcome = answer.outcome
     request.setResponseCode(answer.code, answer.status[4:].encode("ascii"))
     for name in (b"Server", b"Date", b"Content-Type"):
         request.responseHeaders.removeHeader(name)
