@@ -12,6 +12,8 @@ JUMP_MS = 10_000
 """A step forward of more than this is a jump of the encoder's clock, not a pause in its media."""
 BACK_MS = 1_000
 """A step back of more than this is a reset; less is jitter."""
+STEADY_MS = 250
+"""A step of no more than this is a track's own, whatever the other does."""
 START_MS = 10_000
 """Where a time line begins: the other track's first frame may be older than the first, and no time is below zero."""
 AFTER_JUMP_MS = 40
@@ -73,7 +75,7 @@ class Timeline:
         if not steps:
             return None
         own = steps[0]
-        return near_ms + (own if abs(own) <= BACK_MS else min(steps, key=abs))
+        return near_ms + (own if abs(own) <= STEADY_MS else min(steps, key=abs))
 
     def _steps(self, track: Track, timestamp_ms: int, near_ms: int) -> Iterator[int]:
         others = (offset for other, offset in self._offset_ms.items() if other is not track)

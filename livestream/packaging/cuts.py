@@ -75,7 +75,7 @@ class CutPlanner:
             self._is_interrupted = True
         if frame.is_config or frame.track is not self._presence.leader:
             return []
-        cuts = [] if self.current is None else self._holes(frame.pts_ms)
+        cuts = [] if self.current is None else self._holes(frame)
         self._measure(frame)
         if self._is_due(frame):
             cuts.append(self._begin(frame.pts_ms, frame))
@@ -119,13 +119,13 @@ class CutPlanner:
         """A segment is shorter than this."""
         return (self.target_s or LONGEST_S) * 1000 + ROUNDING_MS
 
-    def _holes(self, pts_ms: int) -> list[Cut]:
-        """Cuts between what was shown last and ``pts_ms``, if the segment would be too long without them."""
+    def _holes(self, frame: Frame) -> list[Cut]:
+        """Cuts between what was shown last and ``frame``, if the segment would be too long without them."""
         cuts = []
-        while self.current is not None and pts_ms - self.current.pts_ms >= self._longest_ms:
+        while self.current is not None and frame.pts_ms - self.current.pts_ms >= self._longest_ms:
             begins_ms, length_ms = self.current.pts_ms, (self.target_s or LONGEST_S) * 1000
             ends_ms = min(max(begins_ms + length_ms, self.end_ms), begins_ms + self._longest_ms - 1)
-            cuts.append(self._begin(ends_ms, None))
+            cuts.append(self._begin(ends_ms, frame))
         return cuts
 
     def _measure(self, frame: Frame) -> None:
@@ -158,19 +158,18 @@ class CutPlanner:
             return True
         return self.target_s is not None and elapsed_ms + self._key_interval_ms >= self._longest_ms
 
-    def _begin(self, pts_ms: int, frame: Frame | None) -> Cut:
-        """A cut at ``pts_ms``: before ``frame``, or where nothing is shown."""
+    def _begin(self, pts_ms: int, frame: Frame) -> Cut:
+        """A cut at ``pts_ms``, with ``frame`` as the first that follows."""
         starts_at_ms = self._ends_at_ms
         if self.current is not None:
             self._fix_target(pts_ms)
             starts_at_ms = self.current.starts_at_ms + pts_ms - self.current.pts_ms
-        if frame is not None and frame.is_key and (self._is_interrupted or self.current is None):
+        if frame.is_key and pts_ms == frame.pts_ms and (self._is_interrupted or self.current is None):
             starts_at_ms = max(starts_at_ms, int(frame.arrived * 1000))
             self.discontinuity += self._is_interrupted
             self._is_interrupted = False
             self._tracks = self._presence.tracks
-        independent = frame is None or frame.is_key
-        self.current = Cut(self.msn, pts_ms, self.discontinuity, starts_at_ms, independent, self._tracks)
+        self.current = Cut(self.msn, pts_ms, self.discontinuity, starts_at_ms, frame.is_key, self._tracks)
         self.msn += 1
         return self.current
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livestream.media.annexb import mended_units, nal_units, to_length_prefixed
+
+UNITS = st.lists(st.binary(min_size=1, max_size=9).map(lambda unit: unit.replace(b"\0", b"\1")), max_size=5)
+
+
+def prefixed(*units: bytes) -> bytes:
+    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+
+
+@given(UNITS, st.sampled_from([b"\0\0\1", b"\0\0\0\1", b"\0\0\0\0\1"]))
+def test_units_are_found_between_start_codes_of_any_length(units, start_code):
+    data = b"".join(start_code + unit for unit in units)
+    assert list(nal_units(data)) == units
+    assert to_length_prefixed(data) == prefixed(*units)
+
+
+def test_a_start_code_in_front_of_nothing_is_no_unit():
+    assert list(nal_units(b"\0\0\1\0\0\1a\0\0\1")) == [b"a"]
+    assert list(nal_units(b"abc")) == []
+
+
+@given(UNITS)
+def test_units_behind_their_lengths_are_left_as_they_are(units):
+    assert mended_units(memoryview(prefixed(*units))) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "sound"),
+    [
+        (prefixed(b"ab", b"c") + b"\0\0\0\x09d", prefixed(b"ab", b"c")),
+        (prefixed(b"ab") + b"\0\0", prefixed(b"ab")),
+        (prefixed(b"ab", b"", b"c"), prefixed(b"ab", b"c")),
+        (prefixed(b""), b""),
+        (b"\xff\xff\xff\xffabc", b""),
+        (b"\0\0\0\1\x65abc\0\0\1\x41d", prefixed(b"\x65abc", b"\x41d")),
+        (b"\0\0\1\x65abc", prefixed(b"\x65abc")),
+    ],
+)
+def test_what_is_not_sound_is_left_out_and_start_codes_become_lengths(data, sound):
+    assert mended_units(memoryview(data)) == sound
+
+
+def test_a_unit_of_one_byte_is_no_start_code():
+    assert mended_units(memoryview(prefixed(b"\x09", b"abcd"))) is None

@@ -1,0 +1,112 @@
+"""Synthetic broadcasts, and what an ingest does with them: one planner, the source, and a rung behind a transcoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
+from livestream.model import SOURCE, Frame, Track
+from livestream.packaging.cuts import Cut, CutPlanner
+from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Packager
+
+RECORD = bytes.fromhex("0142c00bffe1001667 42c00bda0a36840000030004000003 00c83c50aa80 0100 0468ce0fc8")
+OTHER_RECORD = RECORD[:-4] + b"\x68\xce\x0f\xc9"
+ASC, OTHER_ASC = b"\x11\x90", b"\x12\x10"
+SECOND = 1_000
+
+
+def picture(pts_ms: int, is_key: bool = False, dts_ms: int | None = None) -> Frame:
+    dts_ms = pts_ms if dts_ms is None else dts_ms
+    return avc_frame(dts_ms, pts_ms - dts_ms, is_key, b"\x00\x00\x00\x08" + pts_ms.to_bytes(8, "big"))
+
+
+def sound(pts_ms: int) -> Frame:
+    return aac_frame(pts_ms, b"\x21" + pts_ms.to_bytes(8, "big"))
+
+
+def pictures(start_ms: int, end_ms: int, keys_ms: Iterable[int] | int, step_ms: int = 40) -> list[Frame]:
+    """Pictures at a steady rate; ``keys_ms`` are the key frames, or the time between them."""
+    keys = range(start_ms, end_ms, keys_ms) if isinstance(keys_ms, int) else set(keys_ms)
+    return [picture(ms, ms in keys) for ms in range(start_ms, end_ms, step_ms)]
+
+
+def with_b_frames(start_ms: int, groups: int, gop: int, step_ms: int = 40) -> list[Frame]:
+    """Groups of one key frame and threes of P, b, b, in decoding order; decoded two steps before they are shown."""
+    frames, dts_ms = [], start_ms
+    for group in range(groups):
+        first = start_ms + 2 * step_ms + group * gop * step_ms
+        order = [0]
+        for index in range(3, gop, 3):
+            order += [index, index - 2, index - 1]
+        order += range(order[-1 if len(order) == 1 else -3] + 1, gop)
+        for index in order:
+            frames.append(picture(first + index * step_ms, index == 0, dts_ms))
+            dts_ms += step_ms
+    return frames
+
+
+def sounds(start_ms: int, end_ms: int) -> list[Frame]:
+    """AAC frames at 48 kHz, their times rounded to milliseconds as RTMP does."""
+    count = (end_ms - start_ms) * 48 // 1024
+    return [sound(start_ms + index * 1024 // 48) for index in range(count)]
+
+
+def mixed(*tracks: Sequence[Frame]) -> list[Frame]:
+    """Tracks in the order in which an encoder sends them, their configurations first."""
+    configs = [avc_config(RECORD) if t[0].track is Track.VIDEO else aac_config(ASC) for t in tracks if t]
+    return configs + sorted((frame for track in tracks for frame in track), key=lambda frame: frame.dts_ms)
+
+
+@define(eq=False)
+class Ingest:
+    """Feeds a planner, the source's packager and that of a rung, whose pictures are ``lag`` pictures late."""
+
+    planner: CutPlanner = field(factory=lambda: CutPlanner(3, 100, 5))
+    source: Packager = field(factory=lambda: Packager(SOURCE))
+    rung: Packager = field(factory=lambda: Packager("360p"))
+    lag: int = 3
+    out: dict[str, list[Packaged]] = field(factory=lambda: {SOURCE: [], "360p": []})
+    cuts: list[Cut] = field(factory=list)
+    in_transcoder: list[Frame] = field(factory=list)
+
+    def feed(self, frames: Iterable[Frame]) -> Ingest:
+        for frame in frames:
+            cuts = self.planner.add(frame)
+            for cut in cuts:
+                self.cuts.append(cut)
+                for packager in (self.source, self.rung):
+                    self.out[packager.name] += packager.add_cut(cut)
+            self.out[SOURCE] += self.source.add(frame)
+            if frame.track is Track.AUDIO or frame.is_config:
+                self.out["360p"] += self.rung.add(frame)
+            else:
+                self._transcode(frame, bool(cuts))
+        return self
+
+    def finish(self) -> Ingest:
+        self._drain(0)
+        end_ms = self.planner.finish()
+        if end_ms is not None:
+            for packager in (self.source, self.rung):
+                self.out[packager.name] += packager.finish(end_ms)
+        return self
+
+    def _transcode(self, frame: Frame, is_cut: bool) -> None:
+        self.in_transcoder.append(picture(frame.pts_ms, frame.is_key or is_cut))
+        self._drain(self.lag)
+
+    def _drain(self, left: int) -> None:
+        self.in_transcoder.sort(key=lambda frame: frame.pts_ms)
+        while len(self.in_transcoder) > left:
+            self.out["360p"] += self.rung.add(self.in_transcoder.pop(0))
+
+    def segments(self, name: str = SOURCE) -> list[PackagedSegment | PackagedGap]:
+        return [item for item in self.out[name] if not isinstance(item, PackagedInit)]
+
+    def inits(self, name: str = SOURCE) -> list[PackagedInit]:
+        return [item for item in self.out[name] if isinstance(item, PackagedInit)]
+
+    def durations(self, name: str = SOURCE) -> list[int]:
+        return [segment.duration_ms for segment in self.segments(name)]
