@@ -1,0 +1,126 @@
+"""The bytes of an object, whole or still arriving, in one place however many read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import Enum
+
+from attrs import define, field
+
+FILE_BYTES = 8192
+"""From this size on a body is a memory file, from which the kernel can send by itself."""
+
+
+class BodyState(Enum):
+    """What can still become of a body."""
+
+    ARRIVING = "more is to come"
+    WHOLE = "all is here"
+    FAILED = "what is missing will never come"
+
+
+@define(eq=False)
+class Body:
+    """
+    Bytes that are appended once and read by many, each from where it likes.
+
+    ``size`` is ``None`` while it is not known. ``fd`` is a memory file with the bytes received, for ``sendfile``, or
+    ``None`` for a small body; it lives as long as the body. Bytes that have been received never change.
+    """
+
+    size: int | None
+    received: int = field(default=0, init=False)
+    state: BodyState = field(default=BodyState.ARRIVING, init=False)
+    fd: int | None = field(default=None, init=False)
+    _small: bytearray = field(factory=bytearray, init=False)
+    _watchers: dict[object, Callable[[], None]] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.size is None or self.size >= FILE_BYTES:
+            self.fd = os.memfd_create("body", os.MFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+
+    @classmethod
+    def whole(cls, data: bytes) -> Body:
+        """A body that is all here."""
+        body = cls(len(data))
+        body.append(data)
+        body.finish()
+        return body
+
+    @classmethod
+    def growing(cls, size: int | None) -> Body:
+        """A body none of which is here yet."""
+        return cls(size)
+
+    @property
+    def failed(self) -> bool:
+        return self.state is BodyState.FAILED
+
+    def append(self, data: bytes) -> None:
+        """
+        Add the bytes that follow, and tell those who watch.
+
+        :raises ValueError: they are more than the body has, or it is over.
+        """
+        if self.state is not BodyState.ARRIVING or (self.size is not None and self.received + len(data) > self.size):
+            raise ValueError(f"{len(data)} bytes too many for a body of {self.size} that is {self.state.name}")
+        if self.fd is None:
+            self._small += data
+        else:
+            _write(self.fd, data, self.received)
+        self.received += len(data)
+        self._tell()
+
+    def finish(self) -> None:
+        """
+        No more will come.
+
+        :raises ValueError: there are fewer bytes than ``size``.
+        """
+        if self.size is not None and self.received != self.size:
+            raise ValueError(f"{self.received} of {self.size} bytes")
+        self.size = self.received
+        self._end(BodyState.WHOLE)
+
+    def fail(self) -> None:
+        """What is missing will never come."""
+        self._end(BodyState.FAILED)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """A copy of the bytes from ``start`` up to ``stop``, as far as they are here."""
+        stop = min(stop, self.received)
+        if self.fd is None or start >= stop:
+            return bytes(self._small[start:stop])
+        return os.pread(self.fd, stop - start, start)
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have ``changed`` called whenever there is more, or the body is over; return what ends that."""
+        key = object()
+        self._watchers[key] = changed
+        return lambda: self._forget(key)
+
+    def _forget(self, key: object) -> None:
+        self._watchers.pop(key, None)
+
+    def _end(self, state: BodyState) -> None:
+        if self.state is BodyState.ARRIVING:
+            self.state = state
+            self._tell()
+            self._watchers.clear()
+
+    def _tell(self) -> None:
+        for key, changed in list(self._watchers.items()):
+            if key in self._watchers:
+                changed()
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written

@@ -1,0 +1,73 @@
+import gc
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livestream.net.body import FILE_BYTES, Body, BodyState
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.binary(max_size=6000), max_size=6), st.booleans(), st.integers(0, 20000), st.integers(0, 20000))
+def test_what_was_appended_is_what_is_read(pieces: list[bytes], knows_size: bool, start: int, stop: int) -> None:
+    data = b"".join(pieces)
+    body = Body.growing(len(data) if knows_size else None)
+    for piece in pieces:
+        body.append(piece)
+    assert body.read(start, stop) == data[start:stop]
+    body.finish()
+    assert (body.size, body.received, body.state) == (len(data), len(data), BodyState.WHOLE)
+
+
+def test_a_large_body_is_a_file_and_a_small_one_is_not() -> None:
+    assert Body.whole(b"x" * (FILE_BYTES - 1)).fd is None
+    large = Body.whole(b"x" * FILE_BYTES)
+    assert large.fd is not None
+    assert os.fstat(large.fd).st_size == FILE_BYTES
+
+
+def test_the_file_is_closed_with_the_last_reference() -> None:
+    body = Body.whole(b"x" * FILE_BYTES)
+    fd = body.fd
+    assert fd is not None
+    del body
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def test_who_watches_hears_of_every_change_until_the_end() -> None:
+    body = Body.growing(4)
+    seen: list[tuple[int, BodyState]] = []
+    body.watch(lambda: seen.append((body.received, body.state)))
+    unwatch = body.watch(lambda: seen.append((-1, body.state)))
+    body.append(b"ab")
+    unwatch()
+    body.append(b"cd")
+    body.finish()
+    body.finish()
+    arriving = BodyState.ARRIVING
+    assert seen == [(2, arriving), (-1, arriving), (4, arriving), (4, BodyState.WHOLE)]
+
+
+def test_one_who_stops_watching_meanwhile_is_not_told() -> None:
+    body = Body.growing(4)
+    told: list[str] = []
+    body.watch(lambda: (told.append("first"), second()))
+    second = body.watch(lambda: told.append("second"))
+    body.append(b"ab")
+    assert told == ["first"]
+
+
+def test_a_body_is_never_longer_nor_shorter_than_it_said() -> None:
+    body = Body.growing(4)
+    body.append(b"abc")
+    with pytest.raises(ValueError, match="too many"):
+        body.append(b"de")
+    with pytest.raises(ValueError, match="3 of 4"):
+        body.finish()
+    body.fail()
+    assert body.failed
+    with pytest.raises(ValueError, match="FAILED"):
+        body.append(b"d")
