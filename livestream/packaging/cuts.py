@@ -132,6 +132,8 @@ class CutPlanner:
         """How far the next picture, and the next key frame, may be from ``frame``."""
         if frame.track is not self._leader:
             self._leader, self._key_ms, self._dts_ms, self._shown_ms = frame.track, None, frame.dts_ms, frame.pts_ms
+        if frame.pts_ms - self._shown_ms > LONGEST_STEP_MS:
+            self._key_ms = None
         if frame.is_key:
             self._key_interval_ms = frame.pts_ms - self._key_ms if self._key_ms is not None else 0
             self._key_ms = frame.pts_ms

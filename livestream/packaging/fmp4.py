@@ -143,7 +143,8 @@ def _video_entry(config: VideoConfig) -> bytes:
 
 def _audio_entry(config: AudioConfig) -> bytes:
     """ISO/IEC 14496-12, 12.2.3."""
-    fixed = pack(">6xH8xHHIHH", 1, config.channels, 16, 0, config.sample_rate & 0xFFFF, 0)
+    rate = config.sample_rate if config.sample_rate < 1 << 16 else 0
+    fixed = pack(">6xH8xHHIHH", 1, config.channels, 16, 0, rate, 0)
     record = _opus_record(config) if config.codec is Codec.OPUS else _elementary_stream(config)
     return box(config.codec.value.encode("ascii"), fixed, record)
 
@@ -164,4 +165,5 @@ def _elementary_stream(config: AudioConfig) -> bytes:
 
 def _descriptor(tag: int, *parts: bytes) -> bytes:
     content = b"".join(parts)
-    return bytes([tag, 0x80, 0x80, 0x80, len(content)]) + content
+    size = len(content)
+    return bytes([tag, *(0x80 | size >> shift & 0x7F for shift in (21, 14, 7)), size & 0x7F]) + content

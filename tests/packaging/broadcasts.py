@@ -79,6 +79,8 @@ class Ingest:
                 for packager in (self.source, self.rung):
                     self.out[packager.name] += packager.add_cut(cut)
             self.out[SOURCE] += self.source.add(frame)
+            if frame.is_config and frame.track is Track.VIDEO:
+                self._drain(0)
             if frame.track is Track.AUDIO or frame.is_config:
                 self.out["360p"] += self.rung.add(frame)
             else:

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+from struct import unpack
+
+import av
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
+from livestream.media.flv import aac_config, avc_config
+from livestream.model import Codec
+from livestream.packaging.fmp4 import AUDIO_TRACK, VIDEO_TRACK, Run, Sample, init_segment, media_segment
+
+from .broadcasts import ASC, RECORD
+from .mp4 import Read, boxes, content, kinds, samples
+
+VIDEO = parse_config(avc_config(RECORD))
+AUDIO = parse_config(aac_config(ASC))
+assert isinstance(VIDEO, VideoConfig) and isinstance(AUDIO, AudioConfig)
+
+
+def test_a_header_has_the_boxes_of_a_fragmented_file_in_order():
+    inner = ["mdia", "mdhd", "hdlr", "minf", "{}mhd", "dinf", "stbl", "stsd", "stts", "stsc", "stsz", "stco"]
+    tracks = [kind.format(letter) for letter in "vs" for kind in ("trak", "tkhd", *inner)]
+    expected = ["ftyp", "moov", "mvhd", *tracks, "mvex", "trex", "trex"]
+    assert kinds(init_segment(VIDEO, AUDIO)) == expected
+
+
+@pytest.mark.parametrize(("video", "audio"), [(VIDEO, AUDIO), (VIDEO, None), (None, AUDIO)])
+def test_a_header_says_what_is_in_the_file(video, audio):
+    with av.open(io.BytesIO(init_segment(video, audio))) as container:
+        found = {stream.type: stream.codec_context for stream in container.streams}
+    assert set(found) == {kind for kind, config in (("video", video), ("audio", audio)) if config is not None}
+    if video is not None:
+        assert (found["video"].width, found["video"].height) == (160, 96)
+        assert bytes(found["video"].extradata) == RECORD
+    if audio is not None:
+        assert (found["audio"].sample_rate, found["audio"].layout.nb_channels) == (48000, 2)
+        assert bytes(found["audio"].extradata) == ASC
+
+
+def test_a_rate_that_a_sample_entry_cannot_hold_is_in_the_media_header():
+    config = parse_config(aac_config(bytes.fromhex("1010")))
+    assert isinstance(config, AudioConfig) and config.sample_rate == 96000
+    header = init_segment(None, config)
+    assert unpack(">I", content(header, b"mdhd")[12:16]) == (96000,)
+    with av.open(io.BytesIO(header)) as container:
+        assert container.streams.audio[0].codec_context.sample_rate == 96000
+
+
+def test_a_long_audio_configuration_has_its_length_in_more_than_seven_bits():
+    record = ASC + bytes(200)
+    with av.open(io.BytesIO(init_segment(None, AudioConfig(Codec.AAC, record, "mp4a.40.2", 48000, 2, 1024)))) as file:
+        assert bytes(file.streams.audio[0].codec_context.extradata) == record
+
+
+SAMPLES = st.lists(
+    st.builds(
+        Sample,
+        data=st.binary(max_size=20).map(memoryview),
+        duration=st.integers(0, 2**32 - 1),
+        offset=st.integers(-(2**31), 2**31 - 1),
+        is_sync=st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(SAMPLES, SAMPLES, st.integers(0, 2**63), st.integers(0, 2**40))
+@settings(max_examples=50, deadline=None)
+def test_a_segment_says_of_each_sample_what_it_was_told(first, second, base, sequence):
+    runs = [Run(VIDEO_TRACK, base, first), Run(AUDIO_TRACK, base // 2, second)]
+    data = media_segment(sequence, runs)
+    assert [kind for kind in kinds(data) if kind != "traf"] == [
+        "styp",
+        "moof",
+        "mfhd",
+        *["tfhd", "tfdt", "trun"] * 2,
+        "mdat",
+    ]
+    assert unpack(">I", content(data, b"mfhd")[4:]) == (sequence % 2**32,)
+    found = samples(data)
+    for run in runs:
+        dts, expected = run.base, []
+        for sample in run.samples:
+            expected.append(Read(dts, sample.duration, sample.offset, sample.is_sync, bytes(sample.data)))
+            dts += sample.duration
+        assert found[run.track] == expected
+
+
+def test_boxes_cover_a_segment_to_its_last_byte():
+    data = media_segment(1, [Run(AUDIO_TRACK, 0, [Sample(memoryview(b"abc"), 1024)])])
+    assert max(end for _, _, end in boxes(data)) == len(data)
