@@ -9,25 +9,25 @@ and that come when the request before has been answered.
 from __future__ import annotations
 
 import math
-import socket
-from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, cast
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
-from twisted.web.server import Request
+from twisted.web.server import Request, Site
 
 from livestream.delivery.access import AccessLog
 from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.heads import END, HeadLimits, Refused, check_unfinished, parse
 from livestream.delivery.hot import HotPath, Ready
-from livestream.delivery.outflow import Outflow, is_direct
+from livestream.delivery.outflow import Outflow, bound_memory, is_free
 from livestream.delivery.watchdog import Watchdog
+from livestream.delivery.writing import head_of
 from livestream.metrics import Metrics
 
 PROGRESS_BYTES = 65536
@@ -76,10 +76,12 @@ class Phase(Enum):
 class Channel(HTTPChannel):
     """Serves one connection of a site. ``host`` is the peer's address."""
 
+    site: Site
     phase = Phase.READING
     look_at = math.inf
     requests_seen = 0
 
+    _plain: Connection | None = None  # the transport, where there is no TLS between it and the socket
     _fd = -1
     _held: bytes | bytearray = b""
     _is_taking = False
@@ -104,11 +106,12 @@ class Channel(HTTPChannel):
         self._since = self.server.watchdog.now
         self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
         if isinstance(self.transport, Connection) and not self.transport.TLS:
-            bound_memory(self.transport.socket, self.limits.send_buffer_bytes)
-            self._fd = self.transport.fileno()
-            self.server.adopt(self.transport)
+            self._plain = self.transport
+            self._fd = self._plain.fileno()
+            bound_memory(self._plain.socket, self.limits.send_buffer_bytes)
+            self.server.adopt(self._plain)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = Phase.LOST
         if self._outflow is not None:
             self._outflow.abandon()
@@ -198,15 +201,15 @@ class Channel(HTTPChannel):
             self.server.metrics.limits_hit.labels(reason.limit).inc()
         close = (b"Connection", b"close")
         answer = self.server.answers.error(reason.status, self.server.clock.seconds(), None, close)
-        self.transport.write(answer.head() + answer.read())
+        self.write(answer.head() + answer.read())
         self._close()
 
     def _close(self) -> None:
         """Close once what was written has gone; a peer that is still sending can read the answer meanwhile."""
         self._closes_within(LINGER_S)
-        if isinstance(self.transport, Connection) and not self.transport.TLS:
+        if self._plain is not None:
             self._networkProducer.resumeProducing()
-            self.transport.loseWriteConnection()
+            self._plain.loseWriteConnection()
         else:
             self.loseConnection()
 
@@ -220,8 +223,8 @@ class Channel(HTTPChannel):
 
     def _send(self, ready: Ready) -> bool:
         """Send what is ready past the transport; return whether that could be done."""
-        transport = self.transport
-        if not is_direct(transport):
+        plain = self._plain
+        if plain is None or not is_free(plain):
             return False
         tally = ready.tally
         tally.requests += 1
@@ -231,19 +234,19 @@ class Channel(HTTPChannel):
         self.requests_seen += 1
         self.phase = Phase.IDLE
         try:
-            sent = ready.send(transport.socket)
+            sent = ready.send(plain.socket)
         except OSError:
-            transport.abortConnection()
+            plain.abortConnection()
             return True
         if sent < ready.total:
-            self._send_rest(ready, sent)
+            self._send_rest(plain, ready, sent)
         return True
 
-    def _send_rest(self, ready: Ready, sent: int) -> None:
+    def _send_rest(self, plain: Connection, ready: Ready, sent: int) -> None:
         """The socket is full: the next request has to wait for the rest."""
         self.phase = Phase.ANSWERING
         start = ready.start + max(sent - len(ready.data), 0)
-        self._outflow = Outflow(self.transport, ready.data[sent:], ready.body, start, ready.stop, self._rest_sent)
+        self._outflow = Outflow(plain, ready.data[sent:], ready.body, start, ready.stop, self._rest_sent)
         self._outflow.wait()
 
     def _rest_sent(self) -> None:
@@ -256,31 +259,24 @@ class Channel(HTTPChannel):
         """
         Send an answer whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
 
-        The Deferred fires when the last byte is with the kernel; cancelling it has no effect.
+        The Deferred fires when the last byte is with the kernel; cancelling it stops nothing.
         """
-        if not is_direct(self.transport):
+        plain = self._plain
+        if plain is None or not is_free(plain):
             return None
         request.startedWriting = 1
         request.sentLength = answer.length
-        done: Deferred[None] = Deferred(lambda _: None)
-        if self._flow(head_of(request), answer, lambda: done.callback(None)):
-            return succeed(None)
-        return done
-
-    def _flow(self, head: bytes, answer: Answer, done: Callable[[], None]) -> bool:
-        """Begin to send; return whether all is sent. If not, ``done`` is called when it is."""
+        done: Deferred[None] = Deferred()
 
         def sent() -> None:
             self._outflow = None
-            done()
+            done.callback(None)
 
-        body = answer.body
-        outflow = Outflow(self.transport, head, body, answer.start, answer.stop if body is not None else 0, sent)
-        self._outflow = outflow
-        if outflow.begin():
-            self._outflow = None
-            return True
-        return False
+        stop = answer.start + answer.length
+        self._outflow = Outflow(plain, head_of(request), answer.body, answer.start, stop, sent)
+        if self._outflow.begin():
+            sent()
+        return done
 
     def requestDone(self, request: Request) -> None:
         if self.persistent:
@@ -311,7 +307,7 @@ class Channel(HTTPChannel):
         It still counts as one of the site's connections, and only the other protocol's deadlines hold.
         """
         self.phase = Phase.TAKEN
-        self._networkProducer.unregisterProducer()
+        cast(IConsumer, self._networkProducer).unregisterProducer()
         self._protocolUpgradeForWebsockets(protocol)
 
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
@@ -324,7 +320,7 @@ class Channel(HTTPChannel):
             self.server.gone(self, self._fd)
             protocol.connectionLost(reason)
 
-        self.connectionLost = lost  # type: ignore[method-assign]
+        self.connectionLost = lost  # type: ignore[method-assign, assignment]
         if held:
             protocol.dataReceived(held)
 
@@ -343,7 +339,7 @@ class Channel(HTTPChannel):
     def _look_at_end(self, now: int) -> float:
         if now < self._since:
             return self._since
-        self.transport.abortConnection()
+        self._abort()
         return math.inf
 
     def _look_at_head(self, now: int) -> float:
@@ -363,9 +359,12 @@ class Channel(HTTPChannel):
         if now - self._since >= limit_s:
             if self.phase is Phase.ANSWERING:
                 self.server.metrics.limits_hit.labels("stall").inc()
-            self.transport.abortConnection()
+            self._abort()
             return math.inf
         return now + min(self.limits.idle_s, self.limits.stall_s) / 5
+
+    def _abort(self) -> None:
+        cast(ITCPTransport, self.transport).abortConnection()
 
     def _is_blocked(self) -> bool:
         """Whether the peer's reading is what is waited for."""
@@ -373,24 +372,3 @@ class Channel(HTTPChannel):
 
     def _moved_bytes(self) -> int:
         return self._resumed * PROGRESS_BYTES if self._outflow is None else self._outflow.moved_bytes
-
-
-def head_of(request: Request) -> bytes:
-    """The status line and header that Twisted would write."""
-    lines = [request.clientproto, b" %d " % request.code, request.code_message, b"\r\n"]
-    for name, values in request.responseHeaders.getAllRawHeaders():
-        for value in values:
-            lines += (name, b": ", value, b"\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
-
-
-def bound_memory(connection: socket.socket, send_buffer_bytes: int) -> None:
-    """Bound what the kernel holds for a viewer, in bytes and in time: a peer that has vanished is noticed."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if connection.family in (socket.AF_INET, socket.AF_INET6):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)

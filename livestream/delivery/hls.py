@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from attrs import define
 from klein import Klein
@@ -13,7 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from werkzeug.exceptions import HTTPException, NotFound
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.conditions import Conditions
@@ -41,7 +42,7 @@ class States(Protocol):
 class Push(Protocol):
     """Viewers who want a stream pushed over their HTTP connection."""
 
-    def view(self, request: IRequest, stream: str) -> Any:
+    def view(self, request: Request, stream: str) -> Any:
         """Answer ``GET /live/STREAM.flv``: anything that a Klein route may return."""
 
 
@@ -70,7 +71,7 @@ class Hls:
     @router.route("/live/<stream>/master.m3u8", methods=METHODS)
     @router.route("/live/<stream>/<rendition>/index.m3u8", methods=METHODS)
     @router.route("/live/<stream>/<rendition>/<name>", methods=METHODS)
-    async def media(self, request: IRequest, **_: str) -> None:
+    async def media(self, request: Request, **_: str) -> None:
         """Playlists and objects. What they are called is read from the raw path, not from what was decoded of it."""
         target = parse_path(request.path)
         if request.method == b"OPTIONS":
@@ -85,7 +86,7 @@ class Hls:
         await write(request, answer)
 
     @router.route("/live/<name>", methods=["GET"])
-    def pushed(self, request: IRequest, name: str) -> Any:
+    def pushed(self, request: Request, name: str) -> Any:
         """``/live/STREAM.flv``, whose connection the push takes over."""
         stream = _STREAM_FLV.fullmatch(request.path)
         if stream is None or self.push is None:
@@ -93,17 +94,17 @@ class Hls:
         return self.push.view(request, stream[1].decode("ascii"))
 
     @router.route("/state")
-    def every_state(self, request: IRequest) -> Any:
+    def every_state(self, request: Request) -> Any:
         """What is live, for the tier below."""
         return self._document(request, None if self.states is None else self.states.every())
 
     @router.route("/state/<stream>")
-    def one_state(self, request: IRequest, stream: str) -> Any:
+    def one_state(self, request: Request, stream: str) -> Any:
         """The state of one stream, for the tier below."""
         return self._document(request, None if self.states is None else self.states.one(stream))
 
     @router.route("/", branch=True)
-    def others(self, request: IRequest) -> Any:
+    def others(self, request: Request) -> Any:
         """The pages beside the media."""
         if self.rest is None:
             raise NotFound
@@ -112,10 +113,11 @@ class Hls:
     @router.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> Deferred[None]:
         """What is no route of ours: nobody may keep the answer, and none is a redirect."""
-        code = failure.value.code if failure.value.code in (404, 405) else 404
-        allow = ((b"Allow", b"GET, HEAD, OPTIONS"),) if code == 405 else ()
-        status = {404: "404 Not Found", 405: "405 Method Not Allowed"}[code]
-        return write(request, self.answers.error(status, self.seconds(), None, *allow))
+        answer = self.answers.error("404 Not Found", self.seconds())
+        if failure.check(MethodNotAllowed):
+            allow = (b"Allow", b"GET, HEAD, OPTIONS")
+            answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
+        return write(cast(Request, request), answer)
 
     async def _answer(self, target: Target, conditions: Conditions) -> Answer:
         try:
@@ -129,13 +131,13 @@ class Hls:
             return self.answers.error("503 Service Unavailable", self.seconds(), target.kind, (b"Retry-After", b"1"))
         return self.answers.found(content, conditions, self.seconds())
 
-    def _document(self, request: IRequest, text: bytes | None) -> Deferred[None]:
+    def _document(self, request: Request, text: bytes | None) -> Deferred[None]:
         if text is None:
             raise NotFound
         return write(request, self.answers.document(text, JSON, self.seconds()))
 
 
-def conditions_of(request: IRequest) -> Conditions:
+def conditions_of(request: Request) -> Conditions:
     """The conditions of a request that Twisted has parsed."""
     raw = request.requestHeaders.getRawHeaders
     return Conditions.of({name: b", ".join(raw(name, [])) for name in PICKED})

@@ -57,7 +57,10 @@ class MediaRequest(Request):
         else:
             super().process()
             return
-        write(self, answer).addCallback(lambda _: self.finish())
+        write(self, answer).addCallback(self._written)
+
+    def _written(self, _: None) -> None:
+        self.finish()
 
     def render(self, resrc: IResource) -> None:
         self.responseHeaders.removeHeader(b"Server")
@@ -103,16 +106,17 @@ class HttpSite(Site):
         if self.access is not None:
             self.access.flush()
 
-    def buildProtocol(self, addr: IAddress) -> Channel | None:
+    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
         if 0 < self.limits.connections <= len(self.channels):
-            return self._turn_away("connections")
+            self.metrics.limits_hit.labels("connections").inc()
+            return None
         if 0 < self.limits.connections_per_address <= self._addresses[host]:
-            return self._turn_away("connections_per_address")
+            self.metrics.limits_hit.labels("connections_per_address").inc()
+            return None
         channel = Channel(self, self.limits.channel, host, self.hot)
         channel.factory = channel.site = self
         channel.requestFactory = MediaRequest
-        channel.callLater = self.clock.callLater
         self.channels.add(channel)
         self._addresses[host] += 1
         self._viewers.inc()
@@ -133,12 +137,9 @@ class HttpSite(Site):
         if not self._addresses[channel.host]:
             del self._addresses[channel.host]
 
-    def log(self, request: Request) -> None:
+    def log(self, request: MediaRequest) -> None:  # type: ignore[override]
         """Note a request that the hot path has left."""
         channel = request.channel
         if self.access is not None:
             line = b" ".join((request.method, request.uri, request.clientproto))
             self.access.add(channel.logged_host, entry(line, request.code, request.sentLength, request.outcome))
-
-    def _turn_away(self, limit: str) -> None:
-        self.metrics.limits_hit.labels(limit).inc()

@@ -22,13 +22,20 @@ READ_BYTES = 65536
 """How much of a body without a file is read and sent at once."""
 
 
-def is_direct(transport: object) -> bool:
-    """Whether bytes given to the transport's socket now reach the peer next: it is plain TCP, and nothing is queued."""
-    return (
-        isinstance(transport, Connection)
-        and not transport.TLS
-        and not (transport._tempDataBuffer or transport.dataBuffer or transport.disconnecting)
-    )
+def bound_memory(connection: socket.socket, send_buffer_bytes: int) -> None:
+    """Bound what the kernel holds for a viewer, in bytes and in time: a peer that has vanished is noticed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+
+
+def is_free(transport: Connection) -> bool:
+    """Whether bytes given to a connection's socket now are the next to reach the peer: its own queue is empty."""
+    return not (transport._tempDataBuffer or transport.dataBuffer or transport.disconnecting)
 
 
 @define(eq=False)

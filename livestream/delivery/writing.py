@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol, runtime_checkable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 from zope.interface import implementer
 
 from livestream.delivery.answers import Answer
@@ -18,14 +18,22 @@ READ_BYTES = 65536
 """How much of a body is copied into the transport at once."""
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """A request whose outcome is to be logged."""
+
+    outcome: str
+
+
+@runtime_checkable
 class Direct(Protocol):
     """A channel that may be able to send an answer past its transport."""
 
-    def send_direct(self, request: IRequest, answer: Answer) -> Deferred[None] | None:
+    def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
         """Send it; ``None`` when it has to go the ordinary way. The Deferred fires when all is with the kernel."""
 
 
-def write(request: IRequest, answer: Answer) -> Deferred[None]:
+def write(request: Request, answer: Answer) -> Deferred[None]:
     """
     Answer a request, except for finishing it, which Klein does; fires when nothing is left to write.
 
@@ -33,7 +41,8 @@ def write(request: IRequest, answer: Answer) -> Deferred[None]:
     """
     if request.method == b"HEAD":
         answer = answer.without_body()
-    request.outcome = answer.outcome
+    if isinstance(request, Noted):
+        request.outcome = answer.outcome
     request.setResponseCode(answer.code, answer.status[4:].encode("ascii"))
     for name in (b"Server", b"Date", b"Content-Type"):
         request.responseHeaders.removeHeader(name)
@@ -41,8 +50,8 @@ def write(request: IRequest, answer: Answer) -> Deferred[None]:
         request.responseHeaders.setRawHeaders(name, [value])
     if not request.responseHeaders.hasHeader(b"Content-Type"):
         request.defaultContentType = None
-    if hasattr(request.channel, "send_direct"):
-        sent = cast(Direct, request.channel).send_direct(request, answer)
+    if isinstance(request.channel, Direct):
+        sent = request.channel.send_direct(request, answer)
         if sent is not None:
             return sent
     if answer.body is None or not answer.length:
@@ -53,12 +62,22 @@ def write(request: IRequest, answer: Answer) -> Deferred[None]:
     return Pour(request, answer.body, answer.start, answer.stop).begin()
 
 
+def head_of(request: Request) -> bytes:
+    """The status line and header that Twisted would write."""
+    lines = [request.clientproto, b" %d " % request.code, request.code_message, b"\r\n"]
+    for name, values in request.responseHeaders.getAllRawHeaders():
+        for value in values:
+            lines += (name, b": ", value, b"\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
 @implementer(IPushProducer)
 @define(eq=False)
 class Pour:
     """Copies a body into a request as fast as the transport takes it and as it arrives, and no faster."""
 
-    request: IRequest
+    request: Request
     body: Body
     offset: int
     stop: int

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from attrs import define, field
 from twisted.internet import main
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IReadWriteDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -56,16 +56,16 @@ class Poller:
 
     # What a transport asks of its reactor
 
-    def addReader(self, reader: IReadWriteDescriptor) -> None:
+    def addReader(self, reader: IReadDescriptor) -> None:
         self._watch(reader.fileno(), EPOLLIN, 0)
 
-    def addWriter(self, writer: IReadWriteDescriptor) -> None:
+    def addWriter(self, writer: IWriteDescriptor) -> None:
         self._watch(writer.fileno(), EPOLLOUT, 0)
 
-    def removeReader(self, reader: IReadWriteDescriptor) -> None:
+    def removeReader(self, reader: IReadDescriptor) -> None:
         self._watch(reader.fileno(), 0, EPOLLIN)
 
-    def removeWriter(self, writer: IReadWriteDescriptor) -> None:
+    def removeWriter(self, writer: IWriteDescriptor) -> None:
         self._watch(writer.fileno(), 0, EPOLLOUT)
 
     def removeAll(self) -> list[Any]:
