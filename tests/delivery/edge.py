@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 
 from attrs import define, field
-from livestream.net.body import Body
 from twisted.internet.defer import Deferred, fail
 
 from livestream.delivery.answers import Answers
@@ -19,7 +18,9 @@ from livestream.delivery.playlists import Playlists
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
-from tests.delivery.wire import Client, Loop, connect
+from livestream.net.body import Body
+from tests.delivery.wire import Client, connect
+from tests.net.loop import Loop
 
 EPOCH = 1_799_999_000_000
 Name = tuple[str, str, str]
