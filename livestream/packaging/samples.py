@@ -62,8 +62,8 @@ class Pictures:
         """
         if self.config is None or (self._wants_key and not frame.is_key):
             return
-        self._wants_key = False
         self.config = sized(self.config, frame)
+        self._wants_key = False
         self.newest_msn, self.newest_ms = max(msn, self.newest_msn), frame.dts_ms
         self.held_bytes += len(frame.body) + FRAME_BYTES
         self._waiting.append(Picture(frame, self.config, msn))
@@ -88,7 +88,7 @@ class Pictures:
     def run(self, pictures: Sequence[Picture], end_ms: int) -> Run:
         """The pictures as samples; the last one lasts until the next segment's first is decoded."""
         last = pictures[-1].frame
-        following = self._waiting[0].frame.dts_ms if self._waiting else end_ms - last.cts_ms
+        following = self._waiting[0].frame.dts_ms if self._waiting else end_ms - max(last.cts_ms, 0)
         times = [picture.frame.dts_ms for picture in pictures]
         samples = [
             Sample(p.frame.data, max(until - p.frame.dts_ms, 0) * PER_MS, p.frame.cts_ms * PER_MS, p.frame.is_key)

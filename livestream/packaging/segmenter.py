@@ -150,7 +150,7 @@ class Packager:
         if self.is_shed:
             return True
         has_pictures = Track.VIDEO in cut.tracks and Track.VIDEO in self._cuts[-1].tracks
-        if has_pictures and self.name != SOURCE and self._pictures.newest_msn < following.msn:
+        if has_pictures and self._pictures.newest_msn < following.msn:
             return False
         if Track.AUDIO not in cut.tracks or self._sounds.newest_ms >= following.pts_ms:
             return True

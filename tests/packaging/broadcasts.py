@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from attrs import define, field
 
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
-from livestream.model import SOURCE, Frame, Track
+from livestream.model import SOURCE, Codec, Frame, Track
 from livestream.packaging.cuts import Cut, CutPlanner
 from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Packager
 
@@ -81,7 +81,8 @@ class Ingest:
             self.out[SOURCE] += self.source.add(frame)
             if frame.is_config and frame.track is Track.VIDEO:
                 self._drain(0)
-            if frame.track is Track.AUDIO or frame.is_config:
+                self.rung.add(frame if frame.codec is Codec.H264 else avc_config(RECORD))
+            elif frame.track is Track.AUDIO:
                 self.out["360p"] += self.rung.add(frame)
             else:
                 self._transcode(frame, bool(cuts))
