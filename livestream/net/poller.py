@@ -10,7 +10,7 @@ like the reactor, and they work as ever.
 from __future__ import annotations
 
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from attrs import define, field
 from twisted.internet import main
@@ -95,11 +95,19 @@ class Poller:
         return "Poller"
 
     def doRead(self) -> None:
+        why: Exception | None
         transports = self._transports
         for fd, event in self._epoll.poll(0, EVENTS):
             transport = transports.get(fd)
-            if transport is not None:
-                self._dispatch(transport, fd, event)
+            if transport is None:
+                continue
+            try:
+                why = transport.doRead() if event == EPOLLIN else self._handle(transport, fd, event)
+            except Exception as error:
+                self.log.failure("A connection is closed for an error")
+                why = error
+            if why is not None:
+                self._lose(transport, why)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has stopped."""
@@ -107,25 +115,18 @@ class Poller:
             transport.connectionLost(reason)
         self._epoll.close()
 
-    def _dispatch(self, transport: Connection, fd: int, event: int) -> None:
-        is_read = bool(event & EPOLLIN)
+    def _handle(self, transport: Connection, fd: int, event: int) -> Exception | None:
         why: Any = None
-        try:
-            if is_read:
-                why = transport.doRead()
-            elif event & _GONE:
-                why = main.CONNECTION_LOST
-            if why is None and event & EPOLLOUT and self._masks.get(fd, 0) & EPOLLOUT:
-                is_read = False
-                why = transport.doWrite()
-        except Exception as error:
-            self.log.failure("A connection is closed for an error")
-            why = error
-        if why is not None:
-            self._lose(transport, why, is_read)
+        if event & EPOLLIN:
+            why = transport.doRead()
+        elif event & _GONE:
+            why = main.CONNECTION_LOST
+        if why is None and event & EPOLLOUT and self._masks.get(fd, 0) & EPOLLOUT:
+            why = transport.doWrite()
+        return cast("Exception | None", why)
 
-    def _lose(self, transport: Connection, why: Exception, is_read: bool) -> None:
-        if is_read and isinstance(why, ConnectionDone):
+    def _lose(self, transport: Connection, why: Exception) -> None:
+        if isinstance(why, ConnectionDone) and not transport.disconnecting:
             self.removeReader(transport)
             transport.readConnectionLost(Failure(why))
         else:
