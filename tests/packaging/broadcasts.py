@@ -70,6 +70,7 @@ class Ingest:
     out: dict[str, list[Packaged]] = field(factory=lambda: {SOURCE: [], "360p": []})
     cuts: list[Cut] = field(factory=list)
     in_transcoder: list[Frame] = field(factory=list)
+    transcoded_ms: int = -1
 
     def feed(self, frames: Iterable[Frame]) -> Ingest:
         for frame in frames:
@@ -103,7 +104,10 @@ class Ingest:
     def _drain(self, left: int) -> None:
         self.in_transcoder.sort(key=lambda frame: frame.pts_ms)
         while len(self.in_transcoder) > left:
-            self.out["360p"] += self.rung.add(self.in_transcoder.pop(0))
+            frame = self.in_transcoder.pop(0)
+            if frame.pts_ms > self.transcoded_ms:
+                self.out["360p"] += self.rung.add(frame)
+                self.transcoded_ms = frame.pts_ms
 
     def segments(self, name: str = SOURCE) -> list[PackagedSegment | PackagedGap]:
         return [item for item in self.out[name] if not isinstance(item, PackagedInit)]
