@@ -59,7 +59,7 @@ def nginx(port: int, origin: int, folder: Path) -> Peer:
 
 
 def varnish(port: int, origin: int, folder: Path) -> Peer:
-    words = ["-F", "-a", f"127.0.0.1:{port},HTTP", "-f", str(folder / "bench.vcl"), "-s", "malloc,2g"]
+    words = ["-j", "none", "-F", "-a", f"127.0.0.1:{port},HTTP", "-f", str(folder / "bench.vcl"), "-s", "malloc,2g"]
     words += ["-n", str(folder / "varnish"), "-p", "thread_pool_min=500", "-p", "thread_pool_max=6000"]
     words += ["-p", "listen_depth=16384", "-p", "timeout_idle=600"]
     return Peer("varnish", ["varnishd", *words], {"bench.vcl": VARNISH.format(origin=origin)})
