@@ -73,6 +73,9 @@ class Phase(Enum):
     TAKEN = "no longer HTTP"
 
 
+IDLE = Phase.IDLE
+
+
 class Channel(HTTPChannel):
     """Serves one connection of a site. ``host`` is the peer's address."""
 
@@ -115,11 +118,12 @@ class Channel(HTTPChannel):
         self.phase = Phase.LOST
         if self._outflow is not None:
             self._outflow.abandon()
+        self._plain = None
         super().connectionLost(reason)
         self.server.gone(self, self._fd)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._held or self.phase is Phase.ANSWERING:
+        if self.phase is not IDLE or self._held:
             self._hold(data)
         elif self._hot is None or (ready := self._hot.find(data)) is None or not self._send(ready):
             self._take(data)
@@ -127,7 +131,7 @@ class Channel(HTTPChannel):
     # Reading
 
     def _hold(self, data: bytes) -> None:
-        """Keep what cannot be served yet, and read no more when it is much."""
+        """Keep what cannot be served yet, and read no more when it is much; drop what never will be."""
         if self.phase in (Phase.CLOSING, Phase.LOST):
             return
         self._held = bytearray(self._held)
@@ -232,7 +236,7 @@ class Channel(HTTPChannel):
         if self._access is not None:
             self._access.add(self.logged_host, ready.said)
         self.requests_seen += 1
-        self.phase = Phase.IDLE
+        self.phase = IDLE
         try:
             sent = ready.send(plain.socket)
         except OSError:
