@@ -1,0 +1,156 @@
+"""The door that publishers come in by: who may publish what, and who may take over from whom."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from livestream.ingest.keys import PublishKeys
+from livestream.media.errors import UnsupportedCodec
+from livestream.metrics import Metrics
+from livestream.model import InvalidName, stream_name
+from livestream.net.rtmp import PublishRequest, Refused, RtmpConnection
+
+APP = "live"
+SILENT_S = 3.0
+"""A publisher that sent no media for so long is taken for lost, and anyone who may publish the stream may follow it."""
+TAKEOVERS = 3
+TAKEOVERS_S = 60.0
+"""Two encoders that fight over one name: after so many takeovers in so many seconds the newcomer is refused."""
+
+
+class Broadcaster(Protocol):
+    """The broadcast that a publisher feeds."""
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+        """
+        Take a message of media.
+
+        :raises UnsupportedCodec: it can never be served; the words are for the broadcaster.
+        """
+
+    def metadata(self, values: Sequence[object]) -> None: ...
+    def left(self, reason: str) -> None:
+        """The publisher has gone, and may come back."""
+
+
+class Stage(Protocol):
+    """Where broadcasts live."""
+
+    def enter(self, stream: str) -> Broadcaster:
+        """
+        The broadcast of ``stream``, for a new publisher: the one that waits for its publisher's return, or a new one.
+
+        :raises Refused: no more broadcasts are taken.
+        """
+
+
+@define(eq=False)
+class Publisher:
+    """One connected publisher (a ``PublishSink``)."""
+
+    stream: str
+    connection: RtmpConnection
+    _broadcast: Broadcaster
+    _door: PublishDoor
+    last_media: float
+    _replaced: bool = field(default=False, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+        self.last_media = self._door.clock.seconds()
+        self._door.metrics.ingest_bytes.inc(len(body))
+        try:
+            self._broadcast.media(type_id, timestamp_ms, body)
+        except UnsupportedCodec as error:
+            self.connection.refuse("NetStream.Publish.Rejected", str(error))
+
+    def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
+        if name == "onMetaData":
+            self._broadcast.metadata(values)
+
+    def lost(self, reason: str) -> None:
+        self._door.metrics.publish_ends.labels(reason="replaced" if self._replaced else "left").inc()
+        if not self._replaced:
+            self._door.gone(self)
+            self._broadcast.left(reason)
+
+    def replace(self) -> None:
+        """Give the stream up to another connection of the same broadcaster."""
+        self._replaced = True
+        self._broadcast.left("replaced by a new connection")
+        self.connection.close("replaced by a new connection of the same publisher")
+
+
+@define(eq=False)
+class PublishDoor:
+    """Decides who may publish (the ``Publishing`` of an RTMP port)."""
+
+    keys: PublishKeys
+    stage: Stage
+    clock: IReactorTime
+    metrics: Metrics
+    limit: int
+    _publishers: dict[str, Publisher] = field(factory=dict, init=False)
+    _takeovers: dict[str, deque[float]] = field(factory=dict, init=False)
+
+    def publish(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
+        """
+        Let a publisher in.
+
+        :raises Refused: in words that the broadcaster's program shows.
+        """
+        try:
+            publisher = self._admit(request, connection)
+        except Refused:
+            self.metrics.publishers.labels(outcome="refused").inc()
+            raise
+        self.metrics.publishers.labels(outcome="accepted").inc()
+        return publisher
+
+    def gone(self, publisher: Publisher) -> None:
+        """Forget a publisher whose connection has ended."""
+        if self._publishers.get(publisher.stream) is publisher:
+            del self._publishers[publisher.stream]
+
+    def _admit(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
+        stream = self._stream(request)
+        present = self._publishers.get(stream)
+        if present is not None:
+            self._take_over(present)
+        elif len(self._publishers) >= self.limit:
+            raise Refused("NetStream.Publish.Rejected", f"this server takes {self.limit} broadcasts, and has them")
+        publisher = Publisher(stream, connection, self.stage.enter(stream), self, self.clock.seconds())
+        self._publishers[stream] = publisher
+        return publisher
+
+    def _stream(self, request: PublishRequest) -> str:
+        if request.app != APP:
+            raise Refused("NetStream.Publish.Rejected", f"publish to rtmp://HOST/{APP}/STREAM, not to {request.app!r}")
+        try:
+            stream = stream_name(request.name)
+        except InvalidName as error:
+            raise Refused("NetStream.Publish.BadName", str(error)) from None
+        if not self.keys.admits(stream, request.query.get("key", "")):
+            raise Refused("NetStream.Publish.Denied", f"wrong or missing key: publish {stream}?key=SECRET")
+        return stream
+
+    def _take_over(self, present: Publisher) -> None:
+        """Close the present connection if the newcomer is its broadcaster come back; a proven key proves that."""
+        now = self.clock.seconds()
+        silent = now - present.last_media > SILENT_S
+        if not silent and not self.keys.secrets:
+            raise Refused("NetStream.Publish.BadName", f"{present.stream} is being published already")
+        recent = self._takeovers.setdefault(present.stream, deque(maxlen=TAKEOVERS))
+        if not silent and len(recent) == TAKEOVERS and now - recent[0] < TAKEOVERS_S:
+            raise Refused(
+                "NetStream.Publish.BadName", f"{present.stream}: two encoders fight over this name; stop one of them"
+            )
+        recent.append(now)
+        present.replace()

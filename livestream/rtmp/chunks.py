@@ -1,0 +1,222 @@
+"""
+The chunk stream (RTMP specification 1.0, 5.3): messages cut into chunks, and put together again.
+
+A message's memory grows with the bytes that came, never with the length that was announced.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from livestream.rtmp.errors import RemoteProtocolError
+
+DEFAULT_CHUNK_BYTES = 128
+LARGEST_CHUNK_BYTES = 0xFFFFFF
+EXTENDED = 0xFFFFFF
+SET_CHUNK_SIZE, ABORT = 1, 2
+
+
+@frozen
+class Message:
+    """One RTMP message; ``timestamp_ms`` is modulo 2^32."""
+
+    type_id: int
+    stream_id: int
+    timestamp_ms: int
+    body: bytes
+
+
+@frozen
+class ChunkLimits:
+    """What a reader takes from a stranger."""
+
+    message_bytes: int = 8 << 20
+    command_bytes: int = 64 << 10
+    chunk_streams: int = 64
+
+
+@define(eq=False)
+class _ChunkStream:
+    """The last header of a chunk stream, and the message that is on its way in it."""
+
+    type_id: int = 0
+    stream_id: int = 0
+    length: int = 0
+    timestamp_ms: int = 0
+    delta_ms: int = 0
+    extended: bytes = b""
+    parts: list[bytes] = field(factory=list)
+    missing: int = 0
+
+
+@define(eq=False)
+class ChunkReader:
+    """Puts messages together from a peer's bytes. Obeys the peer's Set Chunk Size and Abort by itself."""
+
+    limits: ChunkLimits = field(factory=ChunkLimits)
+    chunk_bytes: int = field(default=DEFAULT_CHUNK_BYTES, init=False)
+    _streams: dict[int, _ChunkStream] = field(factory=dict, init=False)
+    _held: bytes = field(default=b"", init=False)
+    _current: _ChunkStream | None = field(default=None, init=False)
+    _chunk_missing: int = field(default=0, init=False)
+    _in_flight: int = field(default=0, init=False)
+
+    def receive(self, data: bytes) -> list[Message]:
+        """
+        Take bytes and return the messages that they complete.
+
+        :raises RemoteProtocolError: a chunk that breaks the rules, or a limit.
+        """
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        messages: list[Message] = []
+        at, size = 0, len(data)
+        while at < size:
+            stream = self._current
+            if stream is None:
+                begun = self._begin_chunk(data, at)
+                if begun is None:
+                    self._held = data[at:]
+                    break
+                stream, at = begun
+            take = min(self._chunk_missing, size - at)
+            if take:
+                stream.parts.append(data[at : at + take] if take < size else data)
+                at += take
+                stream.missing -= take
+                self._chunk_missing -= take
+                self._in_flight += take
+            if self._chunk_missing:
+                self._current = stream
+                break
+            self._current = None
+            if not stream.missing:
+                self._complete(stream, messages)
+        return messages
+
+    def _complete(self, stream: _ChunkStream, messages: list[Message]) -> None:
+        parts = stream.parts
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        stream.parts = []
+        self._in_flight -= len(body)
+        if stream.type_id == SET_CHUNK_SIZE:
+            self._set_chunk_size(body)
+        elif stream.type_id == ABORT:
+            self._abort(body)
+        else:
+            messages.append(Message(stream.type_id, stream.stream_id, stream.timestamp_ms, body))
+
+    def _begin_chunk(self, data: bytes, at: int) -> tuple[_ChunkStream, int] | None:
+        """Read a chunk's header: its stream and where its data begins, or ``None`` while the header is cut short."""
+        kind = data[at] >> 6
+        csid = data[at] & 63
+        at += 1
+        if csid < 2:
+            if len(data) < at + 1 + csid:
+                return None
+            csid, at = int.from_bytes(data[at : at + 1 + csid], "little") + 64, at + 1 + csid
+        end = at + (11, 7, 3, 0)[kind]
+        if len(data) < end:
+            return None
+        stream = self._streams.get(csid)
+        if stream is None:
+            stream = self._new_stream(kind)
+        if kind == 3:
+            end = self._repeat_extended(stream, data, end)
+        else:
+            end = self._read_header(stream, kind, data, at, end)
+        if end < 0:
+            return None
+        self._streams[csid] = stream
+        if not stream.missing:
+            self._begin_message(stream, kind)
+        self._chunk_missing = min(stream.missing, self.chunk_bytes)
+        return stream, end
+
+    def _new_stream(self, kind: int) -> _ChunkStream:
+        if kind > 1:
+            raise RemoteProtocolError("a chunk stream that begins without a header")
+        if len(self._streams) >= self.limits.chunk_streams:
+            raise RemoteProtocolError(f"more than {self.limits.chunk_streams} chunk streams")
+        return _ChunkStream()
+
+    def _read_header(self, stream: _ChunkStream, kind: int, data: bytes, at: int, end: int) -> int:
+        """Take a header of type 0, 1 or 2 in; return where the chunk's data begins, or -1 when it is cut short."""
+        delta_ms = int.from_bytes(data[at : at + 3], "big")
+        extended = b""
+        if delta_ms == EXTENDED:
+            extended = data[end : end + 4]
+            end += 4
+            if len(extended) < 4:
+                return -1
+            delta_ms = int.from_bytes(extended, "big")
+        length = int.from_bytes(data[at + 3 : at + 6], "big") if kind < 2 else stream.length
+        if stream.missing and (kind == 0 or length != stream.length):
+            raise RemoteProtocolError("a new message inside an unfinished one")
+        if stream.missing:
+            return end
+        stream.extended, stream.delta_ms, stream.length = extended, delta_ms, length
+        if kind == 0:
+            stream.timestamp_ms = 0
+            stream.stream_id = int.from_bytes(data[at + 7 : at + 11], "little")
+        if kind < 2:
+            stream.type_id = data[at + 6]
+        return end
+
+    def _repeat_extended(self, stream: _ChunkStream, data: bytes, end: int) -> int:
+        """Encoders disagree on whether a type 3 header repeats the extended timestamp: take it when it is there."""
+        if not stream.extended:
+            return end
+        repeated = data[end : end + 4]
+        if len(repeated) < 4 and stream.extended.startswith(repeated):
+            return -1
+        return end + 4 if repeated == stream.extended else end
+
+    def _begin_message(self, stream: _ChunkStream, kind: int) -> None:
+        is_media = stream.type_id in (8, 9, 22)
+        limit = self.limits.message_bytes if is_media else self.limits.command_bytes
+        if stream.length > limit:
+            raise RemoteProtocolError(f"a message of type {stream.type_id} with {stream.length} bytes")
+        if self._in_flight > self.limits.message_bytes + (1 << 20):
+            raise RemoteProtocolError("too many unfinished messages at once")
+        stream.timestamp_ms = (stream.timestamp_ms + stream.delta_ms) & 0xFFFFFFFF
+        stream.missing = stream.length
+
+    def _set_chunk_size(self, body: bytes) -> None:
+        chunk_bytes = int.from_bytes(body[:4], "big")
+        if len(body) < 4 or not 0 < chunk_bytes < 1 << 31:
+            raise RemoteProtocolError(f"a chunk size of {chunk_bytes}")
+        self.chunk_bytes = min(chunk_bytes, LARGEST_CHUNK_BYTES)
+
+    def _abort(self, body: bytes) -> None:
+        if len(body) < 4:
+            raise RemoteProtocolError("an Abort message that is cut short")
+        stream = self._streams.get(int.from_bytes(body[:4], "big"))
+        if stream is not None:
+            self._in_flight -= sum(map(len, stream.parts))
+            stream.parts, stream.missing = [], 0
+
+
+def split(message: Message, csid: int, chunk_bytes: int) -> list[bytes]:
+    """
+    The chunks of a message: a full (type 0) header, then type 3 headers; nothing depends on what was sent before.
+
+    An extended timestamp is repeated in every chunk, as most players want it. ``csid`` is from 2 to 63.
+    """
+    time = message.timestamp_ms & 0xFFFFFFFF
+    extended = time.to_bytes(4, "big") if time >= EXTENDED else b""
+    body = message.body
+    head = b"%c%b%b%c%b%b" % (
+        csid,
+        min(time, EXTENDED).to_bytes(3, "big"),
+        len(body).to_bytes(3, "big"),
+        message.type_id,
+        message.stream_id.to_bytes(4, "little"),
+        extended,
+    )
+    chunks = [head + body[:chunk_bytes]]
+    if len(body) > chunk_bytes:
+        following = b"%c%b" % (0xC0 | csid, extended)
+        chunks += [following + body[at : at + chunk_bytes] for at in range(chunk_bytes, len(body), chunk_bytes)]
+    return chunks
