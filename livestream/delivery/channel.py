@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
-from attrs import field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
-from livestream.delivery.access import AccessLog
+from livestream.delivery.access import AccessLog, entry
 from livestream.delivery.answers import Answer, Answers
-from livestream.delivery.heads import END, HeadLimits, Refused, check_unfinished, parse
+from livestream.delivery.heads import END, Refused, check_unfinished, parse
 from livestream.delivery.hot import HotPath, Ready
+from livestream.delivery.limits import ChannelLimits
 from livestream.delivery.outflow import Outflow, bound_memory, is_free
+from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import head_of
 from livestream.metrics import Metrics
@@ -37,23 +39,12 @@ LINGER_S = 2
 """How long a refused peer has to read why, before the connection is reset."""
 
 
-@frozen
-class ChannelLimits:
-    """What one connection may ask of the server. Times are in seconds."""
-
-    head: HeadLimits = field(factory=HeadLimits)
-    header_s: float = 10.0
-    idle_s: float = 60.0
-    stall_s: float = 30.0
-    send_buffer_bytes: int = 131072
-    read_ahead_bytes: int = 16384
-
-
 class Server(Protocol):
     """What a connection needs of the site that it belongs to."""
 
     answers: Answers
     access: AccessLog | None
+    tallies: Tallies
     metrics: Metrics
     clock: IReactorTime
     watchdog: Watchdog
@@ -79,6 +70,8 @@ IDLE = Phase.IDLE
 class Channel(HTTPChannel):
     """Serves one connection of a site. ``host`` is the peer's address."""
 
+    log: ClassVar[Logger] = Logger()
+
     site: Site
     phase = Phase.READING
     look_at = math.inf
@@ -89,6 +82,7 @@ class Channel(HTTPChannel):
     _held: bytes | bytearray = b""
     _is_taking = False
     _outflow: Outflow | None = None
+    _waiting: Deferred[Answer] | None = None
     _resumed = 0
     _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
@@ -118,6 +112,8 @@ class Channel(HTTPChannel):
         self.phase = Phase.LOST
         if self._outflow is not None:
             self._outflow.abandon()
+        if self._waiting is not None:
+            self._waiting.cancel()
         self._plain = None
         super().connectionLost(reason)
         self.server.gone(self, self._fd)
@@ -182,19 +178,20 @@ class Channel(HTTPChannel):
 
     def _serve(self, head: bytes) -> None:
         hot = self._hot
-        ready = None if hot is None else hot.find(head)
-        if ready is None:
-            try:
-                parsed = parse(head, self.limits.head)
-            except Refused as reason:
-                self._refuse(reason)
-                return
-            if hot is not None:
-                ready = hot.prepare(parsed, head)
-        if ready is None or not self._send(ready):
+        if hot is not None and (ready := hot.find(head)) is not None and self._send(ready):
+            return
+        try:
+            parsed = parse(head, self.limits.head)
+        except Refused as reason:
+            self._refuse(reason)
+            return
+        wanted = None if hot is None or not self._is_free() else hot.wanted(parsed)
+        if hot is None or wanted is None:
             self.requests_seen += 1
             self.phase = Phase.ANSWERING
             super().dataReceived(head)
+        elif (ready := hot.prepare(wanted, head)) is None or not self._send(ready):
+            self._wait_for(hot.answer(wanted), head.partition(b"\r\n")[0])
 
     def _send100Continue(self) -> None:
         """No body is ever awaited, so nothing is to be continued."""
@@ -258,6 +255,35 @@ class Channel(HTTPChannel):
         self.phase = Phase.IDLE
         self._networkProducer.resumeProducing()
         self._go_on()
+
+    def _wait_for(self, answer: Deferred[Answer], line: bytes) -> None:
+        self.requests_seen += 1
+        self.phase = Phase.ANSWERING
+        self._waiting = answer
+        answer.addCallbacks(self._give, self._left, (line,))
+
+    def _left(self, failure: Failure) -> None:
+        """The peer has gone, and its place in the queue with it; or something is wrong here."""
+        if not failure.check(CancelledError):
+            self.log.failure("There is no answer for a viewer", failure)
+            self._abort()
+
+    def _give(self, answer: Answer, line: bytes) -> None:
+        """Send an answer that was waited for; its body may still be arriving."""
+        self._waiting = None
+        plain = self._plain
+        assert plain is not None
+        self.server.tallies.count(answer)
+        if self._access is not None:
+            said = entry(line, answer.code, answer.length, answer.outcome)
+            self._access.add(self.logged_host, said)
+        stop = answer.start + answer.length
+        self._outflow = Outflow(plain, answer.head(), answer.body, answer.start, stop, self._rest_sent)
+        if self._outflow.begin():
+            self._rest_sent()
+
+    def _is_free(self) -> bool:
+        return self._plain is not None and is_free(self._plain)
 
     def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
         """

@@ -12,6 +12,8 @@ import re
 
 from attrs import field, frozen
 
+from livestream.delivery.limits import HeadLimits
+
 END = b"\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -28,15 +30,6 @@ class Refused(Exception):
         super().__init__(status)
         self.status = status
         self.limit = limit
-
-
-@frozen
-class HeadLimits:
-    """How large a head may be: its bytes, its header fields, and the request's target."""
-
-    head_bytes: int = 16384
-    fields: int = 64
-    target_bytes: int = 8192
 
 
 @frozen

@@ -8,19 +8,18 @@ from typing import Any, ClassVar, Protocol, cast
 
 from attrs import define
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from livestream.delivery.answers import Answer, Answers
+from livestream.delivery.answers import Answers
 from livestream.delivery.conditions import Conditions
-from livestream.delivery.contents import Contents
+from livestream.delivery.service import Service, Wanted
 from livestream.delivery.tally import Tallies
-from livestream.delivery.targets import Target, parse_path
+from livestream.delivery.targets import parse_path
 from livestream.delivery.writing import write
 
 JSON = b"application/json"
@@ -54,7 +53,7 @@ class Hls:
     ``rest`` has the pages beside the media, and ``push`` the viewers of HTTP-FLV; either may be missing.
     """
 
-    contents: Contents
+    service: Service
     answers: Answers
     tallies: Tallies
     seconds: Callable[[], float]
@@ -62,7 +61,6 @@ class Hls:
     push: Push | None = None
     rest: IResource | None = None
 
-    log: ClassVar[Logger] = Logger()
     router: ClassVar[Klein] = Klein()
 
     def resource(self) -> IResource:
@@ -79,9 +77,7 @@ class Hls:
         elif target is None:
             answer = self.answers.error("404 Not Found", self.seconds())
         else:
-            answer = await self._answer(target, conditions_of(request))
-        if request.method == b"HEAD":
-            answer = answer.without_body()
+            answer = await self.service.answer(Wanted(target, conditions_of(request), request.method == b"HEAD"))
         self.tallies.count(answer)
         await write(request, answer)
 
@@ -118,18 +114,6 @@ class Hls:
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
             answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
         return write(cast(Request, request), answer)
-
-    async def _answer(self, target: Target, conditions: Conditions) -> Answer:
-        try:
-            content = await self.contents.find(target, conditions.gzip)
-        except LookupError:
-            return self.answers.error("404 Not Found", self.seconds(), target.kind)
-        except CancelledError:
-            raise
-        except Exception as reason:
-            self.log.warn("{target.stream}/{target.rendition}/{target.name}: {reason}", target=target, reason=reason)
-            return self.answers.error("503 Service Unavailable", self.seconds(), target.kind, (b"Retry-After", b"1"))
-        return self.answers.found(content, conditions, self.seconds())
 
     def _document(self, request: Request, text: bytes | None) -> Deferred[None]:
         if text is None:

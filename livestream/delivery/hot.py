@@ -1,11 +1,12 @@
 """
-The hot path: the plain request for something that is ready in memory, answered from prepared bytes.
+The hot path: the plain request for something under ``/live/``, answered without Twisted's request and Klein.
 
 A player sends the same header block with every request, and thousands of players send the same request line for the
 same object within a second. So both are kept as raw bytes, each with what it comes to: a request that has been seen
 before costs two dictionary look-ups, and its answer, header included, is ready to be sent. What is prepared holds for
 one second, since Date and Age are in it, and is made again from the contents; so nothing that was dropped or changed
-is sent for longer than that, and a playlist not for an instant.
+is sent for longer than that, and a playlist not for an instant. Who has to wait for an object is parked at the cost of
+a Deferred, and answered with its first bytes: when a herd of them waits, that is what takes the time.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import socket
 from collections.abc import Callable
 
 from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 
 from livestream.delivery.access import entry
-from livestream.delivery.answers import Answer, Answers
+from livestream.delivery.answers import Answer
 from livestream.delivery.conditions import Conditions
-from livestream.delivery.contents import Contents
 from livestream.delivery.heads import Head
+from livestream.delivery.service import Service, Wanted
 from livestream.delivery.tally import Tallies, Tally
-from livestream.delivery.targets import Kind, parse_path
+from livestream.delivery.targets import parse_path
 from livestream.net.body import Body
 
 SMALL_BYTES = 8192
@@ -77,8 +79,7 @@ Lines = dict[bytes, Ready]
 class HotPath:
     """Prepared answers by raw request. ``seconds`` is the wall clock."""
 
-    contents: Contents
-    answers: Answers
+    service: Service
     tallies: Tallies
     seconds: Callable[[], float]
     _plain: Lines = field(factory=dict, init=False)
@@ -89,7 +90,7 @@ class HotPath:
     _until: float = field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.contents.playlists.on_change.append(self._changed)
+        self.service.playlists.on_change.append(self._changed)
 
     def find(self, data: bytes) -> Ready | None:
         """The answer to ``data``, if that is exactly one request and both its parts have been seen before."""
@@ -99,34 +100,35 @@ class HotPath:
         lines = self._blocks.get(block)
         return None if lines is None else lines.get(line)
 
-    def prepare(self, head: Head, raw: bytes) -> Ready | None:
-        """The answer to a head that has been read, if it is ready; if it is plain, it is kept for the next who asks."""
-        if not self._is_for_us(head):
+    def wanted(self, head: Head) -> Wanted | None:
+        """What a head asks for, if it is for the hot path; Klein answers the others."""
+        if (
+            head.method not in (b"GET", b"HEAD")
+            or head.minor != 1
+            or head.fields.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+            or head.fields.keys() & PASSED_OVER
+        ):
             return None
         target = parse_path(head.path)
-        conditions = Conditions.of(head.fields)
-        content = None if target is None else self.contents.ready(target, conditions.gzip)
-        if target is None or content is None:
-            return None
-        answer = self.answers.found(content, conditions, self.seconds())
-        line, _, block = raw.partition(b"\r\n")
-        ready = self._ready(answer.without_body() if head.method == b"HEAD" else answer, line)
-        if ready is not None and conditions.is_plain:
-            lines = self._zipped if conditions.gzip else self._plain
+        return None if target is None else Wanted(target, Conditions.of(head.fields), head.method == b"HEAD")
+
+    def prepare(self, wanted: Wanted, head: bytes) -> Ready | None:
+        """The answer, if it is ready; if the request is plain, it is kept for the next who asks in these bytes."""
+        answer = self.service.ready(wanted)
+        line, _, block = head.partition(b"\r\n")
+        ready = None if answer is None else self._ready(answer, line)
+        if ready is not None and wanted.conditions.is_plain:
+            lines = self._zipped if wanted.conditions.gzip else self._plain
             self._remember(block, lines)
-            if head.path == head.target:
+            if b"?" not in line:
                 lines[line] = ready
-                if target.kind in (Kind.MULTIVARIANT, Kind.PLAYLIST):
-                    self._playlists.setdefault(target.stream, []).append(line)
+                if not wanted.target.name:
+                    self._playlists.setdefault(wanted.target.stream, []).append(line)
         return ready
 
-    def _is_for_us(self, head: Head) -> bool:
-        return (
-            head.method in (b"GET", b"HEAD")
-            and head.minor == 1
-            and head.fields.get(b"connection", b"keep-alive").lower() == b"keep-alive"
-            and not (head.fields.keys() & PASSED_OVER)
-        )
+    def answer(self, wanted: Wanted) -> Deferred[Answer]:
+        """The answer to one who has to wait. It may be cancelled, and fails only then."""
+        return self.service.answer(wanted)
 
     def _ready(self, answer: Answer, line: bytes) -> Ready | None:
         body, length = answer.body, answer.length

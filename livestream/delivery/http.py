@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from attrs import field, frozen
 from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
 from twisted.internet.tcp import Connection
 from twisted.web.resource import IResource
@@ -17,26 +16,18 @@ from twisted.web.server import Request, Site
 
 from livestream.delivery.access import AccessLog, entry
 from livestream.delivery.answers import Answers
-from livestream.delivery.channel import Channel, ChannelLimits
+from livestream.delivery.channel import Channel
 from livestream.delivery.hot import HotPath
+from livestream.delivery.limits import HttpLimits
+from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import write
-from livestream.metrics import Metrics
 from livestream.net.poller import Poller
 
 PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
 """A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""
 
 METHODS = (b"GET", b"HEAD", b"OPTIONS")
-
-
-@frozen
-class HttpLimits:
-    """How many connections are served at once, in all and from one address; nought is no limit."""
-
-    connections: int = 20_000
-    connections_per_address: int = 0
-    channel: ChannelLimits = field(factory=ChannelLimits)
 
 
 DEFAULT_LIMITS = HttpLimits()
@@ -78,7 +69,7 @@ class HttpSite(Site):
         self,
         resource: IResource,
         answers: Answers,
-        metrics: Metrics,
+        tallies: Tallies,
         clock: IReactorTime,
         *,
         limits: HttpLimits = DEFAULT_LIMITS,
@@ -87,7 +78,8 @@ class HttpSite(Site):
     ) -> None:
         super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
         self.answers = answers
-        self.metrics = metrics
+        self.tallies = tallies
+        self.metrics = tallies.metrics
         self.clock = clock
         self.limits = limits
         self.hot = hot
@@ -96,7 +88,7 @@ class HttpSite(Site):
         self.channels: set[Channel] = set()
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
         self._addresses: Counter[str] = Counter()
-        self._viewers = metrics.viewers.labels("hls")
+        self._viewers = self.metrics.viewers.labels("hls")
 
     def startFactory(self) -> None:
         self.watchdog.start()

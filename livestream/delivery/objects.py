@@ -56,17 +56,14 @@ class Objects:
     def ready(self, target: Target) -> Content | None:
         """The object, if it can be sent this instant."""
         found = self.library.peek(target.stream, target.rendition, target.name)
-        return None if found is None else self._content(target.kind, found)
+        return None if found is None else self.content(target.kind, found)
 
-    async def find(self, target: Target) -> Content:
-        """
-        The object, waited for if need be; its body may still be arriving.
+    def get(self, target: Target) -> Deferred[Found]:
+        """The object, waited for if need be, as the library gives it."""
+        return self.library.get(target.stream, target.rendition, target.name)
 
-        :raises LookupError: there is none.
-        """
-        return self._content(target.kind, await self.library.get(target.stream, target.rendition, target.name))
-
-    def _content(self, kind: Kind, found: Found) -> Content:
+    def content(self, kind: Kind, found: Found) -> Content:
+        """What was found, with its header."""
         return Content(
             kind,
             OBJECT_TYPE,

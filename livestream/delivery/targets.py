@@ -33,6 +33,11 @@ class Target:
     rendition: str = ""
     name: str = ""
 
+    @property
+    def path(self) -> str:
+        """It in a word, for a log."""
+        return "/".join(filter(None, (self.stream, self.rendition, self.name or self.kind.value)))
+
 
 def parse_path(path: bytes) -> Target | None:
     """Return what a raw, undecoded path names; ``None`` when it is not exactly one of ours."""

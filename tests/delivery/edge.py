@@ -9,12 +9,13 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.delivery.answers import Answers
-from livestream.delivery.contents import Contents
 from livestream.delivery.hls import Hls
 from livestream.delivery.hot import HotPath
-from livestream.delivery.http import HttpLimits, HttpSite
+from livestream.delivery.http import HttpSite
+from livestream.delivery.limits import HttpLimits
 from livestream.delivery.objects import Objects
 from livestream.delivery.playlists import Playlists
+from livestream.delivery.service import Service
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
@@ -106,11 +107,12 @@ class Edge:
 
     def __attrs_post_init__(self) -> None:
         answers, tallies = Answers("edge-1"), Tallies(self.metrics)
-        contents = Contents(Playlists(self.windows, answers), Objects(self.library, answers))
-        self.app = Hls(contents, answers, tallies, self.loop.seconds, self.states)
-        hot = HotPath(contents, answers, tallies, self.loop.seconds) if self.is_hot else None
+        playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
+        service = Service(playlists, objects, answers, self.loop.seconds)
+        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states)
+        hot = HotPath(service, tallies, self.loop.seconds) if self.is_hot else None
         resource = self.app.resource()
-        self.site = HttpSite(resource, answers, self.metrics, self.loop, limits=self.limits, hot=hot)
+        self.site = HttpSite(resource, answers, tallies, self.loop, limits=self.limits, hot=hot)
         self.site.startFactory()
 
     def client(self, receive_bytes: int = 0) -> Client:

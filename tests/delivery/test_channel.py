@@ -2,12 +2,11 @@ import contextlib
 import socket
 
 import pytest
-from livestream.net.body import Body
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from livestream.delivery.channel import ChannelLimits
-from livestream.delivery.http import HttpLimits
+from livestream.delivery.limits import ChannelLimits, HttpLimits
+from livestream.net.body import Body
 from tests.delivery.edge import EPOCH, Edge, FoundObject
 from tests.delivery.windows import window_of
 from tests.delivery.wire import Client, request, responses, wait_until

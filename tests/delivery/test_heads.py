@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.delivery.heads import HeadLimits, Refused, check_unfinished, parse
+from livestream.delivery.heads import Refused, check_unfinished, parse
+from livestream.delivery.limits import HeadLimits
 
 LIMITS = HeadLimits()
 

@@ -1,0 +1,35 @@
+"""What a viewer may ask of the server."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+
+@frozen
+class HeadLimits:
+    """How large a head may be: its bytes, its header fields, and the request's target."""
+
+    head_bytes: int = 16384
+    fields: int = 64
+    target_bytes: int = 8192
+
+
+@frozen
+class ChannelLimits:
+    """What one connection may ask of the server. Times are in seconds."""
+
+    head: HeadLimits = field(factory=HeadLimits)
+    header_s: float = 10.0
+    idle_s: float = 60.0
+    stall_s: float = 30.0
+    send_buffer_bytes: int = 131072
+    read_ahead_bytes: int = 16384
+
+
+@frozen
+class HttpLimits:
+    """How many connections are served at once, in all and from one address; nought is no limit."""
+
+    connections: int = 20_000
+    connections_per_address: int = 0
+    channel: ChannelLimits = field(factory=ChannelLimits)
