@@ -151,7 +151,7 @@ class CutPlanner:
         if self.current is None:
             return frame.is_key
         elapsed_ms = frame.pts_ms - self.current.pts_ms
-        if elapsed_ms <= 0 or frame.pts_ms < self._shown_ms:
+        if elapsed_ms <= 0:
             return False
         if not frame.is_key:
             return elapsed_ms + self._step_ms >= self._longest_ms

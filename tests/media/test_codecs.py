@@ -66,6 +66,7 @@ def test_a_height_that_is_cropped_is_the_one_that_is_shown():
     found = config(Codec.H264, avc_1080())
     assert isinstance(found, VideoConfig)
     assert (found.width, found.height, found.codec_string) == (1920, 1080, "avc1.640028")
+    assert _avc_of(1920, 1080, fields=2) == (1920, 1080)
 
 
 def test_ffmpeg_reads_the_same_sizes():
@@ -115,11 +116,12 @@ def test_a_crop_larger_than_the_picture_is_refused():
         _avc_of(0, 16)
 
 
-def _avc_of(width: int, height: int) -> tuple[int, int]:
-    """Read a baseline record that claims a size; what is over a multiple of 16 is cropped."""
-    wide, high = -(-width // 16) or 1, -(-height // 16)
-    crop = (0, (wide * 16 - width) // 2, 0, (high * 16 - height) // 2)
-    bits = "".join(map(_ue, (0, 0, 0, 0, 1))) + f"0{_ue(wide - 1)}{_ue(high - 1)}111{''.join(map(_ue, crop))}01"
+def _avc_of(width: int, height: int, fields: int = 1) -> tuple[int, int]:
+    """Read a record that claims a size, in frames or in fields; what is over a multiple of 16 is cropped."""
+    wide, high = -(-width // 16) or 1, -(-height // (16 * fields))
+    frames = "11" if fields == 1 else "001"
+    crop = (0, (wide * 16 - width) // 2, 0, (high * 16 - height // fields) // 2)
+    bits = "".join(map(_ue, (0, 0, 0, 0, 1))) + f"0{_ue(wide - 1)}{_ue(high - 1)}{frames}1{''.join(map(_ue, crop))}01"
     bits += "0" * (-len(bits) % 8)
     unit = b"\x67\x42\xc0\x1e" + int(bits, 2).to_bytes(len(bits) // 8, "big")
     head = b"\x01\x42\xc0\x1e\xff\xe1" + len(unit).to_bytes(2, "big")
@@ -134,7 +136,8 @@ def _ue(number: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "change", [(0, b"\2"), (4, b"\xfd"), (5, b"\xe0"), (5, b"\xff"), (6, b"\xff\xff"), (8, b"\x68"), (-11, b"\0")]
+    "change",
+    [(0, b"\2"), (4, b"\xfd"), (5, b"\xe0"), (5, b"\xff"), (6, b"\xff\xff"), (8, b"\x68"), (-10, b"\1"), (-11, b"\0")],
 )
 def test_an_avc_configuration_that_does_not_make_sense_is_an_error(change):
     at, new = change

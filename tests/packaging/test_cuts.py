@@ -98,6 +98,12 @@ def test_a_hole_is_not_cut_before_the_end_of_the_picture_before_it():
     assert times(frames) == [0, 3000, 6360]
 
 
+def test_a_cut_in_a_hole_never_makes_a_segment_too_long_whatever_the_last_picture_says_of_its_length():
+    frames = pictures(0, 3_000, 3000) + pictures(3_000, 6_400, [3000])
+    frames += [picture(6_400, dts_ms=6_360), picture(6_440, dts_ms=6_850), picture(12_000)]
+    assert times(mixed(frames))[2] == 6_499
+
+
 def test_an_interruption_cuts_at_the_next_key_frame_with_a_discontinuity():
     plan = planner()
     cuts(mixed(pictures(0, 1_000, 1000)), plan)
