@@ -360,17 +360,12 @@ class Channel(HTTPChannel):
         """Called by the watchdog: cut what is overdue, and say when to look again."""
         if self.phase in (Phase.TAKEN, Phase.LOST):
             return math.inf
+        if self.phase is Phase.CLOSING and now >= self._since:
+            self._abort()
+            return math.inf
         if self.phase is Phase.CLOSING:
-            return self._look_at_end(now)
-        if self.phase is Phase.READING:
-            return self._look_at_head(now)
-        return self._look_at_progress(now)
-
-    def _look_at_end(self, now: int) -> float:
-        if now < self._since:
             return self._since
-        self._abort()
-        return math.inf
+        return self._look_at_head(now) if self.phase is Phase.READING else self._look_at_progress(now)
 
     def _look_at_head(self, now: int) -> float:
         deadline = self._since + self.limits.header_s
