@@ -122,10 +122,7 @@ class ChunkReader:
         stream = self._streams.get(csid)
         if stream is None:
             stream = self._new_stream(kind)
-        if kind == 3:
-            end = self._repeat_extended(stream, data, end)
-        else:
-            end = self._read_header(stream, kind, data, at, end)
+        end = self._repeat_extended(stream, data, end) if kind == 3 else self._read_header(stream, kind, data, at, end)
         if end < 0:
             return None
         self._streams[csid] = stream

@@ -85,5 +85,7 @@ class Answered:
     """The peer answered a ping: it is alive."""
 
 
-ServerEvent = PublishRequested | PlayRequested | MediaReceived | DataReceived | PublishEnded | PlayEnded | Paused | Answered
+ServerEvent = (
+    PublishRequested | PlayRequested | MediaReceived | DataReceived | PublishEnded | PlayEnded | Paused | Answered
+)
 ClientEvent = Started | PeerRefused | MediaReceived | DataReceived | StreamEnded | Answered
