@@ -16,63 +16,60 @@ BACK_MS = 1_000
 """Audio is there again when it is no farther behind than this."""
 
 
+NOTHING: frozenset[Track] = frozenset()
+SOUND = frozenset({Track.AUDIO})
+PICTURES = frozenset({Track.VIDEO})
+BOTH = frozenset(Track)
+
+
 @define(eq=False)
 class Presence:
     """The tracks of one publisher's media."""
 
-    tracks: frozenset[Track] = field(default=frozenset(), init=False)
+    tracks: frozenset[Track] = field(default=NOTHING, init=False)
+    leader: Track | None = field(default=None, init=False)
+    """The track whose frames are cut at."""
     _configs: dict[Track, tuple[Codec, bytes]] = field(factory=dict, init=False)
-    _newest_ms: dict[Track, int] = field(factory=dict, init=False)
-    _first_ms: int | None = field(default=None, init=False)
-
-    @property
-    def leader(self) -> Track | None:
-        """The track whose frames are cut at."""
-        if Track.VIDEO in self.tracks:
-            return Track.VIDEO
-        return Track.AUDIO if self.tracks else None
+    _shown_ms: int | None = field(default=None, init=False)
+    _heard_ms: int | None = field(default=None, init=False)
 
     def changes(self, frame: Frame) -> bool:
         """Watch a frame; whether the tracks, or the configuration of one of them, are others from here on."""
+        track = frame.track
         if frame.is_config:
-            return self._configure(frame)
-        if frame.track not in self._configs:
+            return self._configure(track, frame)
+        if track not in self._configs:
             return False
-        if self._first_ms is None:
-            self._first_ms = frame.pts_ms
-        self._newest_ms[frame.track] = max(frame.pts_ms, self._newest(frame.track))
-        before = self.tracks
-        if frame.track is Track.VIDEO:
-            self._watch_from_video(frame)
+        if self._shown_ms is None or self._heard_ms is None:
+            self._shown_ms = self._heard_ms = frame.pts_ms
+        if track is Track.VIDEO:
+            self._shown_ms = max(frame.pts_ms, self._shown_ms)
+            tracks = self._seen_from_video(frame.is_key, self._shown_ms - self._heard_ms)
         else:
-            self._watch_from_audio()
-        return self.tracks != before
+            self._heard_ms = max(frame.pts_ms, self._heard_ms)
+            tracks = self._seen_from_audio(self._heard_ms - self._shown_ms)
+        if tracks is self.tracks:
+            return False
+        self.tracks = tracks
+        self.leader = Track.AUDIO if tracks is SOUND else Track.VIDEO
+        return True
 
-    def _configure(self, frame: Frame) -> bool:
+    def _configure(self, track: Track, frame: Frame) -> bool:
         record = frame.codec, bytes(frame.data)
-        known = self._configs.get(frame.track)
-        self._configs[frame.track] = record
-        return known is not None and known != record and frame.track in self.tracks
+        known = self._configs.get(track)
+        self._configs[track] = record
+        return known is not None and known != record and track in self.tracks
 
-    def _newest(self, track: Track) -> int:
-        return self._newest_ms.get(track, self._first_ms or 0)
+    def _seen_from_video(self, is_key: bool, audio_late_ms: int) -> frozenset[Track]:
+        if self.tracks is BOTH or self.tracks is PICTURES:
+            return PICTURES if audio_late_ms > SILENT_MS else self.tracks
+        if not is_key or -audio_late_ms > DARK_MS:
+            return self.tracks
+        return BOTH if Track.AUDIO in self._configs and audio_late_ms <= SILENT_MS else PICTURES
 
-    def _watch_from_video(self, frame: Frame) -> None:
-        behind_ms = self._newest(Track.VIDEO) - self._newest(Track.AUDIO)
-        if Track.VIDEO in self.tracks:
-            if behind_ms > SILENT_MS:
-                self.tracks = frozenset({Track.VIDEO})
-        elif frame.is_key and -behind_ms <= DARK_MS:
-            is_promised = Track.AUDIO in self._configs
-            self.tracks = frozenset(Track) if is_promised and behind_ms <= SILENT_MS else frozenset({Track.VIDEO})
-
-    def _watch_from_audio(self) -> None:
-        behind_ms = self._newest(Track.AUDIO) - self._newest(Track.VIDEO)
-        if not self.tracks:
-            if behind_ms >= START_MS:
-                self.tracks = frozenset({Track.AUDIO})
-        elif Track.VIDEO in self.tracks:
-            if behind_ms > DARK_MS:
-                self.tracks = frozenset({Track.AUDIO})
-            elif behind_ms >= -BACK_MS:
-                self.tracks = frozenset(Track)
+    def _seen_from_audio(self, video_late_ms: int) -> frozenset[Track]:
+        if self.tracks is NOTHING:
+            return SOUND if video_late_ms >= START_MS else NOTHING
+        if self.tracks is SOUND or video_late_ms > DARK_MS:
+            return SOUND
+        return BOTH if -video_late_ms <= BACK_MS else self.tracks
