@@ -1,0 +1,333 @@
+"""RTMP on a Twisted transport, as a server: deadlines, limits, and who is asked what."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Protocol, cast
+
+from attrs import Factory, define, field, frozen
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from livestream.metrics import Metrics
+from livestream.rtmp.chunks import ChunkLimits
+from livestream.rtmp.errors import RemoteProtocolError
+from livestream.rtmp.events import (
+    Answered,
+    DataReceived,
+    MediaReceived,
+    Paused,
+    PlayEnded,
+    PlayRequested,
+    PublishEnded,
+    PublishRequested,
+    ServerEvent,
+)
+from livestream.rtmp.server import ServerSession, State
+
+CLOSE_S = 1.0
+"""A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
+
+
+class Refused(Exception):
+    """A publisher or a player is not let in; ``code`` and the words are for its program."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description
+
+
+@frozen
+class PublishRequest:
+    """Somebody wants to publish ``name``."""
+
+    app: str
+    name: str
+    query: dict[str, str]
+    address: str
+
+
+@frozen
+class PlayRequest:
+    """Somebody wants to play ``name``."""
+
+    app: str
+    name: str
+    query: dict[str, str]
+    address: str
+
+
+class PublishSink(Protocol):
+    """Who takes a publisher's messages. What it raises ends that connection and no other."""
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None: ...
+    def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None: ...
+    def lost(self, reason: str) -> None:
+        """The publisher has gone, or publishes no more. Called exactly once."""
+
+
+class PlaySession(Protocol):
+    """Who serves a player."""
+
+    def paused(self, paused: bool) -> None: ...
+    def lost(self, reason: str) -> None:
+        """The player has gone, or plays no more. Called exactly once."""
+
+
+class Publishing(Protocol):
+    """Who lets publishers in."""
+
+    def publish(self, request: PublishRequest, connection: RtmpConnection) -> PublishSink:
+        """
+        Let a publisher in.
+
+        :raises Refused: in words for the broadcaster.
+        """
+
+
+class Playing(Protocol):
+    """Who lets players in, now or later, by ``accept_play`` of the connection."""
+
+    def play(self, request: PlayRequest, connection: RtmpConnection) -> PlaySession:
+        """
+        Take a player.
+
+        :raises Refused: in words for the viewer.
+        """
+
+
+@frozen
+class RtmpLimits:
+    """What a peer may ask of a port. Times are in seconds; ``silence_s`` is how long a publisher may send nothing."""
+
+    handshake_s: float = 5.0
+    request_s: float = 10.0
+    silence_s: float = 15.0
+    ping_s: float = 30.0
+    connections: int = 10_000
+    connections_per_address: int = 10_000
+    chunks: ChunkLimits = field(factory=ChunkLimits)
+
+
+class RtmpConnection(TwistedProtocol):
+    """One peer: a publisher, a player, or a relay of the tier below."""
+
+    log: ClassVar[Logger] = Logger()
+
+    def __init__(self, factory: RtmpServerFactory, peer: str) -> None:
+        self.factory: RtmpServerFactory = factory
+        self.peer = peer
+        self._session = ServerSession(os.urandom(16), factory.limits.chunks)
+        self._sink: PublishSink | None = None
+        self._player: PlaySession | None = None
+        self._deadline: IDelayedCall | None = None
+        self._reason = ""
+        self._is_over = False
+        self._heard = False
+
+    def connectionMade(self) -> None:
+        tune(self.transport)
+        self._set_deadline(self.factory.limits.handshake_s, "no handshake in time")
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        self._heard = True
+        try:
+            for event in self._session.receive_data(data):
+                self._obey(event)
+                if self._is_over:
+                    return
+            self._flush()
+            if self._session.has_shaken_hands and self._session.state is State.CONNECTING:
+                self._expect_request()
+        except RemoteProtocolError as error:
+            self.factory.metrics.limits_hit.labels("rtmp").inc()
+            self.close(str(error))
+        except Exception:
+            self.log.failure("{peer}: an error of ours", peer=self.peer)
+            self.close("an error of ours")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._is_over = True
+        self._cancel_deadline()
+        self._reason = self._reason or reason.getErrorMessage()
+        self._leave(self._reason)
+        self.factory.gone(self)
+        self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
+
+    # What publishing and playing ask of a connection
+
+    @property
+    def is_tls(self) -> bool:
+        return ISSLTransport.providedBy(self.transport)
+
+    def accept_play(self, chunk_bytes: int) -> None:
+        """Let the player in: its media follows, in chunks of ``chunk_bytes``, on the transport."""
+        self._session.accept_play(chunk_bytes)
+        self._flush()
+        self._set_deadline(self.factory.limits.ping_s, "")
+
+    def refuse(self, code: str, description: str) -> None:
+        """Say why not, and close."""
+        self.factory.metrics.limits_hit.labels("refused").inc()
+        self._session.refuse(code, description)
+        self.close(f"refused: {description}")
+
+    def end(self) -> None:
+        """The broadcast that is played is really over: say so, and close."""
+        self._session.end_play()
+        self.close("the broadcast is over")
+
+    def close(self, reason: str) -> None:
+        """End the connection, with what was said still going out."""
+        if self._is_over:
+            return
+        self._flush()
+        self._reason = reason
+        self._is_over = True
+        self._cancel_deadline()
+        self._leave(reason)
+        self.transport.loseConnection()
+        self._deadline = self.factory.clock.callLater(CLOSE_S, self._abort)
+
+    # Inside
+
+    def _obey(self, event: ServerEvent) -> None:
+        match event:
+            case MediaReceived(type_id, timestamp_ms, body):
+                if self._sink is not None:
+                    self._sink.media(type_id, timestamp_ms, body)
+            case DataReceived(timestamp_ms, name, values):
+                if self._sink is not None:
+                    self._sink.data(timestamp_ms, name, values)
+            case PublishRequested() | PlayRequested():
+                self._ask(event)
+            case Paused(is_paused):
+                if self._player is not None:
+                    self._player.paused(is_paused)
+            case PublishEnded():
+                self._leave("unpublished")
+                self._expect_request()
+            case PlayEnded():
+                self._leave("stopped")
+                self._expect_request()
+            case Answered():
+                pass
+
+    def _ask(self, event: PublishRequested | PlayRequested) -> None:
+        self._cancel_deadline()
+        try:
+            if isinstance(event, PublishRequested):
+                self._publish(PublishRequest(event.app, event.name, event.query, self.peer))
+            elif self.factory.playing is None:
+                raise Refused("NetStream.Play.Failed", "this port takes publishers only")
+            else:
+                request = PlayRequest(event.app, event.name, event.query, self.peer)
+                self._player = self.factory.playing.play(request, self)
+        except Refused as refusal:
+            self.refuse(refusal.code, refusal.description)
+
+    def _publish(self, request: PublishRequest) -> None:
+        if self.factory.publishing is None:
+            raise Refused("NetStream.Publish.Rejected", "this port takes no publishers; publish to the ingest")
+        self._sink = self.factory.publishing.publish(request, self)
+        self._session.accept_publish()
+        self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
+        self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
+
+    def _leave(self, reason: str) -> None:
+        sink, self._sink = self._sink, None
+        player, self._player = self._player, None
+        for left in (sink, player):
+            if left is not None:
+                left.lost(reason)
+
+    def _expect_request(self) -> None:
+        if self._reason != "asked":
+            self._reason = ""
+        self._set_deadline(self.factory.limits.request_s, "no publish or play in time")
+
+    def _set_deadline(self, seconds: float, reason: str) -> None:
+        """Look again in so many seconds: a peer that should have spoken is closed, a player is sent a ping."""
+        self._cancel_deadline()
+        self._heard = False
+        self._deadline = self.factory.clock.callLater(seconds, self._due, seconds, reason)
+
+    def _due(self, seconds: float, reason: str) -> None:
+        if self._sink is not None and self._heard:
+            self._set_deadline(seconds, reason)
+        elif self._player is not None:
+            self._session.ping(int(self.factory.clock.seconds() * 1000))
+            if self.factory.playing is not None:
+                self._set_deadline(seconds, reason)
+        else:
+            self.factory.metrics.limits_hit.labels("deadline").inc()
+            self.close(reason)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+    def _flush(self) -> None:
+        data = self._session.data_to_send()
+        if data:
+            self.transport.write(data)
+
+    def _abort(self) -> None:
+        cast(ITCPTransport, self.transport).abortConnection()
+
+
+@define(eq=False)
+class RtmpServerFactory(ServerFactory):
+    """Takes RTMP connections for whoever publishes and plays here; either may be missing."""
+
+    publishing: Publishing | None
+    playing: Playing | None
+    limits: RtmpLimits
+    clock: IReactorTime
+    metrics: Metrics
+    noisy: bool = field(default=False, init=False)
+    _connections: set[RtmpConnection] = Factory(set)
+    _by_address: Counter[str] = field(factory=Counter, init=False)
+
+    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
+        host = getattr(addr, "host", "unix")
+        limits = self.limits
+        if len(self._connections) >= limits.connections or self._by_address[host] >= limits.connections_per_address:
+            self.metrics.limits_hit.labels("rtmp connections").inc()
+            return None
+        connection = RtmpConnection(self, host)
+        self._connections.add(connection)
+        self._by_address[host] += 1
+        return connection
+
+    def gone(self, connection: RtmpConnection) -> None:
+        """Forget a connection that is over."""
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._by_address[connection.peer] -= 1
+            if not self._by_address[connection.peer]:
+                del self._by_address[connection.peer]
+
+    def connections(self) -> Iterator[RtmpConnection]:
+        return iter(list(self._connections))
+
+
+def tune(transport: Any) -> None:
+    """No waiting for small writes, and a peer whose machine is gone is noticed within half a minute."""
+    handle = getattr(transport, "getHandle", lambda: None)()
+    if not isinstance(handle, socket.socket) or handle.family == socket.AF_UNIX:
+        return
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
+        handle.setsockopt(socket.IPPROTO_TCP, option, value)
+    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)

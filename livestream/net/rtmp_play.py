@@ -1,0 +1,142 @@
+"""RTMP on a Twisted transport, as a player: how a tier gets a stream from the tier above."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar, Protocol
+from urllib.parse import urlencode
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from livestream.net.rtmp import tune
+from livestream.rtmp.client import ClientSession
+from livestream.rtmp.errors import RtmpError
+from livestream.rtmp.events import Answered, ClientEvent, DataReceived, MediaReceived, PeerRefused, Started, StreamEnded
+
+
+class Receiver(Protocol):
+    """Who is told of what is played; ``lost`` comes once, and not after ``close``."""
+
+    def started(self) -> None: ...
+    def heard(self) -> None: ...
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None: ...
+    def data(self, timestamp_ms: int, name: str, values: list[object]) -> None: ...
+    def over(self) -> None: ...
+    def lost(self, reason: str) -> None: ...
+
+
+class _PlayProtocol(TwistedProtocol):
+    def __init__(self, link: RtmpLink, session: ClientSession) -> None:
+        self._link = link
+        self.session = session
+
+    def connectionMade(self) -> None:
+        tune(self.transport)
+        self.flush()
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            for event in self.session.receive_data(data):
+                self._link.obey(event)
+        except RtmpError as error:
+            self._link.lose(str(error))
+            self.transport.abortConnection()
+            return
+        self._link.heard()
+        self.flush()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._link.lose(reason.getErrorMessage())
+
+    def flush(self) -> None:
+        data = self.session.data_to_send()
+        if data:
+            self.transport.write(data)
+
+
+@define(eq=False)
+class RtmpLink:
+    """One play of a stream, until it is lost or closed."""
+
+    _receiver: Receiver | None
+    _clock: IReactorTime
+    _protocol: _PlayProtocol | None = field(default=None, init=False)
+    _connecting: Deferred[_PlayProtocol] | None = field(default=None, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def connect(self, endpoint: IStreamClientEndpoint, session: ClientSession) -> None:
+        self._connecting = endpoint.connect(Factory.forProtocol(lambda: _PlayProtocol(self, session)))
+        self._connecting.addCallbacks(self._connected, lambda failure: self.lose(failure.getErrorMessage()))
+
+    def ask(self) -> None:
+        """Have the upstream say something."""
+        if self._protocol is not None:
+            self._protocol.session.ping(int(self._clock.seconds() * 1000))
+            self._protocol.flush()
+
+    def close(self) -> None:
+        """Play no more; the receiver hears nothing from here on."""
+        self._receiver = None
+        if self._protocol is not None:
+            self._protocol.transport.abortConnection()
+        elif self._connecting is not None:
+            self._connecting.cancel()
+
+    def obey(self, event: ClientEvent) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            return
+        match event:
+            case MediaReceived(type_id, timestamp_ms, body):
+                receiver.media(type_id, timestamp_ms, body)
+            case DataReceived(timestamp_ms, name, values):
+                receiver.data(timestamp_ms, name, values)
+            case Started():
+                receiver.started()
+            case StreamEnded():
+                receiver.over()
+            case PeerRefused(_, description):
+                self.lose(description)
+            case Answered():
+                pass
+
+    def heard(self) -> None:
+        if self._receiver is not None:
+            self._receiver.heard()
+
+    def lose(self, reason: str) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.lost(reason)
+
+    def _connected(self, protocol: _PlayProtocol) -> None:
+        self._protocol = protocol
+        if self._receiver is None:
+            protocol.transport.abortConnection()
+
+
+@define(eq=False)
+class RtmpUpstream:
+    """A node of the tier above, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``."""
+
+    url: str
+    endpoint: IStreamClientEndpoint
+    clock: IReactorTime
+
+    def __str__(self) -> str:
+        return self.url
+
+    def play(self, stream: str, rendition: str, receiver: Receiver) -> RtmpLink:
+        """Begin to play one rendition of a stream; ``receiver`` is not called before this returns."""
+        name = f"{stream}?{urlencode({'rendition': rendition, 'relay': '1'})}"
+        session = ClientSession(os.urandom(16), "live", f"{self.url}/live", name)
+        link = RtmpLink(receiver, self.clock)
+        self.clock.callLater(0, link.connect, self.endpoint, session)
+        return link
