@@ -6,10 +6,10 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol
 
 from attrs import Factory, define, field, frozen
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
@@ -120,6 +120,7 @@ class RtmpConnection(TwistedProtocol):
     """One peer: a publisher, a player, or a relay of the tier below."""
 
     log: ClassVar[Logger] = Logger()
+    transport: Any
 
     def __init__(self, factory: RtmpServerFactory, peer: str) -> None:
         self.factory: RtmpServerFactory = factory
@@ -251,8 +252,6 @@ class RtmpConnection(TwistedProtocol):
                 left.lost(reason)
 
     def _expect_request(self) -> None:
-        if self._reason != "asked":
-            self._reason = ""
         self._set_deadline(self.factory.limits.request_s, "no publish or play in time")
 
     def _set_deadline(self, seconds: float, reason: str) -> None:
@@ -282,7 +281,7 @@ class RtmpConnection(TwistedProtocol):
             self.transport.write(data)
 
     def _abort(self) -> None:
-        cast(ITCPTransport, self.transport).abortConnection()
+        self.transport.abortConnection()
 
 
 @define(eq=False)
@@ -294,7 +293,7 @@ class RtmpServerFactory(ServerFactory):
     limits: RtmpLimits
     clock: IReactorTime
     metrics: Metrics
-    noisy: bool = field(default=False, init=False)
+    noisy = False
     _connections: set[RtmpConnection] = Factory(set)
     _by_address: Counter[str] = field(factory=Counter, init=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlencode
 
 from attrs import define, field
@@ -32,6 +32,8 @@ class Receiver(Protocol):
 
 
 class _PlayProtocol(TwistedProtocol):
+    transport: Any
+
     def __init__(self, link: RtmpLink, session: ClientSession) -> None:
         self._link = link
         self.session = session
@@ -67,13 +69,14 @@ class RtmpLink:
     _receiver: Receiver | None
     _clock: IReactorTime
     _protocol: _PlayProtocol | None = field(default=None, init=False)
-    _connecting: Deferred[_PlayProtocol] | None = field(default=None, init=False)
+    _connecting: Deferred[Any] | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def connect(self, endpoint: IStreamClientEndpoint, session: ClientSession) -> None:
-        self._connecting = endpoint.connect(Factory.forProtocol(lambda: _PlayProtocol(self, session)))
-        self._connecting.addCallbacks(self._connected, lambda failure: self.lose(failure.getErrorMessage()))
+        connecting = endpoint.connect(Factory.forProtocol(lambda: _PlayProtocol(self, session)))
+        self._connecting = connecting
+        connecting.addCallbacks(self._connected, lambda failure: self.lose(failure.getErrorMessage()))
 
     def ask(self) -> None:
         """Have the upstream say something."""
