@@ -1,0 +1,73 @@
+"""A window as HLS playlists (RFC 8216 and its successor draft). URLs in them are relative, always."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from livestream.model import SOURCE, RenditionInfo, Segment
+from livestream.packaging.window import Window
+
+VERSION = 7
+"""EXT-X-MAP in a playlist of more than I-frames needs 6, and EXT-X-GAP 8 only for clients that must know it."""
+
+
+def multivariant(window: Window) -> str | None:
+    """The multivariant playlist; ``None`` while no rendition has a segment."""
+    infos = window.renditions()
+    if not infos:
+        return None
+    lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION}"]
+    for info in infos:
+        lines += [_stream_inf(info), f"{info.name}/index.m3u8"]
+    return "\n".join(lines) + "\n"
+
+
+def media_playlist(window: Window, rendition: str) -> str | None:
+    """The media playlist of a rendition; ``None`` while it has no segment."""
+    segments = window.listed(rendition)
+    if not any(segment.media for segment in segments) and not segments:
+        return None
+    first = segments[0]
+    lines = [
+        "#EXTM3U",
+        f"#EXT-X-VERSION:{VERSION}",
+        f"#EXT-X-TARGETDURATION:{window.target_s}",
+        f"#EXT-X-MEDIA-SEQUENCE:{first.msn}",
+        f"#EXT-X-DISCONTINUITY-SEQUENCE:{first.discontinuity}",
+    ]
+    if rendition != SOURCE:
+        lines.append("#EXT-X-INDEPENDENT-SEGMENTS")
+    before: Segment | None = None
+    for segment in segments:
+        lines += _segment(segment, before)
+        before = segment
+    if window.is_ended:
+        lines.append("#EXT-X-ENDLIST")
+    return "\n".join(lines) + "\n"
+
+
+def _stream_inf(info: RenditionInfo) -> str:
+    attributes = [f"BANDWIDTH={info.bandwidth}", f"AVERAGE-BANDWIDTH={info.average_bandwidth}"]
+    attributes.append(f'CODECS="{info.codecs}"')
+    if info.width and info.height:
+        attributes.append(f"RESOLUTION={info.width}x{info.height}")
+    if info.frame_rate:
+        attributes.append(f"FRAME-RATE={info.frame_rate:.3f}")
+    return "#EXT-X-STREAM-INF:" + ",".join(attributes)
+
+
+def _segment(segment: Segment, before: Segment | None) -> list[str]:
+    lines = []
+    breaks = before is not None and segment.discontinuity != before.discontinuity
+    if breaks:
+        lines.append("#EXT-X-DISCONTINUITY")
+    if segment.init is not None and (before is None or before.init != segment.init):
+        lines.append(f'#EXT-X-MAP:URI="{segment.init.name}"')
+    if before is None or breaks:
+        date = datetime.fromtimestamp(segment.starts_at_ms / 1000, UTC)
+        lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{date.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}")
+    if segment.media is None:
+        lines.append("#EXT-X-GAP")
+    lines.append(f"#EXTINF:{segment.duration_ms / 1000:.3f},")
+    lines.append(segment.media.name if segment.media is not None else f"gap-{segment.msn}.m4s")
+    return lines
