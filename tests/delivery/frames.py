@@ -15,7 +15,8 @@ def configs(at_ms: int = 0) -> list[Frame]:
 
 
 def picture(at_ms: int, is_key: bool = False, size: int = 100, arrived: float = 0.0) -> Frame:
-    return avc_frame(at_ms, 0, is_key, f"{at_ms:08d}".encode() + b"p" * (size - 8), arrived)
+    unit = (b"\x65" if is_key else b"\x41") + f"{at_ms:08d}".encode() + b"p" * (size - 13)
+    return avc_frame(at_ms, 0, is_key, len(unit).to_bytes(4, "big") + unit, arrived)
 
 
 def sound(at_ms: int, size: int = 20, arrived: float = 0.0) -> Frame:
