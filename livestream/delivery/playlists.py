@@ -5,50 +5,30 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from attrs import define, evolve, field
 
 from livestream.delivery.answers import PLAYLIST_TYPE, Answers, Content
 from livestream.delivery.targets import Kind, Target
 from livestream.net.body import Body
+from livestream.packaging.playlist import media_playlist, multivariant
+from livestream.packaging.window import Window
 
 
-class Window(Protocol):
-    """What is known of one stream."""
-
-    @property
-    def target_s(self) -> int:
-        """Its target duration."""
-
-
-W = TypeVar("W", bound=Window)
-W_co = TypeVar("W_co", bound=Window, covariant=True)
-W_contra = TypeVar("W_contra", bound=Window, contravariant=True)
-
-
-class Windows(Protocol[W_co]):
+class Windows(Protocol):
     """What is known of the streams."""
 
-    def window(self, stream: str) -> W_co | None: ...
+    def window(self, stream: str) -> Window | None: ...
     def subscribe(self, changed: Callable[[str, object], None]) -> None:
         """Have ``changed(stream, announcement)`` called after every change, and with ``None`` when a stream goes."""
 
 
-class Renderer(Protocol[W_contra]):
-    """Writes playlists, as the functions of :mod:`livestream.packaging.playlist` do."""
-
-    def multivariant(self, window: W_contra) -> str: ...
-    def media_playlist(self, window: W_contra, rendition: str) -> str | None:
-        """``None`` when the window has no such rendition."""
-
-
 @define(eq=False)
-class Playlists(Generic[W]):
+class Playlists:
     """Contents by playlist. What was rendered is dropped when its stream changes, and rendered again when asked for."""
 
-    windows: Windows[W]
-    renderer: Renderer[W]
+    windows: Windows
     answers: Answers
     on_change: list[Callable[[str], None]] = field(factory=list)
     _plain: dict[str, dict[Target, Content]] = field(factory=dict, init=False)
@@ -83,12 +63,12 @@ class Playlists(Generic[W]):
         if window is None:
             return None
         if target.kind is Kind.MULTIVARIANT:
-            return self._content(target.kind, self.renderer.multivariant(window), window.target_s)
-        text = self.renderer.media_playlist(window, target.rendition)
-        return None if text is None else self._content(target.kind, text, max(window.target_s // 2, 1))
+            text, fresh_s = multivariant(window), window.target_s
+        else:
+            text, fresh_s = media_playlist(window, target.rendition), max(window.target_s // 2, 1)
+        return None if text is None else self._content(target.kind, text.encode("ascii"), fresh_s)
 
-    def _content(self, kind: Kind, playlist: str, fresh_s: int) -> Content:
-        text = playlist.encode("ascii")
+    def _content(self, kind: Kind, text: bytes, fresh_s: int) -> Content:
         etag = b'"%b"' % hashlib.sha256(text).hexdigest()[:32].encode("ascii")
         cache_control = b"public, max-age=%d" % fresh_s
         status = self.answers.cache_status("hit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -42,7 +42,7 @@ class _Given:
 class Service:
     """Answers by name. ``seconds`` is the wall clock."""
 
-    playlists: Playlists[Any]
+    playlists: Playlists
     objects: Objects
     answers: Answers
     seconds: Callable[[], float]

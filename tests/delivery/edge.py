@@ -20,11 +20,10 @@ from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
-from tests.delivery.windows import ShortRenderer, ShortWindow
+from livestream.packaging.window import Window
 from tests.delivery.wire import Client, connect
 from tests.net.loop import Loop
 
-EPOCH = 1_799_999_000_000
 Name = tuple[str, str, str]
 
 
@@ -63,16 +62,16 @@ class FakeLibrary:
 
 @define(eq=False)
 class FakeWindows:
-    windows: dict[str, ShortWindow] = field(factory=dict)
+    windows: dict[str, Window] = field(factory=dict)
     listeners: list[Callable[[str, object], None]] = field(factory=list)
 
-    def window(self, stream: str) -> ShortWindow | None:
+    def window(self, stream: str) -> Window | None:
         return self.windows.get(stream)
 
     def subscribe(self, changed: Callable[[str, object], None]) -> None:
         self.listeners.append(changed)
 
-    def put(self, stream: str, window: ShortWindow | None) -> None:
+    def put(self, stream: str, window: Window | None) -> None:
         if window is None:
             self.windows.pop(stream, None)
         else:
@@ -108,7 +107,7 @@ class Edge:
 
     def __attrs_post_init__(self) -> None:
         answers, tallies = Answers("edge-1"), Tallies(self.metrics)
-        playlists, objects = Playlists(self.windows, ShortRenderer(), answers), Objects(self.library, answers)
+        playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
         service = Service(playlists, objects, answers, self.loop.seconds)
         self.app = Hls(service, answers, tallies, self.loop.seconds, self.states)
         hot = HotPath(service, tallies, self.loop.seconds) if self.is_hot else None

@@ -4,7 +4,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from livestream.delivery.access import FLUSH_LINES, AccessLog, entry
-from tests.delivery.edge import EPOCH, Edge
+from tests.delivery.edge import Edge
+from tests.delivery.windows import EPOCH
 from tests.delivery.wire import Client
 
 

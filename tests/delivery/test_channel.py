@@ -7,8 +7,8 @@ from twisted.internet.protocol import Protocol
 
 from livestream.delivery.limits import ChannelLimits, HttpLimits
 from livestream.net.body import Body
-from tests.delivery.edge import EPOCH, Edge, FoundObject
-from tests.delivery.windows import ShortWindow
+from tests.delivery.edge import Edge, FoundObject
+from tests.delivery.windows import EPOCH, window_of
 from tests.delivery.wire import Client, request, responses, wait_until
 
 SMALL = f"/live/s/720p/{EPOCH}-1.m4s"
@@ -22,7 +22,7 @@ def edge(request: pytest.FixtureRequest) -> Edge:
     edge = Edge(is_hot=request.param)
     edge.library.put("s", "720p", f"{EPOCH}-1.m4s", b"small")
     edge.library.put("s", "720p", f"{EPOCH}-2.m4s", BIG)
-    edge.windows.put("s", ShortWindow("s"))
+    edge.windows.put("s", window_of("s"))
     return edge
 
 

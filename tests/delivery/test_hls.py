@@ -4,8 +4,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from livestream.net.body import Body
-from tests.delivery.edge import EPOCH, Edge, FoundObject
-from tests.delivery.windows import ShortWindow
+from tests.delivery.edge import Edge, FoundObject
+from tests.delivery.windows import EPOCH, window_of
 from tests.delivery.wire import responses
 
 SEGMENT = f"/live/s/720p/{EPOCH}-7.m4s"
@@ -16,7 +16,7 @@ NAME = ("s", "720p", f"{EPOCH}-7.m4s")
 def edge(request: pytest.FixtureRequest) -> Edge:
     edge = Edge(is_hot=request.param)
     edge.library.put(*NAME, bytes(range(256)) * 40, stored_at=edge.loop.seconds() - 5)
-    edge.windows.put("s", ShortWindow("s"))
+    edge.windows.put("s", window_of("s"))
     return edge
 
 
@@ -105,7 +105,7 @@ def test_a_playlist_is_zipped_for_who_accepts_that(edge: Edge) -> None:
 def test_a_playlist_that_has_changed_is_never_answered_as_it_was(edge: Edge) -> None:
     client = edge.client()
     before = client.ask("/live/s/720p/index.m3u8")
-    edge.windows.put("s", ShortWindow("s", 4))
+    edge.windows.put("s", window_of("s", 4))
     after = client.ask("/live/s/720p/index.m3u8", f"If-None-Match: {before.fields['ETag']}")
     assert after.status == 200
     assert after.body != before.body

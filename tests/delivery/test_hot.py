@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.delivery.edge import EPOCH, Edge
-from tests.delivery.windows import ShortWindow
+from tests.delivery.edge import Edge
+from tests.delivery.windows import EPOCH, window_of
 from tests.delivery.wire import Client
 
 TAG = '"31e8e4a4b5b0a7a4c1e0a5a1d5d0f0f7"'
@@ -59,7 +59,7 @@ def twins() -> tuple[Edge, Edge]:
             data = bytes(byte % 251 for byte in range(size))
             edge.library.put("s", "720p", f"{EPOCH}-{number}.m4s", data, stored_at=edge.loop.seconds() - number)
         edge.library.put("s", "720p", f"{EPOCH}-init-0.mp4", b"init" * 200, stored_at=edge.loop.seconds() - 9)
-        edge.windows.put("s", ShortWindow("s"))
+        edge.windows.put("s", window_of("s"))
         edge.states.texts["s"] = b"{}"
     return pair
 
@@ -127,7 +127,7 @@ def test_the_hot_path_answers_as_klein_does_to_the_byte(data: st.DataObject) -> 
         if change == "time":
             edge.pass_time(1)
         elif change == "playlist":
-            edge.windows.put("s", ShortWindow("s", 4) if len(pieces) % 2 else ShortWindow("s"))
+            edge.windows.put("s", window_of("s", 4) if len(pieces) % 2 else window_of("s"))
         second = told(edge.client(), pieces)
         answers.append((first, second))
     assert answers[0] == answers[1]

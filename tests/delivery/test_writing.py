@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.web.server import Site
 
 from livestream.net.body import Body
-from tests.delivery.edge import EPOCH, Edge, FoundObject
+from tests.delivery.edge import Edge, FoundObject
+from tests.delivery.windows import EPOCH
 from tests.delivery.wire import Client, connect, request, responses
 
 NAME = ("s", "720p", f"{EPOCH}-1.m4s")

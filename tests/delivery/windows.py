@@ -1,25 +1,19 @@
-"""Windows of a stream, and playlists of them that are only as long as they have to be."""
+"""Windows with something in them."""
 
 from __future__ import annotations
 
-from attrs import frozen
+from livestream.model import ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.packaging.window import Window
+
+EPOCH = 1_799_999_000_000
+INFO = RenditionInfo("720p", "avc1.64001f,mp4a.40.2", 2_500_000, 2_000_000, 1280, 720, 30.0)
 
 
-@frozen
-class ShortWindow:
+def window_of(stream: str, segments: int = 3) -> Window:
     """A stream with the rendition ``720p`` and so many segments."""
-
-    stream: str
-    segments: int = 3
-    target_s: int = 3
-
-
-@frozen
-class ShortRenderer:
-    def multivariant(self, window: ShortWindow) -> str:
-        return f"#EXTM3U\n# {window.stream}\n" + "#EXT-X-STREAM-INF:\n720p/index.m3u8\n" * 5
-
-    def media_playlist(self, window: ShortWindow, rendition: str) -> str | None:
-        if rendition != "720p":
-            return None
-        return "#EXTM3U\n" + "".join(f"#EXTINF:3,\n{number}.m4s\n" for number in range(window.segments))
+    window = Window(stream, 6)
+    for msn in range(1, segments + 1):
+        media = ObjectInfo(f"{EPOCH}-{msn}.m4s", 1000, f"{msn:064x}")
+        segment = Segment(msn, 0, EPOCH + 3000 * msn, 3000, media, ObjectInfo(f"{EPOCH}-init-0.mp4", 800, "0" * 64))
+        window.apply(SegmentAnnounced(stream, EPOCH, 3, INFO, segment))
+    return window
