@@ -20,7 +20,7 @@ from collections import Counter
 
 from attrs import define, field
 
-from livestream.bus.announcements import encode
+from livestream.bus.announcements import encode_state
 from livestream.model import ObjectInfo, RenditionInfo, Segment
 from livestream.packaging.window import RenditionState, StreamState
 
@@ -90,7 +90,7 @@ class Origin:
 
     def state(self, streams: list[str]) -> bytes:
         """What the tier below reads: one stream's state, or a list of all."""
-        document = encode(self._state())
+        document = encode_state(self._state())
         return document if streams else b"[" + document + b"]"
 
     def playlist(self, rendition: str) -> bytes:
@@ -106,7 +106,7 @@ class Origin:
 
     def _state(self) -> StreamState:
         renditions = tuple(RenditionState(self._info(name), tuple(self._segments(name))) for name in RENDITIONS)
-        return StreamState(STREAM, self.epoch, SEGMENT_S, WINDOW, False, renditions)
+        return StreamState(STREAM, self.epoch, SEGMENT_S, False, renditions)
 
     def _info(self, name: str) -> RenditionInfo:
         rate = RENDITIONS[name] * 8 // SEGMENT_S
