@@ -4,8 +4,8 @@ The tier above, scripted: it has one live stream whose objects begin and arrive 
     python benchmarks/http_origin.py PORT [--begin-ms 0] [--send-ms 0]
 
 ``bench`` has a rendition of 64 KB objects, ``64p``, and several of 940 KB objects: ``940p``, and ``901p`` to ``920p``
-for who wants one that nobody has asked for. Of each a new object is listed every three seconds. ``/count`` tells how often
-each path was asked for, and when the last answer's first and last bytes were sent, in seconds of the monotonic clock.
+for who wants one that nobody has asked for. Of each a new object is listed every three seconds. ``/count`` tells how
+often each path was asked for, and when the last answer's first and last bytes were sent, on the monotonic clock.
 """
 
 from __future__ import annotations
