@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -105,7 +106,7 @@ def read_state(fields: Mapping[str, Any]) -> StreamState:
     renditions = []
     for each in _list(fields, "renditions"):
         segments = tuple(_read_segment(segment, target_s) for segment in _list(each, "segments"))
-        if any(after.msn != before.msn + 1 for before, after in zip(segments, segments[1:], strict=False)):
+        if any(after.msn != before.msn + 1 for before, after in pairwise(segments)):
             raise InvalidMessage("segments: not in order")
         renditions.append(RenditionState(_read_info(each), segments))
     is_ended = fields.get("is_ended") is True

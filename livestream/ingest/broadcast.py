@@ -1,0 +1,324 @@
+"""One live run of a stream: a publisher's messages in, every rendition's segments and frames out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import ClassVar, Protocol
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from livestream.ingest.rendition import Feed, Rendition, Shelf
+from livestream.media.codecs import VideoConfig, parse_config
+from livestream.media.errors import MediaError, UnsupportedCodec
+from livestream.media.flv import parse_audio, parse_video
+from livestream.media.timeline import Timeline
+from livestream.metrics import Metrics
+from livestream.model import (
+    SOURCE,
+    Announcement,
+    Codec,
+    Frame,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+    Track,
+)
+from livestream.packaging.cuts import CutPlanner
+from livestream.packaging.segmenter import Packager
+from livestream.packaging.window import StreamState, Window
+
+VIDEO = 9
+HELD_FRAMES = 2_000
+"""So many frames wait at most while a broadcast finds out where it goes on."""
+
+
+class Phase(Enum):
+    """Where a broadcast is in its life."""
+
+    OPENING = "finding out which numbers come next"
+    LIVE = "its publisher is here"
+    CLOSING = "what its transcoder still holds is coming out"
+    ABSENT = "its publisher has gone, and may come back"
+    ENDED = "over"
+
+
+@frozen
+class BroadcastSettings:
+    """``heights`` are those of the ladder, highest first; an absent publisher is waited for ``grace_s`` seconds."""
+
+    segment_s: int
+    window: int
+    grace_s: float
+    heights: Sequence[int]
+
+
+class Transcode(Protocol):
+    """A transcoder that works for one broadcast."""
+
+    def feed(self, frame: Frame, is_cut: bool) -> None: ...
+    def release(self, before_pts_ms: int) -> None:
+        """Segments that begin before this time are out: their frames will not be needed again."""
+
+    def flush(self) -> Deferred[None]:
+        """Fires when all that was fed has come out."""
+
+    def close(self) -> None: ...
+
+
+class Site(Protocol):
+    """What a broadcast finds around it."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+    def open_feed(self, stream: str, rendition: str, epoch: int) -> Feed: ...
+    def end_feed(self, feed: Feed) -> None: ...
+    def announce(self, announcement: Announcement, state: StreamState) -> None: ...
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode: ...
+    def rungs(self, height: int) -> Sequence[str]:
+        """The names of the rungs below a source of this height."""
+
+
+@define(eq=False)
+class Broadcast:
+    """
+    Lives from its first publisher to ``grace_s`` after its last; ``ended`` is then called with it.
+
+    ``seconds`` is the wall clock.
+    """
+
+    stream: str
+    epoch: int
+    settings: BroadcastSettings
+    site: Site
+    clock: IReactorTime
+    seconds: Callable[[], float]
+    metrics: Metrics
+    ended: Callable[[Broadcast], None]
+    phase: Phase = field(default=Phase.OPENING, init=False)
+    window: Window = field(init=False)
+    _timeline: Timeline = field(factory=Timeline, init=False)
+    _planner: CutPlanner = field(init=False)
+    _renditions: dict[str, Rendition] = field(factory=dict, init=False)
+    _transcode: Transcode | None = field(default=None, init=False)
+    _held: list[Frame] = field(factory=list, init=False)
+    _is_left: bool = field(default=False, init=False)
+    _calls: list[IDelayedCall] = field(factory=list, init=False)
+    _begun_at: dict[int, float] = field(factory=dict, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def open(self, msn: int, discontinuity: int) -> None:
+        """Begin with the numbers that come next in this stream."""
+        self._planner = CutPlanner(self.settings.segment_s, msn, discontinuity)
+        self.window = Window(self.stream, self.settings.window)
+        self._add_rendition(SOURCE)
+        self._go_on()
+
+    # What the publisher's connection tells
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+        """
+        Take one message.
+
+        :raises UnsupportedCodec: it cannot be served, in words for the broadcaster.
+        """
+        try:
+            frame = self._read(type_id, timestamp_ms, body)
+        except UnsupportedCodec:
+            raise
+        except MediaError as error:
+            self.metrics.frames_dropped.labels("invalid").inc()
+            self.log.debug("{stream}: {error}", stream=self.stream, error=error)
+            return
+        if frame is None:
+            return
+        if self.phase is Phase.LIVE:
+            self._take(frame)
+        elif len(self._held) < HELD_FRAMES:
+            self._held.append(frame)
+
+    def left(self, reason: str) -> None:
+        """The publisher has gone."""
+        self._is_left = True
+        if self.phase is Phase.LIVE:
+            self._close(reason)
+
+    def returned(self) -> None:
+        """A publisher is here, for the first time or again."""
+        self._is_left = False
+        if self.phase is Phase.ABSENT:
+            self._go_on()
+
+    def stop(self) -> None:
+        """The process ends: nobody is told that the broadcast is over, for another process may go on with it."""
+        self._cancel()
+        self.phase = Phase.ENDED
+        if self._transcode is not None:
+            self._transcode.close()
+
+    # What the transcoder tells
+
+    def rung_frame(self, rendition: str, frame: Frame) -> None:
+        """A picture of a rung, or, of ``audio``, a sound for all of them."""
+        if rendition == "audio":
+            for rung in self._rungs():
+                rung.add_sound(frame)
+        elif rendition in self._renditions:
+            self._renditions[rendition].add_picture(frame)
+        self._release()
+
+    def rung_restarted(self, from_dts_ms: int) -> None:
+        for rung in self._rungs():
+            rung.restart()
+
+    def rung_shed(self, rendition: str, reason: str) -> None:
+        self.log.warn(
+            "{stream}/{rendition} is given up: {reason}", stream=self.stream, rendition=rendition, reason=reason
+        )
+        if rendition in self._renditions:
+            self._renditions[rendition].shed()
+
+    # Inside
+
+    def _read(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
+        track = Track.VIDEO if type_id == VIDEO else Track.AUDIO
+        placed = self._timeline.place(track, timestamp_ms)
+        if placed.is_jump and self.phase is Phase.LIVE:
+            self.metrics.discontinuities.labels("jump").inc()
+            self._planner.interrupt()
+        parse = parse_video if track is Track.VIDEO else parse_audio
+        frame = parse(placed.dts_ms, body)
+        if frame is None:
+            return None
+        if frame.is_config:
+            parse_config(frame)
+        return evolve(frame, arrived=self.seconds())
+
+    def _go_on(self) -> None:
+        self._cancel()
+        self.phase = Phase.LIVE
+        held, self._held = self._held, []
+        for frame in held:
+            self._take(frame)
+        if self._is_left:
+            self._close("left")
+
+    def _take(self, frame: Frame) -> None:
+        if frame.is_config and frame.track is Track.VIDEO:
+            self._set_ladder(frame)
+        cuts = self._planner.add(frame)
+        for cut in cuts:
+            self._begun_at[cut.msn] = frame.arrived
+            for rendition in self._renditions.values():
+                rendition.cut(cut)
+        self._renditions[SOURCE].add(frame)
+        if frame.track is Track.AUDIO and frame.codec is Codec.AAC:
+            for rung in self._rungs():
+                rung.add_sound(frame)
+        elif self._transcode is not None:
+            self._transcode.feed(frame, bool(cuts))
+
+    def _set_ladder(self, frame: Frame) -> None:
+        config = parse_config(frame)
+        names = self.site.rungs(min(config.width, config.height)) if isinstance(config, VideoConfig) else ()
+        present = [rung.name for rung in self._rungs() if not rung.packager.is_shed]
+        if list(names) == present:
+            return
+        if self._transcode is not None:
+            self._transcode.close()
+            self._transcode = None
+        for rung in self._rungs():
+            if rung.name not in names:
+                rung.shed()
+        for name in names:
+            if name not in self._renditions:
+                self._add_rendition(name)
+        if names:
+            self._transcode = self.site.transcoder(self.stream, names, self)
+
+    def _rungs(self) -> list[Rendition]:
+        return [rendition for name, rendition in self._renditions.items() if name != SOURCE]
+
+    def _add_rendition(self, name: str) -> None:
+        feed = self.site.open_feed(self.stream, name, self.epoch)
+        packager = Packager(name)
+        self._renditions[name] = Rendition(
+            self.stream, self.epoch, packager, feed, self.site.shelf, self._announce_segment
+        )
+
+    def _release(self) -> None:
+        if self._transcode is None:
+            return
+        times = [r.packager.whole_before_ms for r in self._rungs() if not r.packager.is_shed]
+        known = [time for time in times if time is not None]
+        if known:
+            self._transcode.release(min(known))
+
+    def _announce_segment(self, info: RenditionInfo, segment: Segment) -> None:
+        assert self._planner.target_s is not None
+        self.metrics.segments.labels("gap" if segment.is_gap else "media").inc()
+        following = self._begun_at.get(segment.msn + 1)
+        if following is not None:
+            self.metrics.announce_delay.observe(max(self.seconds() - following, 0))
+            self._begun_at.pop(segment.msn - 8, None)
+        self._announce(SegmentAnnounced(self.stream, self.epoch, self._planner.target_s, info, segment))
+
+    def _announce(self, announcement: Announcement) -> None:
+        self.window.apply(announcement)
+        self.site.announce(announcement, self.window.state())
+
+    # The publisher's absence
+
+    def _close(self, reason: str) -> None:
+        self.log.info("{stream}: the publisher has gone: {reason}", stream=self.stream, reason=reason)
+        self.phase = Phase.CLOSING
+        if self._transcode is None:
+            self._closed()
+        else:
+            self._transcode.flush().addBoth(lambda _: self._closed())
+
+    def _closed(self) -> None:
+        if self.phase is not Phase.CLOSING:
+            return
+        self.phase = Phase.ABSENT
+        end_ms = self._planner.finish()
+        if end_ms is not None:
+            for rendition in self._renditions.values():
+                rendition.finish(end_ms)
+        self._timeline.resume(max(self._timeline.newest_ms, self._planner.end_ms))
+        if not self._is_left:
+            self._go_on()
+            return
+        self._calls.append(self.clock.callLater(self.settings.grace_s, self._end))
+        if self._planner.target_s is not None:
+            self._calls.append(self.clock.callLater(self._planner.target_s, self._gap))
+
+    def _gap(self) -> None:
+        cut, duration_ms = self._planner.gap()
+        for rendition in self._renditions.values():
+            rendition.gap(cut, duration_ms)
+        self._timeline.resume(self._planner.end_ms)
+        self._calls.append(self.clock.callLater(duration_ms / 1000, self._gap))
+
+    def _end(self) -> None:
+        self._cancel()
+        self.phase = Phase.ENDED
+        if self._transcode is not None:
+            self._transcode.close()
+        if self.window.last_msn is not None:
+            self._announce(StreamEnded(self.stream, self.epoch, self.window.last_msn))
+        for rendition in self._renditions.values():
+            self.site.end_feed(rendition.feed)
+        self.log.info("{stream}: the broadcast is over", stream=self.stream)
+        self.ended(self)
+
+    def _cancel(self) -> None:
+        for call in self._calls:
+            if call.active():
+                call.cancel()
+        self._calls.clear()
