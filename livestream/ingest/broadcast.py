@@ -109,6 +109,7 @@ class Broadcast:
     _is_left: bool = field(default=False, init=False)
     _calls: list[IDelayedCall] = field(factory=list, init=False)
     _begun_at: dict[int, float] = field(factory=dict, init=False)
+    _audio_config: Frame | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -211,17 +212,23 @@ class Broadcast:
     def _take(self, frame: Frame) -> None:
         if frame.is_config and frame.track is Track.VIDEO:
             self._set_ladder(frame)
+        elif frame.is_config:
+            self._audio_config = frame
         cuts = self._planner.add(frame)
         for cut in cuts:
             self._begun_at[cut.msn] = frame.arrived
             for rendition in self._renditions.values():
                 rendition.cut(cut)
         self._renditions[SOURCE].add(frame)
-        if frame.track is Track.AUDIO and frame.codec is Codec.AAC:
+        self._climb(frame, bool(cuts))
+
+    def _climb(self, frame: Frame, is_cut: bool) -> None:
+        """Give a frame to the rungs: AAC as it is, anything else through the transcoder."""
+        if frame.codec is Codec.AAC:
             for rung in self._rungs():
                 rung.add_sound(frame)
         elif self._transcode is not None:
-            self._transcode.feed(frame, bool(cuts))
+            self._transcode.feed(frame, is_cut)
 
     def _set_ladder(self, frame: Frame) -> None:
         config = parse_config(frame)
@@ -240,6 +247,8 @@ class Broadcast:
                 self._add_rendition(name)
         if names:
             self._transcode = self.site.transcoder(self.stream, names, self)
+        if self._audio_config is not None:
+            self._climb(self._audio_config, False)
 
     def _rungs(self) -> list[Rendition]:
         return [rendition for name, rendition in self._renditions.items() if name != SOURCE]

@@ -1,4 +1,4 @@
-"""One rendition of a broadcast: its frames packaged, put on the shelf and announced, and fed to those who want them live."""
+"""One rendition of a broadcast: its frames packaged, shelved and announced, and fed to those who want them live."""
 
 from __future__ import annotations
 

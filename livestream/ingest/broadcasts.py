@@ -1,0 +1,99 @@
+"""All broadcasts of an ingest, and what is remembered of those that are over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Site
+from livestream.metrics import Metrics
+from livestream.packaging.window import StreamState
+
+RECALL_S = 1.0
+"""A broadcast waits this long at most to learn where the one before it ended."""
+DISCONTINUITY_S = 30_000
+"""Numbers of discontinuities begin low, and still rise over the restarts of an ingest that forgot everything."""
+REMEMBERED_S = 60.0
+
+Recall = Callable[[str], "Deferred[StreamState | None]"]
+
+
+@define(eq=False)
+class Broadcasts:
+    """
+    Broadcasts by stream name. ``recall`` asks the bus how far a stream had come; ``seconds`` is the wall clock.
+
+    ``forget`` is called with a stream when nothing of it needs to be kept any more.
+    """
+
+    settings: BroadcastSettings
+    site: Site
+    recall: Recall
+    forget: Callable[[str], None]
+    clock: IReactorTime
+    seconds: Callable[[], float]
+    metrics: Metrics
+    _broadcasts: dict[str, Broadcast] = field(factory=dict, init=False)
+    _ended: dict[str, tuple[Broadcast, IDelayedCall]] = field(factory=dict, init=False)
+    _epoch: int = field(default=0, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def enter(self, stream: str) -> Broadcast:
+        """The broadcast of ``stream`` for a new publisher: the one that waits for its return, or else a new one."""
+        broadcast = self._broadcasts.get(stream)
+        if broadcast is not None:
+            broadcast.returned()
+            return broadcast
+        self._epoch = max(self._epoch + 1, int(self.seconds() * 1000))
+        broadcast = Broadcast(
+            stream, self._epoch, self.settings, self.site, self.clock, self.seconds, self.metrics, self._over
+        )
+        self._broadcasts[stream] = broadcast
+        self.metrics.broadcasts.set(len(self._broadcasts))
+        self.log.info("{stream}: a broadcast begins", stream=stream)
+        recalled = self.recall(stream)
+        recalled.addTimeout(RECALL_S, self.clock)
+        recalled.addErrback(lambda _: None)
+        recalled.addCallback(self._open, broadcast)
+        return broadcast
+
+    def live(self) -> list[Broadcast]:
+        """The broadcasts that are not over."""
+        return list(self._broadcasts.values())
+
+    def stop(self) -> None:
+        """The process ends."""
+        for broadcast in self._broadcasts.values():
+            broadcast.stop()
+        for _, call in self._ended.values():
+            call.cancel()
+
+    def _open(self, state: StreamState | None, broadcast: Broadcast) -> None:
+        if broadcast is not self._broadcasts.get(broadcast.stream):
+            return
+        now = int(self.seconds())
+        segments = [segment for rendition in (state.renditions if state else ()) for segment in rendition.segments]
+        remembered = self._ended.pop(broadcast.stream, None)
+        if remembered is not None:
+            remembered[1].cancel()
+            window = remembered[0].window
+            segments += [segment for info in window.renditions() for segment in window.listed(info.name)]
+        msn = max([now // self.settings.segment_s, *(segment.msn + 1 for segment in segments)])
+        discontinuity = max([now // DISCONTINUITY_S, *(segment.discontinuity + 1 for segment in segments)])
+        broadcast.open(msn, discontinuity)
+
+    def _over(self, broadcast: Broadcast) -> None:
+        del self._broadcasts[broadcast.stream]
+        self.metrics.broadcasts.set(len(self._broadcasts))
+        call = self.clock.callLater(REMEMBERED_S, self._forget, broadcast.stream)
+        self._ended[broadcast.stream] = broadcast, call
+
+    def _forget(self, stream: str) -> None:
+        del self._ended[stream]
+        self.forget(stream)
