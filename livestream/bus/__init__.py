@@ -1,1 +1,8 @@
-"""bus."""
+"""
+What one tier tells the next.
+
+- ``memory``: what a bus is, and one within a process
+- ``redis``: a bus between processes, and the only importer of txredisapi
+- ``announcements``: what is said, as JSON
+- ``catalogue``: what a node has learnt from it
+"""

@@ -1,0 +1,187 @@
+"""What a node knows of every stream: heard on the bus, and asked for where the bus may have missed something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from livestream.bus.memory import Bus, Tier
+from livestream.metrics import Metrics
+from livestream.model import Announcement, ObjectInfo, SegmentAnnounced
+from livestream.packaging.window import Change, StreamState, Window
+
+LOOK_S = 1.0
+KEPT_S = 60.0
+"""A stream that has ended, or of which nothing is heard, is known for so long."""
+
+Changed = Callable[[str, Announcement | None], None]
+
+
+class StateSource(Protocol):
+    """The tier above, asked over HTTP. Both answers may fail."""
+
+    def states(self) -> Deferred[Sequence[StreamState]]:
+        """The state of every stream."""
+
+    def state(self, stream: str) -> Deferred[StreamState | None]:
+        """The state of one stream; ``None`` when it is not known there."""
+
+
+@define(eq=False)
+class _Entry:
+    window: Window
+    heard_at: float
+    asked_at: float = 0.0
+
+
+@define(eq=False)
+class Catalogue:
+    """
+    The windows of all streams that ``tier`` announces, each with ``length`` segments listed.
+
+    Whoever subscribes is told of every change, and with ``None`` when a stream is no longer known.
+    """
+
+    bus: Bus
+    tier: Tier
+    source: StateSource | None
+    length: int
+    clock: IReactorTime
+    metrics: Metrics
+    _entries: dict[str, _Entry] = field(factory=dict, init=False)
+    _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
+    _subscribers: list[Changed] = field(factory=list, init=False)
+    _asking_all: bool = field(default=False, init=False)
+    _look: IDelayedCall | None = field(default=None, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def start(self) -> None:
+        """Listen, and look once a second for what was missed."""
+        self.bus.listen(self.tier, self)
+        self._look = self.clock.callLater(0, self._tick)
+
+    def stop(self) -> None:
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+
+    def subscribe(self, changed: Changed) -> None:
+        """Have ``changed(stream, announcement)`` called after every change."""
+        self._subscribers.append(changed)
+
+    def window(self, stream: str) -> Window | None:
+        """A stream's window, or ``None`` when it is not known."""
+        entry = self._entries.get(stream)
+        return None if entry is None else entry.window
+
+    def windows(self) -> list[Window]:
+        """Every stream's window."""
+        return [entry.window for entry in self._entries.values()]
+
+    def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
+        """What is known of an object that may be fetched."""
+        entry = self._entries.get(stream)
+        return None if entry is None else entry.window.object_info(rendition, name)
+
+    # What the bus tells
+
+    def announced(self, announcement: Announcement) -> None:
+        stream = announcement.stream
+        entry = self._entries.get(stream)
+        if entry is None:
+            self._first(announcement)
+            return
+        entry.heard_at = self.clock.seconds()
+        change = entry.window.apply(announcement)
+        self.metrics.bus_messages.labels(change.name.lower()).inc()
+        if change is Change.NEWS:
+            self._tell(stream, announcement)
+        elif change is Change.HOLE:
+            self._ask(stream, entry)
+
+    def recovered(self, states: Sequence[StreamState]) -> None:
+        for state in states:
+            self._merge(state)
+
+    # Asking
+
+    def _first(self, announcement: Announcement) -> None:
+        """Of a stream that is new here, learn what was announced before."""
+        stream = announcement.stream
+        waiting = self._early.setdefault(stream, [])
+        waiting.append(announcement)
+        if len(waiting) == 1:
+            self.bus.recall(self.tier, stream).addErrback(lambda _: None).addCallback(self._begin, stream)
+
+    def _begin(self, state: StreamState | None, stream: str) -> None:
+        early = self._early.pop(stream, [])
+        if state is not None:
+            self._merge(state)
+        for announcement in early:
+            if stream not in self._entries and not isinstance(announcement, SegmentAnnounced):
+                continue
+            self._entry(stream)
+            self.announced(announcement)
+
+    def _entry(self, stream: str) -> _Entry:
+        entry = self._entries.get(stream)
+        if entry is None:
+            entry = self._entries[stream] = _Entry(Window(stream, self.length), self.clock.seconds())
+        return entry
+
+    def _merge(self, state: StreamState) -> None:
+        if state.stream not in self._entries and (state.is_ended or not state.renditions):
+            return
+        entry = self._entry(state.stream)
+        news = entry.window.merge(state)
+        if news:
+            entry.heard_at = self.clock.seconds()
+        for announcement in news:
+            self._tell(state.stream, announcement)
+
+    def _tick(self) -> None:
+        self._look = self.clock.callLater(LOOK_S, self._tick)
+        now = self.clock.seconds()
+        self.metrics.bus_up.set(self.bus.is_healthy)
+        if not self.bus.is_healthy and self.source is not None and not self._asking_all:
+            self._asking_all = True
+            self.source.states().addCallbacks(self.recovered, self._unanswered).addBoth(self._asked_all)
+        for stream, entry in list(self._entries.items()):
+            silent_s = now - entry.heard_at
+            if silent_s > KEPT_S:
+                self._forget(stream)
+            elif not entry.window.is_ended and silent_s > max(entry.window.target_s, 1) and self.bus.is_healthy:
+                self._ask(stream, entry)
+
+    def _asked_all(self, _: object) -> None:
+        self._asking_all = False
+
+    def _unanswered(self, failure: object) -> None:
+        self.log.debug("the tier above does not answer: {failure}", failure=failure)
+
+    def _ask(self, stream: str, entry: _Entry) -> None:
+        """Something is missing, or it is too quiet: read what is kept of the stream, and ask the tier above as well."""
+        now = self.clock.seconds()
+        if now - entry.asked_at < LOOK_S:
+            return
+        entry.asked_at = now
+        self.bus.recall(self.tier, stream).addCallbacks(self._told, self._unanswered)
+        if self.source is not None:
+            self.source.state(stream).addCallbacks(self._told, self._unanswered)
+
+    def _told(self, state: StreamState | None) -> None:
+        if state is not None:
+            self._merge(state)
+
+    def _forget(self, stream: str) -> None:
+        del self._entries[stream]
+        self._tell(stream, None)
+
+    def _tell(self, stream: str, announcement: Announcement | None) -> None:
+        for changed in self._subscribers:
+            changed(stream, announcement)
