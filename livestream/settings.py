@@ -1,0 +1,133 @@
+"""Every setting: its section, its default and what it is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+
+@frozen
+class Upstream:
+    """A node of the tier above: where it answers HTTP, and where it plays RTMP (may be empty)."""
+
+    http: str
+    rtmp: str = ""
+
+
+def setting(default: Any, text: str, check: str = "") -> Any:
+    """A setting with its default, its description, and the name of the rule that its value must follow."""
+    return field(default=default, metadata={"help": text, "check": check})
+
+
+@frozen
+class Bus:
+    """How announcements travel."""
+
+    redis: str = setting("", "redis://HOST:PORT/DB or unix:PATH; empty: within this process (role all only)", "redis")
+
+
+@frozen
+class Ingest:
+    """Where publishers come in."""
+
+    rtmp: str = setting("tcp:1935:interface=127.0.0.1", "publishers and relays connect here", "endpoint")
+    http: str = setting("tcp:8082:interface=127.0.0.1", "origins fetch here", "endpoint")
+    keys: dict[str, str] = setting({}, "publishing keys: stream name or pattern = secret", "keys")
+    grace_s: float = setting(10.0, "how long a publisher may be away", "positive")
+    max_publishers: int = setting(1000, "broadcasts at once", "positive")
+
+
+@frozen
+class Origin:
+    """The cache layer in the middle."""
+
+    http: str = setting("tcp:8083:interface=127.0.0.1", "edges fetch here", "endpoint")
+    rtmp: str = setting("tcp:1936:interface=127.0.0.1", "edges play here", "endpoint")
+    upstreams: tuple[Upstream, ...] = setting((), "the ingests, tried in order", "upstreams")
+
+
+@frozen
+class Edge:
+    """The cache near the viewers."""
+
+    http: str = setting("tcp:8080", "viewers: HLS, FLV, the watch page", "endpoint")
+    rtmp: str = setting("tcp:1937", "viewers: RTMP", "endpoint")
+    upstreams: tuple[Upstream, ...] = setting((), "the origins, tried in order", "upstreams")
+    access_log: str = setting("", "a file for the access log; empty: none")
+
+
+@frozen
+class Ops:
+    """For those who run this."""
+
+    http: str = setting("tcp:8081:interface=127.0.0.1", "health, metrics, state", "endpoint")
+
+
+@frozen
+class Hls:
+    """How broadcasts are cut."""
+
+    segment_s: int = setting(3, "segments are cut at the first key frame after so many seconds", "segment")
+    window: int = setting(6, "segments that a playlist lists", "window")
+
+
+@frozen
+class Push:
+    """RTMP and FLV viewers."""
+
+    tick_ms: int = setting(64, "what arrived in so many milliseconds goes out at once; 0: each frame", "not negative")
+    chunk_bytes: int = setting(4096, "audio and video are interleaved in chunks of this size", "chunk")
+    slow_bytes: int = setting(2 << 20, "a slow viewer's backlog", "positive")
+    slow_s: float = setting(4.0, "a slow viewer's backlog, in seconds of media", "positive")
+    wait_s: float = setting(0.0, "how long a player waits for a broadcast to begin", "not negative")
+    linger_s: float = setting(10.0, "how long a stream without viewers is still played from above", "not negative")
+
+
+@frozen
+class Transcode:
+    """The ladder."""
+
+    ladder: tuple[int, ...] = setting((1080, 720, 480, 360), "heights of the renditions below the source's", "ladder")
+    preset: str = setting("veryfast", "x264's preset")
+
+
+@frozen
+class Cache:
+    """Objects in memory."""
+
+    limit_mb: int = setting(2048, "megabytes of segments at most", "positive")
+
+
+@frozen
+class Limits:
+    """What a stranger may ask for."""
+
+    connections: int = setting(20_000, "HTTP connections", "positive")
+    connections_per_address: int = setting(0, "HTTP connections from one address; 0: no limit", "not negative")
+    rtmp_connections: int = setting(10_000, "RTMP connections", "positive")
+    header_s: float = setting(10.0, "a request's header must have come by then", "positive")
+    stall_s: float = setting(30.0, "a reader who takes nothing for so long is cut", "positive")
+    send_buffer_kb: int = setting(128, "the kernel's send buffer of a viewer", "positive")
+
+
+@frozen
+class Node:
+    """This process."""
+
+    id: str = setting("", "its name in Cache-Status; empty: its role", "name")
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "bus": Bus,
+    "ingest": Ingest,
+    "origin": Origin,
+    "edge": Edge,
+    "ops": Ops,
+    "hls": Hls,
+    "push": Push,
+    "transcode": Transcode,
+    "cache": Cache,
+    "limits": Limits,
+    "node": Node,
+}
