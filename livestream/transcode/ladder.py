@@ -1,0 +1,30 @@
+"""Which renditions are made of a source, and at what rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+_KBPS = {1080: 4_500, 720: 2_500, 480: 1_200, 360: 700}
+
+
+@frozen
+class Rung:
+    """A rendition of ``height`` lines, named as playlists name it; its width follows the source's shape."""
+
+    name: str
+    height: int
+    video_kbps: int
+
+
+def ladder_for(height: int, heights: Sequence[int]) -> tuple[Rung, ...]:
+    """The rungs of ``heights`` that lie below a source of ``height`` lines, the highest first."""
+    below = sorted({rung for rung in heights if 0 < rung < height}, reverse=True)
+    return tuple(Rung(f"{rung}p", rung, _kbps(rung)) for rung in below)
+
+
+def _kbps(height: int) -> int:
+    """A usual rate for the height; for an unusual one, what the nearest usual one spends on as many pixels."""
+    nearest = min(_KBPS, key=lambda usual: abs(usual - height))
+    return max(_KBPS[nearest] * height**2 // nearest**2, 100)
