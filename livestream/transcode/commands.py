@@ -1,0 +1,166 @@
+"""
+What is said over the two pipes of a transcoding child: each record is its length, its kind and its fields.
+
+The parent writes :class:`Setup` once, then :class:`Source` frames and now and then a :class:`Flush`; the child answers
+with :class:`Produced` frames, and with :class:`Done` for every frame and flush that it was given, in their order.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from attrs import define, field, frozen
+
+from livestream.model import Codec, Frame
+from livestream.transcode.ladder import Rung
+
+MAX_RECORD_BYTES = 32 << 20
+"""More than any source frame; a longer record means that the two ends have lost step."""
+
+_SIZE = struct.Struct(">I")
+_RUNG = struct.Struct(">HI")
+_FRAME = struct.Struct(">4sqIidB")
+_SETUP, _SOURCE, _FLUSH, _PRODUCED, _DONE = b"SFXPD"
+_KEY, _CONFIG, _CUT = 1, 2, 4
+
+
+class PipeError(ValueError):
+    """Bytes on a pipe that are none of what is said there."""
+
+
+@frozen
+class Setup:
+    """What is to be made, and with which of x264's presets."""
+
+    preset: str
+    rungs: tuple[Rung, ...]
+
+
+@frozen
+class Source:
+    """A frame of the source. With ``is_cut`` an IDR picture is made of it in every rung."""
+
+    frame: Frame
+    is_cut: bool = False
+
+
+@frozen
+class Flush:
+    """Everything that was given is to come out now."""
+
+
+@frozen
+class Produced:
+    """A frame of a rendition."""
+
+    rendition: str
+    frame: Frame
+
+
+@frozen
+class Done:
+    """A frame, or a flush, has been dealt with; ``flushed`` tells which."""
+
+    flushed: bool = False
+
+
+Command = Setup | Source | Flush | Produced | Done
+
+
+def encode(command: Command) -> bytes:
+    """The record that says ``command``."""
+    match command:
+        case Setup(preset, rungs):
+            told = (_text(rung.name) + _RUNG.pack(rung.height, rung.video_kbps) for rung in rungs)
+            kind, rest = _SETUP, b"".join((_text(preset), *told))
+        case Source(frame, is_cut):
+            kind, rest = _SOURCE, _frame(frame, _CUT if is_cut else 0)
+        case Flush():
+            kind, rest = _FLUSH, b""
+        case Produced(rendition, frame):
+            kind, rest = _PRODUCED, _text(rendition) + _frame(frame, 0)
+        case Done(flushed):
+            kind, rest = _DONE, bytes([flushed])
+    return _SIZE.pack(len(rest) + 1) + bytes([kind]) + rest
+
+
+@define(eq=False)
+class Records:
+    """Finds the records in bytes that come in any pieces."""
+
+    _pending: bytearray = field(factory=bytearray, init=False)
+
+    def receive(self, data: bytes) -> Iterator[Command]:
+        """
+        Take bytes and give the commands that they complete.
+
+        :raises PipeError: they are no commands.
+        """
+        self._pending += data
+        while len(self._pending) >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(self._pending)
+            if not 0 < size <= MAX_RECORD_BYTES:
+                raise PipeError(f"a record of {size} bytes")
+            if len(self._pending) < _SIZE.size + size:
+                return
+            record = bytes(self._pending[_SIZE.size : _SIZE.size + size])
+            del self._pending[: _SIZE.size + size]
+            yield _decode(record)
+
+
+def _decode(record: bytes) -> Command:
+    try:
+        match record[:1]:
+            case b"S":
+                return _setup(record)
+            case b"F":
+                frame, flags = _unframe(record, 1)
+                return Source(frame, bool(flags & _CUT))
+            case b"P":
+                rendition, at = _untext(record, 1)
+                return Produced(rendition, _unframe(record, at)[0])
+            case b"X" if len(record) == 1:
+                return Flush()
+            case b"D" if len(record) == 2 and record[1] < 2:
+                return Done(bool(record[1]))
+    except (struct.error, IndexError, ValueError) as error:
+        raise PipeError(f"a record of kind {record[0]}: {error}") from error
+    raise PipeError(f"a record of kind {record[0]}")
+
+
+def _setup(record: bytes) -> Setup:
+    preset, at = _untext(record, 1)
+    rungs = []
+    while at < len(record):
+        name, at = _untext(record, at)
+        rungs.append(Rung(name, *_RUNG.unpack_from(record, at)))
+        at += _RUNG.size
+    return Setup(preset, tuple(rungs))
+
+
+def _frame(frame: Frame, flags: int) -> bytes:
+    flags |= (_KEY if frame.is_key else 0) | (_CONFIG if frame.is_config else 0)
+    codec = frame.codec.value.encode()
+    return _FRAME.pack(codec, frame.dts_ms, frame.data_offset, frame.cts_ms, frame.arrived, flags) + frame.body
+
+
+def _unframe(record: bytes, at: int) -> tuple[Frame, int]:
+    codec, dts_ms, offset, cts_ms, arrived, flags = _FRAME.unpack_from(record, at)
+    body = record[at + _FRAME.size :]
+    if offset > len(body) or flags > _KEY | _CONFIG | _CUT:
+        raise ValueError("a frame whose fields do not fit")
+    is_key, is_config = bool(flags & _KEY), bool(flags & _CONFIG)
+    return Frame(Codec(codec.decode()), dts_ms, body, offset, cts_ms, is_key, is_config, arrived), flags
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return bytes([len(data)]) + data
+
+
+def _untext(record: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + record[at]
+    if end > len(record):
+        raise ValueError("a text that is cut short")
+    return record[at + 1 : end].decode(), end
