@@ -5,4 +5,5 @@ What one tier tells the next.
 - ``redis``: a bus between processes, and the only importer of txredisapi
 - ``announcements``: what is said, as JSON
 - ``catalogue``: what a node has learnt from it
+- ``ledger``: what a node has announced itself
 """

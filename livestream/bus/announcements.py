@@ -228,3 +228,15 @@ def _read_object(fields: Mapping[str, Any], key: str) -> ObjectInfo | None:
     if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
         raise InvalidMessage(f"{key}: not a digest")
     return ObjectInfo(name, size, digest)
+
+
+def decode_states(data: bytes) -> list[StreamState]:
+    """
+    Read the tier above's answer: one stream's state, or those of all its streams.
+
+    :raises InvalidMessage: it does not follow the schema.
+    """
+    fields = _fields(data, 16 << 20)
+    if "streams" in fields:
+        return [read_state(each) for each in _list(fields, "streams")]
+    return [read_state(fields)]

@@ -50,6 +50,10 @@ class _Fill:
             raise Unavailable("its digest is not the announced one")
         self.body.append(data)
 
+    def leave(self, waiter: Deferred[Found]) -> None:
+        """One who waited has gone; the fill goes on."""
+        self.waiters.pop(waiter, None)
+
     def found(self, outcome: str, now: float) -> Found:
         return Found(self.body, self.info, outcome, now)
 
@@ -115,7 +119,7 @@ class Cache:
     def _wait(self, fill: _Fill, outcome: str) -> Deferred[Found]:
         if fill.body.received:
             return succeed(fill.found(outcome, self.seconds()))
-        waiter: Deferred[Found] = Deferred(lambda gone: fill.waiters.pop(gone, None))
+        waiter: Deferred[Found] = Deferred(fill.leave)
         fill.waiters[waiter] = outcome
         return waiter
 

@@ -30,7 +30,6 @@ from livestream.model import (
 )
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager
-from livestream.packaging.window import StreamState, Window
 
 VIDEO = 9
 HELD_FRAMES = 2_000
@@ -52,7 +51,6 @@ class BroadcastSettings:
     """``heights`` are those of the ladder, highest first; an absent publisher is waited for ``grace_s`` seconds."""
 
     segment_s: int
-    window: int
     grace_s: float
     heights: Sequence[int]
 
@@ -77,7 +75,7 @@ class Site(Protocol):
     def shelf(self) -> Shelf: ...
     def open_feed(self, stream: str, rendition: str, epoch: int) -> Feed: ...
     def end_feed(self, feed: Feed) -> None: ...
-    def announce(self, announcement: Announcement, state: StreamState) -> None: ...
+    def announce(self, announcement: Announcement) -> None: ...
     def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode: ...
     def rungs(self, height: int) -> Sequence[str]:
         """The names of the rungs below a source of this height."""
@@ -100,7 +98,6 @@ class Broadcast:
     metrics: Metrics
     ended: Callable[[Broadcast], None]
     phase: Phase = field(default=Phase.OPENING, init=False)
-    window: Window = field(init=False)
     _timeline: Timeline = field(factory=Timeline, init=False)
     _planner: CutPlanner = field(init=False)
     _renditions: dict[str, Rendition] = field(factory=dict, init=False)
@@ -116,7 +113,6 @@ class Broadcast:
     def open(self, msn: int, discontinuity: int) -> None:
         """Begin with the numbers that come next in this stream."""
         self._planner = CutPlanner(self.settings.segment_s, msn, discontinuity)
-        self.window = Window(self.stream, self.settings.window)
         self._add_rendition(SOURCE)
         self._go_on()
 
@@ -275,11 +271,7 @@ class Broadcast:
         if following is not None:
             self.metrics.announce_delay.observe(max(self.seconds() - following, 0))
             self._begun_at.pop(segment.msn - 8, None)
-        self._announce(SegmentAnnounced(self.stream, self.epoch, self._planner.target_s, info, segment))
-
-    def _announce(self, announcement: Announcement) -> None:
-        self.window.apply(announcement)
-        self.site.announce(announcement, self.window.state())
+        self.site.announce(SegmentAnnounced(self.stream, self.epoch, self._planner.target_s, info, segment))
 
     # The publisher's absence
 
@@ -319,8 +311,8 @@ class Broadcast:
         self.phase = Phase.ENDED
         if self._transcode is not None:
             self._transcode.close()
-        if self.window.last_msn is not None:
-            self._announce(StreamEnded(self.stream, self.epoch, self.window.last_msn))
+        if self._planner.target_s is not None:
+            self.site.announce(StreamEnded(self.stream, self.epoch, self._planner.msn - 1))
         for rendition in self._renditions.values():
             self.site.end_feed(rendition.feed)
         self.log.info("{stream}: the broadcast is over", stream=self.stream)

@@ -26,7 +26,7 @@ Recall = Callable[[str], "Deferred[StreamState | None]"]
 @define(eq=False)
 class Broadcasts:
     """
-    Broadcasts by stream name. ``recall`` asks the bus how far a stream had come; ``seconds`` is the wall clock.
+    Broadcasts by stream name. ``recall`` finds out how far a stream had come; ``seconds`` is the wall clock.
 
     ``forget`` is called with a stream when nothing of it needs to be kept any more.
     """
@@ -39,7 +39,7 @@ class Broadcasts:
     seconds: Callable[[], float]
     metrics: Metrics
     _broadcasts: dict[str, Broadcast] = field(factory=dict, init=False)
-    _ended: dict[str, tuple[Broadcast, IDelayedCall]] = field(factory=dict, init=False)
+    _ended: dict[str, IDelayedCall] = field(factory=dict, init=False)
     _epoch: int = field(default=0, init=False)
 
     log: ClassVar[Logger] = Logger()
@@ -71,7 +71,7 @@ class Broadcasts:
         """The process ends."""
         for broadcast in self._broadcasts.values():
             broadcast.stop()
-        for _, call in self._ended.values():
+        for call in self._ended.values():
             call.cancel()
 
     def _open(self, state: StreamState | None, broadcast: Broadcast) -> None:
@@ -81,9 +81,7 @@ class Broadcasts:
         segments = [segment for rendition in (state.renditions if state else ()) for segment in rendition.segments]
         remembered = self._ended.pop(broadcast.stream, None)
         if remembered is not None:
-            remembered[1].cancel()
-            window = remembered[0].window
-            segments += [segment for info in window.renditions() for segment in window.listed(info.name)]
+            remembered.cancel()
         msn = max([now // self.settings.segment_s, *(segment.msn + 1 for segment in segments)])
         discontinuity = max([now // DISCONTINUITY_S, *(segment.discontinuity + 1 for segment in segments)])
         broadcast.open(msn, discontinuity)
@@ -91,8 +89,7 @@ class Broadcasts:
     def _over(self, broadcast: Broadcast) -> None:
         del self._broadcasts[broadcast.stream]
         self.metrics.broadcasts.set(len(self._broadcasts))
-        call = self.clock.callLater(REMEMBERED_S, self._forget, broadcast.stream)
-        self._ended[broadcast.stream] = broadcast, call
+        self._ended[broadcast.stream] = self.clock.callLater(REMEMBERED_S, self._forget, broadcast.stream)
 
     def _forget(self, stream: str) -> None:
         del self._ended[stream]

@@ -1,0 +1,71 @@
+"""What this node has announced itself: the windows of its own streams, told to the bus as they change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from attrs import define, field
+
+from livestream.bus.announcements import encode_state, state_fields
+from livestream.bus.memory import Bus, Tier
+from livestream.model import Announcement, ObjectInfo
+from livestream.packaging.window import Change, Window
+
+Changed = Callable[[str, Announcement | None], None]
+
+
+@define(eq=False)
+class Ledger:
+    """Announces to ``tier``'s listeners, and knows all that may still be fetched here."""
+
+    bus: Bus
+    tier: Tier
+    length: int
+    _windows: dict[str, Window] = field(factory=dict, init=False)
+    _subscribers: list[Changed] = field(factory=list, init=False)
+
+    def subscribe(self, changed: Changed) -> None:
+        """Have ``changed(stream, announcement)`` called after every change, with ``None`` when a stream goes."""
+        self._subscribers.append(changed)
+
+    def announce(self, announcement: Announcement) -> Change:
+        """Say that something is here now."""
+        stream = announcement.stream
+        window = self._windows.get(stream)
+        if window is None:
+            window = self._windows[stream] = Window(stream, self.length)
+        change = window.apply(announcement)
+        if change is Change.NEWS:
+            self.bus.publish(self.tier, announcement, window.state())
+            for changed in self._subscribers:
+                changed(stream, announcement)
+        return change
+
+    def forget(self, stream: str) -> None:
+        """A stream is long over."""
+        if self._windows.pop(stream, None) is not None:
+            self.bus.forget(self.tier, stream)
+            for changed in self._subscribers:
+                changed(stream, None)
+
+    def window(self, stream: str) -> Window | None:
+        return self._windows.get(stream)
+
+    def windows(self) -> list[Window]:
+        return list(self._windows.values())
+
+    def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
+        """What is known of an object that may be fetched here."""
+        window = self._windows.get(stream)
+        return None if window is None else window.object_info(rendition, name)
+
+    def every(self) -> bytes:
+        """Every stream's state, as the tier below reads it."""
+        states = [state_fields(window.state()) for window in self._windows.values()]
+        return json.dumps({"v": 1, "streams": states}, separators=(",", ":")).encode("ascii")
+
+    def one(self, stream: str) -> bytes | None:
+        """One stream's state, as the tier below reads it."""
+        window = self._windows.get(stream)
+        return None if window is None else encode_state(window.state())

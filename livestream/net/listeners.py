@@ -1,0 +1,53 @@
+"""Listening where a setting says, and one line that names the setting when that cannot be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.python.failure import Failure
+
+
+class CannotListen(Exception):
+    """A port cannot be had; the message names the setting."""
+
+
+@define(eq=False)
+class Listener(Service):
+    """Has ``factory`` serve the endpoint ``where``, which is the value of ``setting``."""
+
+    setting: str
+    where: str
+    factory: IProtocolFactory
+    reactor: Any
+    _port: IListeningPort | None = field(default=None, init=False)
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, while low ports may still be had.
+
+        :raises CannotListen: the port is taken, or may not be had.
+        """
+        try:
+            listening = serverFromString(self.reactor, self.where).listen(self.factory)
+        except (ValueError, KeyError, OSError) as error:
+            raise CannotListen(f"{self.setting}: {self.where}: {error}") from error
+        listening.addCallbacks(self._listening, self._failed)
+
+    def stopService(self) -> Any:
+        super().stopService()
+        return None if self._port is None else self._port.stopListening()
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def _failed(self, failure: Failure) -> None:
+        error = failure.value
+        reason: object = error
+        if isinstance(error, CannotListenError):
+            reason = getattr(error.socketError, "strerror", None) or error.socketError
+        raise CannotListen(f"{self.setting}: cannot listen on {self.where}: {reason}")
