@@ -1,0 +1,43 @@
+# make run: see a picture; make test: all tests; make check: style and types.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --retries 2 --timeout 30
+TEST_SECONDS ?= 900
+
+.PHONY: run test check format clean
+
+run: $(VENV)/.run
+	$(BIN)/twistd -n livestream --demo
+
+test: $(VENV)/.test
+	timeout --kill-after=10 $(TEST_SECONDS) $(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The daemon itself, installed afresh whenever its source is newer.
+SOURCES := $(shell find livestream twisted -type f -not -name '*.pyc' 2>/dev/null)
+
+$(VENV)/.run: $(BIN)/python setup.cfg pyproject.toml $(SOURCES)
+	$(PIP) .
+	touch $@
+
+# An editable installation, so that the tests see the working tree.
+$(VENV)/.test: $(BIN)/python setup.cfg pyproject.toml
+	$(PIP) --editable '.[test]'
+	rm -f $(VENV)/.run
+	touch $@
