@@ -1,1 +1,10 @@
-"""net."""
+"""
+Sockets and what moves over them, the same for every part.
+
+- ``listeners``: listening where a setting says
+- ``rtmp``, ``rtmp_play``: RTMP as a server, and as a player
+- ``body``: the bytes of an object, whole or arriving
+- ``poller``: an epoll of our own inside the reactor's
+- ``ticker``: what is done every so often
+- ``notify``: what systemd is told
+"""

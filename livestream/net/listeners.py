@@ -39,7 +39,7 @@ class Listener(Service):
         listening.addCallbacks(self._listening, self._failed)
 
     def stopService(self) -> Any:
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return None if self._port is None else self._port.stopListening()
 
     def _listening(self, port: IListeningPort) -> None:

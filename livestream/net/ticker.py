@@ -23,11 +23,11 @@ class Ticker(Service):
     log: ClassVar[Logger] = Logger()
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._call = self.clock.callLater(self.period_s, self._tick)
 
     def stopService(self) -> None:
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         if self._call is not None and self._call.active():
             self._call.cancel()
 

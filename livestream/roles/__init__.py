@@ -1,1 +1,30 @@
-"""roles."""
+"""
+The architecture, role by role; each reads from top to bottom.
+
+- ``ingest``: publishers in, segments and frames out; also the whole system in one process
+- ``tiers``: origin and edge
+- ``parts``: what they are put together from
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import MultiService
+
+from livestream.config import Config
+from livestream.roles.ingest import build_ingest
+from livestream.roles.parts import Parts
+from livestream.roles.tiers import build_edge, build_origin
+
+
+def build(config: Config, reactor: Any) -> MultiService:
+    """The services of one process in its role."""
+    parts = Parts(config, reactor)
+    if config.role == "origin":
+        build_origin(parts)
+    elif config.role == "edge":
+        build_edge(parts)
+    else:
+        build_ingest(parts, is_alone=config.role == "all")
+    return parts.root

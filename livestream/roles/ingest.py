@@ -1,0 +1,112 @@
+"""
+The ingest: publishers come in, segments go on the shelf, frames go to the relays of the tier below.
+
+With ``is_alone`` it is the whole system in one process: viewers are served from the same shelf and the same feeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+from twisted.internet.defer import Deferred, fail, succeed
+
+from livestream.bus.ledger import Ledger
+from livestream.bus.memory import Bus, Tier
+from livestream.cache.coalesce import NotKnown
+from livestream.cache.store import Found
+from livestream.delivery.feed import Feed
+from livestream.delivery.feeds import Feeds
+from livestream.delivery.flv import FlvPush
+from livestream.delivery.splice import Lineage
+from livestream.delivery.watch import Watch
+from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
+from livestream.ingest.broadcasts import Broadcasts
+from livestream.ingest.keys import PublishKeys
+from livestream.ingest.publisher import PublishDoor
+from livestream.model import Announcement
+from livestream.packaging.window import StreamState
+from livestream.roles.parts import Parts, Shelf
+from livestream.transcode.ladder import ladder_for
+from livestream.transcode.pool import TranscoderPool
+
+
+@define(eq=False)
+class LocalLibrary:
+    """The shelf as a library: what is not there is nowhere."""
+
+    shelf: Shelf
+
+    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
+        return self.shelf.peek(stream, rendition, name)
+
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
+        found = self.shelf.peek(stream, rendition, name)
+        return fail(NotKnown(name)) if found is None else succeed(found)
+
+
+@define(eq=False)
+class IngestSite:
+    """What broadcasts find around them."""
+
+    shelf: Shelf
+    ledger: Ledger
+    feeds: Feeds
+    pool: TranscoderPool
+    heights: Sequence[int]
+
+    def open_feed(self, stream: str, rendition: str, epoch: int) -> Feed:
+        return self.feeds.begin(stream, rendition, Lineage(epoch))
+
+    def end_feed(self, feed: Feed) -> None:
+        self.feeds.end(feed)
+
+    def announce(self, announcement: Announcement) -> None:
+        self.ledger.announce(announcement)
+
+    def rungs(self, height: int) -> Sequence[str]:
+        return [rung.name for rung in ladder_for(height, self.heights)]
+
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode:
+        ladder = [rung for rung in ladder_for(1 << 16, self.heights) if rung.name in rungs]
+        return self.pool.open(stream, ladder, sink)
+
+
+def build_ingest(parts: Parts, *, is_alone: bool) -> None:
+    """Put an ingest together, or the whole system in one process."""
+    config = parts.config
+    bus = parts.bus()
+    ledger = Ledger(bus, Tier.INGEST, config.hls.window)
+    shelf = Shelf(parts.store(ledger))
+    feeds = parts.feeds(None)
+    pool = TranscoderPool(parts.reactor, parts.metrics, config.transcode.preset)
+    site = IngestSite(shelf, ledger, feeds, pool, config.transcode.ladder)
+    settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
+    broadcasts = Broadcasts(
+        settings,
+        site,
+        lambda stream: _recall(ledger, bus, stream),
+        ledger.forget,
+        parts.reactor,
+        parts.seconds,
+        parts.metrics,
+    )
+    keys = PublishKeys(config.ingest.keys)
+    door = PublishDoor(keys, broadcasts, parts.reactor, parts.metrics, config.ingest.max_publishers)
+    parts.rtmp("ingest.rtmp", door, feeds)
+    library = LocalLibrary(shelf)
+    if is_alone:
+        watch = Watch(lambda: [window.stream for window in ledger.windows() if not window.is_ended])
+        push = lambda answers: FlvPush(feeds, answers)  # noqa: E731
+        parts.http("edge.http", ledger, library, push=push, rest=watch.resource())
+    else:
+        parts.http("ingest.http", ledger, library, states=ledger)
+    parts.ops(ledger, list)
+    parts.at_stop(broadcasts.stop)
+    parts.at_stop(feeds.stop)
+    parts.at_stop(pool.stop)
+
+
+def _recall(ledger: Ledger, bus: Bus, stream: str) -> Deferred[StreamState | None]:
+    window = ledger.window(stream)
+    return bus.recall(Tier.INGEST, stream) if window is None else succeed(window.state())
