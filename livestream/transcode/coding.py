@@ -1,0 +1,275 @@
+"""The only importer of codecs: a source's pictures decoded once and encoded for every rung, its sounds as AAC."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from typing import TypeVar
+
+import av
+from attrs import define, field
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.codec.context import Flags
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from livestream.media.annexb import to_length_prefixed
+from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
+from livestream.model import Codec, Frame
+from livestream.transcode.commands import Produced
+from livestream.transcode.ladder import Rung
+from livestream.transcode.records import avc_record
+
+AUDIO = "audio"
+MILLISECONDS = Fraction(1, 1000)
+USUAL_FPS = 30
+AAC_RATE, AAC_KBPS, AAC_SAMPLES = 48_000, 128, 1024
+OFF_MS = 150
+_DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d", Codec.VP9: "vp9", Codec.OPUS: "opus"}
+_WITHOUT_EXTRADATA = (Codec.VP9,)
+Decoder = TypeVar("Decoder", VideoCodecContext, AudioCodecContext)
+
+
+@define(eq=False)
+class RungEncoder:
+    """Makes one rung. Its picture is the same that the next smaller one is scaled from."""
+
+    rung: Rung
+    preset: str
+    _encoder: VideoCodecContext | None = field(default=None, init=False)
+    _reformatter: VideoReformatter = field(factory=VideoReformatter, init=False)
+
+    def scale(self, picture: VideoFrame, size: tuple[int, int]) -> VideoFrame:
+        """``picture`` at the rung's height, where ``size`` is the source's; an upright picture's width counts."""
+        short = min(size)
+        width, height = (max(round(side * self.rung.height / short / 2), 1) * 2 for side in size)
+        return self._reformatter.reformat(picture, width, height, "yuv420p", interpolation=Interpolation.BICUBIC)
+
+    def encode(self, picture: VideoFrame, source: VideoCodecContext, is_key: bool, arrived: float) -> list[Produced]:
+        """The picture's frame; the configuration comes before the first."""
+        produced = []
+        if self._encoder is None:
+            self._encoder = self._open(picture, source)
+            record = avc_record(bytes(self._encoder.extradata or b""))
+            produced.append(Produced(self.rung.name, avc_config(record, picture.pts or 0)))
+        picture.pict_type = PictureType.I if is_key else PictureType.NONE
+        for packet in self._encoder.encode(picture):
+            produced.append(self._produced(packet, arrived))
+        return produced
+
+    def flush(self) -> Iterator[Produced]:
+        """What is left; the next picture is the first of another encoder."""
+        if self._encoder is not None:
+            encoder, self._encoder = self._encoder, None
+            for packet in encoder.encode(None):
+                yield self._produced(packet, 0.0)
+
+    def _produced(self, packet: Packet, arrived: float) -> Produced:  # type: ignore[type-arg]
+        data = to_length_prefixed(bytes(packet))
+        return Produced(self.rung.name, avc_frame(packet.pts or 0, 0, packet.is_keyframe, data, arrived))
+
+    def _open(self, picture: VideoFrame, source: VideoCodecContext) -> VideoCodecContext:
+        """
+        An encoder that makes a key picture when it is told to, and never else.
+
+        Its rate control goes by the number of pictures, so that it has to know how many there are in a second.
+        """
+        encoder = VideoCodecContext.create("libx264", "w")
+        assert isinstance(encoder, VideoCodecContext)
+        encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuv420p"
+        encoder.time_base = MILLISECONDS
+        told = source.framerate
+        encoder.framerate = told if told and 5 <= told <= 125 else Fraction(USUAL_FPS)
+        encoder.sample_aspect_ratio = source.sample_aspect_ratio
+        encoder.color_primaries, encoder.color_trc = source.color_primaries, source.color_trc
+        encoder.colorspace = source.colorspace
+        encoder.bit_rate = self.rung.video_kbps * 1000
+        encoder.thread_count = 1
+        encoder.flags |= Flags.global_header
+        kbps = self.rung.video_kbps
+        encoder.options = {
+            "preset": self.preset,
+            "tune": "zerolatency",
+            "forced-idr": "1",
+            "maxrate": f"{kbps * 11 // 10}k",
+            "bufsize": f"{kbps * 2}k",
+            "x264-params": "keyint=infinite:scenecut=0",
+        }
+        encoder.open()
+        return encoder
+
+
+@define(eq=False)
+class Pictures:
+    """Decodes a video track once and has every rung made, highest first, a thread for each."""
+
+    preset: str
+    rungs: Sequence[Rung]
+    _encoders: list[RungEncoder] = field(init=False)
+    _threads: ThreadPoolExecutor = field(init=False)
+    _config: Frame | None = field(default=None, init=False)
+    _decoder: VideoCodecContext | None = field(default=None, init=False)
+    _cuts_ms: list[int] = field(factory=list, init=False)
+    _arrived: dict[int, float] = field(factory=dict, init=False)
+    _last_ms: int = field(default=-1, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        rungs = sorted(self.rungs, key=lambda rung: rung.height, reverse=True)
+        self._encoders = [RungEncoder(rung, self.preset) for rung in rungs]
+        self._threads = ThreadPoolExecutor(max(len(rungs), 1))
+
+    def keep(self, rungs: Sequence[Rung]) -> Iterator[Produced]:
+        """Give up the others."""
+        for encoder in self._encoders:
+            if encoder.rung not in rungs:
+                yield from encoder.flush()
+        self._encoders = [encoder for encoder in self._encoders if encoder.rung in rungs]
+
+    def take(self, frame: Frame, is_cut: bool) -> Iterator[Produced]:
+        """Give what comes out for a frame, or for another configuration."""
+        if frame.is_config:
+            yield from self._configure(frame)
+            return
+        if is_cut or frame.is_key:
+            self._cuts_ms.append(frame.pts_ms)
+        self._arrived[frame.pts_ms] = frame.arrived
+        packet = Packet(bytes(frame.data))
+        packet.pts, packet.dts, packet.time_base = frame.pts_ms, frame.dts_ms, MILLISECONDS
+        yield from self._decode(packet)
+
+    def flush(self) -> Iterator[Produced]:
+        """Everything that decoder and encoders hold; the next frame is decoded anew."""
+        if self._decoder is not None:
+            yield from self._decode(None)
+            self._decoder = None
+        for encoder in self._encoders:
+            yield from encoder.flush()
+        self._cuts_ms.clear()
+        self._arrived.clear()
+
+    def _configure(self, frame: Frame) -> Iterator[Produced]:
+        if self._config is None or frame.body != self._config.body:
+            yield from self.flush()
+            self._config = frame
+
+    def _decode(self, packet: Packet | None) -> Iterator[Produced]:  # type: ignore[type-arg]
+        try:
+            if self._decoder is None and self._config is not None:
+                self._decoder = _decoder(self._config, VideoCodecContext)
+            pictures = self._decoder.decode(packet) if self._decoder is not None else []
+        except FFmpegError as error:
+            print(f"a picture cannot be decoded: {error}", file=sys.stderr)
+            return
+        for picture in pictures:
+            yield from self._encode(picture)
+
+    def _encode(self, picture: VideoFrame) -> Iterator[Produced]:
+        """A cut whose own picture is lost is made at the next one."""
+        decoder, at_ms = self._decoder, picture.pts
+        if decoder is None or at_ms is None or at_ms <= self._last_ms:
+            return
+        self._last_ms = at_ms
+        arrived = self._arrived.get(at_ms, 0.0)
+        for passed in [past for past in self._arrived if past <= at_ms - 5_000 or past == at_ms]:
+            del self._arrived[passed]
+        is_key = any(cut <= at_ms for cut in self._cuts_ms)
+        self._cuts_ms = [cut for cut in self._cuts_ms if cut > at_ms]
+        size, scaled = (picture.width, picture.height), []
+        for encoder in self._encoders:
+            picture = encoder.scale(picture, size)
+            picture.pts, picture.time_base = at_ms, MILLISECONDS
+            scaled.append((encoder, picture))
+        waits = [self._threads.submit(each.encode, small, decoder, is_key, arrived) for each, small in scaled]
+        for wait in waits:
+            yield from wait.result()
+
+
+@define(eq=False)
+class Sounds:
+    """Makes AAC of an audio track that has another codec. Time is counted in samples, from an anchor."""
+
+    _config: Frame | None = field(default=None, init=False)
+    _decoder: AudioCodecContext | None = field(default=None, init=False)
+    _encoder: AudioCodecContext | None = field(default=None, init=False)
+    _resampler: AudioResampler | None = field(default=None, init=False)
+    _anchor_ms: int = field(default=0, init=False)
+    _samples: int = field(default=0, init=False)
+
+    def take(self, frame: Frame) -> Iterator[Produced]:
+        """Give what comes out for a frame, or for another configuration."""
+        if frame.is_config:
+            if self._config is None or frame.body != self._config.body:
+                yield from self.flush()
+                self._config, self._decoder = frame, None
+            return
+        if self._config is None:
+            return
+        if self._encoder is not None and abs(self._now_ms - frame.dts_ms) > OFF_MS:
+            yield from self.flush()
+        try:
+            if self._decoder is None:
+                self._decoder = _decoder(self._config, AudioCodecContext)
+            sounds = self._decoder.decode(Packet(bytes(frame.data)))
+        except FFmpegError as error:
+            print(f"a sound cannot be decoded: {error}", file=sys.stderr)
+            return
+        for sound in sounds:
+            yield from self._encode(sound, frame.dts_ms)
+
+    def flush(self) -> Iterator[Produced]:
+        """Everything that is held; the next sound is the first of another encoder."""
+        encoder, resampler, self._encoder, self._resampler = self._encoder, self._resampler, None, None
+        if encoder is None or resampler is None:
+            return
+        for sound in resampler.resample(None):
+            yield from self._produced(encoder.encode(sound))
+        yield from self._produced(encoder.encode(None))
+
+    @property
+    def _now_ms(self) -> int:
+        return self._anchor_ms + self._samples * 1000 // AAC_RATE
+
+    def _encode(self, sound: AudioFrame, dts_ms: int) -> Iterator[Produced]:
+        if self._encoder is None or self._resampler is None:
+            self._anchor_ms, self._samples = dts_ms, 0
+            self._resampler = AudioResampler("fltp", "stereo", AAC_RATE, AAC_SAMPLES)
+            self._encoder = _aac_encoder()
+            yield Produced(AUDIO, aac_config(bytes(self._encoder.extradata or b""), dts_ms))
+        sound.pts, sound.time_base = self._samples * sound.sample_rate // AAC_RATE, Fraction(1, sound.sample_rate)
+        self._samples += sound.samples * AAC_RATE // sound.sample_rate
+        for whole in self._resampler.resample(sound):
+            yield from self._produced(self._encoder.encode(whole))
+
+    def _produced(self, packets: Sequence[Packet]) -> Iterator[Produced]:  # type: ignore[type-arg]
+        """An encoder's first frame only primes a decoder: at the very start there is no time for it."""
+        for packet in packets:
+            dts_ms = self._anchor_ms + (packet.pts or 0) * 1000 // AAC_RATE
+            if dts_ms >= 0:
+                yield Produced(AUDIO, aac_frame(dts_ms, bytes(packet)))
+
+
+def _aac_encoder() -> AudioCodecContext:
+    encoder = AudioCodecContext.create("aac", "w")
+    assert isinstance(encoder, AudioCodecContext)
+    encoder.sample_rate, encoder.layout, encoder.format = AAC_RATE, "stereo", "fltp"
+    encoder.time_base, encoder.bit_rate = Fraction(1, AAC_RATE), AAC_KBPS * 1000
+    encoder.flags |= Flags.global_header
+    encoder.open()
+    return encoder
+
+
+def _decoder(config: Frame, kind: type[Decoder]) -> Decoder:
+    """A decoder of one thread: the broadcasts are what there are many of."""
+    decoder = av.CodecContext.create(_DECODERS[config.codec], "r")
+    assert isinstance(decoder, kind)
+    if config.codec not in _WITHOUT_EXTRADATA:
+        decoder.extradata = bytes(config.data)
+    decoder.thread_count = 1
+    return decoder
