@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -38,7 +38,7 @@ class Library(Protocol):
     def peek(self, stream: str, rendition: str, name: str) -> Found | None:
         """The object, if it is whole in memory."""
 
-    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[Any]:
         """
         The object, fetched if need be, as soon as its first bytes are here; each caller has a Deferred of its own.
 

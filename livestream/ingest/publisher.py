@@ -34,7 +34,6 @@ class Broadcaster(Protocol):
         :raises UnsupportedCodec: it can never be served; the words are for the broadcaster.
         """
 
-    def metadata(self, values: Sequence[object]) -> None: ...
     def left(self, reason: str) -> None:
         """The publisher has gone, and may come back."""
 
@@ -72,8 +71,7 @@ class Publisher:
             self.connection.refuse("NetStream.Publish.Rejected", str(error))
 
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
-        if name == "onMetaData":
-            self._broadcast.metadata(values)
+        """Nothing that a publisher says about its media is believed: all is read from the media."""
 
     def lost(self, reason: str) -> None:
         self._door.metrics.publish_ends.labels(reason="replaced" if self._replaced else "left").inc()

@@ -1,0 +1,139 @@
+"""``twistd livestream``: its options, and the service that they make."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python import usage
+
+from livestream.config import Config, ConfigError, load
+from livestream.net.listeners import CannotListen
+from livestream.net.notify import Notifier
+from livestream.net.ticker import Ticker
+
+
+class Options(usage.Options):
+    """Live video delivery: RTMP in, adaptive HLS and RTMP push out."""
+
+    synopsis = "[--role=ROLE] [--config=FILE] [--set section.key=value ...] [--demo]"
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["role", "r", "all", "all, ingest, origin or edge"],
+        ["config", "c", None, "a TOML file"],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["check", None, "Validate the configuration and exit: 0, or 2 with a line for each error."],
+        ["print-config", None, "Print what is in force and exit."],
+        ["demo", None, "Publish a moving test card with a clock and a tone as stream 'demo'."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["set"] = []
+
+    def opt_set(self, text: str) -> None:
+        """One setting, as section.key=value; may be repeated."""
+        self["set"].append(text)
+
+    def postOptions(self) -> None:
+        try:
+            path = self["config"]
+            self["loaded"] = load(
+                self["role"], path, os.environ, self["set"], lambda name: Path(name).read_text("utf-8")
+            )
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(2) from None
+        if self["print-config"]:
+            sys.stdout.write(self["loaded"].to_toml())
+        if self["check"] or self["print-config"]:
+            raise SystemExit(0)
+
+
+class Livestream(MultiService):
+    """All of the daemon's services; one that cannot listen ends the process with one line."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._notifier = notifier
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except CannotListen as error:
+            sys.stderr.write(f"{error}\n")
+            sys.stderr.flush()
+            os._exit(1)
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._notifier.say("READY=1")
+
+    def stopService(self) -> Any:
+        self._notifier.say("STOPPING=1")
+        return super().stopService()  # type: ignore[no-untyped-call]
+
+
+class Demo(ProcessProtocol):
+    """The publisher of the test card, a process of its own that ends with this one."""
+
+    def __init__(self, reactor: Any, port: str) -> None:
+        self._arguments = [sys.executable, "-m", "livestream.transcode.demo", "127.0.0.1", port, "demo"]
+        self._reactor = reactor
+
+    def start(self) -> None:
+        process = self._reactor.spawnProcess(
+            self, sys.executable, self._arguments, env=dict(os.environ), childFDs={0: "w", 1: 1, 2: 2}
+        )
+        self._reactor.addSystemEventTrigger("before", "shutdown", process.signalProcess, "KILL")
+
+
+def makeService(options: Options) -> IService:
+    """The service of one process."""
+    from twisted.internet import reactor
+
+    from livestream.roles import build
+
+    config: Config = options["loaded"]
+    raise_file_limit()
+    notifier = Notifier.of(os.environ)
+    service = Livestream(notifier)
+    build(config, reactor).setServiceParent(service)
+    if notifier.watchdog_s:
+        Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor).setServiceParent(service)
+    if options["demo"]:
+        reactor.callWhenRunning(Demo(reactor, port_of(config.ingest.rtmp)).start)  # type: ignore[attr-defined]
+    for line in greeting(config, options["demo"]):
+        Logger("livestream").info("{line}", line=line)
+    return service
+
+
+def port_of(endpoint: str) -> str:
+    """The port of a TCP endpoint string."""
+    return endpoint.split(":")[1]
+
+
+def greeting(config: Config, demo: bool) -> list[str]:
+    """What to open, what to paste into OBS, and an ffmpeg line."""
+    lines = []
+    if config.role == "all":
+        http = f"http://127.0.0.1:{port_of(config.edge.http)}"
+        lines.append(f"open      {http}/watch/demo" if demo else f"open      {http}/")
+    if config.role in ("all", "ingest"):
+        rtmp = f"rtmp://127.0.0.1:{port_of(config.ingest.rtmp)}/live"
+        lines.append(f"OBS       server {rtmp}   stream key NAME")
+        lines.append(f"ffmpeg    ffmpeg -re -i FILE -c:v libx264 -g 60 -b:v 2500k -c:a aac -f flv {rtmp}/NAME")
+    return lines
+
+
+def raise_file_limit() -> None:
+    """Let this process have as many files as it may: every segment in memory is one."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
