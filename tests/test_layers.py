@@ -1,0 +1,83 @@
+"""The architecture as a test: imports point down only."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS = (
+    ("livestream", "livestream.model", "livestream.config", "livestream.settings"),
+    ("livestream.media",),
+    ("livestream.rtmp", "livestream.packaging"),
+    ("livestream.metrics",),
+    ("livestream.net",),
+    ("livestream.ingest", "livestream.transcode", "livestream.bus", "livestream.cache", "livestream.delivery"),
+    ("livestream.roles",),
+    ("livestream.tap",),
+)
+LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
+PURE = ("rtmp", "media", "packaging", "model", "config", "settings")
+IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
+ONLY_IN = {"av": ("livestream.transcode.", "livestream.roles.demo"), "txredisapi": ("livestream.bus.redis",)}
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "livestream").rglob("*.py"))
+}
+
+
+def _package(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def _imports(module: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import"
+            assert node.module is not None
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                yield submodule if submodule in MODULES else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards(module: str) -> None:
+    package = _package(module)
+    for imported in _imports(module):
+        if imported.split(".")[0] == "livestream" and _package(imported) != package:
+            below = LEVEL[_package(imported)] < LEVEL[package] or LEVEL[package] == 0 == LEVEL[_package(imported)]
+            assert below, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[1:2] and m.split(".")[1] in PURE])
+def test_pure_packages_know_no_network_clock_or_log(module: str) -> None:
+    assert not {imported.split(".")[0] for imported in _imports(module)} & IMPURE
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_that_touches_the_world_is_known_in_few_places(library: str) -> None:
+    doors = {module for module in MODULES if library in {name.split(".")[0] for name in _imports(module)}}
+    assert all(door.startswith(ONLY_IN[library]) for door in doors), doors
+
+
+def test_only_what_starts_a_process_names_the_global_reactor() -> None:
+    namers = {module for module in MODULES if "twisted.internet.reactor" in _named(module)}
+    assert namers <= {"livestream.tap", "livestream.transcode.worker"}
+
+
+def _named(module: str) -> set[str]:
+    tree = ast.parse(MODULES[module].read_text())
+    froms = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+
+
+def test_the_plugin_imports_nothing_else_of_ours() -> None:
+    plugin = ast.parse((ROOT / "twisted/plugins/livestream_plugin.py").read_text())
+    modules = [node.module or "" for node in ast.walk(plugin) if isinstance(node, ast.ImportFrom)]
+    assert not [module for module in modules if module.startswith("livestream")]
