@@ -1,0 +1,64 @@
+"""For those who run a node: is it well, what does it count, what does it carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from attrs import define
+from klein import Klein
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+
+from livestream.metrics import Metrics
+
+
+@define(eq=False)
+class Ops:
+    """
+    The operations endpoint of one process. It is for its own port: it has no key and tells all.
+
+    ``ready`` has the reasons, in plain words, why this node should get no traffic yet; none: it is ready. ``streams``
+    describes what the node knows, as what becomes JSON.
+    """
+
+    ready: Callable[[], list[str]]
+    streams: Callable[[], Sequence[Mapping[str, Any]]]
+    metrics: Metrics
+
+    router: ClassVar[Klein] = Klein()
+
+    def resource(self) -> IResource:
+        return self.router.resource()
+
+    @router.route("/healthz")
+    def health(self, request: IRequest) -> bytes:
+        """The process runs its loop: that this is answered says it."""
+        return _json(request, {"status": "ok"})
+
+    @router.route("/readyz")
+    def readiness(self, request: IRequest) -> bytes:
+        """200 when viewers and tiers below may be sent here, or 503 with the reasons why not."""
+        reasons = self.ready()
+        if reasons:
+            request.setResponseCode(503)
+        return _json(request, {"ready": not reasons, "reasons": reasons})
+
+    @router.route("/metrics")
+    def counts(self, request: IRequest) -> bytes:
+        """All metrics, in Prometheus' text format."""
+        request.setHeader(b"content-type", CONTENT_TYPE_LATEST.encode("ascii"))
+        return generate_latest(self.metrics.registry)
+
+    @router.route("/api/v1/streams")
+    def known(self, request: IRequest) -> bytes:
+        """The streams of this node."""
+        return _json(request, {"streams": list(self.streams())})
+
+
+def _json(request: IRequest, fields: Mapping[str, Any]) -> bytes:
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"cache-control", b"no-store")
+    return json.dumps(fields).encode("ascii") + b"\n"
