@@ -5,6 +5,8 @@ What a viewer of RTMP push costs, beside other servers: CPU of one core per 1,00
 
 Every server runs alone on one core, and the load generator on another. Each gets the same stream from one publisher.
 With --slow, N more viewers read at half the stream's rate, and the worst gap that the normal ones saw is worth a look.
+
+A server that cannot keep up delivers less and looks cheap for each viewer, so the cost of a bit is compared as well.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from rtmp_peers import (
 )
 
 STREAM_KBPS = 2630
-COLUMNS = "{:<12} {:>8} {:>9} {:>11} {:>12} {:>13} {:>13} {:>9} {:>6}"
+COLUMNS = "{:<11} {:>9} {:>7} {:>11} {:>13} {:>11} {:>12} {:>16} {:>7} {:>6} {:>8}"
 
 
 @frozen
@@ -46,6 +48,11 @@ class Result:
     @property
     def cpu_per_1000(self) -> float:
         return self.cpu_percent / self.viewers * 1000
+
+    @property
+    def cpu_per_gbps(self) -> float:
+        """By what the normal viewers received."""
+        return self.cpu_percent / max(self.figures["mbps"] * self.viewers / 1000, 1e-9)
 
 
 def measure(peer: Peer, port: int, folder: Path, program: str, args: argparse.Namespace) -> Result:
@@ -73,18 +80,20 @@ def measure(peer: Peer, port: int, folder: Path, program: str, args: argparse.Na
 
 
 def table(results: list[Result]) -> None:
-    print(COLUMNS.format("server", "viewers", "% core", "% per 1000", "KiB/viewer", "Mbit/s least", "first ms p50/99",
-                         "gap ms", "ratio"))  # fmt: skip
-    ours = results[0].cpu_per_1000
+    print(COLUMNS.format("server", "viewers", "% core", "% per 1000", "% per Gbit/s", "KiB/viewer", "Mbit/s each",
+                         "first ms p50/99", "gap ms", "ratio", "per bit"))  # fmt: skip
+    ours = results[0]
     for one in results:
         seen = one.figures
         print(COLUMNS.format(
             one.name, f"{one.alive}/{one.viewers}", f"{one.cpu_percent:.1f}", f"{one.cpu_per_1000:.1f}",
-            f"{one.memory_bytes / 1024:.1f}", f"{seen['least_mbps']:.2f}",
+            f"{one.cpu_per_gbps:.1f}", f"{one.memory_bytes / 1024:.1f}",
+            f"{seen['least_mbps']:.2f}-{seen['most_mbps']:.2f}",
             f"{seen['first_ms_p50']:.0f}/{seen['first_ms_p99']:.0f}", f"{seen['worst_gap_ms_p99']:.0f}",
-            f"{ours / one.cpu_per_1000:.2f}",
+            f"{ours.cpu_per_1000 / one.cpu_per_1000:.2f}", f"{ours.cpu_per_gbps / one.cpu_per_gbps:.2f}",
         ))  # fmt: skip
-    print("ratio: our CPU per viewer over this server's; gap: the longest silence of a viewer, at p99")
+    print("ratio, per bit: the first server's CPU per viewer, and per bit delivered, over this one's")
+    print("gap: the longest silence that a normal viewer saw, at p99")
 
 
 def main() -> None:

@@ -203,6 +203,18 @@ def test_a_relayed_feed_lingers_and_is_then_let_go(clock: Clock) -> None:
     assert supply.feeds == []
 
 
+def test_a_relayed_feed_stays_as_long_as_anybody_watches(clock: Clock) -> None:
+    supply = Asked()
+    all_feeds = feeds(clock, supply)
+    first, second = (visit(all_feeds, "show", "source", Wire.FLV) for _ in range(2))
+    supply.feeds[0].add(sound(0))
+    for stay in (first, second):
+        stay.watch(StringTransport(), Seat())
+    first.leave()
+    clock.advance(10 * LIMITS.linger_s)
+    assert len(supply.feeds) == 1
+
+
 def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: Clock) -> None:
     all_feeds = feeds(clock)
     feed = all_feeds.begin("show", "source", Lineage(1))

@@ -101,11 +101,13 @@ def test_a_viewer_gets_a_head_and_then_an_flv_file_that_goes_on(site: Site) -> N
     assert request.channel.transport.producerState == "producing"
 
 
-def test_a_viewer_who_leaves_is_let_go(site: Site) -> None:
-    request = site.watching()
+def test_a_viewer_who_leaves_is_let_go_and_its_request_is_never_answered(site: Site) -> None:
+    request, answered = FakeRequest(), list[object]()
+    site.view(request).addBoth(answered.append)
     assert site.viewers() == 1
     request.channel.lose()
     assert site.viewers() == 0
+    assert answered == []
 
 
 def test_what_is_not_live_is_not_found(site: Site) -> None:
