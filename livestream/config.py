@@ -18,6 +18,7 @@ from typing import Any, get_args, get_type_hints
 import attrs
 from attrs import field, frozen
 
+from livestream.rules import RULES
 from livestream.settings import (
     SECTIONS,
     Bus,
@@ -165,7 +166,7 @@ def _take(given: _Given, values: dict[str, dict[str, Any]], errors: list[str]) -
         return
     try:
         value = _typed(given.value, get_type_hints(section)[given.key])
-        _CHECKS[fields[given.key].metadata["check"]](value)
+        RULES[fields[given.key].metadata["check"]](value)
     except ValueError as error:
         errors.append(f"{name}: {error}")
         return
@@ -207,58 +208,19 @@ def _tuple(value: Any, kind: Any) -> Any:
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
-def _require(condition: bool, words: str) -> None:
-    if not condition:
-        raise ValueError(words)
-
-
-def _endpoint(value: str) -> None:
-    kind, _, rest = value.partition(":")
-    _require(
-        kind in ("tcp", "tcp6", "ssl", "unix", "systemd"), f"{value!r}: write tcp:PORT or tcp:PORT:interface=ADDRESS"
-    )
-    if kind in ("tcp", "tcp6", "ssl"):
-        port = rest.partition(":")[0]
-        _require(port.isdigit() and int(port) < 65536, f"{value!r}: a port is a number up to 65535")
-
-
-def _upstreams(value: tuple[Upstream, ...]) -> None:
-    for each in value:
-        _require(re.fullmatch(r"http://[^/\s]+", each.http) is not None, f"{each.http!r}: write http://HOST:PORT")
-        _require(not each.rtmp or re.fullmatch(r"rtmp://[^/\s]+", each.rtmp) is not None, f"{each.rtmp!r}: write rtmp://HOST:PORT")  # fmt: skip
-
-
-_CHECKS: dict[str, Callable[[Any], None]] = {
-    "": lambda value: None,
-    "endpoint": _endpoint,
-    "upstreams": _upstreams,
-    "redis": lambda v: _require(
-        not v or bool(re.match(r"redis://|unix:", v)), f"{v!r}: write redis://HOST:PORT/DB or unix:PATH"
-    ),  # fmt: skip
-    "positive": lambda v: _require(v > 0, f"{v} is not above 0"),
-    "not negative": lambda v: _require(v >= 0, f"{v} is below 0"),
-    "segment": lambda v: _require(1 <= v <= 10, f"{v} is not from 1 to 10 seconds"),
-    "window": lambda v: _require(3 <= v <= 60, f"{v} is not from 3 to 60 segments"),
-    "chunk": lambda v: _require(128 <= v <= 65536, f"{v} is not from 128 to 65536 bytes"),
-    "ladder": lambda v: _require(
-        list(v) == sorted(set(v), reverse=True) and all(100 <= h <= 2160 and h % 2 == 0 for h in v),
-        f"{list(v)} are not even heights from 100 to 2160, highest first",
-    ),
-    "name": lambda v: _require(re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", v) is not None, f"{v!r}: letters, digits, . _ -"),
-    "keys": lambda v: _require(all(len(text) >= 8 for text in v.values()), "a publishing key has 8 characters or more"),
-}
-
-
 def _inconsistencies(config: Config) -> list[str]:
-    lines = []
-    if config.role != "all" and not config.bus.redis:
+    """What is wrong with settings that are right by themselves."""
+    lines, role = [], config.role
+    if role != "all" and not config.bus.redis:
+        lines.append(f'bus.redis: missing, and role {role} needs it; write redis = "redis://127.0.0.1:6379/0"')
+    if role in ("origin", "edge") and not getattr(config, role).upstreams:
+        right = '[{http = "http://HOST:PORT", rtmp = "rtmp://HOST:PORT"}]'
+        lines.append(f"{role}.upstreams: missing; write upstreams = {right}")
+    if role in ("all", "ingest") and not config.ingest.keys and not _is_loopback(config.ingest.rtmp):
         lines.append(
-            'bus.redis: a role of its own needs a bus between processes; write redis = "redis://127.0.0.1:6379/0"'
+            'ingest.rtmp: anyone who reaches this port could publish; write [ingest.keys] with "*" = "A-SECRET", '
+            "or listen on tcp:1935:interface=127.0.0.1"
         )
-    if config.role in ("origin", "edge") and not getattr(config, config.role).upstreams:
-        lines.append(f'{config.role}.upstreams: missing; write upstreams = [{{http = "http://HOST:PORT", rtmp = "rtmp://HOST:PORT"}}]')  # fmt: skip
-    if config.role in ("all", "ingest") and not config.ingest.keys and not _is_loopback(config.ingest.rtmp):
-        lines.append('ingest.rtmp: anyone who reaches this port could publish; write [ingest.keys] with "*" = "A-SECRET", or listen on tcp:1935:interface=127.0.0.1')  # fmt: skip
     return lines
 
 

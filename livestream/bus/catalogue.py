@@ -135,7 +135,7 @@ class Catalogue:
         return entry
 
     def _merge(self, state: StreamState) -> None:
-        if state.stream not in self._entries and (state.is_ended or not state.renditions):
+        if state.stream not in self._entries and self._is_over(state):
             return
         entry = self._entry(state.stream)
         news = entry.window.merge(state)
@@ -143,6 +143,11 @@ class Catalogue:
             entry.heard_at = self.clock.seconds()
         for announcement in news:
             self._tell(state.stream, announcement)
+
+    def _is_over(self, state: StreamState) -> bool:
+        """A state that was left behind by a process that died long ago is none."""
+        ends = [s.starts_at_ms + s.duration_ms for r in state.renditions for s in r.segments]
+        return state.is_ended or max(ends, default=0) < (self.clock.seconds() - KEPT_S) * 1000
 
     def _tick(self) -> None:
         self._look = self.clock.callLater(LOOK_S, self._tick)

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.application.service import MultiService
+from twisted.application.service import Service as TwistedService
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
@@ -87,7 +88,7 @@ class Parts:
         from livestream.bus.redis import RedisBus
 
         bus = RedisBus(self.config.bus.redis, self.reactor, self.metrics)
-        bus.setServiceParent(self.root)
+        self._run(bus)
         return bus
 
     def store(self, known: Known) -> Store:
@@ -159,19 +160,22 @@ class Parts:
         ops = Ops(ready, lambda: [described(window) for window in known.windows()], self.metrics)
         self.listen("ops.http", Site(ops.resource()))
 
-    def listen(self, setting: str, factory: ServerFactory) -> None:
+    def listen(self, setting: str, factory: IProtocolFactory) -> None:
         """Have ``factory`` serve the endpoint that is the value of ``setting``."""
         section, _, key = setting.partition(".")
         where = getattr(getattr(self.config, section), key)
-        Listener(setting, where, factory, self.reactor).setServiceParent(self.root)
+        self._run(Listener(setting, where, factory, self.reactor))
 
     def every(self, period_s: float, action: Callable[[], None]) -> None:
         """Have something done every so often."""
-        Ticker(period_s, action, self.reactor).setServiceParent(self.root)
+        self._run(Ticker(period_s, action, self.reactor))
 
     def at_stop(self, action: Callable[[], Any]) -> None:
         """Have something done when the process ends."""
         self.reactor.addSystemEventTrigger("before", "shutdown", action)
+
+    def _run(self, service: TwistedService) -> None:
+        service.setServiceParent(self.root)  # type: ignore[no-untyped-call]
 
     def _http_limits(self) -> HttpLimits:
         limits = self.config.limits
