@@ -87,7 +87,8 @@ class RungEncoder:
         encoder.time_base = MILLISECONDS
         told = source.framerate
         encoder.framerate = told if told and 5 <= told <= 125 else Fraction(USUAL_FPS)
-        encoder.sample_aspect_ratio = source.sample_aspect_ratio
+        if source.sample_aspect_ratio:
+            encoder.sample_aspect_ratio = source.sample_aspect_ratio
         encoder.color_primaries, encoder.color_trc = source.color_primaries, source.color_trc
         encoder.colorspace = source.colorspace
         encoder.bit_rate = self.rung.video_kbps * 1000

@@ -39,8 +39,8 @@ class Reactor(Protocol):
     """What is used of a reactor."""
 
     def seconds(self) -> float: ...
-    def callLater(self, delay: float, call: Callable[..., object], *args: object) -> IDelayedCall: ...  # noqa: N802
-    def spawnProcess(  # noqa: N802
+    def callLater(self, delay: float, call: Callable[..., object], *args: object) -> IDelayedCall: ...
+    def spawnProcess(
         self, protocol: ProcessProtocol, executable: str, args: Sequence[str], env: dict[str, str]
     ) -> IProcessTransport: ...
 
@@ -292,7 +292,7 @@ class Child(ProcessProtocol):
             except ProcessExitedAlready:
                 return
 
-    def outReceived(self, data: bytes) -> None:  # noqa: N802
+    def outReceived(self, data: bytes) -> None:
         if self._ended:
             return
         try:
@@ -305,10 +305,10 @@ class Child(ProcessProtocol):
             self.log.warn("a transcoder cannot be understood: {error}", error=error)
             self.transcode.lost(self, "confused")
 
-    def errReceived(self, data: bytes) -> None:  # noqa: N802
+    def errReceived(self, data: bytes) -> None:
         for line in data.decode("utf-8", "replace").splitlines():
             self.log.warn("{stream}: transcoder: {line}", stream=self.transcode.stream, line=line[:500])
 
-    def processEnded(self, reason: Failure) -> None:  # noqa: N802
+    def processEnded(self, reason: Failure) -> None:
         self._ended = True
         self.transcode.lost(self, "crashed")

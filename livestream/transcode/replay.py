@@ -116,6 +116,7 @@ class Replay:
         return None
 
     def _forget_before(self, before_ms: int) -> None:
+        before_ms = max(before_ms, self.from_ms)
         cut = next((at for at, each in enumerate(self._kept) if each.source.is_cut and each.pts_ms >= before_ms), None)
         start = None if cut is None else self._gop_start(cut)
         if cut is None or start is None or start > self._done:

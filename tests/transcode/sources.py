@@ -1,0 +1,68 @@
+"""Sources for the tests: real pictures and sounds, in the frames of a broadcast."""
+
+from fractions import Fraction
+
+import av
+from av.codec.context import Flags
+
+from livestream.media.annexb import to_length_prefixed
+from livestream.media.flv import avc_config, avc_frame
+from livestream.model import Codec, Frame
+from livestream.transcode.records import avc_record
+
+
+def pictures(seconds: int = 4, fps: int = 25, size: tuple[int, int] = (320, 240), b_frames: int = 2) -> list[Frame]:
+    """An H.264 track with a key frame a second; the configuration is first."""
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height = size
+    encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", Fraction(1, 1000), Fraction(fps)
+    encoder.flags |= Flags.global_header
+    options = f"keyint={fps}:min-keyint={fps}:scenecut=0:bframes={b_frames}:b-adapt=0:open-gop=0"
+    encoder.options = {"preset": "ultrafast", "x264-params": options}
+    encoder.open()
+    frames = [avc_config(avc_record(bytes(encoder.extradata)))]
+    packets = []
+    for number in range(seconds * fps):
+        picture = av.VideoFrame(*size, "yuv420p")
+        for plane, shade in zip(picture.planes, (16 + number * 5 % 200, 128, 128), strict=True):
+            plane.update(bytes([shade]) * plane.buffer_size)
+        picture.pts, picture.time_base = number * 1000 // fps, Fraction(1, 1000)
+        packets += encoder.encode(picture)
+    for packet in packets + encoder.encode(None):
+        dts_ms = packet.dts + 100
+        data = to_length_prefixed(bytes(packet))
+        frames.append(avc_frame(dts_ms, packet.pts + 100 - dts_ms, packet.is_keyframe, data))
+    return frames
+
+
+def opus(seconds: int = 1) -> list[Frame]:
+    """An Opus track; the configuration is first."""
+    encoder = av.CodecContext.create("libopus", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = 48_000, "stereo", "flt"
+    encoder.time_base = Fraction(1, 48_000)
+    encoder.open()
+    head = b"\x90Opus"
+    frames = [Frame(Codec.OPUS, 0, head + bytes(encoder.extradata), 5, is_key=True, is_config=True)]
+    for number in range(seconds * 50):
+        sound = av.AudioFrame("flt", "stereo", 960)
+        sound.planes[0].update(bytes(sound.planes[0].buffer_size))
+        sound.sample_rate, sound.pts, sound.time_base = 48_000, number * 960, Fraction(1, 48_000)
+        for packet in encoder.encode(sound):
+            frames.append(Frame(Codec.OPUS, 100 + number * 20, b"\x91Opus" + bytes(packet), 5, is_key=True))
+    return frames
+
+
+def decoded(frames: list[Frame]) -> list[tuple[int, bool, int]]:
+    """The time, whether it is a key frame, and the height of each picture of a rung."""
+    seen = []
+    decoder = None
+    for frame in frames:
+        if frame.is_config:
+            decoder = av.CodecContext.create("h264", "r")
+            decoder.extradata = bytes(frame.data)
+            continue
+        packet = av.Packet(bytes(frame.data))
+        packet.pts = packet.dts = frame.pts_ms
+        seen += [(picture.pts, picture.key_frame, picture.height) for picture in decoder.decode(packet)]
+    seen += [(picture.pts, picture.key_frame, picture.height) for picture in decoder.decode(None)]
+    return seen
