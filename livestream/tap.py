@@ -33,7 +33,7 @@ class Options(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self["set"] = []
 
     def opt_set(self, text: str) -> None:
@@ -103,11 +103,11 @@ def makeService(options: Options) -> IService:
     raise_file_limit()
     notifier = Notifier.of(os.environ)
     service = Livestream(notifier)
-    build(config, reactor).setServiceParent(service)
+    build(config, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
     if notifier.watchdog_s:
         Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor).setServiceParent(service)
     if options["demo"]:
-        reactor.callWhenRunning(Demo(reactor, port_of(config.ingest.rtmp)).start)  # type: ignore[attr-defined]
+        reactor.callWhenRunning(Demo(reactor, port_of(config.ingest.rtmp)).start)
     for line in greeting(config, options["demo"]):
         Logger("livestream").info("{line}", line=line)
     return service

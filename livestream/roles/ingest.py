@@ -7,6 +7,7 @@ With ``is_alone`` it is the whole system in one process: viewers are served from
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
@@ -58,7 +59,7 @@ class IngestSite:
     def open_feed(self, stream: str, rendition: str, epoch: int) -> Feed:
         return self.feeds.begin(stream, rendition, Lineage(epoch))
 
-    def end_feed(self, feed: Feed) -> None:
+    def end_feed(self, feed: Any) -> None:
         self.feeds.end(feed)
 
     def announce(self, announcement: Announcement) -> None:
@@ -104,7 +105,6 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     parts.ops(ledger, list)
     parts.at_stop(broadcasts.stop)
     parts.at_stop(feeds.stop)
-    parts.at_stop(pool.stop)
 
 
 def _recall(ledger: Ledger, bus: Bus, stream: str) -> Deferred[StreamState | None]:

@@ -175,7 +175,7 @@ class Parts:
         self.reactor.addSystemEventTrigger("before", "shutdown", action)
 
     def _run(self, service: TwistedService) -> None:
-        service.setServiceParent(self.root)  # type: ignore[no-untyped-call]
+        service.setServiceParent(self.root)
 
     def _http_limits(self) -> HttpLimits:
         limits = self.config.limits

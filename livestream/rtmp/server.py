@@ -31,7 +31,7 @@ WINDOW_BYTES = 2_500_000
 CHUNK_BYTES = 65_536
 """ffmpeg as a publisher adopts our chunk size for its own chunks: large ones cost it and us less."""
 UNASKED_BYTES = 64 << 10
-"""A peer that has not yet been allowed to publish or play may send this much after the handshake."""
+"""A peer that is not allowed to publish or play (yet, or any more) may send this much after the handshake."""
 STREAMS = 8
 COMMANDS = 200
 """So many commands are enough for any program's session."""
@@ -64,6 +64,7 @@ class ServerSession:
     _streams: int = field(default=0, init=False)
     _stream_id: int = field(default=0, init=False)
     _commands: int = field(default=0, init=False)
+    _asked_bytes: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._wire = Wire(ServerHandshake(self.nonce), self.limits)
@@ -84,7 +85,9 @@ class ServerSession:
                 yield from self._command(message)
             elif message.type_id == messages.USER_CONTROL:
                 yield from self._user_control(message)
-        if self.state not in (State.PUBLISHING, State.PLAYING) and self._wire.received_bytes > 3073 + UNASKED_BYTES:
+        if self.state in (State.PUBLISHING, State.PLAYING):
+            self._asked_bytes = self._wire.received_bytes
+        elif self._wire.received_bytes - self._asked_bytes > 3073 + UNASKED_BYTES:
             raise RemoteProtocolError("too many bytes before publish or play")
 
     def data_to_send(self) -> bytes:
