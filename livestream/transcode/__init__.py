@@ -1,1 +1,12 @@
-"""transcode."""
+"""
+The ladder: renditions below the source's height, made by a child process for each broadcast.
+
+- ``ladder``: which rungs there are below a source.
+- ``pool``: the parent's end; children are replaced, and rungs given up, so that the broadcast stays live.
+- ``replay``: what a child's successor is given again.
+- ``commands``: what is said over the pipes.
+- ``worker``: the child.
+- ``coding``: decoders, scalers and encoders, in the child.
+- ``records``: the configuration record of an encoder.
+- ``demo``: a test card that is published, for trying things out.
+"""

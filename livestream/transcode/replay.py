@@ -93,8 +93,10 @@ class Replay:
             waiting.fed_at = now
 
     def current_gop(self) -> int | None:
-        """Where the GOP of the oldest begins, by its presentation time."""
+        """Where the GOP of the oldest begins, by its presentation time; before the first GOP that one counts."""
         at = self._gop_start(self._done)
+        if at is None:
+            at = next((index for index, each in enumerate(self._kept) if each.begins_gop), None)
         return None if at is None else self._kept[at].pts_ms
 
     def drop_gop(self, key_ms: int) -> bool:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 from attrs import evolve
 
@@ -70,7 +71,7 @@ def test_other_sound_comes_back_as_aac_once() -> None:
     assert {frame.codec for frame in out} == {Codec.AAC}
     times = [frame.dts_ms for frame in out[1:]]
     assert 46 <= len(times) <= 50
-    assert all(20 <= after - before <= 22 for before, after in zip(times, times[1:], strict=False))
+    assert all(20 <= after - before <= 22 for before, after in pairwise(times))
     assert 70 <= times[0] <= 100
 
 

@@ -1,0 +1,129 @@
+"""The parent with real children, which are killed."""
+
+import os
+import signal
+from collections import defaultdict
+
+import pytest_twisted
+from attrs import define, evolve, field
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from livestream.metrics import Metrics
+from livestream.model import Frame
+from livestream.transcode.ladder import Rung
+from livestream.transcode.pool import Transcode, TranscoderPool
+from tests.transcode.sources import decoded, pictures
+
+RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
+
+
+@define(eq=False)
+class Shelf:
+    """Keeps what comes, as a packager does: what comes again replaces what is there from that time on."""
+
+    frames: dict[str, list[Frame]] = field(factory=lambda: defaultdict(list))
+    restarts: list[int] = field(factory=list)
+    shed: list[str] = field(factory=list)
+    first: Deferred[None] = field(factory=Deferred)
+
+    def rung_frame(self, rendition: str, frame: Frame) -> None:
+        self.frames[rendition].append(frame)
+        if len(self.frames[rendition]) == 20 and not self.first.called:
+            self.first.callback(None)
+
+    def rung_restarted(self, from_dts_ms: int) -> None:
+        self.restarts.append(from_dts_ms)
+        for rendition, frames in self.frames.items():
+            self.frames[rendition] = [frame for frame in frames if frame.dts_ms < from_dts_ms]
+
+    def rung_shed(self, rendition: str, reason: str) -> None:
+        self.shed.append(rendition)
+
+
+def opened(shelf: Shelf, metrics: Metrics) -> Transcode:
+    return TranscoderPool(reactor, metrics, "ultrafast").open("cam", RUNGS, shelf)
+
+
+def feed(transcode: Transcode, frames: list[Frame]) -> None:
+    for frame in frames:
+        transcode.feed(frame, frame.is_key and not frame.is_config)
+
+
+def kill(transcode: Transcode) -> None:
+    assert transcode.pid is not None
+    os.kill(transcode.pid, signal.SIGKILL)
+
+
+async def flushed(transcode: Transcode) -> None:
+    while transcode.pid is None:
+        await deferLater(reactor, 0.01)
+    await transcode.flush()
+
+
+def restarts(metrics: Metrics, reason: str) -> float | None:
+    return metrics.registry.get_sample_value("livestream_transcoder_restarts_total", {"reason": reason})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flush_waits_for_everything_and_feeding_goes_on_after_it() -> None:
+    shelf, frames = Shelf(), pictures(seconds=2)
+    transcode = opened(shelf, Metrics())
+    feed(transcode, frames)
+    await transcode.flush()
+    assert [len(decoded(shelf.frames[rung.name])) for rung in RUNGS] == [50, 50]
+    feed(transcode, [evolve(frame, dts_ms=frame.dts_ms + 2000) for frame in frames])
+    await transcode.flush()
+    assert [len(decoded(shelf.frames[rung.name])) for rung in RUNGS] == [100, 100]
+    transcode.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_killed_child_loses_nothing() -> None:
+    shelf, metrics, frames = Shelf(), Metrics(), pictures(seconds=4)
+    transcode = opened(shelf, metrics)
+    feed(transcode, frames[:70])
+    await shelf.first
+    transcode.release(1100)
+    kill(transcode)
+    feed(transcode, frames[70:])
+    while not shelf.restarts:
+        await deferLater(reactor, 0.01)
+    await flushed(transcode)
+    times = sorted(frame.pts_ms for frame in frames[1:])
+    keys = [frame.pts_ms for frame in frames[1:] if frame.is_key]
+    for rung in RUNGS:
+        seen = decoded(shelf.frames[rung.name])
+        assert [time for time, _, _ in seen] == times
+        assert [time for time, is_key, _ in seen if is_key] == keys
+    assert restarts(metrics, "crashed") == 1
+    transcode.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_pictures_that_two_children_died_of_are_left_out() -> None:
+    shelf, metrics, frames = Shelf(), Metrics(), pictures(seconds=2)
+    transcode = opened(shelf, metrics)
+    feed(transcode, frames[:40])
+    for deaths in (1, 2):
+        kill(transcode)
+        while len(shelf.restarts) < deaths:
+            await deferLater(reactor, 0.01)
+    feed(transcode, frames[40:])
+    await transcode.flush()
+    seen = decoded(shelf.frames["90p"])
+    assert len(seen) == 25
+    assert not shelf.shed
+    transcode.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_ends_the_child_and_a_flush_that_waits() -> None:
+    transcode = opened(Shelf(), Metrics())
+    pid = transcode.pid
+    waiting = transcode.flush()
+    transcode.close()
+    await waiting
+    while os.path.exists(f"/proc/{pid}"):
+        await deferLater(reactor, 0.01)
