@@ -123,6 +123,7 @@ class Watch:
     @router.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> bytes:
         """No such page, or no such method on it."""
+        assert isinstance(failure.value, HTTPException)
         request.setResponseCode(failure.value.code or 500)
         text = '<p class="empty">There is no such page.</p><p><a href="/">What is live</a></p>'
         return _page(request, self._index.substitute(streams=text, refresh=""))

@@ -1,0 +1,110 @@
+"""The pages for people, and the endpoint for those who run a node."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from attrs import define, field
+from treq.testing import StubTreq
+from twisted.internet.defer import ensureDeferred
+from twisted.web.resource import IResource
+
+from livestream.delivery.ops import Ops
+from livestream.delivery.watch import TYPES, Watch
+from livestream.metrics import Metrics
+
+
+@define(eq=False)
+class Browser:
+    """Asks a resource, without a socket."""
+
+    resource: IResource
+    headers: dict[str, str] = field(factory=dict)
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        treq = StubTreq(self.resource)
+        answers: list[tuple[int, bytes]] = []
+
+        async def ask() -> None:
+            sent = {name.replace("_", "-"): value for name, value in headers.items()}
+            answer = await treq.get(f"http://localhost{path}", headers=sent)
+            self.headers = {k.decode().lower(): v[0].decode() for k, v in answer.headers.getAllRawHeaders()}
+            answers.append((answer.code, await answer.content()))
+
+        ensureDeferred(ask())
+        treq.flush()
+        return answers[0]
+
+
+def _pages(*live: str) -> Browser:
+    return Browser(Watch(lambda: list(live)).resource())
+
+
+def test_the_index_links_what_is_live() -> None:
+    status, page = _pages("show", "other").get("/")
+    assert status == 200
+    assert re.findall(rb'href="(/watch/\w+)"', page) == [b"/watch/other", b"/watch/show"]
+
+
+def test_an_index_with_nothing_on_it_says_so_and_looks_again() -> None:
+    _, page = _pages().get("/")
+    assert b"Nothing is live" in page and b'http-equiv="refresh"' in page
+
+
+def test_names_are_escaped() -> None:
+    _, page = _pages('"><script>').get("/")
+    assert b"<script" not in page
+
+
+@pytest.mark.parametrize("path", ["/watch/a%3Cb", "/watch/.", "/watch/a/b", "/static/watch.html", "/static/..", "/x"])
+def test_what_is_no_page_is_404(path: str) -> None:
+    assert _pages("a").get(path)[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/watch/show", "/nothing"])
+def test_no_page_may_run_a_script_that_is_not_a_file_of_ours(path: str) -> None:
+    browser = _pages("show")
+    _, page = browser.get(path)
+    assert "script-src 'self';" in browser.headers["content-security-policy"]
+    assert "unsafe" not in browser.headers["content-security-policy"]
+    assert all(script.startswith(b'src="/static/') for script in re.findall(rb"<script ([^>]*)>", page))
+    assert not re.search(rb"\son\w+=|<style|\sstyle=", page)
+
+
+def test_every_file_that_a_page_names_is_served() -> None:
+    browser = _pages("show")
+    pages = browser.get("/")[1] + browser.get("/watch/show")[1]
+    names = {name.decode() for name in re.findall(rb'"/static/([^"]+)"', pages)}
+    assert names <= set(TYPES) and len(names) == 4
+    assert all(browser.get(f"/static/{name}")[0] == 200 for name in TYPES)
+
+
+def test_a_file_that_the_browser_has_is_not_sent_again() -> None:
+    browser = _pages()
+    browser.get("/static/watch.css")
+    assert browser.get("/static/watch.css", if_none_match=browser.headers["etag"]) == (304, b"")
+
+
+def _ops(*reasons: str) -> Browser:
+    metrics = Metrics()
+    metrics.broadcasts.set(7)
+    return Browser(Ops(lambda: list(reasons), lambda: [{"stream": "show"}], metrics).resource())
+
+
+def test_a_node_is_ready_when_nothing_stands_against_it() -> None:
+    status, body = _ops().get("/readyz")
+    assert (status, json.loads(body)) == (200, {"ready": True, "reasons": []})
+
+
+def test_a_node_that_is_not_ready_says_why_but_is_healthy() -> None:
+    browser = _ops("the bus is not heard")
+    status, body = browser.get("/readyz")
+    assert status == 503 and json.loads(body)["reasons"] == ["the bus is not heard"]
+    assert browser.get("/healthz")[0] == 200
+
+
+def test_metrics_and_streams_are_told() -> None:
+    assert b"livestream_broadcasts 7.0" in _ops().get("/metrics")[1]
+    assert json.loads(_ops().get("/api/v1/streams")[1]) == {"streams": [{"stream": "show"}]}
