@@ -8,5 +8,5 @@ The ladder: renditions below the source's height, made by a child process for ea
 - ``worker``: the child.
 - ``coding``: decoders, scalers and encoders, in the child.
 - ``records``: the configuration record of an encoder.
-- ``demo``: a test card that is published, for trying things out.
+- ``demo``: publishes a test card, for trying things out; ``card`` draws it.
 """
