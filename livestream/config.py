@@ -227,7 +227,7 @@ def _inconsistencies(config: Config) -> list[str]:
 def _is_loopback(endpoint: str) -> bool:
     if endpoint.startswith(("unix:", "systemd:")):
         return endpoint.startswith("unix:")
-    found = re.search(r"interface=([^:]+(?:\\:[^:]*)*)", endpoint)
+    found = re.search(r"interface=((?:\\.|[^:])+)", endpoint)
     try:
         return found is not None and ip_address(found[1].replace("\\", "")).is_loopback
     except ValueError:
