@@ -103,9 +103,10 @@ def makeService(options: Options) -> IService:
     raise_file_limit()
     notifier = Notifier.of(os.environ)
     service = Livestream(notifier)
-    build(config, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
+    build(config, reactor).setServiceParent(service)
     if notifier.watchdog_s:
-        Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor).setServiceParent(service)
+        alive = Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor)
+        alive.setServiceParent(service)  # type: ignore[no-untyped-call]
     if options["demo"]:
         reactor.callWhenRunning(Demo(reactor, port_of(config.ingest.rtmp)).start)
     for line in greeting(config, options["demo"]):

@@ -35,7 +35,7 @@ class Ledger:
         window = self._windows.get(stream)
         if window is None:
             window = self._windows[stream] = Window(stream, self.length)
-        change = window.apply(announcement)
+        change = window.fill(announcement)
         if change is Change.NEWS:
             self.bus.publish(self.tier, announcement, window.state())
             for changed in self._subscribers:

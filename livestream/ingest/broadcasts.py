@@ -82,8 +82,8 @@ class Broadcasts:
         remembered = self._ended.pop(broadcast.stream, None)
         if remembered is not None:
             remembered.cancel()
-        msn = max([now // self.settings.segment_s, *(segment.msn + 1 for segment in segments)])
-        discontinuity = max([now // DISCONTINUITY_S, *(segment.discontinuity + 1 for segment in segments)])
+        msn = max((segment.msn + 1 for segment in segments), default=now // self.settings.segment_s)
+        discontinuity = max((s.discontinuity + 1 for s in segments), default=now // DISCONTINUITY_S)
         broadcast.open(msn, discontinuity)
 
     def _over(self, broadcast: Broadcast) -> None:

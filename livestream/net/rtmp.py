@@ -265,8 +265,8 @@ class RtmpConnection(TwistedProtocol):
             self._set_deadline(seconds, reason)
         elif self._player is not None:
             self._session.ping(int(self.factory.clock.seconds() * 1000))
-            if self.factory.playing is not None:
-                self._set_deadline(seconds, reason)
+            self._flush()
+            self._set_deadline(seconds, reason)
         else:
             self.factory.metrics.limits_hit.labels("deadline").inc()
             self.close(reason)

@@ -76,6 +76,25 @@ class Window:
             self._begin_epoch(announcement)
         return self._append(announcement.info, announcement.segment)
 
+    def fill(self, announcement: Announcement) -> Change:
+        """
+        Take one announcement in for good: what is missing before it will not come, and becomes gaps.
+
+        Where more is missing than a playlist lists, the list begins anew.
+        """
+        change = self.apply(announcement)
+        if change is not Change.HOLE or isinstance(announcement, StreamEnded):
+            return change
+        info, segment = announcement.info, announcement.segment
+        rendition = self._renditions[info.name]
+        missing = range(rendition.segments[-1].msn + 1, segment.msn)
+        if len(missing) > self.length:
+            rendition.segments.clear()
+        else:
+            for msn in missing:
+                self._add(rendition, info, self._gap_before(rendition.segments[-1], segment, msn))
+        return self.apply(announcement)
+
     def merge(self, state: StreamState) -> list[Announcement]:
         """Take a whole state in, and return what of it was new, as announcements."""
         news: list[Announcement] = []
@@ -84,7 +103,7 @@ class Window:
         for rendition in state.renditions:
             for segment in self._unknown(state, rendition):
                 announcement = SegmentAnnounced(state.stream, state.epoch, state.target_s, rendition.info, segment)
-                if self._merge_one(announcement) is Change.NEWS:
+                if self.fill(announcement) is Change.NEWS:
                     news.append(announcement)
         if state.is_ended and not self.is_ended and self.epoch == state.epoch:
             self._finish()
@@ -165,20 +184,6 @@ class Window:
 
     def _kept(self, rendition: _Rendition) -> int:
         return max(self.length, len(self.listed(rendition.info.name)))
-
-    def _merge_one(self, announcement: SegmentAnnounced) -> Change:
-        change = self.apply(announcement)
-        if change is not Change.HOLE:
-            return change
-        info, segment = announcement.info, announcement.segment
-        rendition = self._renditions[info.name]
-        missing = range(rendition.segments[-1].msn + 1, segment.msn)
-        if len(missing) > self.length:
-            rendition.segments.clear()
-        else:
-            for msn in missing:
-                self._add(rendition, info, self._gap_before(rendition.segments[-1], segment, msn))
-        return self.apply(announcement)
 
     def _gap_before(self, last: Segment, following: Segment, msn: int) -> Segment:
         count = following.msn - last.msn - 1

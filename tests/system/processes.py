@@ -150,6 +150,6 @@ class Daemon(Process):
 
     @contextmanager
     def running(self) -> Iterator[Daemon]:
-        with super().running():
+        with Process.running(self):
             self.await_ready()
             yield self

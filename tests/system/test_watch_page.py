@@ -18,7 +18,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
-        CHROMIUM is None and "CI" not in os.environ, reason="no Chromium: apt-get install chromium, or brew, or your own"
+        CHROMIUM is None and "CI" not in os.environ,
+        reason="no Chromium: apt-get install chromium, or brew, or your own",
     ),
 ]
 
