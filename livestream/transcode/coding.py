@@ -55,6 +55,8 @@ class RungEncoder:
     def encode(self, picture: VideoFrame, source: VideoCodecContext, is_key: bool, arrived: float) -> list[Produced]:
         """The picture's frame; the configuration comes before the first."""
         produced = []
+        if self._encoder is not None and (self._encoder.width, self._encoder.height) != (picture.width, picture.height):
+            produced.extend(self.flush())
         if self._encoder is None:
             self._encoder = self._open(picture, source)
             record = avc_record(bytes(self._encoder.extradata or b""))
