@@ -54,7 +54,7 @@ class RungEncoder:
 
     def encode(self, picture: VideoFrame, source: VideoCodecContext, is_key: bool, arrived: float) -> list[Produced]:
         """The picture's frame; the configuration comes before the first."""
-        produced = []
+        produced: list[Produced] = []
         if self._encoder is not None and (self._encoder.width, self._encoder.height) != (picture.width, picture.height):
             produced.extend(self.flush())
         if self._encoder is None:

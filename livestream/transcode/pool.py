@@ -207,7 +207,11 @@ class Transcode:
         self._progressed_at = self.pool.reactor.seconds()
         child = self._child = Child(self)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))}
-        self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, environment)
+        try:
+            self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, environment)
+        except OSError as error:
+            self.log.warn("{stream}: no transcoder can be started: {error}", stream=self.stream, error=error)
+            self.lost(child, "not started")
         child.tell(Setup(self.pool.preset, tuple(self.rungs)))
 
     def _replace(self) -> None:

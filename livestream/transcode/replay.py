@@ -63,7 +63,7 @@ class Replay:
         return 0 if oldest is None else max(self._kept[-1].pts_ms - oldest.pts_ms, 0)
 
     def add(self, source: Source, now: float) -> None:
-        if source.is_cut or not self._kept:
+        if source.is_cut:
             self._forget_before(source.frame.pts_ms - KEPT_MS)
         self._kept.append(Waiting(source, now))
 

@@ -48,10 +48,13 @@ class Spawning(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.children: list[Pipe] = []
+        self.is_full = False
 
     def spawnProcess(
         self, protocol: ProcessProtocol, executable: str, args: Sequence[str], env: dict[str, str]
     ) -> Pipe:
+        if self.is_full:
+            raise OSError("no more processes")
         child = Pipe(protocol)
         protocol.transport = child
         self.children.append(child)
@@ -183,6 +186,19 @@ def test_a_child_that_talks_nonsense_is_replaced() -> None:
     assert broadcast.clock.children[0].signals == ["KILL"]
     broadcast.clock.advance(1)
     assert len(broadcast.clock.children) == 2
+
+
+def test_a_child_that_cannot_be_started_is_started_later() -> None:
+    broadcast = Broadcast()
+    broadcast.feed(1)
+    broadcast.clock.is_full = True
+    broadcast.child.die()
+    broadcast.clock.advance(1)
+    assert broadcast.transcode.pid is None
+    broadcast.clock.is_full = False
+    broadcast.feed(4)
+    broadcast.clock.advance(1)
+    assert broadcast.child.times[-1] == 1000
 
 
 def test_nothing_is_left_to_run_after_closing() -> None:
