@@ -1,8 +1,7 @@
-"""Real processes for the system tests: the daemon, a real ffmpeg, a real Redis; each ends with the test that began it."""
+"""Real processes for the system tests: daemon, ffmpeg, Redis; each ends with the test that began it."""
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -24,11 +23,6 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
@@ -68,7 +62,6 @@ class Process:
             env={**os.environ, **self.environ},
             cwd=ROOT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
         )
 
     @property

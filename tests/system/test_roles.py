@@ -147,7 +147,7 @@ def test_five_hundred_ask_for_a_cold_segment_and_one_request_goes_up(tiers: Star
     edge = three.daemons["edge"]
     until(lambda: get(f"{three.http}/live/show/source/index.m3u8")[0] == 200, "a playlist at a cold edge")
     text = get(f"{three.http}/live/show/source/index.m3u8")[2].decode()
-    path = "/live/show/source/" + [line for line in text.splitlines() if line.endswith(".m4s")][0]
+    path = "/live/show/source/" + next(line for line in text.splitlines() if line.endswith(".m4s"))
     before = edge.metric("livestream_upstream_requests_total", kind="segment")
     bodies = asyncio.run(_herd(three.ports["edge.http"], path, 500))
     assert len(set(bodies)) == 1 and len(bodies[0]) > 10_000
