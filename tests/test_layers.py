@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("livestream", "livestream.model", "livestream.config", "livestream.settings"),
+    ("livestream", "livestream.model", "livestream.config", "livestream.settings", "livestream.rules"),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging"),
     ("livestream.metrics",),
@@ -20,7 +20,7 @@ LAYERS = (
     ("livestream.tap",),
 )
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
-PURE = ("rtmp", "media", "packaging", "model", "config", "settings")
+PURE = ("rtmp", "media", "packaging", "model", "config", "settings", "rules")
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
 ONLY_IN = {"av": ("livestream.transcode.", "livestream.roles.demo"), "txredisapi": ("livestream.bus.redis",)}
 

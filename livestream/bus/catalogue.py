@@ -16,6 +16,8 @@ from livestream.model import Announcement, ObjectInfo, SegmentAnnounced
 from livestream.packaging.window import Change, StreamState, Window
 
 LOOK_S = 1.0
+INFORMED_S = 5.0
+"""An answer of the tier above is good for so long."""
 KEPT_S = 60.0
 """A stream that has ended, or of which nothing is heard, is known for so long."""
 
@@ -57,6 +59,7 @@ class Catalogue:
     _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
+    _answered_at: float = field(default=float("-inf"), init=False)
     _look: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
@@ -82,6 +85,12 @@ class Catalogue:
     def windows(self) -> list[Window]:
         """Every stream's window."""
         return [entry.window for entry in self._entries.values()]
+
+    def uninformed(self) -> list[str]:
+        """Why this node does not know what is live; nothing when it does."""
+        if self.bus.is_healthy or self.clock.seconds() - self._answered_at < INFORMED_S:
+            return []
+        return ["the bus is not heard, and the tier above does not answer"]
 
     def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
         """What is known of an object that may be fetched."""
@@ -155,13 +164,17 @@ class Catalogue:
         self.metrics.bus_up.set(self.bus.is_healthy)
         if not self.bus.is_healthy and self.source is not None and not self._asking_all:
             self._asking_all = True
-            self.source.states().addCallbacks(self.recovered, self._unanswered).addBoth(self._asked_all)
+            self.source.states().addCallbacks(self._answered, self._unanswered).addBoth(self._asked_all)
         for stream, entry in list(self._entries.items()):
             silent_s = now - entry.heard_at
             if silent_s > KEPT_S:
                 self._forget(stream)
             elif not entry.window.is_ended and silent_s > max(entry.window.target_s, 1) and self.bus.is_healthy:
                 self._ask(stream, entry)
+
+    def _answered(self, states: Sequence[StreamState]) -> None:
+        self._answered_at = self.clock.seconds()
+        self.recovered(states)
 
     def _asked_all(self, _: object) -> None:
         self._asking_all = False

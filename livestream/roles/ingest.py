@@ -18,7 +18,6 @@ from livestream.cache.coalesce import NotKnown
 from livestream.cache.store import Found
 from livestream.delivery.feed import Feed
 from livestream.delivery.feeds import Feeds
-from livestream.delivery.flv import FlvPush
 from livestream.delivery.splice import Lineage
 from livestream.delivery.watch import Watch
 from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
@@ -98,8 +97,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     library = LocalLibrary(shelf)
     if is_alone:
         watch = Watch(lambda: [window.stream for window in ledger.windows() if not window.is_ended])
-        push = lambda answers: FlvPush(feeds, answers)  # noqa: E731
-        parts.http("edge.http", ledger, library, push=push, rest=watch.resource())
+        parts.http("edge.http", ledger, library, feeds=feeds, rest=watch.resource())
     else:
         parts.http("ingest.http", ledger, library, states=ledger)
     parts.ops(ledger, list)

@@ -21,7 +21,8 @@ from livestream.delivery.access import AccessLog
 from livestream.delivery.answers import Answers
 from livestream.delivery.feed import PushLimits
 from livestream.delivery.feeds import Feeds, Supply
-from livestream.delivery.hls import Hls, Push, States
+from livestream.delivery.flv import FlvPush
+from livestream.delivery.hls import Hls, States
 from livestream.delivery.hot import HotPath
 from livestream.delivery.http import HttpSite
 from livestream.delivery.limits import ChannelLimits, HeadLimits, HttpLimits
@@ -130,13 +131,13 @@ class Parts:
         windows: Windows,
         library: Library,
         states: States | None = None,
-        push: Callable[[Answers], Push] | None = None,
+        feeds: Feeds | None = None,
         rest: IResource | None = None,
     ) -> None:
-        """Serve a tier's objects and playlists at ``setting``."""
+        """Serve a tier's objects and playlists at ``setting``; with ``feeds`` FLV as well."""
         answers, tallies = Answers(self.node), Tallies(self.metrics)
         service = Service(Playlists(windows, answers), Objects(library, answers), answers, self.seconds)
-        flv = None if push is None else push(answers)
+        flv = None if feeds is None else FlvPush(feeds, answers)
         hls = Hls(service, answers, tallies, self.seconds, states, flv, rest)
         path = self.config.edge.access_log if setting == "edge.http" else ""
         site = HttpSite(

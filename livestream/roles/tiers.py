@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from livestream.bus.announcements import decode_states
@@ -16,7 +17,6 @@ from livestream.bus.memory import Tier
 from livestream.cache.coalesce import Cache
 from livestream.cache.upstream import Upstreams
 from livestream.delivery.feeds import Feeds
-from livestream.delivery.flv import FlvPush
 from livestream.delivery.watch import Watch
 from livestream.model import Announcement, Segment, SegmentAnnounced
 from livestream.net.body import Body, BodyState
@@ -50,13 +50,14 @@ class Collector:
 
     cache: Cache
     ledger: Ledger
-    clock: object
+    clock: IReactorTime
     _last: dict[tuple[str, str], Deferred[None]] = field(factory=dict, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def heard(self, stream: str, announcement: Announcement | None) -> None:
         if announcement is None:
+            self._last = {key: work for key, work in self._last.items() if key[0] != stream}
             self.ledger.forget(stream)
             return
         if isinstance(announcement, SegmentAnnounced):
@@ -123,8 +124,7 @@ def build_edge(parts: Parts) -> None:
     cache = Cache(store, upstreams, catalogue.object_info, parts.reactor, parts.seconds)
     feeds = parts.feeds(parts.relays())
     watch = Watch(lambda: [window.stream for window in catalogue.windows() if not window.is_ended])
-    push = lambda answers: FlvPush(feeds, answers)  # noqa: E731
-    parts.http("edge.http", catalogue, cache, push=push, rest=watch.resource())
+    parts.http("edge.http", catalogue, cache, feeds=feeds, rest=watch.resource())
     parts.rtmp("edge.rtmp", None, feeds)
     _run(parts, catalogue, cache, feeds)
 
@@ -154,9 +154,9 @@ def _settled(work: Deferred[None]) -> Deferred[None]:
     return over
 
 
-def _pause(clock: object, seconds: float) -> Deferred[None]:
+def _pause(clock: IReactorTime, seconds: float) -> Deferred[None]:
     over: Deferred[None] = Deferred()
-    clock.callLater(seconds, over.callback, None)  # type: ignore[attr-defined]
+    clock.callLater(seconds, over.callback, None)
     return over
 
 

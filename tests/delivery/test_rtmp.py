@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from livestream.net.rtmp import PlayRequest, Refused
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -14,6 +13,7 @@ from livestream.delivery.framing import CLOCK
 from livestream.delivery.rtmp import NOT_FOUND, RtmpPlay
 from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
+from livestream.net.rtmp import PlayRequest, Refused
 
 from .frames import configs, picture, sound
 
