@@ -79,7 +79,9 @@ class Rendition:
         self._ship(self.packager.add(frame))
 
     def add_picture(self, frame: Frame) -> None:
-        """Take a picture (or its configuration) of a rung, which a transcoder may send twice."""
+        """Take a picture (or its configuration) of a rung, which a transcoder may send twice, or after it was given up."""
+        if self.packager.is_shed:
+            return
         if frame.is_config:
             self.feed.add(frame)
         elif frame.dts_ms > self._fed_ms and (frame.is_key or not self._needs_key):

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from livestream.model import SOURCE, RenditionInfo, Segment
 from livestream.packaging.window import Window
 
-VERSION = 7
-"""EXT-X-MAP in a playlist of more than I-frames needs 6, and EXT-X-GAP 8 only for clients that must know it."""
+VERSION = 6
+"""EXT-X-MAP in a playlist of more than I-frames needs it."""
 
 
 def multivariant(window: Window) -> str | None:
@@ -25,7 +25,7 @@ def multivariant(window: Window) -> str | None:
 def media_playlist(window: Window, rendition: str) -> str | None:
     """The media playlist of a rendition; ``None`` while it has no segment."""
     segments = window.listed(rendition)
-    if not any(segment.media for segment in segments) and not segments:
+    if not segments:
         return None
     first = segments[0]
     lines = [
@@ -57,10 +57,8 @@ def _stream_inf(info: RenditionInfo) -> str:
 
 
 def _segment(segment: Segment, before: Segment | None) -> list[str]:
-    lines = []
-    breaks = before is not None and segment.discontinuity != before.discontinuity
-    if breaks:
-        lines.append("#EXT-X-DISCONTINUITY")
+    breaks = 0 if before is None else segment.discontinuity - before.discontinuity
+    lines = ["#EXT-X-DISCONTINUITY"] * breaks  # each counts as one, and a broadcast begun anew may be several ahead
     if segment.init is not None and (before is None or before.init != segment.init):
         lines.append(f'#EXT-X-MAP:URI="{segment.init.name}"')
     if before is None or breaks:

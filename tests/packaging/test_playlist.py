@@ -14,7 +14,7 @@ from .windows import EPOCH, RUNG, SOURCE, announced
 
 TEXT = """\
 #EXTM3U
-#EXT-X-VERSION:7
+#EXT-X-VERSION:6
 #EXT-X-TARGETDURATION:3
 #EXT-X-MEDIA-SEQUENCE:1
 #EXT-X-DISCONTINUITY-SEQUENCE:0
@@ -100,7 +100,7 @@ BROKEN = [
     ("07:43:26.000Z", "07:43:26.500Z", "segment 2: its date is"),
     ('#EXT-X-MAP:URI="1799999000000-init-0.mp4"\n', "", "segment 1 has no EXT-X-MAP"),
     ("#EXT-X-ENDLIST\n", "", "it goes on after its end"),
-    ("#EXT-X-VERSION:7", "#EXT-X-MEDIA-SEQUENCE:1", "#EXT-X-MEDIA-SEQUENCE is there 2 times"),
+    ("#EXT-X-VERSION:6", "#EXT-X-MEDIA-SEQUENCE:1", "#EXT-X-MEDIA-SEQUENCE is there 2 times"),
 ]
 
 
