@@ -109,7 +109,7 @@ class Catalogue:
         change = entry.window.apply(announcement)
         self.metrics.bus_messages.labels(change.name.lower()).inc()
         if change is Change.NEWS:
-            self._tell(stream, announcement)
+            self._tell(stream, entry.window.told(announcement))
         elif change is Change.HOLE:
             self._ask(stream, entry)
 

@@ -10,7 +10,7 @@ from attrs import define, field
 from livestream.bus.announcements import encode_state, state_fields
 from livestream.bus.memory import Bus, Tier
 from livestream.model import Announcement, ObjectInfo
-from livestream.packaging.window import Change, Window
+from livestream.packaging.window import Window
 
 Changed = Callable[[str, Announcement | None], None]
 
@@ -29,18 +29,16 @@ class Ledger:
         """Have ``changed(stream, announcement)`` called after every change, with ``None`` when a stream goes."""
         self._subscribers.append(changed)
 
-    def announce(self, announcement: Announcement) -> Change:
-        """Say that something is here now."""
+    def announce(self, announcement: Announcement) -> None:
+        """Say that something is here now, and that what is missing before it will not come."""
         stream = announcement.stream
         window = self._windows.get(stream)
         if window is None:
             window = self._windows[stream] = Window(stream, self.length)
-        change = window.fill(announcement)
-        if change is Change.NEWS:
-            self.bus.publish(self.tier, announcement, window.state())
+        for news in window.fill(announcement):
+            self.bus.publish(self.tier, news, window.state())
             for changed in self._subscribers:
-                changed(stream, announcement)
-        return change
+                changed(stream, news)
 
     def forget(self, stream: str) -> None:
         """A stream is long over."""

@@ -61,7 +61,7 @@ class Window:
     more can still be fetched, since a viewer may have a playlist that is as old as it is long.
 
     Numbers and dates never go down, and are the same in all renditions: see :class:`Numbering`. So what a window
-    tells others (:meth:`told`, :meth:`state`, and what :meth:`take` and :meth:`merge` return) may have higher ones
+    tells others (:meth:`told`, :meth:`state`, and what :meth:`fill` and :meth:`merge` return) may have higher ones
     than it was told.
     """
 
@@ -86,8 +86,12 @@ class Window:
                 self._append(announcement)
         return change
 
-    def take(self, announcement: Announcement) -> list[Announcement]:
-        """Take one announcement in, with gaps for what is missing before it; return all that is new with it."""
+    def fill(self, announcement: Announcement) -> list[Announcement]:
+        """
+        Take one announcement in for good, with gaps for what is missing before it, and return all that was new.
+
+        Where more is missing than a playlist lists, the list begins anew.
+        """
         if isinstance(announcement, StreamEnded):
             if self._weigh_end(announcement) not in (Change.NEWS, Change.HOLE):
                 return []
@@ -108,13 +112,13 @@ class Window:
         pairs = [(segment, rendition.info) for rendition in state.renditions for segment in rendition.segments]
         for segment, info in sorted(pairs, key=lambda pair: (pair[0].msn, pair[0].is_gap)):
             epoch = self._epoch_of(segment, state.epoch)
-            news += self.take(SegmentAnnounced(state.stream, epoch, state.target_s, info, segment))
+            news += self.fill(SegmentAnnounced(state.stream, epoch, state.target_s, info, segment))
         last = self._numbering.last
         if last is not None and self.epoch == state.epoch:
             since_msn = self._numbering.msn(state.epoch, state.since_msn)
             self.since_msn = max(self.since_msn, min(since_msn, last.msn))
             if state.is_ended:
-                news += self.take(StreamEnded(self.stream, state.epoch, last.msn))
+                news += self.fill(StreamEnded(self.stream, state.epoch, last.msn))
         return news
 
     def told(self, announcement: Announcement) -> Announcement:
@@ -203,10 +207,9 @@ class Window:
 
     def _begin_epoch(self, announcement: SegmentAnnounced, place: Place) -> None:
         """A list that had ended, or whose target duration is too short now, begins anew; others just go on."""
-        is_anew = self.is_ended or announcement.target_s > self.target_s
-        if is_anew:
+        if self.is_ended or announcement.target_s > self.target_s:
+            self.since_msn = place.msn if self.target_s else 0
             self.target_s = announcement.target_s
-            self.since_msn = place.msn
         self.is_ended = False
         self.epoch = announcement.epoch
 
