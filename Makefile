@@ -15,9 +15,9 @@ test: $(VENV)/.test
 	timeout --kill-after=10 $(TEST_SECONDS) $(BIN)/python -m pytest
 
 check: $(VENV)/.test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	status=0; for tool in 'ruff check .' 'ruff format --check .' mypy; do \
+	    echo "$$tool"; $(BIN)/$$tool || status=1; \
+	done; exit $$status
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -217,6 +217,7 @@ quality.addEventListener('change', () => playing && playing.choose(quality.value
 lowLatency.addEventListener('change', () => connect('connecting'));
 find('#sound').addEventListener('click', () => { video.muted = false; });
 video.addEventListener('ended', () => again('offline'));
+mpegts.LoggingControl.applyConfig({ enableDebug: false, enableVerbose: false, enableInfo: false });
 lowLatency.disabled = !mpegts.isSupported();
 setInterval(tick, TICK_MS);
 connect('connecting');
