@@ -22,7 +22,7 @@ LAYERS = (
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 PURE = ("rtmp", "media", "packaging", "model", "config", "settings", "rules")
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
-ONLY_IN = {"av": ("livestream.transcode.", "livestream.roles.demo"), "txredisapi": ("livestream.bus.redis",)}
+ONLY_IN = {"av": ("livestream.transcode.",), "txredisapi": ("livestream.bus.redis",)}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
