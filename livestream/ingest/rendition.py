@@ -79,7 +79,7 @@ class Rendition:
         self._ship(self.packager.add(frame))
 
     def add_picture(self, frame: Frame) -> None:
-        """Take a picture (or its configuration) of a rung, which a transcoder may send twice, or after it was given up."""
+        """Take a picture (or its configuration) of a rung, which a transcoder may send twice, or too late."""
         if self.packager.is_shed:
             return
         if frame.is_config:
