@@ -151,8 +151,10 @@ function playFlv() {
     liveBufferLatencyMinRemain: 0.8,
     autoCleanupSourceBuffer: true,
   });
-  player.on(mpegts.Events.ERROR, () => setTimeout(() => again('retrying')));
-  player.on(mpegts.Events.LOADING_COMPLETE, () => setTimeout(() => again('retrying')));
+  let isClosed = false;
+  const lost = () => setTimeout(() => isClosed || again('retrying')); // never close it from within its own event
+  player.on(mpegts.Events.ERROR, lost);
+  player.on(mpegts.Events.LOADING_COMPLETE, lost);
   player.attachMediaElement(video);
   player.load();
   const latency = () => {
@@ -160,7 +162,7 @@ function playFlv() {
     return buffered.length ? buffered.end(buffered.length - 1) - video.currentTime : NaN;
   };
   const end = () => {
-    player.off(mpegts.Events.ERROR);
+    isClosed = true;
     player.destroy();
     empty();
   };
