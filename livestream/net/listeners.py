@@ -25,6 +25,7 @@ class Listener(Service):
     factory: IProtocolFactory
     reactor: Any
     _port: IListeningPort | None = field(default=None, init=False)
+    _error: CannotListen | None = field(default=None, init=False)
 
     def privilegedStartService(self) -> None:
         """
@@ -37,6 +38,8 @@ class Listener(Service):
         except (ValueError, KeyError, OSError) as error:
             raise CannotListen(f"{self.setting}: {self.where}: {error}") from error
         listening.addCallbacks(self._listening, self._failed)
+        if self._error is not None:
+            raise self._error
 
     def stopService(self) -> Any:
         super().stopService()  # type: ignore[no-untyped-call]
@@ -50,4 +53,4 @@ class Listener(Service):
         reason: object = error
         if isinstance(error, CannotListenError):
             reason = getattr(error.socketError, "strerror", None) or error.socketError
-        raise CannotListen(f"{self.setting}: cannot listen on {self.where}: {reason}")
+        self._error = CannotListen(f"{self.setting}: cannot listen on {self.where}: {reason}")

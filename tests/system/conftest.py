@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from attrs import define, field
 
 from .pictures import publisher
-from .processes import Daemon, Process, free_port, until
+from .processes import MARK, Daemon, Process, free_port, until
 
 
 @define(eq=False)
@@ -134,9 +134,15 @@ def tiers(site: Site) -> Callable[..., Tiers]:
 def nothing_is_orphaned() -> Iterator[None]:
     """No transcoder survives the daemon that started it."""
     yield
-    until(lambda: not _workers(), "the end of every transcoder", 15)
+    until(lambda: not transcoders(), "the end of every transcoder", 15)
 
 
-def _workers() -> str:
-    found = subprocess.run(["pgrep", "-f", "livestream.transcode.worker"], capture_output=True, text=True, check=False)
-    return found.stdout
+def transcoders() -> list[int]:
+    """The process ids of the transcoders of this run's daemons, which have its mark in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            is_ours = f"{MARK}={os.getpid()}".encode() in (folder / "environ").read_bytes()
+            if is_ours and b"livestream.transcode.worker" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found

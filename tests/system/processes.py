@@ -22,6 +22,8 @@ from attrs import define, field
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
+MARK = "TESTED_BY"
+"""Names the test run in the environment of all that it starts."""
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
 
@@ -59,7 +61,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **self.environ},
+            env={**os.environ, **self.environ, MARK: str(os.getpid())},
             cwd=ROOT,
             start_new_session=True,
         )

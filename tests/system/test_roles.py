@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
 
-from .conftest import Tiers
+from .conftest import Tiers, transcoders
 from .processes import Process, get, until
 from .viewer import Viewer
 
@@ -102,7 +105,7 @@ def test_a_killed_transcoder_is_replaced_and_loses_no_picture(tiers: Start) -> N
     with viewer.watching():
         publisher = three.site.publish(f"{three.publish_url}/show", 16)
         until(lambda: _segments(viewer, 1), "a segment")
-        _kill_worker(three)
+        _kill_a_transcoder()
         _watched(three, publisher, viewer)
     assert viewer.troubles == []
     assert three.daemons["ingest"].metric("livestream_transcoder_restarts_total") == 1
@@ -110,13 +113,8 @@ def test_a_killed_transcoder_is_replaced_and_loses_no_picture(tiers: Start) -> N
         assert viewer.decoded(name).whole(16 * 25)
 
 
-def _kill_worker(tiers: Tiers) -> None:
-    import os
-    import signal
-
-    from .conftest import _workers
-
-    os.kill(int(_workers().split()[0]), signal.SIGKILL)
+def _kill_a_transcoder() -> None:
+    os.kill(transcoders()[0], signal.SIGKILL)
 
 
 def test_a_publisher_who_returns_goes_on_with_the_same_broadcast(tiers: Start) -> None:
@@ -135,8 +133,6 @@ def test_a_publisher_who_returns_goes_on_with_the_same_broadcast(tiers: Start) -
 
 
 def test_five_hundred_ask_for_a_cold_segment_and_one_request_goes_up(tiers: Start) -> None:
-    import asyncio
-
     three = tiers("transcode.ladder=[]")
     viewer = Viewer(three.http, "show")
     three.site.publish(f"{three.publish_url}/show", 60)
@@ -156,8 +152,6 @@ def test_five_hundred_ask_for_a_cold_segment_and_one_request_goes_up(tiers: Star
 
 
 async def _herd(port: int, path: str, count: int) -> list[bytes]:
-    import asyncio
-
     async def one() -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
