@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 
 from attrs import define, field, frozen
 
+from livestream.cache.interest import Interest
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
+
+SWEPT = 4096
+"""How many objects are looked at in one sweep, so that it takes no longer when there are a hundred thousand."""
+
+YOUNG_S = 30.0
+"""For so long an object may be here before anyone is told of it."""
+
+WATCHED_S = 30.0
 
 
 @frozen
@@ -30,8 +39,11 @@ class Need(IntEnum):
 
     NONE = 0
     """It can no longer be in anyone's playlist."""
-    LISTED = 1
-    WATCHED = 2
+    LINGERING = 1
+    """It has left the playlist, and a viewer with an older one may still come for it."""
+    LISTED = 2
+    WATCHED = 3
+    """It is listed, and viewers ask for its rendition."""
 
 
 @frozen
@@ -47,7 +59,8 @@ class Found:
 @define(eq=False)
 class Store:
     """
-    Whole objects by key. ``need`` says how much each is needed now; ``seconds`` is the wall clock.
+    Whole objects by key. ``need`` says how much each is needed now, except for :attr:`Need.WATCHED`, which the store
+    finds out itself; ``seconds`` is the wall clock.
 
     Over ``limit_bytes``, the least needed go until a tenth is free again, those longest unused first.
     """
@@ -56,12 +69,27 @@ class Store:
     need: Callable[[Key], Need]
     seconds: Callable[[], float]
     metrics: Metrics
+    interest: Interest = field(init=False)
     held_bytes: int = field(default=0, init=False)
     _objects: dict[Key, Found] = field(factory=dict, init=False)
+    _unswept: Iterator[Key] = field(factory=lambda: iter(()), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.interest = Interest(self.seconds)
 
     def peek(self, key: Key) -> Found | None:
-        """The object, if it is here."""
-        return self._objects.get(key)
+        """The object, if it is here, for a viewer or a tier below who asks for it."""
+        found = self._objects.pop(key, None)
+        if found is not None:
+            self._objects[key] = found
+            self.interest.note(key.stream, key.rendition)
+        return found
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._objects
+
+    def __len__(self) -> int:
+        return len(self._objects)
 
     def put(self, key: Key, info: ObjectInfo, body: Body) -> None:
         """Keep a whole object."""
@@ -73,14 +101,28 @@ class Store:
         self.metrics.cache_bytes.set(self.held_bytes)
 
     def sweep(self) -> None:
-        """Let go of what nobody can ask for any more."""
-        for key in [key for key in self._objects if self.need(key) is Need.NONE]:
-            self._drop(key, "past")
+        """Let go of what nobody can ask for any more; a large store takes several calls."""
+        for _ in range(min(SWEPT, len(self._objects))):
+            key = next(self._unswept, None)
+            if key is None:
+                self._unswept = iter(list(self._objects))
+                key = next(self._unswept)
+            if key in self._objects and self._need(key) is Need.NONE:
+                self._drop(key, "past")
+        self.interest.sweep()
         self.metrics.cache_bytes.set(self.held_bytes)
+
+    def _need(self, key: Key) -> Need:
+        need = self.need(key)
+        if need is Need.NONE and self.seconds() - self._objects[key].stored_at < YOUNG_S:
+            return Need.LISTED
+        if need is Need.LISTED and self.interest.is_watched(key.stream, key.rendition, WATCHED_S):
+            return Need.WATCHED
+        return need
 
     def _make_room(self, newest: Key) -> None:
         wanted_bytes = self.limit_bytes * 9 // 10
-        for key in sorted(self._objects, key=self.need):
+        for key in sorted(self._objects, key=self._need):
             if self.held_bytes <= wanted_bytes:
                 return
             if key != newest:

@@ -1,106 +1,77 @@
-"""The tier above, asked over HTTP: objects, byte by byte as they come, and the state of its streams."""
+"""One node of the tier above, asked over HTTP: objects, byte by byte as they come, and small documents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+from livestream.cache.connections import BoundedEndpoints, kept_connections
+from livestream.cache.fill import Altered
+from livestream.cache.reader import SILENCE_S, Reader, Refusal, UpstreamError, broken
 from livestream.cache.store import Key
-from livestream.metrics import Metrics
+from livestream.model import ObjectInfo
 
-CONNECT_S = 1.0
-SILENCE_S = 2.0
-PERSISTENT = 64
 STATE_BYTES = 16 << 20
+REST_S = 10.0
+
+_DIGEST_TAG = re.compile(r'"[0-9a-f]{64}"')
 
 Take = Callable[[bytes], None]
 
 
-class UpstreamError(Exception):
-    """The tier above did not give what it was asked for."""
-
-
-class _Reader(Protocol):
-    """Hands a body's bytes on, and cuts an upstream that says too much or falls silent."""
-
-    transport: Any
-
-    def __init__(self, take: Take, most: int, clock: IReactorTime) -> None:
-        self.over: Deferred[None] = Deferred(lambda _: self._cut("no longer wanted"))
-        self._take = take
-        self._left = most
-        self._clock = clock
-        self._reason = ""
-        self._watch: IDelayedCall = clock.callLater(SILENCE_S, self._cut, "it has fallen silent")
-
-    def dataReceived(self, data: bytes) -> None:
-        self._watch.reset(SILENCE_S)
-        self._left -= len(data)
-        if self._left < 0:
-            self._cut("it says more than it should")
-            return
-        try:
-            self._take(data)
-        except Exception as error:
-            self._cut(str(error))
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._watch.active():
-            self._watch.cancel()
-        if self.over.called:
-            return
-        if reason.check(ResponseDone) and not self._reason:
-            self.over.callback(None)
-        else:
-            self.over.errback(UpstreamError(self._reason or reason.getErrorMessage()))
-
-    def _cut(self, reason: str) -> None:
-        self._reason = self._reason or reason
-        if self.transport is not None:
-            self.transport.abortConnection()
+class NotThere(UpstreamError):
+    """The node does not have it, which is no fault."""
 
 
 @define(eq=False)
 class Upstream:
-    """One node of the tier above, at ``url`` (``http://HOST:PORT``)."""
+    """
+    One node of the tier above, at ``url`` (``http://HOST:PORT``).
+
+    Whatever it does wrong, ``rests_until`` (on the clock) says until when the others are to be asked before it.
+    """
 
     url: str
     agent: Agent
+    pool: HTTPConnectionPool
     clock: IReactorTime
+    rests_until: float = field(default=0.0, init=False)
+
+    log: ClassVar[Logger] = Logger()
 
     @classmethod
     def at(cls, url: str, reactor: Any) -> Upstream:
         """The node at ``url``, with connections that are kept."""
-        pool = HTTPConnectionPool(reactor)
-        pool.maxPersistentPerHost = PERSISTENT
-        pool.retryAutomatically = False
-        pool.cachedConnectionTimeout = 20
-        return cls(url, Agent(reactor, connectTimeout=CONNECT_S, pool=pool), reactor)
+        pool = kept_connections(reactor)
+        return cls(url, Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool), pool, reactor)
 
-    async def fetch(self, key: Key, start: int, size: int, take: Take) -> None:
+    @property
+    def is_resting(self) -> bool:
+        return self.clock.seconds() < self.rests_until
+
+    async def fetch(self, key: Key, info: ObjectInfo, start: int, take: Take) -> None:
         """
-        Fetch an object of ``size`` bytes from ``start`` on, and hand its bytes to ``take`` as they come.
+        Fetch an object from ``start`` on, and hand its bytes to ``take`` as they come.
 
         :raises UpstreamError: it could not be had, or not whole.
+        :raises Altered: it is another than was announced, here or in what was there before.
         """
-        headers = {"Range": [f"bytes={start}-"]} if start else {}
-        response = await self._get(key.path, headers)
-        if response.code != (206 if start else 200):
-            raise UpstreamError(f"{self.url} answers {response.code}")
-        if response.length != size - start:
-            raise UpstreamError(f"{self.url} offers {response.length} bytes and not {size - start}")
-        reader = _Reader(take, size - start, self.clock)
-        response.deliverBody(reader)
-        await reader.over
+        headers = {"Range": [f"bytes={start}-"], "If-Range": [f'"{info.digest}"']} if start else {}
+        with self._blamed(excused=(NotThere, Altered) if start else (NotThere,)):
+            response = await self._get(key.path, headers)
+            _accept(response, _fault(response, info, start))
+            await self._read(response, take, info.size - start)
 
     async def document(self, path: str) -> bytes | None:
         """
@@ -108,81 +79,79 @@ class Upstream:
 
         :raises UpstreamError: it could not be had.
         """
-        response = await self._get(path, {})
-        if response.code not in (200, 404) or (response.length is not UNKNOWN_LENGTH and response.length > STATE_BYTES):
-            raise UpstreamError(f"{self.url} answers {response.code} with {response.length} bytes")
         parts: list[bytes] = []
-        reader = _Reader(parts.append, STATE_BYTES, self.clock)
-        response.deliverBody(reader)
-        await reader.over
-        return b"".join(parts) if response.code == 200 else None
+        try:
+            with self._blamed(excused=(NotThere,)):
+                response = await self._get(path, {})
+                _accept(response, "" if response.code == 200 else f"answers {response.code}")
+                await self._read(response, parts.append, STATE_BYTES)
+        except NotThere:
+            return None
+        return b"".join(parts)
+
+    def stop(self) -> None:
+        """Close the connections that are idle."""
+        self.pool.closeCachedConnections()
 
     async def _get(self, path: str, headers: dict[str, list[str]]) -> IResponse:
         asked: Deferred[IResponse] = self.agent.request(b"GET", f"{self.url}{path}".encode("ascii"), Headers(headers))
-        asked.addTimeout(SILENCE_S, self.clock)
+        deadline = self.clock.callLater(SILENCE_S, asked.cancel)
         try:
             return await asked
         except Exception as error:
-            raise UpstreamError(f"{self.url} does not answer: {type(error).__name__} {error}") from error
+            if not deadline.active():
+                raise UpstreamError("does not answer") from error
+            raise broken(Failure(error)) from error
+        finally:
+            if deadline.active():
+                deadline.cancel()
+
+    async def _read(self, response: IResponse, take: Take, most: int) -> None:
+        reader = Reader(take, most, self.clock)
+        response.deliverBody(reader)
+        await reader.over
+
+    @contextmanager
+    def _blamed(self, excused: tuple[type[Exception], ...]) -> Iterator[None]:
+        """Have the node rest after an error, unless that is not its own."""
+        try:
+            yield
+        except (UpstreamError, Altered) as error:
+            if not isinstance(error, excused):
+                self._rest(str(error))
+            raise
+
+    def _rest(self, reason: str) -> None:
+        if not self.is_resting:
+            self.log.warn("{url} is passed over for a while: {reason}", url=self.url, reason=reason)
+        self.rests_until = self.clock.seconds() + REST_S
+        self.stop()
 
 
-@define(eq=False)
-class Upstreams:
-    """The nodes of the tier above, tried in order."""
+def _accept(response: IResponse, fault: str) -> None:
+    """
+    Make sure that an answer can be used.
 
-    nodes: tuple[Upstream, ...]
-    metrics: Metrics
-    decode: Callable[[bytes], Any]
-    """Reads a state document."""
-    _first: int = field(default=0, init=False)
+    :raises UpstreamError: it cannot; its connection is closed.
+    """
+    encoding = response.headers.getRawHeaders("content-encoding", [])
+    if encoding:
+        fault = f"encodes as {encoding[0][:40]!r}"
+    if fault:
+        response.deliverBody(Refusal())
+        raise NotThere(fault) if response.code == 404 else UpstreamError(fault)
 
-    async def fetch(self, key: Key, size: int, have: Callable[[], int], take: Take) -> None:
-        """
-        Fetch an object; when a node fails in the middle, the next goes on from what ``have`` says is here.
 
-        :raises UpstreamError: none of them could give it.
-        """
-        kind = "init" if key.name.endswith(".mp4") else "segment"
-        reason = UpstreamError("there is no upstream")
-        for node in self.nodes:
-            try:
-                await node.fetch(key, have(), size, take)
-            except UpstreamError as error:
-                self.metrics.upstream_requests.labels(kind, "error").inc()
-                reason = error
-                continue
-            self.metrics.upstream_requests.labels(kind, "ok").inc()
-            return
-        raise reason
-
-    async def states(self) -> list[Any]:
-        """
-        The states of all streams, from the first node that answers.
-
-        :raises UpstreamError: none does.
-        """
-        return list(await self._document("/state") or ())
-
-    async def state(self, stream: str) -> Any:
-        """
-        The state of one stream; ``None`` when it is not known.
-
-        :raises UpstreamError: no node answers.
-        """
-        found = await self._document(f"/state/{stream}")
-        return found[0] if found else None
-
-    async def _document(self, path: str) -> Any:
-        reason = UpstreamError("there is no upstream")
-        for node in self.nodes:
-            try:
-                text = await node.document(path)
-                self.metrics.upstream_requests.labels("state", "ok").inc()
-                if text is not None:
-                    return self.decode(text)
-            except (UpstreamError, ValueError) as error:
-                self.metrics.upstream_requests.labels("state", "error").inc()
-                reason = UpstreamError(str(error))
-                continue
-            return None
-        raise reason
+def _fault(response: IResponse, info: ObjectInfo, start: int) -> str:
+    """What is wrong with an answer that should be an object from ``start`` on."""
+    if response.code != (206 if start else 200):
+        return f"answers {response.code}"
+    if response.length != info.size - start:
+        offered = "any number of" if response.length is UNKNOWN_LENGTH else response.length
+        return f"offers {offered} bytes and not {info.size - start}"
+    if start and response.headers.getRawHeaders("content-range") != [f"bytes {start}-{info.size - 1}/{info.size}"]:
+        return "offers other bytes than those asked for"
+    tag = response.headers.getRawHeaders("etag", [""])[0]
+    if _DIGEST_TAG.fullmatch(tag) and tag[1:-1] != info.digest:
+        return "has another object of that name"
+    return ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from enum import Enum
+from typing import ClassVar
 
 from attrs import define, field
+from twisted.logger import Logger
 
 FILE_BYTES = 8192
 """From this size on a body is a memory file, from which the kernel can send by itself."""
@@ -26,7 +28,8 @@ class Body:
     Bytes that are appended once and read by many, each from where it likes.
 
     ``size`` is ``None`` while it is not known. ``fd`` is a memory file with the bytes received, for ``sendfile``, or
-    ``None`` for a small body; it lives as long as the body. Bytes that have been received never change.
+    ``None`` for a small body and when the process has no descriptor to spare; it lives as long as the body. Bytes that
+    have been received never change.
     """
 
     size: int | None
@@ -36,9 +39,14 @@ class Body:
     _small: bytearray = field(factory=bytearray, init=False)
     _watchers: dict[object, Callable[[], None]] = field(factory=dict, init=False)
 
+    log: ClassVar[Logger] = Logger()
+
     def __attrs_post_init__(self) -> None:
         if self.size is None or self.size >= FILE_BYTES:
-            self.fd = os.memfd_create("body", os.MFD_CLOEXEC)
+            try:
+                self.fd = os.memfd_create("body", os.MFD_CLOEXEC)
+            except OSError as error:
+                self.log.warn("no memory file for {size} bytes: {error}", size=self.size, error=error)
 
     def __del__(self) -> None:
         if self.fd is not None:
@@ -99,7 +107,11 @@ class Body:
         return os.pread(self.fd, stop - start, start)
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Have ``changed`` called whenever there is more, or the body is over; return what ends that."""
+        """
+        Have ``changed`` called whenever there is more, or the body is over; return what ends that.
+
+        It is called from within :meth:`append`: what has come is on its way to every reader before more is received.
+        """
         key = object()
         self._watchers[key] = changed
         return lambda: self._forget(key)
@@ -114,9 +126,13 @@ class Body:
             self._watchers.clear()
 
     def _tell(self) -> None:
+        """Tell everyone, whatever becomes of one of them."""
         for key, changed in list(self._watchers.items()):
             if key in self._watchers:
-                changed()
+                try:
+                    changed()
+                except Exception:
+                    self.log.failure("a reader of a body failed")
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

@@ -15,7 +15,8 @@ from twisted.web.server import Site
 
 from livestream.bus.memory import Bus, MemoryBus
 from livestream.cache.store import Found, Key, Need, Store
-from livestream.cache.upstream import Upstream, Upstreams
+from livestream.cache.upstream import Upstream
+from livestream.cache.upstreams import Upstreams
 from livestream.config import Config
 from livestream.delivery.access import AccessLog
 from livestream.delivery.answers import Answers

@@ -15,7 +15,7 @@ from livestream.bus.catalogue import Catalogue
 from livestream.bus.ledger import Ledger
 from livestream.bus.memory import Tier
 from livestream.cache.coalesce import Cache
-from livestream.cache.upstream import Upstreams
+from livestream.cache.upstreams import Upstreams
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.watch import Watch
 from livestream.model import Announcement, Segment, SegmentAnnounced

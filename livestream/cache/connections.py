@@ -1,0 +1,102 @@
+"""Connections to the tier above: kept, watched, and cut when a peer never comes to the end of a header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.client import HTTPConnectionPool
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from livestream.net.rtmp import tune
+
+CONNECT_S = 1.0
+
+HEAD_BYTES = 16384
+"""A header may be as long as this, and what came with its last bytes."""
+
+PERSISTENT = 64
+"""How many idle connections are kept to one node."""
+
+IDLE_S = 20
+"""For how long: less than the tier above keeps them, or a request could meet a connection that is being closed."""
+
+
+class BoundedHead(ProtocolWrapper):
+    """
+    Cuts a peer whose header does not end.
+
+    Twisted's client has a bound for a line and none for the number of lines, nor for that of interim (1xx) answers. It
+    pauses its transport when a header is complete, which is how this knows.
+    """
+
+    transport: Any
+    _head_bytes: int | None = None
+
+    def connectionMade(self) -> None:
+        tune(self.transport)
+
+    def write(self, data: bytes) -> None:
+        self._head_bytes = 0
+        self.transport.write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._head_bytes = 0
+        self.transport.writeSequence(data)
+
+    def pauseProducing(self) -> None:
+        self._head_bytes = None
+        self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.wrappedProtocol.dataReceived(data)
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.transport.abortConnection()
+
+
+@implementer(IStreamClientEndpoint)
+@define(eq=False)
+class BoundedEndpoint:
+    """Connects as ``endpoint`` does, through a :class:`BoundedHead`."""
+
+    endpoint: IStreamClientEndpoint
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        wrapping: Any = WrappingFactory(factory)
+        wrapping.protocol = BoundedHead
+        wrapping.noisy = False
+        connecting: Deferred[Any] = self.endpoint.connect(wrapping)
+        return connecting.addCallback(lambda bounded: bounded.wrappedProtocol)
+
+
+@implementer(IAgentEndpointFactory)
+@define(eq=False)
+class BoundedEndpoints:
+    """Where an agent connects to, for a URI."""
+
+    reactor: Any
+
+    def endpointForURI(self, uri: Any) -> BoundedEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint: Any = HostnameEndpoint(self.reactor, host, uri.port, timeout=CONNECT_S)
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
+        return BoundedEndpoint(endpoint)
+
+
+def kept_connections(reactor: Any) -> HTTPConnectionPool:
+    """Connections that are used again. No request is repeated silently: whoever makes one counts it."""
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = PERSISTENT
+    pool.retryAutomatically = False
+    pool.cachedConnectionTimeout = IDLE_S
+    return pool

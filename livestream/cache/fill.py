@@ -1,0 +1,118 @@
+"""An object on its way, and those who wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+
+from livestream.cache.store import Found
+from livestream.model import ObjectInfo
+from livestream.net.body import Body, BodyState
+
+
+class Unavailable(Exception):
+    """The object exists and cannot be had now."""
+
+
+class Altered(Unavailable):
+    """Its bytes are not those that were announced."""
+
+
+@define(eq=False)
+class Fill:
+    """
+    A body that grows, and a Deferred for each who waits for its first bytes, or for all of it.
+
+    The last bytes are held back until the digest of the whole is known to be right, so that nobody is ever given all
+    of an altered object. ``seconds`` is the wall clock.
+    """
+
+    info: ObjectInfo
+    seconds: Callable[[], float]
+    body: Body = field(init=False)
+    _hash: Any = field(factory=sha256, init=False)
+    _waiting: dict[Deferred[Found], str] = field(factory=dict, init=False)
+    _until_whole: set[Deferred[None]] = field(factory=set, init=False)
+    _reason: str = field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.body = Body.growing(self.info.size)
+
+    def wait(self, outcome: str) -> Deferred[Found]:
+        """The object as soon as there are bytes of it. Whoever waits may cancel, and that harms nobody else."""
+        if self.body.failed:
+            return fail(Unavailable(self._reason))
+        if self.body.received:
+            return succeed(self._found(outcome))
+        waiter: Deferred[Found] = Deferred(self._leave)
+        self._waiting[waiter] = outcome
+        return waiter
+
+    def over(self) -> Deferred[None]:
+        """Fires when the object is whole; it may be cancelled likewise."""
+        if self.body.failed:
+            return fail(Unavailable(self._reason))
+        if self.body.state is BodyState.WHOLE:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._until_whole.discard)
+        self._until_whole.add(waiter)
+        return waiter
+
+    def take(self, data: bytes) -> None:
+        """
+        Add the bytes that follow.
+
+        :raises Altered: with them, the object would not be the one that was announced; they are not added.
+        :raises ValueError: they are too many.
+        """
+        digest = self._hash.copy()
+        digest.update(data)
+        if self.body.received + len(data) == self.info.size and digest.hexdigest() != self.info.digest:
+            raise Altered("its digest is not the one that was announced")
+        self.body.append(data)
+        self._hash = digest
+        if self._waiting:
+            self._wake()
+
+    def finish(self) -> None:
+        """
+        All is here, to be settled when it is kept.
+
+        :raises ValueError: it is not.
+        """
+        self.body.finish()
+
+    def settle(self) -> None:
+        """Tell those who waited for all of it."""
+        waiters, self._until_whole = self._until_whole, set()
+        for waiter in waiters:
+            if not waiter.called:
+                waiter.callback(None)
+
+    def fail(self, error: Exception) -> None:
+        """What is missing will not come: those who read are cut, and those who wait are told."""
+        self._reason = str(error) or type(error).__name__
+        self.body.fail()
+        waiters: list[Deferred[Any]] = [*self._waiting, *self._until_whole]
+        self._waiting.clear()
+        self._until_whole.clear()
+        for waiter in waiters:
+            if not waiter.called:
+                waiter.errback(Unavailable(self._reason))
+
+    def _leave(self, waiter: Deferred[Found]) -> None:
+        self._waiting.pop(waiter, None)
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        found = {outcome: self._found(outcome) for outcome in set(waiting.values())}
+        for waiter, outcome in waiting.items():
+            if not waiter.called:
+                waiter.callback(found[outcome])
+
+    def _found(self, outcome: str) -> Found:
+        return Found(self.body, self.info, outcome, self.seconds())

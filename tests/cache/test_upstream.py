@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import gzip
+
+import pytest
+from twisted.internet.defer import CancelledError
+
+from livestream.bus.announcements import encode_state
+from livestream.cache.connections import HEAD_BYTES, IDLE_S
+from livestream.cache.fill import Altered
+from livestream.cache.reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
+from livestream.packaging.window import StreamState
+
+from .nodes import Above, answer, info_of, outcome
+
+DATA = bytes(range(256)) * 1024
+INFO = info_of(DATA)
+TAG = f'ETag: "{INFO.digest}"'
+PART = "206 Partial Content"
+
+
+def test_an_object_is_asked_for_by_its_path_and_arrives() -> None:
+    above = Above(1)
+    fill, done = above.fetch(INFO)
+    line = above.nodes[0].lines[0]
+    assert line.requests[0].splitlines() == ["GET /live/show/source/1-7.m4s HTTP/1.1", "Host: node0"]
+    line.say(answer(DATA, TAG))
+    above.turn()
+    assert done.called and outcome(done) is None
+    assert fill.body.read(0, len(DATA)) == DATA
+    assert above.leaves_nothing()
+
+
+def test_bytes_are_there_the_moment_they_arrive() -> None:
+    above = Above(1)
+    fill, done = above.fetch(INFO)
+    line = above.nodes[0].lines[0]
+    whole = answer(DATA)
+    line.say(whole[:-1000])
+    above.turn()
+    assert fill.body.received == len(DATA) - 1000
+    line.say(whole[-1000:-999])
+    assert fill.body.received == len(DATA) - 999
+    assert not done.called
+
+
+HOSTILE = {
+    "404": answer(b"no", status="404 Not Found"),
+    "403": answer(b"no", status="403 Forbidden"),
+    "500": answer(b"no", status="500 Oops"),
+    "a redirect": answer(b"", "Location: http://elsewhere/", status="302 Found"),
+    "a part that nobody asked for": answer(DATA, f"Content-Range: bytes 0-{len(DATA) - 1}/{len(DATA)}", status=PART),
+    "304": b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    "204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "garbage": b"\x00\x01\x02 SSH-2.0\r\n\r\n" * 10,
+    "no number": b"HTTP/1.1 abc OK\r\n\r\n",
+    "too short": answer(DATA[:-1]),
+    "too long": answer(DATA + b"x"),
+    "two lengths": answer(DATA, f"Content-Length: {len(DATA) - 1}"),
+    "a length that is no number": answer(DATA).replace(b"Content-Length: ", b"Content-Length: +"),
+    "no length": b"HTTP/1.1 200 OK\r\n\r\n" + DATA,
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"%x\r\n" % len(DATA)
+    + DATA
+    + b"\r\n0\r\n\r\n",
+    "chunks with a length": answer(b"0\r\n\r\n", "Transfer-Encoding: chunked"),
+    "an encoding": answer(DATA, "Content-Encoding: gzip"),
+    "another object": answer(DATA, f'ETag: "{"0" * 64}"'),
+    "an altered object": answer(DATA[:-1] + b"x"),
+    "a header that does not end": b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 10_000,
+    "a line that does not end": b"HTTP/1.1 200 OK\r\nX-A: " + b"b" * 100_000,
+    "interim answers without end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * (HEAD_BYTES // 20),
+}
+
+
+@pytest.mark.parametrize("said", HOSTILE.values(), ids=HOSTILE)
+def test_an_answer_that_is_not_the_object_is_refused_and_leaves_nothing(said: bytes) -> None:
+    above = Above(1)
+    fill, done = above.fetch(INFO)
+    for line in above.nodes[0].lines:  # one whose connection was closed is asked a second time
+        line.say(said)
+        above.turn()
+    assert isinstance(outcome(done), UpstreamError | Altered)
+    assert len(above.nodes[0].requests) <= 2
+    assert fill.body.received < len(DATA)
+    assert above.leaves_nothing()
+
+
+def test_fields_for_others_are_of_no_consequence() -> None:
+    above = Above(1)
+    fill, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(DATA, "Set-Cookie: a=b", "Cache-Control: no-store", 'ETag: W/"x"'))
+    above.turn()
+    assert done.called and outcome(done) is None and fill.body.received == len(DATA)
+
+
+def test_one_who_never_answers_is_left_after_a_while() -> None:
+    for is_frozen in (True, False):
+        above = Above(1)
+        above.nodes[0].is_frozen = is_frozen
+        _, done = above.fetch(INFO)
+        above.clock.advance(SILENCE_S + 0.1)
+        assert isinstance(outcome(done), UpstreamError)
+        assert above.leaves_nothing()
+
+
+def test_one_who_falls_silent_is_left_after_a_while() -> None:
+    above = Above(1)
+    _, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(DATA)[:-1000])
+    above.turn()
+    above.clock.advance(SILENCE_S - 0.1)
+    assert not done.called
+    above.clock.advance(0.2)
+    assert "silent" in str(outcome(done))
+    assert above.leaves_nothing()
+
+
+def test_one_who_drips_is_left_when_the_object_should_long_be_here() -> None:
+    above = Above(1)
+    _, done = above.fetch(INFO)
+    line = above.nodes[0].lines[0]
+    line.say(answer(DATA)[: -len(DATA)])
+    above.turn()
+    for second in range(100):
+        if done.called:
+            break
+        line.say(DATA[second : second + 1])
+        above.clock.advance(1)
+    assert second <= SILENCE_S + len(DATA) / SLOWEST_BYTES_S + 1
+    assert "slow" in str(outcome(done))
+    assert above.leaves_nothing()
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200 OK\r\n", answer(DATA)[:-1000]], ids=["nothing", "some head", "some body"]
+)
+def test_a_fetch_that_is_cancelled_closes_its_connection(said: bytes) -> None:
+    above = Above(2)
+    _, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(said)
+    above.turn()
+    done.cancel()
+    assert isinstance(outcome(done), CancelledError)
+    assert above.nodes[1].lines == []
+    assert above.leaves_nothing()
+
+
+def test_connections_are_used_again_until_they_were_idle_for_long() -> None:
+    above = Above(1)
+    for _ in range(5):
+        _, done = above.fetch(INFO)
+        above.nodes[0].lines[-1].say(answer(DATA))
+        above.turn()
+        assert outcome(done) is None
+    assert [len(line.requests) for line in above.nodes[0].lines] == [5]
+    above.clock.advance(IDLE_S)
+    assert above.leaves_nothing()
+
+
+STATE = StreamState("show", 1, 3, False, ())
+
+
+def test_a_document_is_read_whole_or_is_not_there() -> None:
+    above = Above(1)
+    for said, expected in (
+        (answer(encode_state(STATE)), STATE),
+        (answer(b"no", status="404 Not Found"), None),
+    ):
+        asked = above.run(above.upstreams.state("show"))
+        above.nodes[0].lines[-1].say(said)
+        above.turn()
+        assert asked.called and outcome(asked) == expected
+    assert above.leaves_nothing()
+
+
+BAD_DOCUMENTS = {
+    "not ours": answer(b"{}"),
+    "not JSON": answer(b"\xff{"),
+    "compressed": answer(gzip.compress(encode_state(STATE)), "Content-Encoding: gzip"),
+    "500": answer(b"", status="500 Oops"),
+    "too long": b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (17 << 20),
+}
+
+
+@pytest.mark.parametrize("said", BAD_DOCUMENTS.values(), ids=BAD_DOCUMENTS)
+def test_a_document_that_cannot_be_read_is_asked_of_the_next_node(said: bytes) -> None:
+    above = Above(2)
+    asked = above.run(above.upstreams.state("show"))
+    above.nodes[0].lines[0].say(said)
+    above.turn()
+    above.nodes[1].lines[0].say(answer(encode_state(STATE)))
+    above.turn()
+    assert outcome(asked) == STATE
+    assert above.leaves_nothing()
