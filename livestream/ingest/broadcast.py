@@ -215,6 +215,9 @@ class Broadcast:
             self._begun_at[cut.msn] = frame.arrived
             for rendition in self._renditions.values():
                 rendition.cut(cut)
+        current = self._planner.current
+        if current is not None and frame.pts_ms < current.pts_ms and not frame.is_config:
+            self._begun_at[current.msn] = frame.arrived  # a sound of the segment before
         self._renditions[SOURCE].add(frame)
         self._climb(frame, bool(cuts))
 
