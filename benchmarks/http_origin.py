@@ -89,9 +89,9 @@ class Origin:
         self.last_s = time.monotonic()
 
     def state(self, streams: list[str]) -> bytes:
-        """What the tier below reads: one stream's state, or a list of all."""
+        """What the tier below reads: one stream's state, or those of all."""
         document = encode_state(self._state())
-        return document if streams else b"[" + document + b"]"
+        return document if streams else b'{"v":1,"streams":[' + document + b"]}"
 
     def playlist(self, rendition: str) -> bytes:
         """A media playlist of about 1 KB, for the peers: our own edge makes its own from the state."""

@@ -36,6 +36,8 @@ http {{
 
 VARNISH = 'vcl 4.1;\nbackend above {{ .host = "127.0.0.1"; .port = "{origin}"; }}\n'
 
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=")
+
 
 def livestream(port: int, origin: int, *settings: str) -> Peer:
     """This project's edge. It has no Redis, so it learns what is live from the tier above, over HTTP."""
@@ -47,7 +49,7 @@ def livestream(port: int, origin: int, *settings: str) -> Peer:
         f"bus.redis=redis://127.0.0.1:{free_port()}/0",
         *settings,
     ]
-    command = [sys.executable, "-m", "twisted", "livestream", "--role=edge"]
+    command = [*TWISTD, "livestream", "--role=edge"]
     return Peer("livestream", [*command, *(part for one in sets for part in ("--set", one))])
 
 

@@ -51,6 +51,8 @@ writeQueueSize: 1024
 paths: {{all_others: }}
 """
 
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=")
+
 
 @frozen
 class Peer:
@@ -71,7 +73,7 @@ def livestream(port: int, *settings: str) -> Peer:
         "transcode.ladder=[]",
         *settings,
     ]
-    command = [sys.executable, "-m", "twisted", "livestream"]
+    command = [*TWISTD, "livestream"]
     return Peer("livestream", [*command, *(part for one in sets for part in ("--set", one))])
 
 
