@@ -45,7 +45,7 @@ class Collector:
     """
 
     cache: Cache
-    announce: Callable[[Announcement], None]
+    announce: Callable[[Announcement], object]
     forget: Callable[[str], None]
     clock: IReactorTime
     _coming: dict[Rendition, deque[_Coming]] = field(factory=dict, init=False)
