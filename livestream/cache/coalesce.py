@@ -55,6 +55,7 @@ class Cache:
     _fills: dict[Key, Fill] = field(factory=dict, init=False)
     _held_down: dict[Key, float] = field(factory=dict, init=False)
     _running: set[Deferred[None]] = field(factory=set, init=False)
+    _is_stopped: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -99,7 +100,8 @@ class Cache:
             return fail(error)
 
     def stop(self) -> None:
-        """Give up what is on its way."""
+        """Give up what is on its way, and begin nothing more."""
+        self._is_stopped = True
         for running in list(self._running):
             running.cancel()
 
@@ -107,6 +109,8 @@ class Cache:
         """:raises Unavailable: it must not be fetched now."""
         if self._held_down.get(key, 0.0) > self.clock.seconds():
             raise Unavailable(f"{key.path} could not be had a moment ago")
+        if self._is_stopped:
+            raise Unavailable("this node is stopping")
         if len(self._fills) >= FILLS:
             raise Unavailable(f"{FILLS} objects are on their way already")
         if not 0 < info.size <= OBJECT_BYTES:

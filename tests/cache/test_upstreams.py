@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livestream.cache.fill import Altered
+from livestream.cache.reader import SILENCE_S, UpstreamError
+from livestream.cache.upstream import REST_S
+
+from .nodes import Above, Line, answer, info_of, outcome
+
+DATA = bytes(range(256)) * 80
+INFO = info_of(DATA)
+NOT_THERE = answer(b"no", status="404 Not Found")
+ALTERED = bytes([DATA[0] ^ 1]) + DATA[1:]
+
+
+def rest_of(request: str, data: bytes = DATA) -> bytes:
+    """What an honest node answers."""
+    fields = dict(line.split(": ", 1) for line in request.splitlines()[1:])
+    if "Range" not in fields:
+        return answer(data)
+    assert fields["If-Range"] == f'"{INFO.digest}"'
+    start = int(fields["Range"].removeprefix("bytes=").removesuffix("-"))
+    content_range = f"Content-Range: bytes {start}-{len(data) - 1}/{len(data)}"
+    return answer(data[start:], content_range, status="206 Partial Content")
+
+
+def serve(line: Line, data: bytes = DATA) -> None:
+    line.say(rest_of(line.requests[-1], data))
+
+
+def asked(above: Above) -> list[int]:
+    return [len(node.requests) for node in above.nodes]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, len(DATA) + 40), min_size=1, max_size=3))
+def test_a_fetch_goes_on_at_the_next_node_from_any_byte(cuts: list[int]) -> None:
+    above = Above(len(cuts) + 1)
+    fill, done = above.fetch(INFO)
+    for node, cut in zip(above.nodes, cuts, strict=False):
+        if done.called:
+            break
+        line = node.lines[0]
+        line.say(rest_of(line.requests[0])[:cut])
+        above.turn()
+        line.cut()
+        above.turn()
+    if not done.called:
+        serve(above.nodes[len(cuts)].lines[0])
+        above.turn()
+    assert done.called and outcome(done) is None
+    assert fill.body.read(0, len(DATA)) == DATA
+    assert above.leaves_nothing()
+
+
+def test_no_byte_is_asked_for_twice() -> None:
+    above = Above(2)
+    above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(DATA)[: -len(DATA) + 1234])
+    above.turn()
+    above.nodes[0].lines[0].cut()
+    assert "Range: bytes=1234-" in above.nodes[1].requests[0]
+
+
+def test_nodes_are_asked_in_order_until_one_has_it() -> None:
+    above = Above(3)
+    above.nodes[0].is_up = False
+    _, done = above.fetch(INFO)
+    above.nodes[1].lines[0].say(NOT_THERE)
+    above.turn()
+    serve(above.nodes[2].lines[0])
+    above.turn()
+    assert done.called and outcome(done) is None
+    assert asked(above) == [0, 1, 1]
+
+
+def test_when_none_has_it_that_is_said_once_and_nobody_is_asked_again() -> None:
+    above = Above(2)
+    _, done = above.fetch(INFO)
+    for node in above.nodes:
+        node.lines[0].say(NOT_THERE)
+        above.turn()
+    assert str(outcome(done)) == "http://node1 answers 404"
+    assert asked(above) == [1, 1]
+
+
+def test_a_node_that_failed_is_asked_last_for_a_while() -> None:
+    above = Above(2)
+    above.fetch(INFO)
+    above.clock.advance(SILENCE_S + 0.1)
+    assert asked(above) == [1, 1]
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    above.fetch(INFO)
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    assert asked(above) == [1, 2]
+    above.clock.advance(REST_S)
+    above.fetch(INFO)
+    assert asked(above) == [2, 2]
+
+
+def test_a_node_that_does_not_have_it_is_asked_first_all_the_same() -> None:
+    above = Above(2)
+    above.fetch(INFO)
+    above.nodes[0].lines[0].say(NOT_THERE)
+    above.turn()
+    above.fetch(INFO)
+    assert asked(above) == [2, 1]
+
+
+def test_a_connection_that_had_been_closed_for_idleness_costs_one_more_request() -> None:
+    above = Above(1)
+    for _ in range(2):
+        _, done = above.fetch(INFO)
+        serve(above.nodes[0].lines[0])
+        above.turn()
+    _, done = above.fetch(INFO)
+    above.nodes[0].lines[0].cut()
+    serve(above.nodes[0].lines[1])
+    above.turn()
+    assert done.called and outcome(done) is None
+    assert asked(above) == [4]
+
+
+def test_a_node_that_breaks_off_every_time_is_not_asked_for_ever() -> None:
+    above = Above(2)
+    _, done = above.fetch(INFO)
+    for _ in range(10):
+        for node in above.nodes:
+            for line in node.lines:
+                if line.is_open:
+                    line.say(rest_of(line.requests[0])[:200])
+                    above.turn()
+                    line.cut()
+    assert isinstance(outcome(done), UpstreamError)
+    assert asked(above) == [2, 2]
+
+
+def test_a_small_object_that_one_node_altered_is_had_from_the_next() -> None:
+    above = Above(2)
+    fill, done = above.fetch(INFO)
+    serve(above.nodes[0].lines[0], ALTERED)
+    above.turn()
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    assert done.called and outcome(done) is None
+    assert fill.body.read(0, len(DATA)) == DATA
+
+
+def test_a_node_that_alters_what_it_gives_is_soon_asked_last_whoever_finished_for_it() -> None:
+    above = Above(2)
+    fill, done = above.fetch(INFO)
+    altered = answer(ALTERED)
+    above.nodes[0].lines[0].say(altered[:-10])
+    above.turn()
+    above.nodes[0].lines[0].say(altered[-10:])
+    above.turn()
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    assert isinstance(outcome(done), Altered)
+    assert fill.body.received == len(DATA) - 10
+    fill, done = above.fetch(INFO)
+    serve(above.nodes[1].lines[-1])
+    above.turn()
+    assert fill.body.read(0, len(DATA)) == DATA
+
+
+def test_a_part_must_be_the_part_that_was_asked_for() -> None:
+    for content_range in ("bytes 0-99/100", f"bytes 100-{len(DATA) - 1}/*", ""):
+        above = Above(2)
+        _, done = above.fetch(INFO)
+        above.nodes[0].lines[0].say(answer(DATA)[: -len(DATA) + 100])
+        above.turn()
+        above.nodes[0].lines[0].cut()
+        fields = [f"Content-Range: {content_range}"] if content_range else []
+        above.nodes[1].lines[0].say(answer(DATA[100:], *fields, status="206 Partial Content"))
+        above.turn()
+        above.nodes[0].lines[1].say(answer(DATA))
+        above.turn()
+        assert isinstance(outcome(done), UpstreamError)
+        assert above.leaves_nothing()
+
+
+def test_every_request_is_counted() -> None:
+    above = Above(2)
+    above.fetch(INFO)
+    above.nodes[0].lines[0].say(NOT_THERE)
+    above.turn()
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    counts = {
+        outcome: above.metrics.upstream_requests.labels("segment", outcome)._value.get() for outcome in ("ok", "error")
+    }
+    assert counts == {"ok": 1, "error": 1}
