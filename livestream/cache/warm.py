@@ -90,13 +90,10 @@ class Collector:
 
     async def _settle(self, coming: _Coming) -> None:
         heard = coming.announcement
-        have = [Deferred.fromCoroutine(self._fetch(heard, info)) for info in _objects(heard.segment)]
-        try:
-            if not all([await each for each in have]):
+        for info in _objects(heard.segment):
+            if not await self._fetch(heard, info):
                 coming.announcement = _as_gap(heard)
-        finally:
-            for each in have:
-                each.cancel()
+                break
         coming.is_settled = True
         self._pass_on(heard.stream, heard.info.name)
 
@@ -107,7 +104,9 @@ class Collector:
             try:
                 await self._lanes.run(self.cache.warm, heard.stream, heard.info.name, info)
                 return True
-            except Unavailable as error:
+            except CancelledError:
+                raise
+            except Exception as error:
                 if self.clock.seconds() + RETRY_S > until:
                     self.log.warn("{name} of {stream} is missed: {why}", name=info.name, stream=heard.stream, why=error)
                     return False

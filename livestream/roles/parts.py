@@ -49,8 +49,8 @@ SWEEP_S = 2.0
 class Known(Protocol):
     """Whoever knows the streams of this node."""
 
+    def window(self, stream: str) -> Window | None: ...
     def windows(self) -> list[Window]: ...
-    def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None: ...
 
 
 @define(eq=False)
@@ -97,8 +97,11 @@ class Parts:
         """The objects of this node, of which those that nobody can ask for any more are let go."""
 
         def need(key: Key) -> Need:
-            info = known.object_info(key.stream, key.rendition, key.name)
-            return Need.NONE if info is None else Need.LISTED
+            window = known.window(key.stream)
+            if window is None or window.object_info(key.rendition, key.name) is None:
+                return Need.NONE
+            listed = (info for each in window.listed(key.rendition) for info in (each.media, each.init))
+            return Need.LISTED if any(info and info.name == key.name for info in listed) else Need.LINGERING
 
         store = Store(self.config.cache.limit_mb << 20, need, self.seconds, self.metrics)
         self.every(SWEEP_S, store.sweep)

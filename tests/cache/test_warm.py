@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from livestream.cache.coalesce import HOLD_DOWN_S, Cache
+from livestream.cache.store import Need, Store
+from livestream.cache.warm import AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
+from livestream.metrics import Metrics
+from livestream.model import Announcement, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded
+
+from .nodes import info_of
+from .test_coalesce import Fetch, Source
+
+TARGET_S = 3
+INIT = info_of(b"init", "1-init-0.mp4")
+ENDED = StreamEnded("show", 1, 9)
+
+
+def media(msn: int) -> ObjectInfo:
+    return info_of(b"media%d" % msn, f"1-{msn}.m4s")
+
+
+def announced(msn: int, rendition: str = "source", stream: str = "show") -> SegmentAnnounced:
+    segment = Segment(msn, 0, msn * 3000, 3000, media(msn), INIT)
+    return SegmentAnnounced(stream, 1, TARGET_S, RenditionInfo(rendition, "avc1", 1, 1), segment)
+
+
+@define(eq=False)
+class Tier:
+    """A node that hears announcements, with fetches that the test ends."""
+
+    clock: Clock = field(factory=Clock)
+    source: Source = field(factory=Source)
+    out: list[Announcement] = field(factory=list)
+    forgotten: list[str] = field(factory=list)
+    cache: Cache = field(init=False)
+    collector: Collector = field(init=False)
+    warmer: Warmer = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        store = Store(1 << 20, lambda _: Need.LISTED, self.clock.seconds, Metrics())
+        known = lambda _stream, _rendition, name: INIT if name == INIT.name else None  # noqa: E731
+        self.cache = Cache(store, self.source, known, self.clock, self.clock.seconds)
+        self.collector = Collector(self.cache, self.out.append, self.forgotten.append, self.clock)
+        self.warmer = Warmer(self.cache)
+
+    def wanted(self) -> list[str]:
+        return [f"{fetch.key.rendition}/{fetch.key.name}" for fetch in self.source.fetches]
+
+    def end(self, name: str, rendition: str = "source", error: Exception | None = None) -> None:
+        """End the latest fetch of an object, well or with an error."""
+        fetch = next(each for each in reversed(self.source.fetches) if self._is(each, name, rendition))
+        if error is None:
+            fetch.take(b"init" if name == INIT.name else b"media" + name[2:-4].encode())
+        fetch.end(error)
+
+    def _is(self, fetch: Fetch, name: str, rendition: str) -> bool:
+        return (fetch.key.name, fetch.key.rendition) == (name, rendition) and not fetch.over.called
+
+
+def test_a_segment_is_passed_on_when_it_and_its_init_segment_are_here() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(7))
+    tier.end(INIT.name)
+    assert tier.wanted() == ["source/1-init-0.mp4", "source/1-7.m4s"]
+    assert tier.out == []
+    tier.end("1-7.m4s")
+    assert tier.out == [announced(7)]
+
+
+def test_segments_are_passed_on_in_their_order_however_they_arrive() -> None:
+    tier = Tier()
+    for msn in (7, 8, 9):
+        tier.collector.heard("show", announced(msn))
+    tier.end(INIT.name)
+    tier.end("1-9.m4s")
+    tier.end("1-8.m4s")
+    assert tier.out == []
+    tier.end("1-7.m4s")
+    assert tier.out == [announced(7), announced(8), announced(9)]
+
+
+def test_one_rendition_does_not_wait_for_another() -> None:
+    tier = Tier()
+    for rendition in ("source", "480p"):
+        tier.collector.heard("show", announced(7, rendition))
+    tier.end(INIT.name, "480p")
+    tier.end("1-7.m4s", "480p")
+    assert tier.out == [announced(7, "480p")]
+
+
+def test_the_end_is_passed_on_after_everything_else() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(9))
+    tier.collector.heard("show", ENDED)
+    tier.collector.heard("other", StreamEnded("other", 1, 1))
+    assert tier.out == [StreamEnded("other", 1, 1)]
+    tier.end(INIT.name)
+    tier.end("1-9.m4s")
+    assert tier.out[1:] == [announced(9), ENDED]
+
+
+def test_what_fails_is_tried_again_for_a_target_duration_and_then_a_gap() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(7))
+    tier.end(INIT.name)
+    for _ in range(100):
+        if tier.out:
+            break
+        if not tier.source.fetches[-1].over.called:
+            tier.end("1-7.m4s", error=RuntimeError("no"))
+        tier.clock.advance(RETRY_S)
+    (gap,) = tier.out
+    assert isinstance(gap, SegmentAnnounced)
+    assert (gap.segment.msn, gap.segment.media, gap.segment.init) == (7, None, INIT)
+    assert TARGET_S - 1 <= tier.clock.seconds() <= TARGET_S + 1
+    assert tier.clock.getDelayedCalls() == []
+    assert len(tier.source.fetches) <= 2 + TARGET_S / HOLD_DOWN_S
+
+
+def test_what_succeeds_in_the_end_is_no_gap() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(7))
+    tier.end(INIT.name)
+    tier.end("1-7.m4s", error=RuntimeError("no"))
+    tier.clock.advance(RETRY_S)
+    tier.end("1-7.m4s")
+    assert tier.out == [announced(7)]
+
+
+def test_an_origin_that_comes_late_does_not_fetch_everything_at_once() -> None:
+    tier = Tier()
+    for number in range(100):
+        tier.collector.heard(f"show{number}", announced(7, stream=f"show{number}"))
+    assert len(tier.source.fetches) == AT_ONCE
+    tier.end(INIT.name)
+    assert len(tier.source.fetches) == AT_ONCE + 1
+
+
+def test_nothing_is_kept_of_a_stream_that_is_forgotten_nor_passed_on() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(7))
+    tier.collector.heard("show", None)
+    assert tier.forgotten == ["show"]
+    tier.end(INIT.name)
+    tier.end("1-7.m4s")
+    assert (tier.out, tier.collector._coming, tier.collector._running) == ([], {}, set())
+
+
+def test_when_the_node_stops_nothing_more_is_passed_on_or_tried() -> None:
+    tier = Tier()
+    for msn in (7, 8):
+        tier.collector.heard("show", announced(msn))
+    tier.end(INIT.name)
+    tier.end("1-7.m4s", error=RuntimeError("no"))
+    tier.collector.stop()
+    tier.cache.stop()
+    tier.clock.advance(60)
+    assert (tier.out, len(tier.source.fetches), tier.clock.getDelayedCalls()) == ([], 3, [])
+
+
+def test_an_edge_fetches_what_its_viewers_will_ask_for_and_nothing_else() -> None:
+    tier = Tier()
+    tier.warmer.heard("show", announced(7))
+    assert tier.wanted() == []
+    tier.cache.get("show", "480p", INIT.name)
+    for rendition in ("source", "480p"):
+        tier.warmer.heard("show", announced(8, rendition))
+    assert tier.wanted() == ["480p/1-init-0.mp4", "480p/1-8.m4s"]
+    tier.end("1-8.m4s", "480p", RuntimeError("no"))
+    tier.clock.advance(WATCHED_TARGETS * TARGET_S + 1)
+    tier.warmer.heard("show", announced(9, "480p"))
+    tier.warmer.heard("show", ENDED)
+    tier.warmer.heard("show", None)
+    assert len(tier.source.fetches) == 2
