@@ -1,0 +1,228 @@
+"""The two ends of a session wired together, and a server that is told what no encoder says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from livestream.rtmp.amf0 import encode
+from livestream.rtmp.chunks import Message, split
+from livestream.rtmp.client import ClientSession
+from livestream.rtmp.errors import LocalProtocolError, RemoteProtocolError
+from livestream.rtmp.events import (
+    DataReceived,
+    MediaReceived,
+    Paused,
+    PeerRefused,
+    PlayEnded,
+    PlayRequested,
+    PublishEnded,
+    PublishRequested,
+    Started,
+    StreamEnded,
+)
+from livestream.rtmp.interleave import join_tick
+from livestream.rtmp.messages import sub_messages, user_control
+from livestream.rtmp.server import ServerSession
+
+
+class Wired:
+    """A client and a server with no network between; ``asked`` and ``told`` are their events."""
+
+    def __init__(self, *, publishes: bool, name: str = "show?key=s3cret") -> None:
+        self.server = ServerSession(b"server")
+        self.client = ClientSession(b"client", "live", "rtmp://host/live", name, publishes)
+        self.asked: list[object] = []
+        self.told: list[object] = []
+        self.run()
+
+    def run(self) -> None:
+        while True:
+            up, down = self.client.data_to_send(), self.server.data_to_send()
+            if not up and not down:
+                return
+            self.asked += self.server.receive_data(up)
+            self.told += self.client.receive_data(down)
+
+
+def command(*values: object, stream_id: int = 0, type_id: int = 20) -> bytes:
+    return b"".join(split(Message(type_id, stream_id, 0, encode(*values)), 3, 128))
+
+
+def shaken() -> ServerSession:
+    """A server after the handshake."""
+    server = ServerSession(b"server")
+    assert list(server.receive_data(b"\x03" + bytes(1536))) == []
+    assert len(server.data_to_send()) == 1 + 2 * 1536
+    assert list(server.receive_data(bytes(1536))) == []
+    return server
+
+
+def said(server: ServerSession, *data: bytes) -> list[object]:
+    return [event for each in data for event in server.receive_data(each)]
+
+
+CONNECT = command("connect", 1, {"app": "live", "tcUrl": "rtmp://x/live"})
+CREATE = command("createStream", 2, None)
+
+
+def test_a_publisher_is_asked_for_and_its_media_comes() -> None:
+    wired = Wired(publishes=True)
+    assert wired.asked == [PublishRequested(1, "live", "show", {"key": "s3cret"})]
+    wired.server.accept_publish()
+    wired.run()
+    assert wired.told == [Started()]
+    wired.client.send_media(9, 40, b"\x17" + b"p" * 70_000)
+    wired.client.send_media(18, 0, encode("@setDataFrame", "onMetaData", {"width": 2.0}))
+    wired.run()
+    assert wired.asked[1:] == [
+        MediaReceived(9, 40, b"\x17" + b"p" * 70_000),
+        DataReceived(0, "onMetaData", [{"width": 2.0}]),
+    ]
+
+
+def test_a_player_gets_what_is_joined_for_everyone() -> None:
+    wired = Wired(publishes=False, name="show?rendition=480p")
+    assert wired.asked == [PlayRequested(1, "live", "show", {"rendition": "480p"})]
+    wired.server.accept_play(4096)
+    wired.run()
+    media = [Message(8, 1, 20, b"sound"), Message(9, 1, 40, b"p" * 9000)]
+    wired.told += wired.client.receive_data(join_tick(media, 4096))
+    got = [event for event in wired.told if isinstance(event, MediaReceived)]
+    assert sorted(got, key=lambda event: event.type_id) == [
+        MediaReceived(m.type_id, m.timestamp_ms, m.body) for m in media
+    ]
+    wired.server.end_play()
+    wired.run()
+    assert StreamEnded() in wired.told
+
+
+def test_a_refusal_has_words() -> None:
+    wired = Wired(publishes=True)
+    wired.server.refuse("NetStream.Publish.Denied", "wrong key")
+    wired.run()
+    assert wired.told == [PeerRefused("NetStream.Publish.Denied", "wrong key")]
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [CREATE],
+        [command("publish", 3, None, "show", "live", stream_id=1)],
+        [CONNECT, CONNECT],
+        [CONNECT, command("publish", 3, None, "show", "live", stream_id=1)],
+        [CONNECT, CREATE, command("publish", 3, None, 5.0, stream_id=1)],
+        [CONNECT, *[CREATE] * 9],
+        [CONNECT, *[command("_checkbw", 3, None)] * 300],
+        [command("connect", 1, None)],
+        [command(1.0)],
+    ],
+    ids=[
+        "create first",
+        "publish first",
+        "twice",
+        "no stream",
+        "no name",
+        "nine streams",
+        "flood",
+        "no app",
+        "nameless",
+    ],
+)
+def test_commands_out_of_order_end_the_connection(calls: list[bytes]) -> None:
+    with pytest.raises(RemoteProtocolError):
+        said(shaken(), *calls)
+
+
+def test_an_unknown_call_is_answered_with_an_error_and_harms_nothing() -> None:
+    server = shaken()
+    assert said(server, CONNECT, command("fly", 7, None)) == []
+    assert b"_error" in server.data_to_send()
+
+
+def test_commands_of_type_17_are_amf0_behind_a_zero() -> None:
+    body = b"\x00" + encode("connect", 1, {"app": "live"})
+    server = shaken()
+    assert said(server, b"".join(split(Message(17, 0, 0, body), 3, 128))) == []
+    assert server.app == "live"
+
+
+def test_media_before_publish_is_dropped_and_much_of_it_ends_the_connection() -> None:
+    server = shaken()
+    picture = b"".join(split(Message(9, 1, 0, b"x" * 60_000), 6, 128))
+    assert said(server, CONNECT, CREATE, picture) == []
+    with pytest.raises(RemoteProtocolError):
+        said(server, picture)
+
+
+def test_a_publisher_may_leave_and_publish_again_on_the_same_connection() -> None:
+    server = shaken()
+    publish = command("publish", 3, None, "show", "live", stream_id=1)
+    (asked,) = said(server, CONNECT, CREATE, publish)
+    server.accept_publish()
+    assert said(server, command("FCUnpublish", 4, None, "show"), publish) == [PublishEnded(), asked]
+
+
+def test_a_player_may_pause_and_leave() -> None:
+    server = shaken()
+    said(server, CONNECT, CREATE, command("play", 3, None, "show", stream_id=1))
+    server.accept_play(4096)
+    events = said(
+        server, command("pause", 4, None, True, 0.0, stream_id=1), command("closeStream", 0, None, stream_id=1)
+    )
+    assert events == [Paused(True), PlayEnded()]
+
+
+def test_metadata_that_makes_no_sense_does_not_end_a_broadcast() -> None:
+    server = shaken()
+    said(server, CONNECT, CREATE, command("publish", 3, None, "show", "live", stream_id=1))
+    server.accept_publish()
+    assert said(server, b"".join(split(Message(18, 1, 0, b"\x07\xff"), 4, 128))) == []
+
+
+def test_a_ping_is_answered() -> None:
+    server = shaken()
+    said(server, b"".join(split(user_control(6, 1234), 2, 128)))
+    assert b"\x00\x07" + (1234).to_bytes(4, "big") in server.data_to_send()
+
+
+@pytest.mark.parametrize("window", [0, 1, 0xFFFFFFFF])
+def test_any_acknowledgement_window_is_survived(window: int) -> None:
+    server = shaken()
+    said(server, b"".join(split(Message(5, 0, 0, window.to_bytes(4, "big")), 2, 128)), CONNECT)
+    assert len(server.data_to_send()) < 1000
+
+
+def test_an_aggregate_is_placed_on_the_time_line_of_its_message() -> None:
+    def sub(type_id: int, time_ms: int, body: bytes) -> bytes:
+        return bytes([type_id]) + len(body).to_bytes(3, "big") + time_ms.to_bytes(3, "big") + bytes(4) + body + bytes(4)
+
+    body = sub(9, 700, b"p") + sub(8, 720, b"s") + b"\x09\xff\xff\xff"
+    assert [(m.type_id, m.timestamp_ms, m.body) for m in sub_messages(Message(22, 1, 50, body))] == [
+        (9, 50, b"p"),
+        (8, 70, b"s"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "hint"), [(b"GET / HTTP/1.1", "HTTP"), (b"\x16\x03\x01", "TLS"), (b"\x06", "RTMPE"), (b"\xff", "0xff")]
+)
+def test_who_speaks_something_else_is_told_apart(start: bytes, hint: str) -> None:
+    with pytest.raises(RemoteProtocolError, match=hint):
+        said(ServerSession(b"server"), start)
+
+
+def test_an_answer_without_a_question_is_our_own_fault() -> None:
+    with pytest.raises(LocalProtocolError):
+        shaken().accept_publish()
+
+
+def test_a_session_that_comes_a_byte_at_a_time_is_the_same() -> None:
+    server = ServerSession(b"server")
+    data = b"\x03" + bytes(2 * 1536) + CONNECT + CREATE + command("publish", 3, None, "show", stream_id=1)
+    assert said(server, *bytes_of(data)) == [PublishRequested(1, "live", "show", {})]
+
+
+def bytes_of(data: bytes) -> Iterable[bytes]:
+    return (data[at : at + 1] for at in range(len(data)))
