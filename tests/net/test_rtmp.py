@@ -1,0 +1,218 @@
+"""RTMP connections on a transport that the test holds: deadlines, refusals, and whose fault ends whose connection."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from livestream.metrics import Metrics
+from livestream.net.rtmp import (
+    PlayRequest,
+    PublishRequest,
+    Refused,
+    RtmpConnection,
+    RtmpLimits,
+    RtmpServerFactory,
+)
+from livestream.rtmp.client import ClientSession
+from livestream.rtmp.events import PeerRefused, Started
+
+
+@define(eq=False)
+class Sink:
+    """Takes a publisher's messages, or fails at them; a player's as well."""
+
+    fails: bool = False
+    got: list[tuple[int, int, bytes]] = field(factory=list)
+    ends: list[str] = field(factory=list)
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+        if self.fails:
+            raise RuntimeError("a fault of ours")
+        self.got.append((type_id, timestamp_ms, body))
+
+    def data(self, timestamp_ms: int, name: str, values: object) -> None:
+        pass
+
+    def paused(self, paused: bool) -> None:
+        pass
+
+    def lost(self, reason: str) -> None:
+        self.ends.append(reason)
+
+
+@define(eq=False)
+class Door:
+    sink: Sink = field(factory=Sink)
+    refusal: Refused | None = None
+    asked: list[object] = field(factory=list)
+
+    def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
+        self.asked.append(request)
+        if self.refusal:
+            raise self.refusal
+        return self.sink
+
+    def play(self, request: PlayRequest, connection: RtmpConnection) -> Sink:
+        self.asked.append(request)
+        connection.accept_play(4096)
+        return self.sink
+
+
+@define(eq=False)
+class Scene:
+    """A port, and clients that are wired to it without a network."""
+
+    door: Door = field(factory=Door)
+    limits: RtmpLimits = field(factory=RtmpLimits)
+    clock: Clock = field(factory=Clock)
+    metrics: Metrics = field(factory=Metrics)
+    factory: RtmpServerFactory = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.factory = RtmpServerFactory(self.door, self.door, self.limits, self.clock, self.metrics)
+
+    def connect(self) -> Peer:
+        connection = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
+        assert isinstance(connection, RtmpConnection)
+        peer = Peer(connection)
+        connection.makeConnection(peer.transport)
+        return peer
+
+
+class Transport(StringTransport):
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+@define(eq=False)
+class Peer:
+    connection: RtmpConnection
+    transport: Transport = field(factory=Transport)
+    client: ClientSession | None = None
+    told: list[object] = field(factory=list)
+
+    def speak(self, *, publishes: bool) -> None:
+        self.client = ClientSession(b"c", "live", "rtmp://x/live", "show?key=k", publishes)
+        self.run()
+
+    def run(self) -> None:
+        assert self.client is not None
+        while (up := self.client.data_to_send()) or self.transport.value():
+            down = self.transport.value()
+            self.transport.clear()
+            self.told += self.client.receive_data(down)
+            self.connection.dataReceived(up)
+
+    @property
+    def is_closing(self) -> bool:
+        return bool(self.transport.disconnecting)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_publisher_is_let_in_and_its_media_reaches_the_sink(scene: Scene) -> None:
+    peer = scene.connect()
+    peer.speak(publishes=True)
+    assert scene.door.asked == [PublishRequest("live", "show", {"key": "k"}, "192.0.2.1")]
+    assert peer.told == [Started()]
+    peer.client.send_media(8, 20, b"sound")
+    peer.run()
+    assert scene.door.sink.got == [(8, 20, b"sound")]
+
+
+def test_a_refusal_is_said_and_the_connection_closed_within_a_second(scene: Scene) -> None:
+    scene.door.refusal = Refused("NetStream.Publish.BadName", "somebody else publishes show")
+    peer = scene.connect()
+    peer.speak(publishes=True)
+    assert PeerRefused("NetStream.Publish.BadName", "somebody else publishes show") in peer.told
+    assert peer.is_closing
+    scene.clock.advance(1)
+    assert peer.transport.aborted
+
+
+@pytest.mark.parametrize("hello", [b"", b"\x03" + bytes(1000)])
+def test_a_handshake_has_five_seconds_whatever_trickles_in(scene: Scene, hello: bytes) -> None:
+    peer = scene.connect()
+    peer.connection.dataReceived(hello)
+    scene.clock.advance(4.9)
+    peer.connection.dataReceived(b"\x00" if hello else b"")
+    assert not peer.is_closing
+    scene.clock.advance(0.2)
+    assert peer.is_closing
+
+
+def test_who_asks_for_nothing_in_ten_seconds_is_closed(scene: Scene) -> None:
+    peer = scene.connect()
+    peer.connection.dataReceived(b"\x03" + bytes(2 * 1536))
+    scene.clock.advance(10.1)
+    assert peer.is_closing
+
+
+def test_a_silent_publisher_is_closed_and_its_sink_told_once(scene: Scene) -> None:
+    peer = scene.connect()
+    peer.speak(publishes=True)
+    scene.clock.pump([scene.limits.silence_s] * 2)
+    assert peer.is_closing
+    peer.connection.connectionLost()
+    assert len(scene.door.sink.ends) == 1
+
+
+def test_a_publisher_who_sends_is_not_closed(scene: Scene) -> None:
+    peer = scene.connect()
+    peer.speak(publishes=True)
+    for time_ms in range(0, 60_000, 5_000):
+        peer.client.send_media(8, time_ms, b"sound")
+        peer.run()
+        scene.clock.advance(5)
+    assert not peer.is_closing
+
+
+def test_a_sink_that_fails_ends_its_own_connection_alone(scene: Scene) -> None:
+    scene.door.sink.fails = True
+    broken, other = scene.connect(), scene.connect()
+    broken.speak(publishes=True)
+    scene.door.sink = Sink()
+    other.speak(publishes=True)
+    broken.client.send_media(8, 0, b"s")
+    broken.run()
+    assert broken.is_closing and not other.is_closing
+
+
+def test_http_on_the_port_is_closed_at_once(scene: Scene) -> None:
+    peer = scene.connect()
+    peer.connection.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+    assert peer.is_closing
+    assert peer.transport.value() == b""
+
+
+def test_a_player_is_sent_a_ping_now_and_then(scene: Scene) -> None:
+    peer = scene.connect()
+    peer.speak(publishes=False)
+    peer.transport.clear()
+    scene.clock.advance(scene.limits.ping_s)
+    assert b"\x04" in peer.transport.value()
+
+
+def test_there_are_no_more_connections_than_the_limit() -> None:
+    scene = Scene(limits=RtmpLimits(connections=2))
+    first, _ = scene.connect(), scene.connect()
+    assert scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000)) is None
+    first.connection.connectionLost()
+    assert scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000)) is not None
+
+
+def test_nothing_is_left_on_the_clock_when_connections_are_gone(scene: Scene) -> None:
+    for publishes in (True, False):
+        peer = scene.connect()
+        peer.speak(publishes=publishes)
+        peer.connection.connectionLost()
+    assert scene.clock.getDelayedCalls() == []
