@@ -1,0 +1,194 @@
+"""A broadcast's life with a clock that the test holds: segments, absence, return, end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from livestream.ingest.broadcast import BroadcastSettings, Phase
+from livestream.ingest.broadcasts import Broadcasts
+from livestream.media.errors import UnsupportedCodec
+from livestream.media.flv import aac_config, avc_config
+from livestream.metrics import Metrics
+from livestream.model import Announcement, Frame, ObjectInfo, SegmentAnnounced, StreamEnded, Track
+from livestream.packaging.window import StreamState, Window
+from tests.packaging.broadcasts import ASC, RECORD, mixed, pictures, sounds
+
+GRACE_S = 10.0
+
+
+@define(eq=False)
+class FakeFeed:
+    frames: list[Frame] = field(factory=list)
+
+    def add(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+
+@define(eq=False)
+class FakeSite:
+    """Keeps what it is given; there is no transcoder."""
+
+    objects: dict[tuple[str, str], bytes] = field(factory=dict)
+    told: list[Announcement] = field(factory=list)
+    feeds: dict[str, FakeFeed] = field(factory=dict)
+    ended: list[object] = field(factory=list)
+
+    @property
+    def shelf(self) -> FakeSite:
+        return self
+
+    def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
+        self.objects[rendition, info.name] = data
+
+    def open_feed(self, stream: str, rendition: str, epoch: int) -> FakeFeed:
+        return self.feeds.setdefault(rendition, FakeFeed())
+
+    def end_feed(self, feed: object) -> None:
+        self.ended.append(feed)
+
+    def announce(self, announcement: Announcement) -> None:
+        self.told.append(announcement)
+
+    def rungs(self, height: int) -> Sequence[str]:
+        return ()
+
+    def transcoder(self, *_: object) -> object:
+        raise AssertionError("there are no rungs")
+
+
+@define(eq=False)
+class Scene:
+    clock: Clock = field(factory=Clock)
+    site: FakeSite = field(factory=FakeSite)
+    remembered: StreamState | None = None
+    forgotten: list[str] = field(factory=list)
+    broadcasts: Broadcasts = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(1_800_000_000)
+        self.broadcasts = Broadcasts(
+            BroadcastSettings(3, GRACE_S, ()),
+            self.site,
+            self._recall,
+            self.forgotten.append,
+            self.clock,
+            self.clock.seconds,
+            Metrics(),
+        )
+
+    def _recall(self, stream: str) -> Deferred[StreamState | None]:
+        return succeed(self.remembered)
+
+    @property
+    def segments(self) -> list[SegmentAnnounced]:
+        return [told for told in self.site.told if isinstance(told, SegmentAnnounced)]
+
+
+def media(start_ms: int, end_ms: int) -> list[Frame]:
+    frames = mixed(pictures(start_ms, end_ms, 2_000), sounds(start_ms, end_ms))
+    return [avc_config(RECORD, start_ms), aac_config(ASC, start_ms), *frames]
+
+
+def send(broadcast: object, frames: Iterable[Frame]) -> None:
+    for frame in frames:
+        type_id = 9 if frame.track is Track.VIDEO else 8
+        broadcast.media(type_id, frame.dts_ms, frame.body)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_segments_are_on_the_shelf_when_they_are_announced_and_numbered_one_after_the_other(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 13_000))
+    assert [told.segment.duration_ms for told in scene.segments] == [4_000] * 3
+    numbers = [told.segment.msn for told in scene.segments]
+    assert numbers == list(range(1_800_000_000 // 3, 1_800_000_000 // 3 + 3))
+    for told in scene.segments:
+        for info in (told.segment.init, told.segment.media):
+            assert len(scene.site.objects["source", info.name]) == info.size
+    assert len(scene.site.feeds["source"].frames) > 500
+
+
+def test_an_absent_publisher_leaves_gaps_and_then_the_end(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    broadcast.left("closed")
+    whole = len(scene.segments)
+    scene.clock.pump([1] * 9)
+    gaps = scene.segments[whole:]
+    assert [told.segment.is_gap for told in gaps] == [True, True]
+    assert all(isinstance(told, SegmentAnnounced) for told in scene.site.told)
+    scene.clock.advance(1.1)
+    last = scene.site.told[-1]
+    assert isinstance(last, StreamEnded)
+    assert last.last_msn == gaps[-1].segment.msn
+    assert broadcast.phase is Phase.ENDED
+    assert len(scene.site.ended) == 1
+
+
+def test_a_gap_is_never_dated_ahead_of_the_clock(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    scene.clock.advance(9)
+    broadcast.left("closed")
+    for _ in range(9):
+        scene.clock.advance(1)
+        segment = scene.segments[-1].segment
+        assert segment.starts_at_ms + segment.duration_ms <= scene.clock.seconds() * 1000 + 1
+
+
+def test_a_publisher_who_returns_goes_on_with_one_discontinuity(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    broadcast.left("closed")
+    scene.clock.advance(5)
+    assert scene.broadcasts.enter("show") is broadcast
+    send(broadcast, media(0, 9_000))
+    scene.clock.advance(60)
+    numbers = [told.segment.msn for told in scene.segments]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert len({told.segment.discontinuity for told in scene.segments}) == 2
+    assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
+
+
+def test_a_new_broadcast_goes_on_from_the_numbers_that_are_remembered(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    window = Window("show", 6)
+    for told in scene.site.told:
+        window.apply(told)
+    again = Scene(remembered=window.state())
+    send(again.broadcasts.enter("show"), media(0, 9_000))
+    before, after = scene.segments[-1].segment, again.segments[0].segment
+    assert (after.msn, after.discontinuity) == (before.msn + 1, before.discontinuity + 1)
+
+
+def test_a_codec_that_cannot_be_served_is_refused_in_words(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    with pytest.raises(UnsupportedCodec, match="MP3"):
+        broadcast.media(8, 0, b"\x2f\xff\xfb")
+
+
+@pytest.mark.parametrize("body", [b"\x17", b"\x17\x00\x00\x00\x00\x01", b"\x27\x01\x00", b"\xaf", b"\x9f"])
+def test_media_that_makes_no_sense_is_left_out(scene: Scene, body: bytes) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    broadcast.media(9 if body[0] & 0x80 == 0 else 8, 0, body)
+    send(broadcast, media(0, 5_000))
+    assert len(scene.segments) == 1
+
+
+def test_what_is_over_is_forgotten_after_a_while_and_nothing_is_left_on_the_clock(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    broadcast.left("closed")
+    scene.clock.pump([1] * 90)
+    assert scene.forgotten == ["show"]
+    assert scene.clock.getDelayedCalls() == []

@@ -1,0 +1,163 @@
+"""The door of an ingest: who may publish, and who may take over from whom."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from livestream.ingest.keys import PublishKeys
+from livestream.ingest.publisher import SILENT_S, PublishDoor, Publisher
+from livestream.media.errors import UnsupportedCodec
+from livestream.metrics import Metrics
+from livestream.net.rtmp import PublishRequest, Refused
+
+
+@define(eq=False)
+class FakeConnection:
+    ends: list[str] = field(factory=list)
+
+    def close(self, reason: str) -> None:
+        self.ends.append(reason)
+
+    def refuse(self, code: str, description: str) -> None:
+        self.ends.append(description)
+
+
+@define(eq=False)
+class FakeBroadcast:
+    left_for: list[str] = field(factory=list)
+    got: list[bytes] = field(factory=list)
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+        if body == b"mp3":
+            raise UnsupportedCodec("audio MP3 cannot be served; use AAC")
+        self.got.append(body)
+
+    def left(self, reason: str) -> None:
+        self.left_for.append(reason)
+
+
+@define(eq=False)
+class FakeStage:
+    broadcasts: dict[str, FakeBroadcast] = field(factory=dict)
+
+    def enter(self, stream: str) -> FakeBroadcast:
+        return self.broadcasts.setdefault(stream, FakeBroadcast())
+
+
+@define(eq=False)
+class Scene:
+    secrets: dict[str, str] = field(factory=dict)
+    clock: Clock = field(factory=Clock)
+    stage: FakeStage = field(factory=FakeStage)
+    door: PublishDoor = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.door = PublishDoor(PublishKeys(self.secrets), self.stage, self.clock, Metrics(), 2)
+
+    def publish(self, name: str = "show", key: str = "", app: str = "live") -> tuple[Publisher, FakeConnection]:
+        connection = FakeConnection()
+        query = {"key": key} if key else {}
+        return self.door.publish(PublishRequest(app, name, query, "192.0.2.1"), connection), connection
+
+
+KEYS = {"show": "show-secret", "team-*": "team-secret", "team-red-*": "red-secret"}
+
+
+@pytest.mark.parametrize(
+    ("stream", "secret", "is_admitted"),
+    [
+        ("show", "show-secret", True),
+        ("show", "team-secret", False),
+        ("show", "", False),
+        ("other", "show-secret", False),
+        ("other", "", False),
+        ("team-blue-1", "team-secret", True),
+        ("team-red-1", "red-secret", True),
+        ("team-red-1", "team-secret", False),
+    ],
+)
+def test_a_stream_is_opened_by_its_own_key_or_that_of_the_longest_pattern(
+    stream: str, secret: str, is_admitted: bool
+) -> None:
+    assert PublishKeys(KEYS).admits(stream, secret) is is_admitted
+
+
+def test_without_keys_anyone_publishes() -> None:
+    assert PublishKeys({}).admits("show", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "app", "key", "code"),
+    [
+        ("show", "other", "show-secret", "NetStream.Publish.Rejected"),
+        ("../x", "live", "show-secret", "NetStream.Publish.BadName"),
+        ("", "live", "show-secret", "NetStream.Publish.BadName"),
+        ("show", "live", "wrong", "NetStream.Publish.Denied"),
+        ("show", "live", "", "NetStream.Publish.Denied"),
+    ],
+)
+def test_who_may_not_publish_is_told_why(name: str, app: str, key: str, code: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        Scene(KEYS).publish(name, key, app)
+    assert refusal.value.code == code
+    assert refusal.value.description
+    assert "show-secret" not in refusal.value.description
+
+
+def test_a_second_publisher_is_refused_and_the_first_not_disturbed() -> None:
+    scene = Scene()
+    first, connection = scene.publish()
+    with pytest.raises(Refused, match="being published already"):
+        scene.publish()
+    first.media(9, 0, b"picture")
+    assert connection.ends == []
+    assert scene.stage.broadcasts["show"].got == [b"picture"]
+
+
+def test_a_publisher_who_is_silent_is_followed_by_the_next() -> None:
+    scene = Scene()
+    _, connection = scene.publish()
+    scene.clock.advance(SILENT_S + 0.1)
+    scene.publish()
+    assert len(connection.ends) == 1
+
+
+def test_the_same_key_takes_over_at_once_and_the_broadcast_is_told_before_the_newcomer_enters() -> None:
+    scene = Scene(KEYS)
+    first, connection = scene.publish(key="show-secret")
+    scene.publish(key="show-secret")
+    first.lost("closed")
+    assert len(connection.ends) == 1
+    assert len(scene.stage.broadcasts["show"].left_for) == 1
+
+
+def test_two_encoders_that_fight_over_a_name_do_not_flap() -> None:
+    scene = Scene(KEYS)
+    for _ in range(4):
+        scene.publish(key="show-secret")
+    with pytest.raises(Refused, match="fight"):
+        scene.publish(key="show-secret")
+
+
+def test_a_name_is_free_again_when_its_publisher_has_gone() -> None:
+    scene = Scene()
+    first, _ = scene.publish()
+    first.lost("closed")
+    scene.publish()
+    assert scene.stage.broadcasts["show"].left_for == ["closed"]
+
+
+def test_there_are_no_more_publishers_than_the_limit() -> None:
+    scene = Scene()
+    scene.publish("one")
+    scene.publish("two")
+    with pytest.raises(Refused, match="takes 2 broadcasts"):
+        scene.publish("three")
+
+
+def test_a_codec_that_cannot_be_served_is_refused_in_words() -> None:
+    publisher, connection = Scene().publish()
+    publisher.media(8, 0, b"mp3")
+    assert connection.ends == ["audio MP3 cannot be served; use AAC"]
