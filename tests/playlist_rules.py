@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from attrs import define, field, frozen
 
@@ -134,6 +135,21 @@ def _form(text: str, playlist: Playlist) -> Iterator[str]:
             yield f"segment {segment.msn} has no EXT-X-MAP"
         if not segment.is_dated and (index == 0 or segment.breaks):
             yield f"segment {segment.msn} has no EXT-X-PROGRAM-DATE-TIME"
+    yield from _order(playlist.segments)
+
+
+def _order(segments: Sequence[Listed]) -> Iterator[str]:
+    """Time goes on, and another initialisation segment comes with a discontinuity."""
+    for before, segment in pairwise(segments):
+        if None not in (before.date_s, segment.date_s) and _is_back(before, segment):
+            yield f"segment {segment.msn} is dated before the end of the one before it"
+    for before, segment in pairwise(each for each in segments if not each.is_gap):
+        if before.map_uri != segment.map_uri and before.discontinuity == segment.discontinuity:
+            yield f"segment {segment.msn} has another EXT-X-MAP and no discontinuity"
+
+
+def _is_back(before: Listed, segment: Listed) -> bool:
+    return (segment.date_s or 0) < (before.date_s or 0) + before.duration_s - PLACE_TOLERANCE_S
 
 
 def _succession(known: _Rendition, playlist: Playlist, now_s: float) -> Iterator[str]:
