@@ -82,6 +82,7 @@ def state_fields(state: StreamState) -> dict[str, Any]:
         "stream": state.stream,
         "epoch": state.epoch,
         "target": state.target_s,
+        "since": state.since_msn,
         "is_ended": state.is_ended,
         "renditions": renditions,
     }
@@ -110,7 +111,8 @@ def read_state(fields: Mapping[str, Any]) -> StreamState:
             raise InvalidMessage("segments: not in order")
         renditions.append(RenditionState(_read_info(each), segments))
     is_ended = fields.get("is_ended") is True
-    return StreamState(_stream(fields), _number(fields, "epoch"), target_s, is_ended, tuple(renditions))
+    epoch, since_msn = _number(fields, "epoch"), _number(fields, "since")
+    return StreamState(_stream(fields), epoch, target_s, is_ended, tuple(renditions), since_msn)
 
 
 def _text(fields: dict[str, Any]) -> bytes:
