@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
@@ -15,7 +16,12 @@ from livestream.metrics import Metrics
 from livestream.model import Announcement, ObjectInfo, SegmentAnnounced
 from livestream.packaging.window import Change, StreamState, Window
 
-LOOK_S = 1.0
+LOOK_S = 0.5
+ASK_S = 1.0
+SLACK_S = 0.5
+"""A stream that has been silent for so much longer than its target duration is asked for."""
+MOST_WAITING = 64
+"""So many announcements of a stream wait for what was before them."""
 INFORMED_S = 5.0
 """An answer of the tier above is good for so long."""
 KEPT_S = 60.0
@@ -36,9 +42,13 @@ class StateSource(Protocol):
 
 @define(eq=False)
 class _Entry:
+    """``waiting`` has what cannot be listed before something else is known, since ``waiting_since``."""
+
     window: Window
     heard_at: float
-    asked_at: float = 0.0
+    asked_at: float = float("-inf")
+    waiting: deque[Announcement] = field(factory=lambda: deque(maxlen=MOST_WAITING))
+    waiting_since: float = 0.0
 
 
 @define(eq=False)
@@ -56,16 +66,17 @@ class Catalogue:
     clock: IReactorTime
     metrics: Metrics
     _entries: dict[str, _Entry] = field(factory=dict, init=False)
-    _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
+    _early: dict[str, deque[Announcement]] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
+    _asked_all_at: float = field(default=float("-inf"), init=False)
     _answered_at: float = field(default=float("-inf"), init=False)
     _look: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def start(self) -> None:
-        """Listen, and look once a second for what was missed."""
+        """Listen, and look regularly for what was missed."""
         self.bus.listen(self.tier, self)
         self._look = self.clock.callLater(0, self._tick)
 
@@ -106,12 +117,12 @@ class Catalogue:
             self._first(announcement)
             return
         entry.heard_at = self.clock.seconds()
-        change = entry.window.apply(announcement)
+        change = self._take(entry, announcement)
         self.metrics.bus_messages.labels(change.name.lower()).inc()
         if change is Change.NEWS:
-            self._tell(stream, entry.window.told(announcement))
+            self._try_waiting(entry)
         elif change is Change.HOLE:
-            self._ask(stream, entry)
+            self._ask(entry)
 
     def recovered(self, states: Sequence[StreamState]) -> None:
         for state in states:
@@ -122,20 +133,56 @@ class Catalogue:
     def _first(self, announcement: Announcement) -> None:
         """Of a stream that is new here, learn what was announced before."""
         stream = announcement.stream
-        waiting = self._early.setdefault(stream, [])
-        waiting.append(announcement)
-        if len(waiting) == 1:
-            self.bus.recall(self.tier, stream).addErrback(lambda _: None).addCallback(self._begin, stream)
+        early = self._early.setdefault(stream, deque(maxlen=MOST_WAITING))
+        early.append(announcement)
+        if len(early) == 1:
+            asked = self.bus.recall(self.tier, stream).addErrback(self._unanswered)
+            asked.addCallback(self._or_above, stream).addErrback(self._unanswered)
+            asked.addCallback(self._begin, stream)
+
+    def _or_above(self, state: StreamState | None, stream: str) -> StreamState | Deferred[StreamState | None] | None:
+        if state is not None or self.source is None:
+            return state
+        return self.source.state(stream).addTimeout(ASK_S, self.clock)
 
     def _begin(self, state: StreamState | None, stream: str) -> None:
-        early = self._early.pop(stream, [])
+        early = self._early.pop(stream, deque())
         if state is not None:
             self._merge(state)
         for announcement in early:
-            if stream not in self._entries and not isinstance(announcement, SegmentAnnounced):
-                continue
-            self._entry(stream)
-            self.announced(announcement)
+            if isinstance(announcement, SegmentAnnounced):
+                self._entry(stream)
+            if stream in self._entries:
+                self.announced(announcement)
+
+    def _take(self, entry: _Entry, announcement: Announcement) -> Change:
+        """Take an announcement in, or keep it until what is missing before it is known."""
+        change = entry.window.apply(announcement)
+        if change is Change.NEWS:
+            self._tell(entry.window.stream, entry.window.told(announcement))
+        elif change is Change.HOLE:
+            if not entry.waiting:
+                entry.waiting_since = self.clock.seconds()
+            entry.waiting.append(announcement)
+        return change
+
+    def _try_waiting(self, entry: _Entry) -> None:
+        """Something came: it may be what others waited for, in whatever order they were heard."""
+        is_news = True
+        while is_news and entry.waiting:
+            since, waiting = entry.waiting_since, list(entry.waiting)
+            entry.waiting.clear()
+            is_news = Change.NEWS in [self._take(entry, announcement) for announcement in waiting]
+            entry.waiting_since = since
+
+    def _give_up(self, entry: _Entry) -> None:
+        """Nobody has what is missing: go on without it."""
+        waiting = list(entry.waiting)
+        entry.waiting.clear()
+        self.log.warn("{stream}: what was not heard is listed as gaps", stream=entry.window.stream)
+        for announcement in waiting:
+            for news in entry.window.fill(announcement):
+                self._tell(entry.window.stream, news)
 
     def _entry(self, stream: str) -> _Entry:
         entry = self._entries.get(stream)
@@ -152,6 +199,7 @@ class Catalogue:
             entry.heard_at = self.clock.seconds()
         for announcement in news:
             self._tell(state.stream, announcement)
+        self._try_waiting(entry)
 
     def _is_over(self, state: StreamState) -> bool:
         """A state that was left behind by a process that died long ago is none."""
@@ -160,17 +208,28 @@ class Catalogue:
 
     def _tick(self) -> None:
         self._look = self.clock.callLater(LOOK_S, self._tick)
-        now = self.clock.seconds()
         self.metrics.bus_up.set(self.bus.is_healthy)
-        if not self.bus.is_healthy and self.source is not None and not self._asking_all:
-            self._asking_all = True
+        if not self.bus.is_healthy:
+            self._ask_all()
+        for entry in list(self._entries.values()):
+            self._look_at(entry)
+
+    def _look_at(self, entry: _Entry) -> None:
+        now, target_s = self.clock.seconds(), max(entry.window.target_s, 1)
+        if now - entry.heard_at > KEPT_S:
+            self._forget(entry.window.stream)
+            return
+        if entry.waiting and now - entry.waiting_since > target_s:
+            self._give_up(entry)
+        is_silent = not entry.window.is_ended and now - entry.heard_at > target_s + SLACK_S
+        if (is_silent and self.bus.is_healthy) or entry.waiting:
+            self._ask(entry)
+
+    def _ask_all(self) -> None:
+        now = self.clock.seconds()
+        if self.source is not None and not self._asking_all and now - self._asked_all_at >= ASK_S:
+            self._asking_all, self._asked_all_at = True, now
             self.source.states().addCallbacks(self._answered, self._unanswered).addBoth(self._asked_all)
-        for stream, entry in list(self._entries.items()):
-            silent_s = now - entry.heard_at
-            if silent_s > KEPT_S:
-                self._forget(stream)
-            elif not entry.window.is_ended and silent_s > max(entry.window.target_s, 1) and self.bus.is_healthy:
-                self._ask(stream, entry)
 
     def _answered(self, states: Sequence[StreamState]) -> None:
         self._answered_at = self.clock.seconds()
@@ -182,10 +241,10 @@ class Catalogue:
     def _unanswered(self, failure: object) -> None:
         self.log.debug("the tier above does not answer: {failure}", failure=failure)
 
-    def _ask(self, stream: str, entry: _Entry) -> None:
+    def _ask(self, entry: _Entry) -> None:
         """Something is missing, or it is too quiet: read what is kept of the stream, and ask the tier above as well."""
-        now = self.clock.seconds()
-        if now - entry.asked_at < LOOK_S:
+        now, stream = self.clock.seconds(), entry.window.stream
+        if now - entry.asked_at < ASK_S:
             return
         entry.asked_at = now
         self.bus.recall(self.tier, stream).addCallbacks(self._told, self._unanswered)
@@ -201,5 +260,9 @@ class Catalogue:
         self._tell(stream, None)
 
     def _tell(self, stream: str, announcement: Announcement | None) -> None:
+        """Tell everyone, whatever becomes of one of them."""
         for changed in self._subscribers:
-            changed(stream, announcement)
+            try:
+                changed(stream, announcement)
+            except Exception:
+                self.log.failure("{stream}: a change was not taken in", stream=stream)
