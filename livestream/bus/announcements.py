@@ -107,7 +107,7 @@ def read_state(fields: Mapping[str, Any]) -> StreamState:
     renditions = []
     for each in _list(fields, "renditions"):
         segments = tuple(_read_segment(segment, target_s) for segment in _list(each, "segments"))
-        if any(after.msn != before.msn + 1 for before, after in pairwise(segments)):
+        if any(after.msn <= before.msn for before, after in pairwise(segments)):
             raise InvalidMessage("segments: not in order")
         renditions.append(RenditionState(_read_info(each), segments))
     is_ended = fields.get("is_ended") is True
@@ -210,7 +210,7 @@ def _read_info(fields: Mapping[str, Any]) -> RenditionInfo:
 def _read_segment(fields: object, target_s: int) -> Segment:
     if not isinstance(fields, dict):
         raise InvalidMessage("segment: missing")
-    duration_ms = _number(fields, "ms", target_s * 1000 + 500)
+    duration_ms = _number(fields, "ms", target_s * 1000 + 499)
     media, init = _read_object(fields, "media"), _read_object(fields, "init")
     msn, discontinuity, at = (_number(fields, key) for key in ("msn", "disc", "at"))
     return Segment(msn, discontinuity, at, duration_ms, media, init, fields.get("key") is True)

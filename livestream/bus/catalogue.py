@@ -116,9 +116,10 @@ class Catalogue:
         if entry is None:
             self._first(announcement)
             return
-        entry.heard_at = self.clock.seconds()
         change = self._take(entry, announcement)
         self.metrics.bus_messages.labels(change.name.lower()).inc()
+        if change is not Change.STALE:
+            entry.heard_at = self.clock.seconds()
         if change is Change.NEWS:
             self._try_waiting(entry)
         elif change is Change.HOLE:

@@ -208,3 +208,33 @@ def test_nothing_is_left_on_the_clock_when_it_stops(scene: Scene) -> None:
     scene.clock.advance(1)
     scene.catalogue.stop()
     assert scene.clock.getDelayedCalls() == []
+
+
+def test_what_is_heard_in_the_wrong_order_waits_for_its_turn(scene: Scene) -> None:
+    scene.hear(announced(10), announced(13), announced(12), announced(11))
+    assert scene.numbers == [10, 11, 12, 13]
+
+
+def test_what_nobody_has_is_a_gap_after_a_target_duration(scene: Scene) -> None:
+    scene.hear(announced(10), announced(12))
+    scene.clock.pump([0.5] * 6)
+    assert scene.numbers == [10]
+    scene.clock.pump([0.5] * 2)
+    assert scene.numbers == [10, 11, 12]
+    assert [told.segment.is_gap for told in scene.told if isinstance(told, SegmentAnnounced)] == [False, True, False]
+
+
+def test_an_older_life_does_not_break_the_silence(scene: Scene) -> None:
+    scene.hear(announced(10, epoch=EPOCH + 1))
+    scene.bus.asked.clear()
+    for msn in range(10, 14):
+        scene.clock.advance(1)
+        scene.hear(announced(msn))
+    assert scene.bus.asked == ["show"]
+
+
+def test_a_bus_that_came_back_empty_ends_nothing(scene: Scene) -> None:
+    scene.hear(announced(10))
+    scene.catalogue.recovered([])
+    assert scene.catalogue.window("show") is not None
+    assert scene.told == [announced(10)]
