@@ -71,8 +71,8 @@ def measure(port: int, load: Load, usage: Family, seconds: float, folder: Path) 
     cpu = usage.cpu_s() - cpu
     requests, took = re.search(r"(\d+) requests in ([\d.]+)s", out).groups()  # type: ignore[union-attr]
     errors = " ".join(re.findall(r"(?:Socket errors|Non-2xx).*", out))
-    return Run(int(requests) / float(took), _number(r"Transfer/sec:\s+(\S+)", out), _number(r"99%\s+(\S+)", out),
-               100 * cpu / float(took), usage.memory_bytes(), errors)  # fmt: skip
+    rate, p99_ms = _number(r"Transfer/sec:\s+(\S+)", out), _number(r"(?m)^\s+99%\s+(\S+)$", out)
+    return Run(int(requests) / float(took), rate, p99_ms, 100 * cpu / float(took), usage.memory_bytes(), errors)
 
 
 def _number(pattern: str, out: str) -> float:
@@ -119,7 +119,8 @@ def main() -> None:
             ]
             for peer, port in zip(peers, ports, strict=True):
                 with running(peer, port, folder) as usage:
-                    for load in loads(tier):
+                    for number in range(len(loads(tier))):
+                        load = loads(tier)[number]  # anew each time: the window moves on
                         for path in load.paths:
                             await_listed(port, path)
                         run = measure(port, load, Family(usage), args.seconds, folder)
