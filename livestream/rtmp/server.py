@@ -33,6 +33,7 @@ CHUNK_BYTES = 65_536
 UNASKED_BYTES = 64 << 10
 """A peer that is not allowed to publish or play (yet, or any more) may send this much after the handshake."""
 STREAMS = 8
+QUERY_FIELDS = 32
 COMMANDS = 200
 """So many commands are enough for any program's session."""
 
@@ -229,7 +230,7 @@ class ServerSession:
             raise RemoteProtocolError(f"{name} without a name")
         stream, _, query = arguments[0].partition("?")
         self._stream_id = message.stream_id or 1
-        fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=32))
+        fields = _fields(query)
         if name == "publish":
             self.state = State.ASKING_PUBLISH
             yield PublishRequested(self._stream_id, self.app, stream, fields)
@@ -262,3 +263,10 @@ class ServerSession:
             _acknowledge,
         ),
     }
+
+
+def _fields(query: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS))
+    except ValueError:
+        raise RemoteProtocolError(f"a name with more than {QUERY_FIELDS} fields") from None
