@@ -26,10 +26,23 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 NAMES = st.sampled_from(
-    (
-        "connect createStream publish play pause seek deleteStream closeStream FCPublish "
-        "_result _error onStatus @setDataFrame onMetaData fly"
-    ).split()
+    [
+        "connect",
+        "createStream",
+        "publish",
+        "play",
+        "pause",
+        "seek",
+        "deleteStream",
+        "closeStream",
+        "FCPublish",
+        "_result",
+        "_error",
+        "onStatus",
+        "@setDataFrame",
+        "onMetaData",
+        "fly",
+    ]
 )
 BODIES = st.one_of(
     st.binary(max_size=40),
