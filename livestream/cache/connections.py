@@ -56,11 +56,11 @@ class BoundedHead(ProtocolWrapper):
         self.transport.pauseProducing()
 
     def dataReceived(self, data: bytes) -> None:
-        self.wrappedProtocol.dataReceived(data)
         if self._head_bytes is not None:
             self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self.transport.abortConnection()
+        self.wrappedProtocol.dataReceived(data)
+        if self._head_bytes is not None and self._head_bytes > HEAD_BYTES:
+            self.transport.abortConnection()
 
 
 @implementer(IStreamClientEndpoint)
@@ -71,9 +71,10 @@ class BoundedEndpoint:
     endpoint: IStreamClientEndpoint
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        wrapping: Any = WrappingFactory(factory)
+        wrapped: Any = factory
+        wrapping: Any = WrappingFactory(wrapped)
         wrapping.protocol = BoundedHead
-        wrapping.noisy = False
+        wrapped.noisy = wrapping.noisy = False
         connecting: Deferred[Any] = self.endpoint.connect(wrapping)
         return connecting.addCallback(lambda bounded: bounded.wrappedProtocol)
 

@@ -72,7 +72,7 @@ class Fill:
         digest = self._hash.copy()
         digest.update(data)
         if self.body.received + len(data) == self.info.size and digest.hexdigest() != self.info.digest:
-            raise Altered("its digest is not the one that was announced")
+            raise Altered("has other bytes than were announced")
         self.body.append(data)
         self._hash = digest
         if self._waiting:

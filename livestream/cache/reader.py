@@ -55,8 +55,8 @@ class Reader:
     def connectionMade(self) -> None:
         in_all_s = SILENCE_S + self.most / SLOWEST_BYTES_S
         self._deadlines = [
-            self.clock.callLater(SILENCE_S, self._fail, UpstreamError("it has fallen silent")),
-            self.clock.callLater(in_all_s, self._fail, UpstreamError("it is too slow")),
+            self.clock.callLater(SILENCE_S, self._fail, UpstreamError("has fallen silent")),
+            self.clock.callLater(in_all_s, self._fail, UpstreamError("is too slow")),
         ]
 
     def dataReceived(self, data: bytes) -> None:
@@ -65,7 +65,7 @@ class Reader:
         self._deadlines[0].reset(SILENCE_S)
         self.most -= len(data)
         if self.most < 0:
-            self._fail(UpstreamError("it says more than it should"))
+            self._fail(UpstreamError("says more than it should"))
             return
         try:
             self.take(data)
@@ -116,11 +116,12 @@ class Refusal:
 
 def broken(failure: Failure) -> Exception:
     """What went wrong with a request, in words; its cancellation stays one, though the agent wraps it."""
-    reasons = getattr(failure.value, "reasons", [failure])
-    kinds = [type(reason.value) for reason in reasons]
-    words = ", ".join(dict.fromkeys(reason.getErrorMessage() or reason.type.__name__ for reason in reasons))
+    reasons = [reason.value for reason in getattr(failure.value, "reasons", [failure])]
+    kinds = {type(reason) for reason in reasons}
     if CancelledError in kinds:
         return CancelledError()
     if ConnectionAborted in kinds:
-        return UpstreamError("its header has no end")
-    return (Interrupted if {ConnectionDone, ConnectionLost} & set(kinds) else UpstreamError)(words)
+        return UpstreamError("has a header without end")
+    if kinds & {ConnectionDone, ConnectionLost}:
+        return Interrupted("broke the connection off")
+    return UpstreamError(", ".join(str(reason) or type(reason).__name__ for reason in reasons))

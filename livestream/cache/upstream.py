@@ -123,7 +123,7 @@ class Upstream:
 
     def _rest(self, reason: str) -> None:
         if not self.is_resting:
-            self.log.warn("{url} is passed over for a while: {reason}", url=self.url, reason=reason)
+            self.log.warn("{url} {reason}: for a while the others are asked first", url=self.url, reason=reason)
         self.rests_until = self.clock.seconds() + REST_S
         self.stop()
 

@@ -158,6 +158,20 @@ def test_connections_are_used_again_until_they_were_idle_for_long() -> None:
     assert above.leaves_nothing()
 
 
+def test_a_connection_may_be_used_again_from_within_the_last_bytes_of_an_answer() -> None:
+    above = Above(1)
+    _, first = above.fetch(INFO)
+    first.addCallback(lambda _: above.fetch(INFO)[1])
+    line = above.nodes[0].lines[0]
+    line.say(answer(DATA)[: -HEAD_BYTES * 2])
+    above.turn()
+    line.say(answer(DATA)[-HEAD_BYTES * 2 :])
+    line.say(answer(DATA))
+    above.turn()
+    assert first.called and outcome(first) is None
+    assert [len(each.requests) for each in above.nodes[0].lines] == [2]
+
+
 STATE = StreamState("show", 1, 3, False, ())
 
 

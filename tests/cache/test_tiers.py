@@ -1,0 +1,173 @@
+"""A cache below two real nodes: Klein, real sockets, and a wire between them that is cut anywhere."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest_twisted
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
+
+from livestream.bus.announcements import decode_states
+from livestream.cache.coalesce import Cache
+from livestream.cache.store import Found, Need, Store
+from livestream.cache.upstream import Upstream
+from livestream.cache.upstreams import Upstreams
+from livestream.metrics import Metrics
+from livestream.model import ObjectInfo
+from livestream.net.body import Body, BodyState
+from tests.delivery.edge import Edge
+
+from .nodes import info_of
+
+RANDOM = random.Random(7)
+
+
+class CutClient(ProxyClient):
+    """Forwards so many bytes of the node's, in pieces, and cuts."""
+
+    def dataReceived(self, data: bytes) -> None:
+        wire = self.peer.factory
+        super().dataReceived(data[: max(wire.left, 0)])
+        wire.left -= len(data)
+        if wire.left <= 0:
+            self.transport.abortConnection()
+            self.peer.transport.abortConnection()
+
+
+class CutClientFactory(ProxyClientFactory):
+    noisy = False
+    protocol = CutClient
+
+
+class CutServer(ProxyServer):
+    clientProtocolFactory = CutClientFactory
+
+
+class Wire(ProxyFactory):
+    noisy = False
+    protocol = CutServer
+    left = 1 << 30
+
+
+@define(eq=False)
+class Tiers:
+    """Node 0 is behind a wire that the test may have cut, node 1 is not."""
+
+    nodes: list[Edge] = field(factory=lambda: [Edge(is_hot=False, loop=reactor) for _ in range(2)])
+    wire: Wire = field(init=False)
+    ports: list[object] = field(factory=list)
+    upstreams: Upstreams = field(init=False)
+    cache: Cache = field(init=False)
+    known: dict[str, ObjectInfo] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        for node in self.nodes:
+            node.site.stopFactory()
+        ports = [self._listen(node.site) for node in self.nodes]
+        self.wire = Wire("127.0.0.1", ports[0])
+        urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
+        upstreams = tuple(Upstream.at(url, reactor) for url in urls)
+        self.upstreams = Upstreams(upstreams, Metrics(), decode_states)
+        store = Store(1 << 30, lambda _: Need.LISTED, reactor.seconds, Metrics())
+        known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
+        self.cache = Cache(store, self.upstreams, known, reactor, reactor.seconds)
+
+    def _listen(self, factory: object) -> int:
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.ports.append(port)
+        return port.getHost().port
+
+    def put(self, number: int, data: bytes) -> str:
+        """Have both nodes hold an object."""
+        name = f"1-{number}.m4s"
+        self.known[name] = info_of(data, name)
+        for node in self.nodes:
+            node.library.put("show", "source", name, data)
+        return name
+
+    async def close(self) -> None:
+        self.cache.stop()
+        self.upstreams.stop()
+        await gatherResults([port.stopListening() for port in self.ports])
+        await deferLater(reactor, 0.02)
+
+
+@asynccontextmanager
+async def tiers() -> AsyncIterator[Tiers]:
+    tiers = Tiers()
+    try:
+        yield tiers
+    finally:
+        await tiers.close()
+
+
+def over(body: Body) -> Deferred[BodyState]:
+    fired: Deferred[BodyState] = Deferred()
+
+    def look() -> None:
+        if body.state is not BodyState.ARRIVING and not fired.called:
+            fired.callback(body.state)
+
+    body.watch(look)
+    look()
+    return fired
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatever_is_cut_every_answer_is_whole_and_right() -> None:
+    async with tiers() as tier:
+        for number in range(40):
+            data = RANDOM.randbytes(RANDOM.choice((700, 9000, 300_000)))
+            name = tier.put(number, data)
+            tier.wire.left = RANDOM.randrange(len(data) + 700)
+            tier.upstreams.nodes[0].rests_until = 0.0
+            found: list[Found] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(5)])
+            assert await over(found[0].body) is BodyState.WHOLE
+            assert all(each.body.read(0, len(data)) == data for each in found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_herd_at_a_cold_cache_is_one_request_above() -> None:
+    async with tiers() as tier:
+        name = tier.put(1, RANDOM.randbytes(900_000))
+        found: list[Found] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(1000)])
+        assert await over(found[0].body) is BodyState.WHOLE
+        counted = [node.counted("segment", "hit") for node in tier.nodes]
+        assert counted == [1, 0]
+
+
+def left() -> tuple[int, int]:
+    """How many descriptors are open and how many timers run."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd")), len(reactor.getDelayedCalls())
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_descriptor_and_no_timer_is_left_of_what_failed() -> None:
+    async with tiers() as tier:
+        await tier.cache.get("show", "source", tier.put(0, b"x"))
+        tier.upstreams.stop()
+        await deferLater(reactor, 0.1)
+        before = left()
+        for number in range(20):
+            name = tier.put(number, RANDOM.randbytes(20_000))
+            tier.nodes[1].library.whole.clear()
+            tier.wire.left = RANDOM.randrange(20_000)
+            await tier.cache.get("show", "source", name).addErrback(lambda _: None)
+        tier.nodes[0].library.whole.clear()
+        assert len(tier.cache.store) == 1
+        tier.cache.stop()
+        tier.upstreams.stop()
+        for _ in range(100):
+            if left() <= before:
+                break
+            await deferLater(reactor, 0.02)
+        assert left()[0] <= before[0] and left()[1] <= before[1]
