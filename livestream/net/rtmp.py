@@ -172,6 +172,8 @@ class RtmpConnection(TwistedProtocol):
 
     def accept_play(self, chunk_bytes: int) -> None:
         """Let the player in: its media follows, in chunks of ``chunk_bytes``, on the transport."""
+        if self._is_over:
+            return
         self._session.accept_play(chunk_bytes)
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
@@ -249,7 +251,10 @@ class RtmpConnection(TwistedProtocol):
         player, self._player = self._player, None
         for left in (sink, player):
             if left is not None:
-                left.lost(reason)
+                try:
+                    left.lost(reason)
+                except Exception:
+                    self.log.failure("{peer}: an error of ours at the end", peer=self.peer)
 
     def _expect_request(self) -> None:
         self._set_deadline(self.factory.limits.request_s, "no publish or play in time")
