@@ -1,5 +1,6 @@
 import gc
 import os
+import resource
 
 import pytest
 from hypothesis import given, settings
@@ -58,6 +59,27 @@ def test_one_who_stops_watching_meanwhile_is_not_told() -> None:
     second = body.watch(lambda: told.append("second"))
     body.append(b"ab")
     assert told == ["first"]
+
+
+def test_a_reader_that_fails_harms_no_other_and_not_the_body() -> None:
+    body = Body.growing(4)
+    told: list[int] = []
+    body.watch(lambda: 1 / 0)
+    body.watch(lambda: told.append(body.received))
+    body.append(b"ab")
+    body.append(b"cd")
+    assert (told, body.received) == ([2, 4], 4)
+
+
+def test_without_a_descriptor_to_spare_a_body_is_held_in_memory_of_the_process() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        body = Body.whole(b"x" * FILE_BYTES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert body.fd is None
+    assert body.read(0, FILE_BYTES) == b"x" * FILE_BYTES
 
 
 def test_a_body_is_never_longer_nor_shorter_than_it_said() -> None:
