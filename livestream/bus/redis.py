@@ -1,161 +1,77 @@
 """
-A bus between processes, on Redis: pub/sub for what is new, a hash per tier for what a latecomer needs.
+A bus between processes, on Redis: pub/sub for what is new, a key per stream for what a latecomer needs.
 
-A message is a hint and may be lost; the state is in the hash. Redis may be absent, die, come back empty or freeze:
-whoever announces goes on, and puts its newest states again when Redis is there.
+A message is a hint and may be lost; the state is in the key, ``livestream:TIER:STREAM``, and ``livestream:TIER`` is
+both the channel and the set of the streams that have one. Redis may be absent, die, come back empty or freeze: whoever
+announces goes on, keeps nothing but the newest state of each stream, and puts those again when Redis is there.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from random import uniform
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
 
 import txredisapi
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.bus.announcements import InvalidMessage, decode, decode_state, encode, encode_state
+from livestream.bus.link import Link, RedisAddress
 from livestream.bus.memory import Listener, Tier
 from livestream.metrics import Metrics
-from livestream.model import Announcement
+from livestream.model import Announcement, SegmentAnnounced
 from livestream.packaging.window import StreamState
 
-CONNECT_S = 2.0
 ANSWER_S = 1.0
-PING_S = 1.0
-SILENT_PINGS = 3
-RETRY_S = (0.1, 0.5)
+KEPT_S = 3600
+"""How long Redis keeps a state that nobody puts again; longer than numbers may run ahead of the clock."""
+MOST_UNANSWERED = 1000
+"""A Redis that owes so many answers is told no more for now, and the newest states when it has caught up."""
+READ_AT_ONCE = 50
+COMPLAIN_S = 30.0
+FUTURE_MS = 86_400_000
+"""What claims to be of more than a day ahead would shut out all that is of now."""
 PREFIX = "livestream:"
 
 
-@define(eq=False)
-class RedisAddress:
-    """Where a Redis is: ``redis://[USER:PASSWORD@]HOST:PORT/DB`` or ``unix:PATH``."""
+class _Quiet:
+    """What a server may send that is no Redis: the connection ends, with no traceback."""
 
-    endpoint: IStreamClientEndpoint
-    database: int = 0
-    user: str | None = None
-    password: str | None = None
+    heard_at = 0.0
+    transport: Any
+    factory: Any
 
-    @classmethod
-    def of(cls, url: str, reactor: Any) -> RedisAddress:
-        if url.startswith("unix:"):
-            return cls(UNIXClientEndpoint(reactor, url.removeprefix("unix:"), timeout=CONNECT_S))
-        parts = urlsplit(url)
-        endpoint = HostnameEndpoint(reactor, parts.hostname or "127.0.0.1", parts.port or 6379, timeout=CONNECT_S)
-        database = parts.path.strip("/")
-        password = None if parts.password is None else unquote(parts.password)
-        return cls(endpoint, int(database) if database.isdigit() else 0, parts.username or None, password)
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        self.heard_at = self.factory.seconds()
+        try:
+            super().dataReceived(data, unpause)  # type: ignore[misc]
+        except Exception as error:
+            self.factory.refused(f"it does not speak as a Redis does: {error}")
+            self.transport.abortConnection()
 
 
-class _Connecting(Factory):
-    """What txredisapi's protocols ask of their factory; the connection is kept up by :class:`Connection`."""
-
-    isLazy = True
-    noisy = False
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        protocol = self._make()
-        protocol.factory = self
-        return protocol
-
-    def stopTrying(self) -> None:
-        """Called when the password is wrong: it may be put right, so we go on trying."""
-
-    def connectionError(self, why: str) -> None:
-        Logger("livestream.bus.redis").warn("{why}", why=why)
+class _Commands(_Quiet, txredisapi.RedisProtocol):  # type: ignore[misc]
+    pass
 
 
-@define(eq=False)
-class Connection:
-    """
-    One connection that is made again whenever it is lost, or falls silent.
-
-    ``up`` is called with every new protocol, once it can be used.
-    """
-
-    address: RedisAddress
-    kind: Callable[..., Any]
-    clock: IReactorTime
-    up: Callable[[Any], None]
-    protocol: Any = field(default=None, init=False)
-    _raw: Any = field(default=None, init=False)
-    _call: IDelayedCall | None = field(default=None, init=False)
-    _unanswered: int = field(default=0, init=False)
-    _stopped: bool = field(default=False, init=False)
-
-    log: ClassVar[Logger] = Logger()
-
-    def start(self) -> None:
-        address = self.address
-        make = lambda: self.kind(  # noqa: E731
-            charset=None, convertNumbers=False, password=address.password, username=address.user, dbid=address.database
-        )
-        address.endpoint.connect(_Connecting(make)).addCallbacks(self._connected, self._lost)
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._cancel()
-        if self._raw is not None:
-            self._raw.transport.abortConnection()
-
-    def _connected(self, protocol: Any) -> None:
-        self._raw = protocol
-        self._unanswered = 0
-        protocol.whenDisconnected().addBoth(self._lost)
-        protocol.whenConnected().addCallback(self._usable)
-        self._cancel()
-        self._call = self.clock.callLater(PING_S, self._ping)
-        if self._stopped:
-            protocol.transport.abortConnection()
-
-    def _usable(self, protocol: Any) -> None:
-        self.protocol = protocol
-        self.up(protocol)
-
-    def _ping(self) -> None:
-        """A frozen server says nothing: ask it, and give the connection up when it does not answer."""
-        self._call = self.clock.callLater(PING_S, self._ping)
-        if self._unanswered >= SILENT_PINGS:
-            self.log.warn("Redis does not answer")
-            self._raw.transport.abortConnection()
-            return
-        self._unanswered += 1
-        if self.protocol is not None:
-            self.protocol.execute_command("PING").addCallbacks(self._answered, lambda _: None)
-
-    def _answered(self, _: object) -> None:
-        self._unanswered = 0
-
-    def _lost(self, _: object) -> None:
-        self.protocol = self._raw = None
-        self._cancel()
-        if not self._stopped:
-            self._call = self.clock.callLater(uniform(*RETRY_S), self.start)
-
-    def _cancel(self) -> None:
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-
-
-class _Subscriber(txredisapi.SubscriberProtocol):  # type: ignore[misc]
+class _Subscriber(_Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]
     heard: Callable[[bytes, bytes], None] | None = None
 
     def messageReceived(self, pattern: object, channel: bytes, message: bytes) -> None:
         if self.heard is not None:
             self.heard(channel, message)
+
+
+@frozen
+class _Newest:
+    """What was published last of a stream."""
+
+    announcement: Announcement
+    state: StreamState
 
 
 @define(eq=False)
@@ -165,20 +81,22 @@ class RedisBus(Service):
     url: str
     reactor: Any
     metrics: Metrics
-    _states: dict[tuple[Tier, str], StreamState] = field(factory=dict, init=False)
+    _newest: dict[tuple[Tier, str], _Newest] = field(factory=dict, init=False)
+    _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
+    _unanswered: int = field(default=0, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
-    _commands: Connection = field(init=False)
-    _subscriber: Connection = field(init=False)
+    _subscribed: set[Tier] = field(factory=set, init=False)
+    _commands: Link = field(init=False)
+    _subscriber: Link = field(init=False)
+    _complained_at: float = field(default=float("-inf"), init=False)
+    _is_away: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._commands = Connection(
-            RedisAddress.of(self.url, self.reactor), txredisapi.RedisProtocol, self.reactor, self._commands_up
-        )
-        self._subscriber = Connection(
-            RedisAddress.of(self.url, self.reactor), _Subscriber, self.reactor, self._subscriber_up
-        )
+        address = RedisAddress.of(self.url, self.reactor)
+        self._commands = Link(address, _Commands, self.reactor, self._commands_up, self._down)
+        self._subscriber = Link(address, _Subscriber, self.reactor, self._subscriber_up, self._down)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -192,90 +110,155 @@ class RedisBus(Service):
 
     @property
     def is_healthy(self) -> bool:
-        return self._subscriber.protocol is not None
+        is_up = self._commands.protocol is not None and self._subscriber.protocol is not None
+        return is_up and self._subscribed >= self._listeners.keys()
 
     def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None:
-        self._states[tier, state.stream] = state
-        if self._commands.protocol is None:
-            return
-        self._write(tier, state.stream)
-        self._command("PUBLISH", PREFIX + tier.value, encode(announcement))
+        stream = state.stream
+        self._newest[tier, stream] = _Newest(announcement, state)
+        if self._unanswered >= MOST_UNANSWERED:
+            self._behind.add((tier, stream))
+        else:
+            self._put(tier, stream)
 
     def forget(self, tier: Tier, stream: str) -> None:
-        self._states.pop((tier, stream), None)
-        self._command("HDEL", PREFIX + tier.value, stream)
+        self._newest.pop((tier, stream), None)
+        self._command("SREM", PREFIX + tier.value, stream)
+        self._command("DEL", _key(tier, stream))
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self._listeners[tier].append(listener)
-        if self._subscriber.protocol is not None:
-            self._subscribe(tier)
+        self._subscribe(tier)
 
     def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
         if self._commands.protocol is None:
             return succeed(None)
-        asked: Deferred[Any] = self._commands.protocol.hget(PREFIX + tier.value, stream)
-        return asked.addTimeout(ANSWER_S, self.reactor).addCallbacks(self._read, lambda _: None)
+        return self._ask("GET", _key(tier, stream)).addCallbacks(self._read, lambda _: None)
 
-    def _write(self, tier: Tier, stream: str) -> None:
-        state = self._states.get((tier, stream))
-        if state is not None:
-            self._command("HSET", PREFIX + tier.value, stream, encode_state(state))
+    # Announcing
+
+    def _put(self, tier: Tier, stream: str) -> None:
+        """Keep a stream's newest state, and then say what is new: who hears it finds the state there."""
+        newest = self._newest.get((tier, stream))
+        if newest is not None and self._commands.protocol is not None:
+            self._command("SADD", PREFIX + tier.value, stream)
+            self._command("SET", _key(tier, stream), encode_state(newest.state), "EX", KEPT_S)
+            self._command("PUBLISH", PREFIX + tier.value, encode(newest.announcement))
 
     def _command(self, *words: object) -> None:
         """Have a command done; nobody waits for it."""
         if self._commands.protocol is not None:
-            self._commands.protocol.execute_command(*words).addErrback(self._failed)
+            self._unanswered += 1
+            self._commands.protocol.execute_command(*words).addErrback(self._complain).addBoth(self._answered)
 
-    def _failed(self, failure: Failure) -> None:
-        self.log.debug("Redis: {reason}", reason=failure.getErrorMessage())
+    def _answered(self, _: object) -> None:
+        self._unanswered -= 1
+        while self._behind and self._unanswered < MOST_UNANSWERED // 2:
+            self._put(*self._behind.pop())
+
+    def _complain(self, failure: Failure) -> None:
+        now = self.reactor.seconds()
+        if self._commands.protocol is not None and now - self._complained_at > COMPLAIN_S:
+            self._complained_at = now
+            self.log.warn("Redis refuses a command: {reason}", reason=failure.getErrorMessage())
+
+    # Coming and going
 
     def _commands_up(self, _: Any) -> None:
-        for tier, stream in list(self._states):
-            self._write(tier, stream)
+        self._back()
+        for tier, stream in list(self._newest):
+            self._put(tier, stream)
+        for tier in self._listeners:
+            self._recover(tier)
 
     def _subscriber_up(self, protocol: Any) -> None:
-        self.log.info("the bus is heard")
         protocol.heard = self._heard
+        self._subscribed.clear()
+        self._back()
         for tier in self._listeners:
             self._subscribe(tier)
 
+    def _back(self) -> None:
+        if self._is_away and self._commands.protocol is not None and self._subscriber.protocol is not None:
+            self._is_away = False
+            self.log.info("Redis is back")
+        self.metrics.bus_up.set(self.is_healthy)
+
+    def _down(self, reason: str) -> None:
+        self.metrics.bus_up.set(0)
+        if not self._is_away:
+            self._is_away = True
+            self.log.warn("Redis is away: {reason}", reason=reason)
+
+    # Hearing
+
     def _subscribe(self, tier: Tier) -> None:
-        self._subscriber.protocol.subscribe(PREFIX + tier.value).addErrback(self._failed)
-        if self._commands.protocol is None:
-            self.reactor.callLater(PING_S, self._subscribe_again, tier)
-            return
-        asked: Deferred[Any] = self._commands.protocol.hgetall(PREFIX + tier.value)
-        asked.addTimeout(ANSWER_S, self.reactor)
-        asked.addCallback(self._recovered, tier).addErrback(self._failed)
-
-    def _subscribe_again(self, tier: Tier) -> None:
         if self._subscriber.protocol is not None:
-            self._subscribe(tier)
+            subscribed: Deferred[Any] = self._subscriber.protocol.subscribe(PREFIX + tier.value)
+            subscribed.addCallbacks(lambda _: self._is_subscribed(tier), self._complain)
 
-    def _recovered(self, kept: dict[bytes, bytes], tier: Tier) -> None:
-        states = [state for state in map(self._read, kept.values()) if state is not None]
-        for listener in self._listeners[tier]:
-            listener.recovered(states)
+    def _is_subscribed(self, tier: Tier) -> None:
+        self._subscribed.add(tier)
+        self._recover(tier)
+
+    def _recover(self, tier: Tier) -> None:
+        """Once no announcement can be missed any more: read what was announced before."""
+        if tier in self._subscribed and self._commands.protocol is not None:
+            asked = self._ask("SMEMBERS", PREFIX + tier.value)
+            asked.addCallback(self._read_all, tier).addErrback(self._complain)
+
+    def _read_all(self, streams: Sequence[bytes], tier: Tier) -> None:
+        for first in range(0, len(streams), READ_AT_ONCE):
+            some = streams[first : first + READ_AT_ONCE]
+            keys = [PREFIX.encode() + tier.value.encode() + b":" + stream for stream in some]
+            self._ask("MGET", *keys).addCallback(self._recovered, tier, some).addErrback(self._complain)
+
+    def _recovered(self, texts: Sequence[bytes | None], tier: Tier, streams: Sequence[bytes]) -> None:
+        gone = [stream for stream, text in zip(streams, texts, strict=True) if text is None]
+        if gone:
+            self._command("SREM", PREFIX + tier.value, *gone)
+        states = [state for state in map(self._read, texts) if state is not None]
+        self._tell(tier, lambda listener: listener.recovered(states))
+
+    def _ask(self, *words: object) -> Deferred[Any]:
+        asked: Deferred[Any] = self._commands.protocol.execute_command(*words)
+        return asked.addTimeout(ANSWER_S, self.reactor)
 
     def _read(self, text: bytes | None) -> StreamState | None:
-        if text is None:
-            return None
         try:
-            return decode_state(text)
+            return None if text is None else decode_state(text)
         except InvalidMessage as error:
             self._invalid(error)
             return None
 
     def _heard(self, channel: bytes, message: bytes) -> None:
         try:
-            tier = Tier(channel.decode("ascii").removeprefix(PREFIX))
             announcement = decode(message)
+            self._check(announcement)
         except InvalidMessage as error:
             self._invalid(error)
             return
+        tier = Tier(channel.decode("ascii").removeprefix(PREFIX))
+        self._tell(tier, lambda listener: listener.announced(announcement))
+
+    def _check(self, announcement: Announcement) -> None:
+        latest_ms = announcement.epoch
+        if isinstance(announcement, SegmentAnnounced):
+            latest_ms = max(latest_ms, announcement.segment.starts_at_ms)
+        if latest_ms > self.reactor.seconds() * 1000 + FUTURE_MS:
+            raise InvalidMessage("of the future")
+
+    def _tell(self, tier: Tier, tell: Callable[[Listener], None]) -> None:
         for listener in self._listeners[tier]:
-            listener.announced(announcement)
+            try:
+                tell(listener)
+            except Exception:
+                self.log.failure("what a tier announced was not taken in")
 
     def _invalid(self, error: Exception) -> None:
         self.metrics.bus_messages.labels("invalid").inc()
         self.log.debug("a message that is none of ours: {error}", error=error)
+
+
+def _key(tier: Tier, stream: str) -> str:
+    return f"{PREFIX}{tier.value}:{stream}"

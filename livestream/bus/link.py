@@ -1,0 +1,140 @@
+"""A connection to Redis that is made again whenever it is lost or falls silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import uniform
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+CONNECT_S = 2.0
+PING_S = 0.5
+SILENT_S = 2.0
+"""A server that has said nothing for so long, although it was asked, is given up: a frozen one closes nothing."""
+RETRY_S = (0.2, 1.0)
+
+
+@frozen
+class RedisAddress:
+    """Where a Redis is: ``redis://[USER:PASSWORD@]HOST[:PORT][/DB]`` or ``unix:PATH``."""
+
+    endpoint: IStreamClientEndpoint
+    database: int = 0
+    user: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def of(cls, url: str, reactor: Any) -> RedisAddress:
+        if url.startswith("unix:"):
+            return cls(UNIXClientEndpoint(reactor, url.removeprefix("unix:"), timeout=CONNECT_S))
+        parts = urlsplit(url)
+        endpoint = HostnameEndpoint(reactor, parts.hostname or "127.0.0.1", parts.port or 6379, timeout=CONNECT_S)
+        database = parts.path.strip("/")
+        password = None if parts.password is None else unquote(parts.password)
+        return cls(endpoint, int(database) if database.isdigit() else 0, parts.username or None, password)
+
+
+@define(eq=False)
+class _Connecting(Factory):
+    """What txredisapi's protocols ask of their factory. They are made anew here, and not by the library."""
+
+    make: Callable[[], Any]
+    refused: Callable[[str], None]
+    seconds: Callable[[], float]
+    isLazy: bool = False
+    noisy: bool = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        protocol = self.make()
+        protocol.factory = self
+        return protocol
+
+    def stopTrying(self) -> None:
+        """Called when the password is wrong: it may be put right, so we go on trying."""
+
+    def connectionError(self, why: str) -> None:
+        self.refused(why)
+
+
+@define(eq=False)
+class Link:
+    """
+    Keeps one connection with a protocol of ``kind``, one of txredisapi's with a ``heard_at`` of its own.
+
+    ``up`` is called with every new protocol once it can be used, ``down`` when it no longer can.
+    """
+
+    address: RedisAddress
+    kind: Callable[..., Any]
+    reactor: Any
+    up: Callable[[Any], None]
+    down: Callable[[str], None]
+    protocol: Any = field(default=None, init=False)
+    _raw: Any = field(default=None, init=False)
+    _call: IDelayedCall | None = field(default=None, init=False)
+    _connecting: Deferred[Any] | None = field(default=None, init=False)
+    _is_stopped: bool = field(default=False, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def start(self) -> None:
+        address = self.address
+        make = lambda: self.kind(  # noqa: E731
+            charset=None, convertNumbers=False, password=address.password, username=address.user, dbid=address.database
+        )
+        self._connecting = address.endpoint.connect(_Connecting(make, self.down, self.reactor.seconds))
+        self._connecting.addCallbacks(self._connected, self._failed)
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        self._cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._raw is not None:
+            self._raw.transport.abortConnection()
+
+    def _connected(self, protocol: Any) -> None:
+        self._connecting = None
+        self._raw = protocol
+        protocol.heard_at = self.reactor.seconds()
+        protocol.whenDisconnected().addCallback(lambda _: self._lost("the connection was lost"))
+        protocol.whenConnected().addCallback(self._usable)
+        self._again(PING_S, self._ping)
+
+    def _usable(self, protocol: Any) -> None:
+        self.protocol = protocol
+        self.up(protocol)
+
+    def _ping(self) -> None:
+        self._again(PING_S, self._ping)
+        if self.reactor.seconds() - self._raw.heard_at > SILENT_S:
+            self.down("it does not answer")
+            self._raw.transport.abortConnection()
+        elif self.protocol is not None:
+            self.protocol.execute_command("PING").addErrback(lambda _: None)
+
+    def _failed(self, failure: Failure) -> None:
+        self._connecting = None
+        self._lost(failure.getErrorMessage())
+
+    def _lost(self, reason: str) -> None:
+        self.protocol = self._raw = None
+        if not self._is_stopped:
+            self.down(reason)
+            self._again(uniform(*RETRY_S), self.start)
+
+    def _again(self, seconds: float, action: Callable[[], None]) -> None:
+        self._cancel()
+        self._call = self.reactor.callLater(seconds, action)
+
+    def _cancel(self) -> None:
+        if self._call is not None and self._call.active():
+            self._call.cancel()

