@@ -126,18 +126,16 @@ class Broadcast:
         """
         try:
             frame = self._read(type_id, timestamp_ms, body)
+            if frame is None:
+                return
+            if self.phase is Phase.LIVE:
+                self._take(frame)
+            elif len(self._held) < HELD_FRAMES:
+                self._held.append(frame)
         except UnsupportedCodec:
             raise
         except MediaError as error:
-            self.metrics.frames_dropped.labels("invalid").inc()
-            self.log.debug("{stream}: {error}", stream=self.stream, error=error)
-            return
-        if frame is None:
-            return
-        if self.phase is Phase.LIVE:
-            self._take(frame)
-        elif len(self._held) < HELD_FRAMES:
-            self._held.append(frame)
+            self._left_out(error)
 
     def left(self, reason: str) -> None:
         """The publisher has gone."""
@@ -201,9 +199,16 @@ class Broadcast:
         self.phase = Phase.LIVE
         held, self._held = self._held, []
         for frame in held:
-            self._take(frame)
+            try:
+                self._take(frame)
+            except MediaError as error:
+                self._left_out(error)
         if self._is_left:
             self._close("left")
+
+    def _left_out(self, error: MediaError) -> None:
+        self.metrics.frames_dropped.labels("invalid").inc()
+        self.log.debug("{stream}: {error}", stream=self.stream, error=error)
 
     def _take(self, frame: Frame) -> None:
         if frame.is_config and frame.track is Track.VIDEO:
@@ -232,8 +237,9 @@ class Broadcast:
     def _set_ladder(self, frame: Frame) -> None:
         config = parse_config(frame)
         names = self.site.rungs(min(config.width, config.height)) if isinstance(config, VideoConfig) else ()
-        present = [rung.name for rung in self._rungs() if not rung.packager.is_shed]
-        if list(names) == present:
+        given_up = {rung.name for rung in self._rungs() if rung.packager.is_shed}
+        names = [name for name in names if name not in given_up]
+        if set(names) == {rung.name for rung in self._rungs()} - given_up:
             return
         if self._transcode is not None:
             self._transcode.close()

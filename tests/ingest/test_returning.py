@@ -1,0 +1,221 @@
+"""A broadcast with a transcoder behind it: rungs come and go, and a publisher returns while pictures still come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from livestream.ingest.broadcast import Broadcast, Phase
+from livestream.model import Frame, SegmentAnnounced, StreamEnded
+from tests.ingest.test_broadcast import GRACE_S, FakeSite, Scene, media, send
+from tests.packaging.broadcasts import picture
+
+
+@define(eq=False)
+class FakeTranscode:
+    """Gives every picture back as it is, ``lag`` pictures late; a flush is done when the test says so."""
+
+    sink: Broadcast
+    rungs: Sequence[str]
+    lag: int = 3
+    inside: list[Frame] = field(factory=list)
+    flushed: list[Deferred[None]] = field(factory=list)
+    is_closed: bool = False
+
+    def feed(self, frame: Frame, is_cut: bool) -> None:
+        if frame.is_config:
+            self._give(frame)
+            return
+        self.inside.append(picture(frame.pts_ms, frame.is_key or is_cut))
+        if len(self.inside) > self.lag:
+            self._give(self.inside.pop(0))
+
+    def release(self, before_pts_ms: int) -> None: ...
+
+    def flush(self) -> Deferred[None]:
+        self.flushed.append(Deferred())
+        return self.flushed[-1]
+
+    def finish(self) -> None:
+        """All that was fed comes out."""
+        while self.inside:
+            self._give(self.inside.pop(0))
+        self.flushed.pop().callback(None)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _give(self, frame: Frame) -> None:
+        for rung in self.rungs:
+            self.sink.rung_frame(rung, frame)
+
+
+@define(eq=False)
+class SiteWithRungs(FakeSite):
+    names: Sequence[str] = ("360p",)
+    transcoders: list[FakeTranscode] = field(factory=list)
+
+    def rungs(self, height: int) -> Sequence[str]:
+        return self.names
+
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> FakeTranscode:
+        self.transcoders.append(FakeTranscode(sink, rungs))
+        return self.transcoders[-1]
+
+
+@define(eq=False)
+class Running:
+    scene: Scene
+    site: SiteWithRungs
+    broadcast: Broadcast
+
+    @property
+    def transcode(self) -> FakeTranscode:
+        return self.site.transcoders[-1]
+
+    def segments(self, rendition: str) -> list[SegmentAnnounced]:
+        return [told for told in self.scene.segments if told.info.name == rendition]
+
+
+@pytest.fixture
+def running() -> Running:
+    site = SiteWithRungs()
+    scene = Scene(site=site)
+    return Running(scene, site, scene.broadcasts.enter("show"))
+
+
+def numbers(announced: Sequence[SegmentAnnounced]) -> list[tuple[int, int]]:
+    return [(told.segment.msn, told.segment.duration_ms) for told in announced]
+
+
+def check_order(announced: Sequence[SegmentAnnounced]) -> None:
+    for before, after in pairwise(told.segment for told in announced):
+        assert after.msn == before.msn + 1
+        assert after.discontinuity in (before.discontinuity, before.discontinuity + 1)
+        assert after.starts_at_ms >= before.starts_at_ms + before.duration_ms
+    assert all(0 < told.segment.duration_ms <= 4_500 for told in announced)
+
+
+def test_every_rendition_has_the_same_segments(running: Running) -> None:
+    send(running.broadcast, media(0, 13_000))
+    source, rung = running.segments("source"), running.segments("360p")
+    assert len(rung) == 3 and numbers(source) == numbers(rung)
+    assert not any(told.segment.is_gap for told in rung)
+
+
+def test_what_the_transcoder_still_holds_comes_out_before_the_publisher_is_absent(running: Running) -> None:
+    send(running.broadcast, media(0, 7_000))
+    running.broadcast.left("closed")
+    assert running.broadcast.phase is Phase.CLOSING
+    running.transcode.finish()
+    assert running.broadcast.phase is Phase.ABSENT
+    assert numbers(running.segments("source")) == numbers(running.segments("360p"))
+    assert not running.segments("360p")[-1].segment.is_gap
+
+
+@pytest.mark.parametrize("sent_ms", [0, 3_000])
+def test_a_publisher_who_returns_while_pictures_come_out_loses_nothing(running: Running, sent_ms: int) -> None:
+    send(running.broadcast, media(0, 7_000))
+    running.broadcast.left("replaced")
+    assert running.scene.broadcasts.enter("show") is running.broadcast
+    frames = media(0, 9_000)
+    send(running.broadcast, [frame for frame in frames if frame.dts_ms < sent_ms])
+    running.transcode.finish()
+    assert running.broadcast.phase is Phase.LIVE
+    send(running.broadcast, [frame for frame in frames if frame.dts_ms >= sent_ms])
+    for name in ("source", "360p"):
+        check_order(running.segments(name))
+        assert len({told.segment.discontinuity for told in running.segments(name)}) == 2
+        whole_ms = sum(told.segment.duration_ms for told in running.segments(name))
+        assert whole_ms >= 7_000 + 8_000 - 100
+    assert numbers(running.segments("source")) == numbers(running.segments("360p"))
+
+
+def test_gaps_are_those_of_every_rendition(running: Running) -> None:
+    send(running.broadcast, media(0, 7_000))
+    running.broadcast.left("closed")
+    running.transcode.finish()
+    running.scene.clock.pump([1] * 9)
+    assert numbers(running.segments("source")) == numbers(running.segments("360p"))
+    assert running.segments("360p")[-1].segment.is_gap
+    check_order(running.segments("360p"))
+
+
+def test_a_rung_that_is_given_up_has_gaps_and_the_source_goes_on(running: Running) -> None:
+    send(running.broadcast, media(0, 5_000))
+    running.broadcast.rung_shed("360p", "too slow")
+    send(running.broadcast, [frame for frame in media(0, 13_000) if frame.dts_ms >= 5_000])
+    assert not any(told.segment.is_gap for told in running.segments("source"))
+    assert [told.segment.is_gap for told in running.segments("360p")] == [False, True, True]
+
+
+def test_an_encoder_that_repeats_its_configuration_does_not_begin_a_transcoder_again(running: Running) -> None:
+    for start_ms in range(0, 8_000, 2_000):
+        send(running.broadcast, media(start_ms, start_ms + 2_000))
+        if start_ms == 4_000:
+            running.broadcast.rung_shed("360p", "too slow")
+    assert len(running.site.transcoders) == 1
+
+
+def test_rungs_that_come_later_do_not_begin_a_transcoder_more_than_once(running: Running) -> None:
+    send(running.broadcast, media(0, 2_000))
+    running.site.names = ("720p", "360p")
+    for start_ms in range(2_000, 8_000, 2_000):
+        send(running.broadcast, media(start_ms, start_ms + 2_000))
+    assert [list(transcoder.rungs) for transcoder in running.site.transcoders] == [["360p"], ["720p", "360p"]]
+    assert [transcoder.is_closed for transcoder in running.site.transcoders] == [True, False]
+
+
+VP9 = b"\x90vp09" + bytes.fromhex("01000000000a8202020000 00".replace(" ", ""))
+VP9_KEY_OF_ONE_PIXEL = b"\x93vp09" + bytes.fromhex("824983422000000000") + bytes(20)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["live", "held"])
+def test_a_picture_that_makes_no_sense_is_left_out(running: Running, is_late: bool) -> None:
+    broadcast = running.broadcast
+    send(broadcast, media(0, 7_000))
+    if is_late:
+        broadcast.left("replaced")
+        broadcast.returned()
+    for time_ms in range(7_000, 12_000, 1_000):
+        broadcast.media(9, time_ms, VP9)
+        broadcast.media(9, time_ms, VP9_KEY_OF_ONE_PIXEL)
+    if is_late:
+        running.transcode.finish()
+    send(broadcast, media(12_000, 20_000))
+    assert broadcast.phase is Phase.LIVE
+    check_order(running.segments("source"))
+    assert broadcast.metrics.frames_dropped.labels("invalid")._value.get() == 5
+
+
+def test_a_broadcast_that_is_over_closes_its_transcoder_and_every_feed(running: Running) -> None:
+    send(running.broadcast, media(0, 7_000))
+    running.broadcast.left("closed")
+    running.transcode.finish()
+    running.scene.clock.pump([1] * (int(GRACE_S) + 1))
+    assert running.transcode.is_closed
+    assert len(running.site.ended) == 2
+    assert isinstance(running.site.told[-1], StreamEnded)
+
+
+def test_a_transcoder_that_never_comes_to_an_end_does_not_keep_a_broadcast_for_ever(running: Running) -> None:
+    send(running.broadcast, media(0, 7_000))
+    running.broadcast.left("closed")
+    running.transcode.flushed.pop().errback(RuntimeError("its process has died"))
+    running.scene.clock.pump([1] * (int(GRACE_S) + 1))
+    assert running.broadcast.phase is Phase.ENDED
+
+
+def test_a_process_that_stops_tells_nobody_that_the_broadcast_is_over(running: Running) -> None:
+    send(running.broadcast, media(0, 7_000))
+    running.broadcast.left("closed")
+    running.transcode.finish()
+    running.scene.broadcasts.stop()
+    running.scene.clock.pump([1] * 20)
+    assert running.transcode.is_closed
+    assert not any(isinstance(told, StreamEnded) for told in running.site.told)
+    assert running.scene.clock.getDelayedCalls() == []
