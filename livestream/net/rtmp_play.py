@@ -74,6 +74,8 @@ class RtmpLink:
     log: ClassVar[Logger] = Logger()
 
     def connect(self, endpoint: IStreamClientEndpoint, session: ClientSession) -> None:
+        if self._receiver is None:
+            return
         connecting = endpoint.connect(Factory.forProtocol(lambda: _PlayProtocol(self, session)))
         self._connecting = connecting
         connecting.addCallbacks(self._connected, lambda failure: self.lose(failure.getErrorMessage()))
@@ -107,6 +109,7 @@ class RtmpLink:
                 receiver.over()
             case PeerRefused(_, description):
                 self.lose(description)
+                self.close()
             case Answered():
                 pass
 
