@@ -111,7 +111,9 @@ class Broadcast:
     log: ClassVar[Logger] = Logger()
 
     def open(self, msn: int, discontinuity: int) -> None:
-        """Begin with the numbers that come next in this stream."""
+        """Begin with the numbers that come next in this stream, unless the process has ended meanwhile."""
+        if self.phase is not Phase.OPENING:
+            return
         self._planner = CutPlanner(self.settings.segment_s, msn, discontinuity)
         self._add_rendition(SOURCE)
         self._go_on()
@@ -130,7 +132,7 @@ class Broadcast:
                 return
             if self.phase is Phase.LIVE:
                 self._take(frame)
-            elif len(self._held) < HELD_FRAMES:
+            elif self.phase is not Phase.ENDED and len(self._held) < HELD_FRAMES:
                 self._held.append(frame)
         except UnsupportedCodec:
             raise
