@@ -267,8 +267,10 @@ class RtmpConnection(TwistedProtocol):
 
     def _due(self, seconds: float, reason: str) -> None:
         if self._sink is not None and self._heard:
+            self._session.begin_period()
             self._set_deadline(seconds, reason)
         elif self._player is not None:
+            self._session.begin_period()
             self._session.ping(int(self.factory.clock.seconds() * 1000))
             self._flush()
             self._set_deadline(seconds, reason)

@@ -7,6 +7,6 @@ Frames, made into what players download. Pure: no I/O, no clock.
 - ``samples``: frames as the samples of a segment
 - ``fmp4``: fragmented MP4, out of ``boxes``
 - ``rates``: what a rendition really costs and shows
-- ``window``: the segments of a stream that are listed or may still be fetched
+- ``window``: the segments of a stream that are listed or may still be fetched, with their ``numbering``
 - ``playlist``: a window as HLS playlists
 """

@@ -35,7 +35,7 @@ UNASKED_BYTES = 64 << 10
 STREAMS = 8
 QUERY_FIELDS = 32
 COMMANDS = 200
-"""So many commands are enough for any program's session."""
+"""So many commands and pings are enough for any program, until it is served, and then between two periods."""
 
 
 class State(Enum):
@@ -130,6 +130,10 @@ class ServerSession:
     def ping(self, time_ms: int) -> None:
         """Ask the peer for a sign of life."""
         self._wire.send(messages.user_control(messages.PING_REQUEST, time_ms & 0xFFFFFFFF))
+
+    def begin_period(self) -> None:
+        """Some time has passed: the peer may say as much again."""
+        self._commands = 0
 
     def _expect(self, state: State) -> None:
         if self.state is not state:

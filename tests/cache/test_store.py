@@ -59,7 +59,7 @@ def test_the_least_needed_goes_first_and_the_live_window_that_is_watched_last() 
     for name in reversed(objects):
         shelf.put(name, 250, *objects[name])
     shelf.now += YOUNG_S
-    shelf.peek("watched")
+    shelf.store.interest.note("show", "source")
     left = []
     for number, size in enumerate((50, 250, 250)):
         shelf.put(f"new-{number}", size)

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from livestream.net.rtmp import PlayRequest, PublishRequest, Refused, RtmpConnection
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
-from livestream.rtmp.events import StreamEnded
+from livestream.rtmp.events import Answered, StreamEnded
 from tests.net.test_rtmp import Peer, Scene, Sink
 
 
@@ -152,3 +152,24 @@ def test_a_sink_that_fails_at_its_end_leaves_nothing_behind(scene: Scene, closes
     peer.connection.connectionLost(Failure(ConnectionDone()))
     assert list(scene.factory.connections()) == []
     assert scene.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("publishes", [True, False])
+def test_who_asks_for_a_sign_of_life_every_few_seconds_is_served_for_hours(scene: Scene, publishes: bool) -> None:
+    peer = served(scene, publishes=publishes)
+    assert peer.client is not None
+    for time_s in range(0, 3_600, 5):
+        scene.clock.advance(5)
+        peer.client.ping(time_s * 1000)
+        peer.run()
+    assert not peer.is_closing
+    assert peer.told.count(Answered()) == 720
+
+
+def test_who_asks_for_signs_of_life_all_the_time_is_closed(scene: Scene) -> None:
+    peer = served(scene, publishes=False)
+    assert peer.client is not None
+    for _ in range(300):
+        peer.client.ping(0)
+    peer.connection.dataReceived(peer.client.data_to_send())
+    assert peer.is_closing

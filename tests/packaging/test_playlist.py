@@ -119,3 +119,23 @@ def test_the_rules_notice_renditions_that_differ_and_a_stall() -> None:
     assert any("segment 1 has 2.0 s, and 3.0 s in source" in broken for broken in other)
     longer = TEXT.replace("#EXT-X-ENDLIST\n", "#EXTINF:3.000,\n1799999000000-4.m4s\n")
     assert any("came 5.0 s after" in broken for broken in rules.see("source", longer, 5))
+
+
+def test_a_number_that_jumps_counts_as_many_breaks() -> None:
+    window, rules = Window("show", 3), PlaylistRules()
+    for msn in range(1, 9):
+        window.apply(announced(msn, discontinuity=5 if msn > 3 else 2, init=5 if msn > 3 else 2))
+        assert rules.see("source", _text(window), 0) == []
+    window = Window("show", 6)
+    for msn in (3, 4):
+        window.apply(announced(msn, discontinuity=5 if msn > 3 else 2))
+    assert _text(window).count("#EXT-X-DISCONTINUITY\n") == 3
+
+
+def test_the_rules_notice_time_that_goes_back_and_a_new_map_without_a_break() -> None:
+    rules = PlaylistRules()
+    back = TEXT.replace("07:43:26.000Z", "07:43:23.000Z")
+    assert any("dated before the end" in broken for broken in rules.see("source", back, 0))
+    rules = PlaylistRules()
+    unbroken = TEXT.replace("#EXT-X-DISCONTINUITY\n", "")
+    assert any("another EXT-X-MAP" in broken for broken in rules.see("source", unbroken, 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,3 +105,92 @@ def test_whatever_was_lost_a_state_makes_two_nodes_agree(heard: list[int], lengt
     lossy.merge(whole.state())
     assert _listed(lossy) == _listed(whole)[-len(_listed(lossy)) :]
     assert lossy.last_msn == 12
+
+
+def test_a_new_life_with_lower_numbers_goes_on_above_the_old_one_and_tells_the_higher_ones() -> None:
+    window = _window(*_steady(10, 12))
+    again = announced(3, epoch=EPOCH + 5000)
+    assert window.apply(again) is Change.NEWS
+    told = window.told(again)
+    assert isinstance(told, SegmentAnnounced) and told.segment.msn == 13
+    assert window.apply(StreamEnded("show", EPOCH + 5000, 3)) is Change.HOLE  # the other rendition is not there yet
+    assert window.apply(announced(3, RUNG, epoch=EPOCH + 5000)) is Change.NEWS
+    assert _listed(window) == _listed(window, "720p") == [10, 11, 12, 13]
+
+
+def test_a_new_life_whose_clock_was_put_back_does_not_step_back_in_time() -> None:
+    window = _window(announced(1), announced(2), announced(3, is_gap=True))
+    early = attrs.evolve(announced(4, epoch=EPOCH + 5000).segment, starts_at_ms=EPOCH + 3000)
+    window.apply(attrs.evolve(announced(4, epoch=EPOCH + 5000), segment=early))
+    window.apply(announced(5, epoch=EPOCH + 5000))
+    assert [segment.starts_at_ms - EPOCH for segment in window.listed("source")] == [3000, 6000, 9000, 12000, 15000]
+
+
+def test_a_number_has_one_place_in_all_renditions_whoever_brings_it_first() -> None:
+    window = _window(announced(1), announced(1, RUNG), announced(2))
+    other = attrs.evolve(announced(2, RUNG).segment, discontinuity=7, starts_at_ms=0, duration_ms=1)
+    window.apply(attrs.evolve(announced(2, RUNG), segment=other))
+    first, second = window.listed("source")[-1], window.listed("720p")[-1]
+    assert attrs.evolve(second, media=first.media) == first
+
+
+def test_dates_go_on_evenly_where_more_time_is_missing_than_gaps_may_last() -> None:
+    window = _window(announced(1))
+    late = attrs.evolve(announced(3).segment, starts_at_ms=EPOCH + 60_000)
+    window.fill(attrs.evolve(announced(3), segment=late))
+    assert [(s.msn, s.starts_at_ms - EPOCH, s.duration_ms) for s in window.listed("source")] == [
+        (1, 3000, 3000),
+        (2, 6000, 3000),
+        (3, 9000, 3000),
+    ]
+
+
+def test_a_rendition_that_falls_a_whole_list_behind_is_not_offered_and_begins_anew_when_it_returns() -> None:
+    window = _window(*_steady(1, 3), *(announced(msn) for msn in range(4, 10)))
+    assert [info.name for info in window.renditions()] == ["source", "720p"]
+    window.apply(announced(10))
+    assert [info.name for info in window.renditions()] == ["source"]
+    assert window.listed("720p") == []
+    assert window.apply(announced(11, RUNG)) is Change.HOLE
+    assert [news.segment.msn for news in window.fill(announced(11, RUNG)) if isinstance(news, SegmentAnnounced)] == [11]
+    assert _listed(window, "720p") == [11]
+
+
+def test_a_jump_of_many_discontinuities_begins_the_list_anew() -> None:
+    window = _window(announced(1), announced(2), announced(3, discontinuity=16))
+    assert _listed(window) == [1, 2, 3]
+    window.apply(announced(4, discontinuity=33))
+    assert _listed(window) == [4]
+
+
+def test_nothing_is_added_after_the_end_but_a_new_broadcast_begins_a_list_of_its_own() -> None:
+    window = _window(announced(1), announced(2), StreamEnded("show", EPOCH, 2))
+    assert window.apply(announced(3)) is Change.KNOWN
+    assert window.fill(announced(3)) == []
+    assert window.apply(announced(3, epoch=EPOCH + 5000)) is Change.NEWS
+    assert (_listed(window), window.is_ended) == ([3], False)
+    assert window.object_info("source", f"{EPOCH}-2.m4s") is not None
+
+
+def test_a_new_life_that_needs_a_longer_target_duration_begins_a_list_of_its_own() -> None:
+    window = _window(announced(1), announced(2))
+    window.apply(attrs.evolve(announced(3, epoch=EPOCH + 5000), target_s=2))
+    assert (_listed(window), window.target_s) == ([1, 2, 3], 3)
+    window.apply(attrs.evolve(announced(4, epoch=EPOCH + 9000), target_s=4))
+    assert (_listed(window), window.target_s) == ([4], 4)
+
+
+def test_a_segment_of_the_old_life_is_heard_where_the_new_one_has_not_overtaken_it() -> None:
+    window = _window(*_steady(1, 2), announced(3), announced(4, epoch=EPOCH + 5000))
+    assert window.apply(announced(3, RUNG)) is Change.NEWS
+    assert window.apply(announced(4, RUNG)) is Change.STALE
+    assert window.apply(announced(4, RUNG, epoch=EPOCH + 5000)) is Change.NEWS
+
+
+def test_the_end_of_a_life_that_was_never_heard_is_a_hole_and_ends_it_for_good_when_it_must() -> None:
+    window = _window(announced(1))
+    ended = StreamEnded("show", EPOCH + 5000, 7)
+    assert window.apply(ended) is Change.HOLE
+    assert not window.is_ended
+    assert window.fill(ended) == [StreamEnded("show", EPOCH + 5000, 1)]
+    assert window.is_ended

@@ -65,6 +65,48 @@ def test_every_prefix_of_a_command_is_read_or_refused() -> None:
             continue
 
 
+@pytest.mark.parametrize(
+    "value", [1.5, True, "live", "x" * 70_000, [1.0, "a", None], [[1.0], ["b"]]], ids=lambda value: str(value)[:20]
+)
+def test_a_value_that_is_cut_short_is_refused(value: object) -> None:
+    data = encode(value)
+    for length in range(1, min(len(data), 60)):
+        with pytest.raises(RemoteProtocolError):
+            decode(data[:length])
+
+
+def test_an_object_whose_end_is_left_out_is_an_object() -> None:
+    assert decode(encode({"a": 1.0})[:-3]) == [{"a": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0b3ff8000000000000003c", 1.5),
+        ("06", None),
+        ("0d", None),
+        ("0f000000033c612f", "<a/"),
+        ("1000014f00016105000009", {"a": None}),
+        ("0200028080", "\ufffd\ufffd"),
+    ],
+    ids=["date", "undefined", "unsupported", "XML", "typed object", "no UTF-8"],
+)
+def test_what_only_others_write_is_read(text: str, value: object) -> None:
+    assert decode(bytes.fromhex(text)) == [value]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=8), inner, max_size=3),
+        max_leaves=10,
+    )
+)
+def test_any_value_comes_back_as_it_was(value: object) -> None:
+    assert decode(encode(value, None)) == [value, None]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_read_or_refused(data: bytes) -> None:
