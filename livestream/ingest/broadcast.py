@@ -34,6 +34,8 @@ from livestream.packaging.segmenter import Packager
 VIDEO = 9
 HELD_FRAMES = 2_000
 """So many frames wait at most while a broadcast finds out where it goes on."""
+SHORTEST_GAP_MS = 1_000
+"""A publisher who was away for less than this leaves no gap: the next segment comes soon enough."""
 
 
 class Phase(Enum):
@@ -107,6 +109,7 @@ class Broadcast:
     _calls: list[IDelayedCall] = field(factory=list, init=False)
     _begun_at: dict[int, float] = field(factory=dict, init=False)
     _audio_config: Frame | None = field(default=None, init=False)
+    _quiet_since: float = field(default=0.0, init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -149,6 +152,7 @@ class Broadcast:
         """A publisher is here, for the first time or again."""
         self._is_left = False
         if self.phase is Phase.ABSENT:
+            self._fill_absence()
             self._go_on()
 
     def stop(self) -> None:
@@ -298,6 +302,7 @@ class Broadcast:
         if self.phase is not Phase.CLOSING:
             return
         self.phase = Phase.ABSENT
+        self._quiet_since = self.clock.seconds()
         end_ms = self._planner.finish()
         if end_ms is not None:
             for rendition in self._renditions.values():
@@ -311,11 +316,23 @@ class Broadcast:
             self._calls.append(self.clock.callLater(self._planner.target_s, self._gap))
 
     def _gap(self) -> None:
-        cut, duration_ms = self._planner.gap()
+        """A whole target duration has passed without media."""
+        assert self._planner.target_s is not None
+        self._skip(self._planner.target_s * 1000)
+        self._calls.append(self.clock.callLater(self._planner.target_s, self._gap))
+
+    def _fill_absence(self) -> None:
+        """The publisher is here again: what has passed since the last segment or gap must not wait for the next."""
+        absent_ms = round((self.clock.seconds() - self._quiet_since) * 1000)
+        if self._planner.target_s is not None and absent_ms >= SHORTEST_GAP_MS:
+            self._skip(absent_ms)
+
+    def _skip(self, duration_ms: int) -> None:
+        cut, duration_ms = self._planner.gap(duration_ms)
         for rendition in self._renditions.values():
             rendition.gap(cut, duration_ms)
         self._timeline.resume(self._planner.end_ms)
-        self._calls.append(self.clock.callLater(duration_ms / 1000, self._gap))
+        self._quiet_since = self.clock.seconds()
 
     def _end(self) -> None:
         self._cancel()

@@ -104,10 +104,10 @@ class CutPlanner:
         self.current = None
         return self.end_ms
 
-    def gap(self) -> tuple[Cut, int]:
-        """After :meth:`finish`: a segment of one target duration that has no media; and its length in ms."""
+    def gap(self, longest_ms: int) -> tuple[Cut, int]:
+        """After :meth:`finish`: a segment without media, as long as is given and as may be; and its length in ms."""
         assert self.target_s is not None
-        length_ms = self.target_s * 1000
+        length_ms = min(longest_ms, self.target_s * 1000)
         cut = Cut(self.msn, self.end_ms, self.discontinuity, self._ends_at_ms, tracks=self._tracks)
         self.msn += 1
         self.end_ms += length_ms

@@ -159,6 +159,16 @@ def test_a_publisher_who_returns_goes_on_with_one_discontinuity(scene: Scene) ->
     assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
 
 
+@pytest.mark.parametrize(("away_s", "gaps_ms"), [(0.5, []), (3, [3_000]), (4.5, [4_000]), (6, [4_000, 2_000])])
+def test_an_absence_is_listed_when_the_publisher_returns(scene: Scene, away_s: float, gaps_ms: list[int]) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    broadcast.left("closed")
+    scene.clock.pump([0.5] * int(away_s * 2))
+    scene.broadcasts.enter("show")
+    assert [told.segment.duration_ms for told in scene.segments if told.segment.is_gap] == gaps_ms
+
+
 def test_a_new_broadcast_goes_on_from_the_numbers_that_are_remembered(scene: Scene) -> None:
     broadcast = scene.broadcasts.enter("show")
     send(broadcast, media(0, 9_000))

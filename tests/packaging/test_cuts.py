@@ -190,8 +190,8 @@ def test_a_publisher_that_goes_leaves_gaps_of_the_target_duration_and_its_return
     cuts(frames, plan)
     assert plan.finish() == 5_000
     assert plan.target_s == 4
-    assert plan.gap() == (Cut(102, 5_000, 5, 1_005_000, True, BOTH), 4000)
-    assert plan.gap() == (Cut(103, 9_000, 5, 1_009_000, True, BOTH), 4000)
+    assert plan.gap(60_000) == (Cut(102, 5_000, 5, 1_005_000, True, BOTH), 4000)
+    assert plan.gap(4_000) == (Cut(103, 9_000, 5, 1_009_000, True, BOTH), 4000)
     back = [evolve(frame, arrived=1011.0) for frame in mixed(pictures(13_000, 14_000, 2000))]
     assert cuts(back, plan) == [Cut(104, 13_000, 6, 1_013_000, True, VIDEO)]
 
