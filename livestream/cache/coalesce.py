@@ -107,7 +107,7 @@ class Cache:
 
     def _begin(self, key: Key, info: ObjectInfo) -> Fill:
         """:raises Unavailable: it must not be fetched now."""
-        if self._held_down.get(key, 0.0) > self.clock.seconds():
+        if 0 < self._held_down.get(key, 0.0) - self.clock.seconds() <= HOLD_DOWN_S:
             raise Unavailable(f"{key.path} could not be had a moment ago")
         if self._is_stopped:
             raise Unavailable("this node is stopping")

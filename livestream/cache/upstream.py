@@ -58,7 +58,7 @@ class Upstream:
 
     @property
     def is_resting(self) -> bool:
-        return self.clock.seconds() < self.rests_until
+        return 0 < self.rests_until - self.clock.seconds() <= REST_S
 
     async def fetch(self, key: Key, info: ObjectInfo, start: int, take: Take) -> None:
         """

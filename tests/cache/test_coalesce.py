@@ -151,6 +151,14 @@ def test_a_failure_is_told_to_all_and_the_next_attempt_waits() -> None:
     assert len(edge.source.fetches) == 2
 
 
+def test_a_clock_that_is_set_back_holds_nothing_down() -> None:
+    edge = Edge()
+    edge.get().addErrback(lambda _: None)
+    edge.fetch.end(RuntimeError("no"))
+    edge.clock.rightNow -= 600
+    assert not edge.get().called
+
+
 def test_a_fetch_that_breaks_off_cuts_its_readers_and_is_not_kept() -> None:
     edge = Edge()
     waiter = edge.get()
