@@ -225,6 +225,11 @@ class ServerSession:
             self._wire.command(0, "_result", transaction, None, None)
         return iter(())
 
+    def _stream_length(self, _: Message, transaction: float, values: list[Any]) -> Iterator[ServerEvent]:
+        """A live stream has no length; ffmpeg as a player warns unless it is told so by a number."""
+        self._wire.command(0, "_result", transaction, None, 0)
+        return iter(())
+
     def _ask(self, name: str, message: Message, arguments: list[Any]) -> Iterator[ServerEvent]:
         if self.state is State.CONNECTING or not self._streams:
             raise RemoteProtocolError(f"{name} before connect and createStream")
@@ -262,8 +267,9 @@ class ServerSession:
     _COMMANDS: ClassVar[dict[str, Callable[[ServerSession, Message, float, list[Any]], Iterator[ServerEvent]]]] = {
         "connect": _connect,
         "createStream": _create_stream,
+        "getStreamLength": _stream_length,
         **dict.fromkeys(
-            ("releaseStream", "FCPublish", "FCSubscribe", "_checkbw", "getStreamLength", "initStream", "getMovLen"),
+            ("releaseStream", "FCPublish", "FCSubscribe", "_checkbw", "initStream", "getMovLen"),
             _acknowledge,
         ),
     }

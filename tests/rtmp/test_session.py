@@ -141,6 +141,12 @@ def test_an_unknown_call_is_answered_with_an_error_and_harms_nothing() -> None:
     assert b"_error" in server.data_to_send()
 
 
+def test_a_live_stream_has_a_length_of_nothing() -> None:
+    server = shaken()
+    said(server, CONNECT, command("getStreamLength", 5, None, "show"))
+    assert encode("_result", 5, None, 0) in server.data_to_send()
+
+
 def test_commands_of_type_17_are_amf0_behind_a_zero() -> None:
     body = b"\x00" + encode("connect", 1, {"app": "live"})
     server = shaken()
