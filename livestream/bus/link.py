@@ -86,12 +86,13 @@ class Link:
     log: ClassVar[Logger] = Logger()
 
     def start(self) -> None:
-        address = self.address
-        make = lambda: self.kind(  # noqa: E731
-            charset=None, convertNumbers=False, password=address.password, username=address.user, dbid=address.database
-        )
-        self._connecting = address.endpoint.connect(_Connecting(make, self.down, self.reactor.seconds))
+        connecting = _Connecting(self._protocol, self.down, self.reactor.seconds)
+        self._connecting = self.address.endpoint.connect(connecting)
         self._connecting.addCallbacks(self._connected, self._failed)
+
+    def _protocol(self) -> Any:
+        login = {"password": self.address.password, "username": self.address.user, "dbid": self.address.database}
+        return self.kind(charset=None, convertNumbers=False, **login)
 
     def stop(self) -> None:
         self._is_stopped = True

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 from attrs import Factory, define, field, frozen
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
@@ -165,10 +165,6 @@ class RtmpConnection(TwistedProtocol):
         self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
 
     # What publishing and playing ask of a connection
-
-    @property
-    def is_tls(self) -> bool:
-        return ISSLTransport.providedBy(self.transport)
 
     def accept_play(self, chunk_bytes: int) -> None:
         """Let the player in: its media follows, in chunks of ``chunk_bytes``, on the transport."""
