@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.delivery.edge import Edge
+from tests.ports import free_port
 
 NGINX = """\
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/log;
@@ -96,12 +97,6 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     for server in servers:
         server.terminate()
         server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(path: str, words: list[object], port: int, folder: Path) -> subprocess.Popen[bytes]:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
+from ..ports import free_port
 from .pictures import publisher
-from .processes import MARK, Daemon, Process, free_port, until
+from .processes import MARK, Daemon, Process, until
 
 
 @define(eq=False)

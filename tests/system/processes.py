@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from typing import IO, TypeVar
 
 import imageio_ffmpeg
 from attrs import define, field
+
+from ..ports import free_port
 
 T = TypeVar("T")
 
@@ -36,12 +37,6 @@ def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @define(eq=False)

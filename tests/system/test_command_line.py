@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from .conftest import Site
-from .processes import ROOT, Daemon, free_port, get, until
+from .processes import ROOT, Daemon, get, until
 
 
 def _twistd(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ..ports import free_port
 from .conftest import Site
-from .processes import Daemon, free_port, get, until
+from .processes import Daemon, get, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
