@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from ipaddress import ip_address
-from types import GenericAlias
+from types import GenericAlias, UnionType
 from typing import Any, get_args, get_type_hints
 
 import attrs
@@ -23,6 +23,7 @@ from livestream.settings import (
     SECTIONS,
     Bus,
     Cache,
+    Cluster,
     Edge,
     Hls,
     Ingest,
@@ -37,6 +38,7 @@ from livestream.settings import (
 
 ROLES = ("all", "ingest", "origin", "edge")
 PREFIX = "LIVESTREAM_"
+SECRET = ("keys", "secret")
 
 
 class ConfigError(Exception):
@@ -63,18 +65,19 @@ class Config:
     cache: Cache = field(factory=Cache)
     limits: Limits = field(factory=Limits)
     node: Node = field(factory=Node)
+    cluster: Cluster = field(factory=Cluster)
 
     def to_toml(self) -> str:
-        """What is in force, as a file that would give it. Publishing keys are left out."""
+        """What is in force, as a file that would give it. Secrets are left out."""
         lines = [f"# role: {self.role}"]
         for name, section in SECTIONS.items():
             lines += ["", f"[{name}]"]
             values = getattr(self, name)
             for each in attrs.fields(section):
-                value = "(not shown)" if each.name == "keys" and values.keys else getattr(values, each.name)
-                if isinstance(value, str) and value == "(not shown)":
-                    lines.append("# keys: not shown")
-                elif value != {}:
+                value = getattr(values, each.name)
+                if each.name in SECRET and value:
+                    lines.append(f"# {each.name}: not shown")
+                elif value != {} and value is not None:
                     lines.append(f"{each.name} = {_toml(value)}")
         return "\n".join(lines) + "\n"
 
@@ -179,6 +182,8 @@ def _nearest(word: str, words: Iterable[str]) -> str:
 
 
 def _typed(value: Any, kind: Any) -> Any:
+    if isinstance(kind, UnionType):
+        kind = get_args(kind)[0]
     if kind is float and type(value) is int:
         return float(value)
     if isinstance(kind, GenericAlias) and kind.__origin__ is tuple:
@@ -195,8 +200,8 @@ def _typed(value: Any, kind: Any) -> Any:
 def _tuple(value: Any, kind: Any) -> Any:
     if not isinstance(value, list):
         raise ValueError(f"{value!r} is not a list")
-    if kind is int:
-        return tuple(_typed(each, int) for each in value)
+    if kind in (int, str):
+        return tuple(_typed(each, kind) for each in value)
     upstreams = []
     for each in value:
         if not isinstance(each, dict) or not {"http"} <= set(each) <= {"http", "rtmp"}:
@@ -213,7 +218,7 @@ def _inconsistencies(config: Config) -> list[str]:
     lines, role = [], config.role
     if role != "all" and not config.bus.redis:
         lines.append(f'bus.redis: missing, and role {role} needs it; write redis = "redis://127.0.0.1:6379/0"')
-    if role in ("origin", "edge") and not getattr(config, role).upstreams:
+    if role in ("origin", "edge") and not getattr(config, role).upstreams and not config.cluster.secret:
         right = '[{http = "http://HOST:PORT", rtmp = "rtmp://HOST:PORT"}]'
         lines.append(f"{role}.upstreams: missing; write upstreams = {right}")
     if role in ("all", "ingest") and not config.ingest.keys and not _is_loopback(config.ingest.rtmp):
@@ -221,6 +226,20 @@ def _inconsistencies(config: Config) -> list[str]:
             'ingest.rtmp: anyone who reaches this port could publish; write [ingest.keys] with "*" = "A-SECRET", '
             "or listen on tcp:1935:interface=127.0.0.1"
         )
+    return lines + _cluster_inconsistencies(config)
+
+
+def _cluster_inconsistencies(config: Config) -> list[str]:
+    lines, node = [], config.node
+    if (node.latitude is None) != (node.longitude is None):
+        lines.append("node.latitude, node.longitude: one without the other; write both, or node.region alone")
+    if config.cluster.secret:
+        if not config.bus.redis and config.role == "all":
+            lines.append('bus.redis: missing, and a cluster needs it; write redis = "redis://127.0.0.1:6379/0"')
+        if not node.id:
+            lines.append('node.id: missing, and cluster.secret is set; write id = "NAME", another on every node')
+        if not node.http:
+            lines.append('node.http: missing, and cluster.secret is set; write http = "http://HOST:PORT"')
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from livestream.settings import Upstream
@@ -23,11 +24,32 @@ def _endpoint(value: str) -> None:
         _require(port.isdigit() and int(port) < 65536, f"{value!r}: a port is a number up to 65535")
 
 
+def _http(value: str) -> None:
+    _require(re.fullmatch(r"http://[^/\s]+", value) is not None, f"{value!r}: write http://HOST:PORT")
+
+
+def _rtmp(value: str) -> None:
+    is_rtmp = not value or re.fullmatch(r"rtmp://[^/\s]+:[0-9]+", value) is not None
+    _require(is_rtmp, f"{value!r}: write rtmp://HOST:PORT")
+
+
+def _public(value: str) -> None:
+    """Viewers may come through a proxy that speaks TLS."""
+    _require(re.fullmatch(r"(https?://[^/\s]+)?", value) is not None, f"{value!r}: write http://HOST:PORT")
+
+
 def _upstreams(value: Sequence[Upstream]) -> None:
     for each in value:
-        _require(re.fullmatch(r"http://[^/\s]+", each.http) is not None, f"{each.http!r}: write http://HOST:PORT")
-        is_rtmp = not each.rtmp or re.fullmatch(r"rtmp://[^/\s]+:[0-9]+", each.rtmp) is not None
-        _require(is_rtmp, f"{each.rtmp!r}: write rtmp://HOST:PORT")
+        _http(each.http)
+        _rtmp(each.rtmp)
+
+
+def _networks(value: Sequence[str]) -> None:
+    for each in value:
+        try:
+            ip_network(each)
+        except ValueError:
+            raise ValueError(f"{each!r}: write a network such as 10.0.0.0/8") from None
 
 
 def _redis(value: str) -> None:
@@ -66,4 +88,10 @@ RULES: dict[str, Callable[[Any], None]] = {
     "ladder": _ladder,
     "name": _name,
     "keys": _keys,
+    "public url": _public,
+    "rtmp url": _rtmp,
+    "networks": _networks,
+    "latitude": lambda value: _require(-90 <= value <= 90, f"{value} is not from -90 to 90 degrees"),
+    "longitude": lambda value: _require(-180 <= value <= 180, f"{value} is not from -180 to 180 degrees"),
+    "secret": lambda value: _require(not value or len(value) >= 16, "a cluster's secret has 16 characters or more"),
 }

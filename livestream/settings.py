@@ -115,7 +115,24 @@ class Limits:
 class Node:
     """This process."""
 
-    id: str = setting("", "its name in Cache-Status; empty: its role", "name")
+    id: str = setting("", "its name, which no other node has; empty: its role", "name")
+    http: str = setting("", "where others reach its HTTP: http://HOST:PORT", "public url")
+    rtmp: str = setting("", "where others reach its RTMP: rtmp://HOST:PORT", "rtmp url")
+    region: str = setting("", "where it stands, in a word that near nodes share", "name")
+    latitude: float | None = setting(None, "where it stands, in degrees north", "latitude")
+    longitude: float | None = setting(None, "where it stands, in degrees east", "longitude")
+    capacity_rps: float = setting(200_000.0, "requests per second that it can answer", "positive")
+    capacity_mbps: float = setting(10_000.0, "what its link carries, in megabits per second", "positive")
+
+
+@frozen
+class Cluster:
+    """What the nodes of one cluster share. It is on when there is a secret."""
+
+    secret: str = setting("", "signs what nodes say of themselves; the same on every node", "secret")
+    geo_database: str = setting("", "a file in MaxMind's format, to find where viewers are")
+    trusted_proxies: tuple[str, ...] = setting((), "networks whose X-Forwarded-For is believed", "networks")
+    drain_s: float = setting(20.0, "how long a node that is told to go may take to finish", "not negative")
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -130,4 +147,5 @@ SECTIONS: dict[str, type[Any]] = {
     "cache": Cache,
     "limits": Limits,
     "node": Node,
+    "cluster": Cluster,
 }

@@ -120,3 +120,20 @@ def test_the_files_that_come_along_are_right(role: str) -> None:
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert all(each.metadata["help"] for section in SECTIONS.values() for each in attrs.fields(section))
+
+
+def test_a_node_of_a_cluster_has_a_name_an_address_and_a_bus() -> None:
+    lines = _errors("", "all", None, "cluster.secret=0123456789abcdef")
+    assert [line.split(": ")[1] for line in lines] == ["bus.redis", "node.id", "node.http"]
+
+
+def test_a_place_is_a_latitude_and_a_longitude() -> None:
+    assert "node.latitude, node.longitude" in _errors("", "all", None, "node.latitude=52.5")[0]
+    assert "not from -90 to 90" in _errors("", "all", None, "node.latitude=91", "node.longitude=13")[0]
+
+
+def test_a_node_of_a_cluster_finds_the_tier_above_by_itself() -> None:
+    sets = ["cluster.secret=0123456789abcdef", "node.id=edge-1", "node.http=http://127.0.0.1:8080"]
+    config = _load("", "edge", None, *sets, "bus.redis=unix:/run/redis")
+    assert config.edge.upstreams == ()
+    assert "0123456789abcdef" not in config.to_toml()

@@ -12,17 +12,28 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("livestream", "livestream.model", "livestream.config", "livestream.settings", "livestream.rules"),
     ("livestream.media",),
-    ("livestream.rtmp", "livestream.packaging"),
+    ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
     ("livestream.metrics",),
     ("livestream.net",),
-    ("livestream.ingest", "livestream.transcode", "livestream.bus", "livestream.cache", "livestream.delivery"),
+    (
+        "livestream.ingest",
+        "livestream.transcode",
+        "livestream.bus",
+        "livestream.cache",
+        "livestream.delivery",
+        "livestream.cluster",
+    ),
     ("livestream.roles",),
     ("livestream.tap",),
 )
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
-PURE = ("rtmp", "media", "packaging", "model", "config", "settings", "rules")
+PURE = ("rtmp", "media", "packaging", "steering", "model", "config", "settings", "rules")
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
-ONLY_IN = {"av": ("livestream.transcode.",), "txredisapi": ("livestream.bus.redis",)}
+ONLY_IN = {
+    "av": ("livestream.transcode.",),
+    "txredisapi": ("livestream.bus.redis",),
+    "maxminddb": ("livestream.cluster.geography",),
+}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

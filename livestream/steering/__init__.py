@@ -1,0 +1,5 @@
+"""
+Which node serves whom. Pure: whoever asks brings the nodes and the place of the viewer.
+
+- ``nodes``: a node of the cluster as the others know it
+"""

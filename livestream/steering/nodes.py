@@ -1,0 +1,69 @@
+"""A node of the cluster, as the others know it from what it last said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from attrs import field, frozen
+
+
+class NodeState(Enum):
+    """What a node says of itself."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@frozen
+class Place:
+    """A point on the earth, in degrees."""
+
+    latitude: float
+    longitude: float
+
+
+@frozen
+class Load:
+    """What a node carries at present. ``delay_ms`` is how late its reactor is; ``viewers`` are by protocol."""
+
+    connections: int = 0
+    requests_per_s: float = 0.0
+    bits_per_s: float = 0.0
+    delay_ms: float = 0.0
+    viewers: Mapping[str, int] = field(factory=dict)
+
+
+@frozen
+class Node:
+    """
+    One process of the cluster.
+
+    ``http`` and ``rtmp`` are where viewers and other tiers reach it: ``http://HOST:PORT`` and ``rtmp://HOST:PORT``, the
+    latter empty when it serves none. ``place`` is ``None`` where only the region is known, and ``region`` may be empty.
+    """
+
+    id: str
+    role: str
+    http: str
+    rtmp: str = ""
+    state: NodeState = NodeState.READY
+    region: str = ""
+    place: Place | None = None
+    capacity_rps: float = 200_000.0
+    capacity_mbps: float = 10_000.0
+    load: Load = Load()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new work may be given to it."""
+        return self.state is NodeState.READY
+
+    @property
+    def utilisation(self) -> float:
+        """The share of its capacity that is in use, by whichever of requests and bits is scarcer."""
+        return max(
+            self.load.requests_per_s / self.capacity_rps,
+            self.load.bits_per_s / (self.capacity_mbps * 1e6),
+        )
