@@ -34,6 +34,9 @@ class RtmpSeat:
     def paused(self, paused: bool) -> None:
         self.visit.pause(paused)
 
+    def spoke(self) -> None:
+        self.visit.spoke()
+
     def lost(self, reason: str) -> None:
         self.visit.leave()
 

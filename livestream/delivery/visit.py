@@ -49,6 +49,11 @@ class Visit:
             else:
                 fanout.resume(self._viewer)
 
+    def spoke(self) -> None:
+        """The viewer's connection has written something of its own (see :meth:`Fanout.spoke`)."""
+        if self._viewer is not None:
+            self.feed.fanout(self.wire).spoke(self._viewer)
+
     def leave(self) -> None:
         """The viewer is gone: its transport must not be written to again."""
         if self._has_left:

@@ -77,6 +77,9 @@ class PlaySession(Protocol):
     """Who serves a player."""
 
     def paused(self, paused: bool) -> None: ...
+    def spoke(self) -> None:
+        """The connection has just written something of its own to its transport."""
+
     def lost(self, reason: str) -> None:
         """The player has gone, or plays no more. Called exactly once."""
 
@@ -282,6 +285,8 @@ class RtmpConnection(TwistedProtocol):
         data = self._session.data_to_send()
         if data:
             self.transport.write(data)
+            if self._player is not None:
+                self._player.spoke()
 
     def _abort(self) -> None:
         self.transport.abortConnection()

@@ -28,6 +28,7 @@ class Sink:
     fails: bool = False
     got: list[tuple[int, int, bytes]] = field(factory=list)
     ends: list[str] = field(factory=list)
+    spoken: int = 0
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
         if self.fails:
@@ -39,6 +40,9 @@ class Sink:
 
     def paused(self, paused: bool) -> None:
         pass
+
+    def spoke(self) -> None:
+        self.spoken += 1
 
     def lost(self, reason: str) -> None:
         self.ends.append(reason)
@@ -194,12 +198,14 @@ def test_http_on_the_port_is_closed_at_once(scene: Scene) -> None:
     assert peer.transport.value() == b""
 
 
-def test_a_player_is_sent_a_ping_now_and_then(scene: Scene) -> None:
+def test_a_player_is_sent_a_ping_now_and_then_and_whoever_serves_it_is_told(scene: Scene) -> None:
     peer = scene.connect()
     peer.speak(publishes=False)
     peer.transport.clear()
+    told = scene.door.sink.spoken
     scene.clock.advance(scene.limits.ping_s)
     assert b"\x04" in peer.transport.value()
+    assert scene.door.sink.spoken == told + 1
 
 
 def test_there_are_no_more_connections_than_the_limit() -> None:
