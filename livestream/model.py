@@ -62,9 +62,10 @@ class Codec(Enum):
     AAC = "mp4a"
     OPUS = "Opus"
 
-    @property
-    def track(self) -> Track:
-        return Track.AUDIO if self in (Codec.AAC, Codec.OPUS) else Track.VIDEO
+    track: Track
+
+    def __init__(self, sample_entry: str) -> None:
+        self.track = Track.AUDIO if sample_entry in ("mp4a", "Opus") else Track.VIDEO
 
 
 @frozen

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import ClassVar, Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -193,12 +193,10 @@ class Broadcast:
             self.metrics.discontinuities.labels("jump").inc()
             self._planner.interrupt()
         parse = parse_video if track is Track.VIDEO else parse_audio
-        frame = parse(placed.dts_ms, body)
-        if frame is None:
-            return None
-        if frame.is_config:
+        frame = parse(placed.dts_ms, body, self.seconds())
+        if frame is not None and frame.is_config:
             parse_config(frame)
-        return evolve(frame, arrived=self.seconds())
+        return frame
 
     def _go_on(self) -> None:
         self._cancel()

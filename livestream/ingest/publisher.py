@@ -19,6 +19,8 @@ from livestream.net.rtmp import PublishRequest, Refused, RtmpConnection
 APP = "live"
 SILENT_S = 3.0
 """A publisher that sent no media for so long is taken for lost, and anyone who may publish the stream may follow it."""
+COUNTED_BYTES = 65_536
+"""So many bytes are counted at once, for each count takes a lock."""
 TAKEOVERS = 3
 TAKEOVERS_S = 60.0
 """Two encoders that fight over one name: after so many takeovers in so many seconds the newcomer is refused."""
@@ -59,12 +61,15 @@ class Publisher:
     _door: PublishDoor
     last_media: float
     _replaced: bool = field(default=False, init=False)
+    _uncounted_bytes: int = field(default=0, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
         self.last_media = self._door.clock.seconds()
-        self._door.metrics.ingest_bytes.inc(len(body))
+        self._uncounted_bytes += len(body)
+        if self._uncounted_bytes >= COUNTED_BYTES:
+            self._count()
         try:
             self._broadcast.media(type_id, timestamp_ms, body)
         except UnsupportedCodec as error:
@@ -74,10 +79,15 @@ class Publisher:
         """Nothing that a publisher says about its media is believed: all is read from the media."""
 
     def lost(self, reason: str) -> None:
+        self._count()
         self._door.metrics.publish_ends.labels(reason="replaced" if self._replaced else "left").inc()
         if not self._replaced:
             self._door.gone(self)
             self._broadcast.left(reason)
+
+    def _count(self) -> None:
+        self._door.metrics.ingest_bytes.inc(self._uncounted_bytes)
+        self._uncounted_bytes = 0
 
     def replace(self) -> None:
         """Give the stream up to another connection of the same broadcaster."""

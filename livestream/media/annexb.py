@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
+
+_LENGTH = Struct(">I")
 
 
 def nal_units(data: bytes) -> Iterator[bytes]:
@@ -22,25 +25,25 @@ def to_length_prefixed(data: bytes) -> bytes:
     return b"".join(len(unit).to_bytes(4, "big") + unit for unit in nal_units(data))
 
 
-def mended_units(data: memoryview) -> bytes | None:
+def mended_units(data: bytes, begin: int = 0) -> bytes | None:
     """
-    What is sound of ``data``, length-prefixed; ``None`` when all of it is.
+    What is sound of ``data`` from ``begin`` on, length-prefixed; ``None`` when all of it is.
 
     Some encoders write start codes where lengths belong, and some end a unit early: those that follow are lost.
     """
-    at, end = 0, len(data)
+    at, end = begin, len(data)
     is_sound = True
     while at + 4 <= end:
-        size = int.from_bytes(data[at : at + 4], "big")
+        (size,) = _LENGTH.unpack_from(data, at)
         if at + 4 + size > end:
             break
         is_sound = is_sound and size > 0
         at += 4 + size
     if at == end and is_sound:
         return None
-    if bytes(data[:4]).startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
-        return to_length_prefixed(bytes(data))
-    return _without_empty_units(bytes(data[:at]))
+    if data.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01"), begin):
+        return to_length_prefixed(data[begin:])
+    return _without_empty_units(data[begin:at])
 
 
 def _without_empty_units(data: bytes) -> bytes:

@@ -25,6 +25,7 @@ _FOURCC = {
 _LEGACY_VIDEO = {2: "Sorenson H.263", 3: "Screen Video", 4: "VP6", 5: "VP6 with alpha", 6: "Screen Video 2"}
 _LEGACY_AUDIO = {0: "PCM", 1: "ADPCM", 2: "MP3", 3: "PCM", 4: "Nellymoser", 5: "Nellymoser", 6: "Nellymoser",
                  7: "G.711", 8: "G.711", 11: "Speex", 14: "MP3"}  # fmt: skip
+_LEGACY_CODECS = {7: Codec.H264, 12: Codec.HEVC}
 _SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X, _MOD_EX = 0, 1, 3, 7
 _AUDIO_MULTITRACK, _VIDEO_MULTITRACK = 5, 6
 _ONE_TRACK, _MANY_CODECS = 0, 2
@@ -33,7 +34,7 @@ _KEY_FRAME = 1
 _WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
 
 
-def parse_video(timestamp_ms: int, body: bytes) -> Frame | None:
+def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:
     """
     Read the body of a video tag; ``None`` for one that carries no media (a sequence's end, HDR metadata, a command).
 
@@ -42,21 +43,21 @@ def parse_video(timestamp_ms: int, body: bytes) -> Frame | None:
     """
     first = _byte(body, 0)
     if first & 0x80:
-        return _enhanced_video(timestamp_ms, body)
+        return _enhanced_video(timestamp_ms, body, arrived)
     kind, codec_id = first >> 4, first & 15
     if kind == _COMMAND_FRAME:
         return None
-    codec = {7: Codec.H264, 12: Codec.HEVC}.get(codec_id)
+    codec = _LEGACY_CODECS.get(codec_id)
     if codec is None:
         name = _LEGACY_VIDEO.get(codec_id, f"with id {codec_id}")
         raise UnsupportedCodec(f"video {name} cannot be served; use H.264 (or HEVC, AV1, VP9)")
     packet = _byte(body, 1)
     if packet > 1:
         return None
-    return _video(codec, timestamp_ms, body, 5, _composition_ms(body, 2), kind == _KEY_FRAME, packet == 0)
+    return _video(codec, timestamp_ms, body, 5, _composition_ms(body, 2), kind == _KEY_FRAME, packet == 0, arrived)
 
 
-def parse_audio(timestamp_ms: int, body: bytes) -> Frame | None:
+def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:
     """
     Read the body of an audio tag; ``None`` for one that carries no media.
 
@@ -65,59 +66,63 @@ def parse_audio(timestamp_ms: int, body: bytes) -> Frame | None:
     """
     sound = _byte(body, 0) >> 4
     if sound == 9:
-        return _enhanced_audio(timestamp_ms, body)
+        return _enhanced_audio(timestamp_ms, body, arrived)
     if sound != 10:
         name = _LEGACY_AUDIO.get(sound, f"with id {sound}")
         raise UnsupportedCodec(f"audio {name} cannot be served; use AAC (or Opus)")
     packet = _byte(body, 1)
     if packet > 1 or len(body) == 2:
         return None
-    return _audio(Codec.AAC, timestamp_ms, body, 2, packet == 0)
+    return _audio(Codec.AAC, timestamp_ms, body, 2, packet == 0, arrived)
 
 
-def _enhanced_video(timestamp_ms: int, body: bytes) -> Frame | None:
+def _enhanced_video(timestamp_ms: int, body: bytes, arrived: float) -> Frame | None:
     kind = body[0] >> 4 & 7
     packet, at = _skip_modifiers(body, body[0] & 15)
     if packet == _VIDEO_MULTITRACK:
         packet, inner = _first_track(body, at)
-        return _enhanced_video(timestamp_ms, bytes([0x80 | kind << 4 | packet]) + inner) if inner else None
+        body = bytes([0x80 | kind << 4 | packet]) + inner
+        return _enhanced_video(timestamp_ms, body, arrived) if inner else None
     if kind == _COMMAND_FRAME or packet not in (_SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X):
         return None
     codec, at = _codec(body, at, Track.VIDEO), at + 4
     cts_ms = 0
     if packet == _CODED_FRAMES and codec in _WITH_NAL_UNITS:
         cts_ms, at = _composition_ms(body, at), at + 3
-    return _video(codec, timestamp_ms, body, at, cts_ms, kind == _KEY_FRAME, packet == _SEQUENCE_START)
+    return _video(codec, timestamp_ms, body, at, cts_ms, kind == _KEY_FRAME, packet == _SEQUENCE_START, arrived)
 
 
-def _enhanced_audio(timestamp_ms: int, body: bytes) -> Frame | None:
+def _enhanced_audio(timestamp_ms: int, body: bytes, arrived: float) -> Frame | None:
     packet, at = _skip_modifiers(body, body[0] & 15)
     if packet == _AUDIO_MULTITRACK:
         packet, inner = _first_track(body, at)
-        return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner) if inner else None
+        return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner, arrived) if inner else None
     if packet not in (_SEQUENCE_START, _CODED_FRAMES):
         return None
-    return _audio(_codec(body, at, Track.AUDIO), timestamp_ms, body, at + 4, packet == _SEQUENCE_START)
+    codec = _codec(body, at, Track.AUDIO)
+    return _audio(codec, timestamp_ms, body, at + 4, packet == _SEQUENCE_START, arrived)
 
 
-def _video(codec: Codec, dts_ms: int, body: bytes, at: int, cts_ms: int, is_key: bool, is_config: bool) -> Frame:
+def _video(
+    codec: Codec, dts_ms: int, body: bytes, at: int, cts_ms: int, is_key: bool, is_config: bool, arrived: float
+) -> Frame:
     if len(body) <= at:
         raise MediaError("a video tag without data")
     if codec in _WITH_NAL_UNITS and not is_config:
-        mended = mended_units(memoryview(body)[at:])
+        mended = mended_units(body, at)
         if mended is not None:
             if not mended:
                 raise MediaError("a video tag without a whole NAL unit")
             body = body[:at] + mended
-    return Frame(codec, dts_ms, body, at, cts_ms, is_key, is_config)
+    return Frame(codec, dts_ms, body, at, cts_ms, is_key, is_config, arrived)
 
 
-def _audio(codec: Codec, dts_ms: int, body: bytes, at: int, is_config: bool) -> Frame:
+def _audio(codec: Codec, dts_ms: int, body: bytes, at: int, is_config: bool, arrived: float) -> Frame:
     if len(body) <= at:
         raise MediaError("an audio tag without data")
     if codec is Codec.AAC and not is_config and body[at] == 0xFF and len(body) > at + 1 and body[at + 1] & 0xF6 == 0xF0:
         raise MediaError("AAC with ADTS headers, where raw AAC belongs")
-    return Frame(codec, dts_ms, body, at, 0, True, is_config)
+    return Frame(codec, dts_ms, body, at, 0, True, is_config, arrived)
 
 
 def _codec(body: bytes, at: int, track: Track) -> Codec:
@@ -175,7 +180,9 @@ def _composition_ms(body: bytes, at: int) -> int:
     if len(body) < at + 3:
         raise MediaError("a tag is cut short in its composition time")
     told_ms = int.from_bytes(body[at : at + 3], "big", signed=True)
-    return max(-MAX_COMPOSITION_MS, min(told_ms, MAX_COMPOSITION_MS))
+    return (
+        told_ms if abs(told_ms) <= MAX_COMPOSITION_MS else (MAX_COMPOSITION_MS if told_ms > 0 else -MAX_COMPOSITION_MS)
+    )
 
 
 def avc_config(record: bytes, dts_ms: int = 0) -> Frame:

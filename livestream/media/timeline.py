@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from attrs import define, field, frozen
 
 from livestream.model import Track
@@ -30,6 +28,21 @@ class Placed:
 
 
 @define(eq=False)
+class _Line:
+    """How one track lies on the line: its distance to it, and where its newest frame is; unknown before the first."""
+
+    offset_ms: int | None = None
+    near_ms: int | None = None
+    floor_ms: int = 0
+
+    def step(self, timestamp_ms: int, near_ms: int) -> int | None:
+        """How far a timestamp, modulo 2^32, is from ``near_ms`` at this track's distance."""
+        if self.offset_ms is None:
+            return None
+        return (timestamp_ms + self.offset_ms - near_ms + (WRAP >> 1)) % WRAP - (WRAP >> 1)
+
+
+@define(eq=False)
 class Timeline:
     """
     Places 32-bit RTMP timestamps on a line that never jumps and, for each track, never goes back.
@@ -42,9 +55,8 @@ class Timeline:
     base_ms: int = START_MS
     newest_ms: int = field(init=False)
     """The latest time placed on any track."""
-    _offset_ms: dict[Track, int] = field(factory=dict, init=False)
-    _near_ms: dict[Track, int] = field(factory=dict, init=False)
-    _floor_ms: dict[Track, int] = field(factory=dict, init=False)
+    _video: _Line = field(factory=_Line, init=False)
+    _audio: _Line = field(factory=_Line, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.newest_ms = self.base_ms
@@ -52,32 +64,31 @@ class Timeline:
     def resume(self, base_ms: int) -> None:
         """A new publisher goes on: its first timestamp will be placed at ``base_ms``."""
         self.base_ms = self.newest_ms = max(base_ms, self.newest_ms)
-        self._offset_ms.clear()
-        self._near_ms.clear()
+        for line in (self._video, self._audio):
+            line.offset_ms = line.near_ms = None
 
     def place(self, track: Track, timestamp_ms: int) -> Placed:
         """Place one timestamp, given modulo 2^32."""
-        time_ms = self._on_the_line(track, timestamp_ms)
-        is_jump = time_ms is None and track in self._near_ms
-        if time_ms is None:
-            time_ms = self.newest_ms + (AFTER_JUMP_MS if is_jump else 0)
-        self._offset_ms[track] = time_ms - timestamp_ms
-        self._near_ms[track] = time_ms if is_jump else max(time_ms, self._near_ms.get(track, time_ms))
-        time_ms = self._floor_ms[track] = max(time_ms, self._floor_ms.get(track, 0))
+        own, other = (self._video, self._audio) if track is Track.VIDEO else (self._audio, self._video)
+        is_known = own.near_ms is not None
+        near_ms = self.newest_ms if own.near_ms is None else own.near_ms
+        step = self._step(own, other, timestamp_ms, near_ms, BACK_MS if is_known else JUMP_MS)
+        is_jump = step is None and is_known
+        time_ms = self.newest_ms + (AFTER_JUMP_MS if is_jump else 0) if step is None else near_ms + step
+        own.offset_ms = time_ms - timestamp_ms
+        own.near_ms = max(time_ms, near_ms) if is_known and not is_jump else time_ms
+        own.floor_ms = time_ms = max(time_ms, own.floor_ms)
         self.newest_ms = max(self.newest_ms, time_ms)
         return Placed(time_ms, is_jump)
 
-    def _on_the_line(self, track: Track, timestamp_ms: int) -> int | None:
-        """The likeliest place that is no jump. The track's own distance holds, unless the other's fits far better."""
-        near_ms = self._near_ms.get(track, self.newest_ms)
-        back_ms = BACK_MS if track in self._near_ms else JUMP_MS
-        steps = [step for step in self._steps(track, timestamp_ms, near_ms) if -back_ms <= step <= JUMP_MS]
-        if not steps:
-            return None
-        own = steps[0]
-        return near_ms + (own if abs(own) <= STEADY_MS else min(steps, key=abs))
-
-    def _steps(self, track: Track, timestamp_ms: int, near_ms: int) -> Iterator[int]:
-        others = (offset for other, offset in self._offset_ms.items() if other is not track)
-        for offset_ms in (*((self._offset_ms[track],) if track in self._offset_ms else ()), *others):
-            yield (timestamp_ms + offset_ms - near_ms + (WRAP >> 1)) % WRAP - (WRAP >> 1)
+    def _step(self, own: _Line, other: _Line, timestamp_ms: int, near_ms: int, back_ms: int) -> int | None:
+        """The likeliest step that is no jump. The track's own distance holds, unless the other's fits far better."""
+        step = own.step(timestamp_ms, near_ms)
+        if step is not None and -STEADY_MS <= step <= STEADY_MS:
+            return step
+        steps = [
+            likely
+            for likely in (step, other.step(timestamp_ms, near_ms))
+            if likely is not None and -back_ms <= likely <= JUMP_MS
+        ]
+        return min(steps, key=abs, default=None)

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 from attrs import Factory, define, field, frozen
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
+from livestream.net.poller import Poller
 from livestream.rtmp.chunks import ChunkLimits
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
@@ -135,9 +137,11 @@ class RtmpConnection(TwistedProtocol):
         self._reason = ""
         self._is_over = False
         self._heard = False
+        self._fd = -1
 
     def connectionMade(self) -> None:
         tune(self.transport)
+        self._fd = self.factory.adopt(self.transport)
         self._set_deadline(self.factory.limits.handshake_s, "no handshake in time")
 
     def dataReceived(self, data: bytes) -> None:
@@ -164,7 +168,7 @@ class RtmpConnection(TwistedProtocol):
         self._cancel_deadline()
         self._reason = self._reason or reason.getErrorMessage()
         self._leave(self._reason)
-        self.factory.gone(self)
+        self.factory.gone(self, self._fd)
         self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
 
     # What publishing and playing ask of a connection
@@ -203,10 +207,11 @@ class RtmpConnection(TwistedProtocol):
     # Inside
 
     def _obey(self, event: ServerEvent) -> None:
+        if isinstance(event, MediaReceived):
+            if self._sink is not None:
+                self._sink.media(event.type_id, event.timestamp_ms, event.body)
+            return
         match event:
-            case MediaReceived(type_id, timestamp_ms, body):
-                if self._sink is not None:
-                    self._sink.media(type_id, timestamp_ms, body)
             case DataReceived(timestamp_ms, name, values):
                 if self._sink is not None:
                     self._sink.data(timestamp_ms, name, values)
@@ -304,6 +309,10 @@ class RtmpServerFactory(ServerFactory):
     noisy = False
     _connections: set[RtmpConnection] = Factory(set)
     _by_address: Counter[str] = field(factory=Counter, init=False)
+    _poller: Poller | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._poller = Poller(self.clock) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
         host = getattr(addr, "host", "unix")
@@ -316,8 +325,18 @@ class RtmpServerFactory(ServerFactory):
         self._by_address[host] += 1
         return connection
 
-    def gone(self, connection: RtmpConnection) -> None:
-        """Forget a connection that is over."""
+    def adopt(self, transport: Any) -> int:
+        """Poll a plain connection that has just been made; return its descriptor, or -1 if the reactor keeps it."""
+        is_plain = isinstance(transport, Connection) and not transport.TLS
+        if self._poller is None or not is_plain or transport.reactor is not self._poller.reactor:
+            return -1
+        self._poller.adopt(transport)
+        return int(transport.fileno())
+
+    def gone(self, connection: RtmpConnection, fd: int) -> None:
+        """Forget a connection that is over, and had that descriptor."""
+        if self._poller is not None:
+            self._poller.release(fd)
         if connection in self._connections:
             self._connections.discard(connection)
             self._by_address[connection.peer] -= 1

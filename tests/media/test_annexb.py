@@ -27,7 +27,7 @@ def test_a_start_code_in_front_of_nothing_is_no_unit():
 
 @given(UNITS)
 def test_units_behind_their_lengths_are_left_as_they_are(units):
-    assert mended_units(memoryview(prefixed(*units))) is None
+    assert mended_units(prefixed(*units)) is None
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_units_behind_their_lengths_are_left_as_they_are(units):
     ],
 )
 def test_what_is_not_sound_is_left_out_and_start_codes_become_lengths(data, sound):
-    assert mended_units(memoryview(data)) == sound
+    assert mended_units(data) == sound
 
 
 def test_a_unit_of_one_byte_is_no_start_code():
-    assert mended_units(memoryview(prefixed(b"\x09", b"abcd"))) is None
+    assert mended_units(prefixed(b"\x09", b"abcd")) is None
