@@ -26,10 +26,15 @@ class Windows(Protocol):
 
 @define(eq=False)
 class Playlists:
-    """Contents by playlist. What was rendered is dropped when its stream changes, and rendered again when asked for."""
+    """
+    Contents by playlist. What was rendered is dropped when its stream changes, and rendered again when asked for.
+
+    With ``are_steered`` players are told to ask which node to play from.
+    """
 
     windows: Windows
     answers: Answers
+    are_steered: bool = False
     on_change: list[Callable[[str], None]] = field(factory=list)
     _plain: dict[str, dict[Target, Content]] = field(factory=dict, init=False)
     _gzip: dict[str, dict[Target, Content]] = field(factory=dict, init=False)
@@ -63,7 +68,7 @@ class Playlists:
         if window is None:
             return None
         if target.kind is Kind.MULTIVARIANT:
-            text, fresh_s = multivariant(window), window.target_s
+            text, fresh_s = multivariant(window, self.are_steered), window.target_s
         else:
             text, fresh_s = media_playlist(window, target.rendition), max(window.target_s // 2, 1)
         return None if text is None else self._content(target.kind, text.encode("ascii"), fresh_s)

@@ -11,14 +11,26 @@ VERSION = 6
 """EXT-X-MAP in a playlist of more than I-frames needs it."""
 
 
-def multivariant(window: Window) -> str | None:
-    """The multivariant playlist; ``None`` while no rendition has a segment."""
+PATHWAY = "."
+"""The pathway of the variants as this playlist lists them, on the host that it came from (4.4.6.2)."""
+
+
+def multivariant(window: Window, is_steered: bool = False) -> str | None:
+    """
+    The multivariant playlist; ``None`` while no rendition has a segment.
+
+    With ``is_steered`` players ask ``/steer/STREAM`` which host to play from, and may be told the URL of each variant
+    there by its stable id, which is its rendition's name.
+    """
     infos = window.renditions()
     if not infos:
         return None
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION}"]
+    if is_steered:
+        lines.append(f'#EXT-X-CONTENT-STEERING:SERVER-URI="/steer/{window.stream}",PATHWAY-ID="{PATHWAY}"')
     for info in infos:
-        lines += [_stream_inf(info), f"{info.name}/index.m3u8"]
+        stable_id = f',STABLE-VARIANT-ID="{info.name}"' if is_steered else ""
+        lines += [_stream_inf(info) + stable_id, f"{info.name}/index.m3u8"]
     return "\n".join(lines) + "\n"
 
 

@@ -67,6 +67,19 @@ def test_the_multivariant_playlist_says_what_a_player_chooses_by() -> None:
     assert (first.stream_info.codecs, first.stream_info.frame_rate) == ("avc1.64002a,mp4a.40.2", 60.0)
 
 
+def test_a_steered_one_says_whom_to_ask_and_names_its_variants_for_good() -> None:
+    window = Window("show", 6)
+    for info in (RUNG, SOURCE):
+        window.apply(announced(1, info))
+    text = multivariant(window, is_steered=True) or ""
+    read = m3u8.loads(text)
+    assert (read.content_steering.server_uri, read.content_steering.pathway_id) == ("/steer/show", ".")
+    assert [playlist.stream_info.stable_variant_id for playlist in read.playlists] == ["source", "720p"]
+    assert [playlist.stream_info.pathway_id for playlist in read.playlists] == [None, None]
+    assert text.count("CONTENT-STEERING") == 1
+    assert "STEERING" not in (multivariant(window) or "")
+
+
 def test_only_a_rung_promises_that_every_segment_stands_alone() -> None:
     window = Window("show", 6)
     for info in (RUNG, SOURCE):
