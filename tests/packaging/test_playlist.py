@@ -73,7 +73,7 @@ def test_a_steered_one_says_whom_to_ask_and_names_its_variants_for_good() -> Non
         window.apply(announced(1, info))
     text = multivariant(window, is_steered=True) or ""
     read = m3u8.loads(text)
-    assert (read.content_steering.server_uri, read.content_steering.pathway_id) == ("/steer/show", ".")
+    assert (read.content_steering.uri, read.content_steering.pathway_id) == ("/steer/show", ".")
     assert [playlist.stream_info.stable_variant_id for playlist in read.playlists] == ["source", "720p"]
     assert [playlist.stream_info.pathway_id for playlist in read.playlists] == [None, None]
     assert text.count("CONTENT-STEERING") == 1
