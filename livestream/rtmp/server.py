@@ -34,6 +34,8 @@ UNASKED_BYTES = 64 << 10
 """A peer that is not allowed to publish or play (yet, or any more) may send this much after the handshake."""
 STREAMS = 8
 QUERY_FIELDS = 32
+RECONNECT = 0x01
+"""The bit of ``capsEx`` by which a peer says that it obeys a request to reconnect (Enhanced RTMP 2)."""
 COMMANDS = 200
 """So many commands and pings are enough for any program, until it is served, and then between two periods."""
 
@@ -61,6 +63,7 @@ class ServerSession:
     limits: ChunkLimits = field(factory=ChunkLimits)
     state: State = field(default=State.CONNECTING, init=False)
     app: str = field(default="", init=False)
+    _reconnects: bool = field(default=False, init=False)
     _wire: Wire = field(init=False)
     _streams: int = field(default=0, init=False)
     _stream_id: int = field(default=0, init=False)
@@ -127,6 +130,33 @@ class ServerSession:
         self._wire.send(messages.user_control(messages.STREAM_EOF, self._stream_id))
         self._status("status", "NetStream.Play.UnpublishNotify", "the broadcast is over")
 
+    def redirect(self, url: str, stream: str) -> None:
+        """
+        Refuse a play, because it is to be had at ``url``, ``rtmp://HOST:PORT/APP``.
+
+        This is how SRS and Flash Media Server say it; to a program that does not follow it is an error like another.
+        """
+        there = {"code": 302, "redirect": url, "redirect2": f"{url}/{stream}"}
+        self._status("error", "NetConnection.Connect.Rejected", f"play it at {url}", ex=there)
+
+    def move(self, url: str, stream: str) -> None:
+        """
+        Have a player go on at ``url``. The connection is then to be closed, but not at once.
+
+        One that knows how connects there, plays here until it can there, and leaves (Enhanced RTMP 2, "Reconnect
+        Request"); any other is told as at a new play.
+        """
+        if not self._reconnects:
+            self.redirect(url, stream)
+            return
+        info = {
+            "level": "status",
+            "code": "NetConnection.Connect.ReconnectRequest",
+            "description": "this node is going away",
+            "tcUrl": url,
+        }
+        self._wire.command(0, "onStatus", 0, None, info)
+
     def ping(self, time_ms: int) -> None:
         """Ask the peer for a sign of life."""
         self._wire.send(messages.user_control(messages.PING_REQUEST, time_ms & 0xFFFFFFFF))
@@ -139,8 +169,8 @@ class ServerSession:
         if self.state is not state:
             raise LocalProtocolError(f"not while {self.state.value}")
 
-    def _status(self, level: str, code: str, description: str) -> None:
-        info = {"level": level, "code": code, "description": description}
+    def _status(self, level: str, code: str, description: str, **more: Any) -> None:
+        info = {"level": level, "code": code, "description": description, **more}
         self._wire.command(self._stream_id, "onStatus", 0, None, info)
 
     # The peer's messages
@@ -209,6 +239,10 @@ class ServerSession:
         }
         if "fourCcList" in asked or "videoFourCcInfoMap" in asked:
             info["fourCcList"] = ["avc1", "hvc1", "av01", "vp09", "mp4a", "Opus"]
+        capabilities = asked.get("capsEx")
+        if isinstance(capabilities, float) and capabilities.is_integer() and int(capabilities) & RECONNECT:
+            self._reconnects = True
+            info["capsEx"] = RECONNECT
         self._wire.command(0, "_result", transaction, {"fmsVer": "FMS/3,0,1,123", "capabilities": 31}, info)
         return iter(())
 

@@ -98,6 +98,61 @@ def test_a_player_gets_what_is_joined_for_everyone() -> None:
     assert StreamEnded() in wired.told
 
 
+def play(capabilities: object) -> ServerSession:
+    """A server that is asked to play for a peer with these ``capsEx``."""
+    server = shaken()
+    connect = command("connect", 1, {"app": "live", "tcUrl": "rtmp://x/live", "capsEx": capabilities})
+    said(server, connect, CREATE, command("play", 3, None, "show", stream_id=1))
+    return server
+
+
+THERE = {"code": 302, "redirect": "rtmp://edge-2:1937/live", "redirect2": "rtmp://edge-2:1937/live/show"}
+
+
+def test_a_play_can_be_refused_with_the_place_where_it_is_to_be_had() -> None:
+    server = play(None)
+    server.redirect("rtmp://edge-2:1937/live", "show")
+    info = {
+        "level": "error",
+        "code": "NetConnection.Connect.Rejected",
+        "description": "play it at rtmp://edge-2:1937/live",
+        "ex": THERE,
+    }
+    assert encode("onStatus", 0, None, info) in server.data_to_send()
+
+
+def test_a_player_that_can_reconnect_is_asked_to() -> None:
+    server = play(1)
+    assert encode({"capsEx": 1})[1:-3] in server.data_to_send()
+    server.accept_play(4096)
+    server.data_to_send()
+    server.move("rtmp://edge-2:1937/live", "show")
+    info = {
+        "level": "status",
+        "code": "NetConnection.Connect.ReconnectRequest",
+        "description": "this node is going away",
+        "tcUrl": "rtmp://edge-2:1937/live",
+    }
+    assert encode("onStatus", 0, None, info) in server.data_to_send()
+
+
+@pytest.mark.parametrize("capabilities", [None, 0, 2, 1.5, float("nan"), float("inf"), "1", True, {}], ids=repr)
+def test_any_other_is_told_as_at_a_new_play(capabilities: object) -> None:
+    server = play(capabilities)
+    assert b"capsEx" not in server.data_to_send()
+    server.accept_play(4096)
+    server.data_to_send()
+    server.move("rtmp://edge-2:1937/live", "show")
+    assert encode("ex", THERE)[1:] in server.data_to_send()
+
+
+def test_our_own_client_takes_it_for_a_refusal() -> None:
+    wired = Wired(publishes=False, name="show")
+    wired.server.redirect("rtmp://edge-2:1937/live", "show")
+    wired.run()
+    assert wired.told == [PeerRefused("NetConnection.Connect.Rejected", "play it at rtmp://edge-2:1937/live")]
+
+
 def test_a_refusal_has_words() -> None:
     wired = Wired(publishes=True)
     wired.server.refuse("NetStream.Publish.Denied", "wrong key")
