@@ -15,7 +15,7 @@ from twisted.web.client import HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from livestream.net.rtmp import tune
+from livestream.net.tcp import tune
 
 CONNECT_S = 1.0
 

@@ -72,6 +72,7 @@ class Fanout:
     _viewers: set[Viewer] = field(factory=set, init=False)
     _flowing: dict[int, Viewer] = field(factory=dict, init=False)
     _waiting: set[Viewer] = field(factory=set, init=False)
+    _on_key_frame: list[Callable[[], None]] = field(factory=list, init=False)
     _due: float = field(default=0.0, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
     _bytes: Counter = field(init=False)
@@ -105,6 +106,10 @@ class Fanout:
         """
         if viewer.descriptor is not None:
             self._slow_down(viewer, b"")
+
+    def after_key_frame(self, action: Callable[[], None]) -> None:
+        """Have something done when the next key frame has been given to the viewers."""
+        self._on_key_frame.append(action)
 
     def pause(self, viewer: Viewer) -> None:
         """Give a viewer no more than it has begun to get."""
@@ -179,6 +184,10 @@ class Fanout:
         oldest = batch.frames[0].arrived
         if oldest:
             self.metrics.push_delay.observe(max(0.0, self.clock.seconds() - oldest))
+        if batch.has_key and self._on_key_frame:
+            actions, self._on_key_frame = self._on_key_frame, []
+            for action in actions:
+                action()
 
     def _pour(self, batch: Batch) -> None:
         """Write to every socket that takes bytes, and move those that did not take all of them to the slow lane."""

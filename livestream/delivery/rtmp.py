@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
@@ -36,6 +38,9 @@ class RtmpSeat:
 
     def spoke(self) -> None:
         self.visit.spoke()
+
+    def at_key_frame(self, action: Callable[[], None]) -> None:
+        self.visit.at_key_frame(action)
 
     def lost(self, reason: str) -> None:
         self.visit.leave()

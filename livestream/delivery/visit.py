@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
@@ -53,6 +55,13 @@ class Visit:
         """The viewer's connection has written something of its own (see :meth:`Fanout.spoke`)."""
         if self._viewer is not None:
             self.feed.fanout(self.wire).spoke(self._viewer)
+
+    def at_key_frame(self, action: Callable[[], None]) -> None:
+        """Have something done when the viewer has been given the next key frame, or now, before it watches."""
+        if self._viewer is None:
+            action()
+        else:
+            self.feed.fanout(self.wire).after_key_frame(action)
 
     def leave(self) -> None:
         """The viewer is gone: its transport must not be written to again."""

@@ -3,7 +3,9 @@ Sockets and what moves over them, the same for every part.
 
 - ``listeners``: listening where a setting says
 - ``rtmp``, ``rtmp_play``: RTMP as a server, and as a player
+- ``moving``: a player's way to another node
 - ``body``: the bytes of an object, whole or arriving
+- ``tcp``: the options of a socket
 - ``poller``: an epoll of our own inside the reactor's
 - ``ticker``: what is done every so often
 - ``notify``: what systemd is told

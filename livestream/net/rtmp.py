@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
+from urllib.parse import urlencode
 
 from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, IReactorTime
@@ -17,7 +17,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
+from livestream.net.moving import Move
 from livestream.net.poller import Poller
+from livestream.net.tcp import tune
 from livestream.rtmp.chunks import ChunkLimits
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
@@ -65,6 +67,11 @@ class PlayRequest:
     query: dict[str, str]
     address: str
 
+    @property
+    def path(self) -> str:
+        """The name with its query, as it stands in a URL."""
+        return f"{self.name}?{urlencode(self.query)}" if self.query else self.name
+
 
 class PublishSink(Protocol):
     """Who takes a publisher's messages. What it raises ends that connection and no other."""
@@ -81,6 +88,9 @@ class PlaySession(Protocol):
     def paused(self, paused: bool) -> None: ...
     def spoke(self) -> None:
         """The connection has just written something of its own to its transport."""
+
+    def at_key_frame(self, action: Callable[[], None]) -> None:
+        """Call ``action`` when the next key frame has been sent, or at once when nothing is sent yet."""
 
     def lost(self, reason: str) -> None:
         """The player has gone, or plays no more. Called exactly once."""
@@ -133,6 +143,8 @@ class RtmpConnection(TwistedProtocol):
         self._session = ServerSession(os.urandom(16), factory.limits.chunks)
         self._sink: PublishSink | None = None
         self._player: PlaySession | None = None
+        self._played: PlayRequest | None = None
+        self._move: Move | None = None
         self._deadline: IDelayedCall | None = None
         self._reason = ""
         self._is_over = False
@@ -187,6 +199,30 @@ class RtmpConnection(TwistedProtocol):
         self._session.refuse(code, description)
         self.close(f"refused: {description}")
 
+    def redirect(self, url: str) -> None:
+        """
+        Have the player go on at ``url``, ``rtmp://HOST:PORT/APP``: it is told at a key frame, and closed later.
+
+        Nothing happens when nobody plays here, or the player has been told before.
+        """
+        player, played = self._player, self._played
+        if player is None or played is None or self._move is not None:
+            return
+
+        def tell() -> None:
+            self.factory.metrics.steered.labels("rtmp").inc()
+            self._session.move(url, played.path)
+            self._flush()
+
+        self._move = Move(self.factory.clock, tell, lambda: self.close(f"sent to {url}"))
+        self._move.begin()
+        player.at_key_frame(self._move.now)
+
+    @property
+    def played(self) -> PlayRequest | None:
+        """What the peer plays, if it plays."""
+        return None if self._player is None else self._played
+
     def end(self) -> None:
         """The broadcast that is played is really over: say so, and close."""
         self._session.end_play()
@@ -237,8 +273,7 @@ class RtmpConnection(TwistedProtocol):
             elif self.factory.playing is None:
                 raise Refused("NetStream.Play.Failed", "this port takes publishers only")
             else:
-                request = PlayRequest(event.app, event.name, event.query, self.peer)
-                self._player = self.factory.playing.play(request, self)
+                self._play(PlayRequest(event.app, event.name, event.query, self.peer), self.factory.playing)
         except Refused as refusal:
             self.refuse(refusal.code, refusal.description)
 
@@ -250,9 +285,22 @@ class RtmpConnection(TwistedProtocol):
         self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
         self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
 
+    def _play(self, request: PlayRequest, playing: Playing) -> None:
+        self._played = request
+        url = self.factory.elsewhere(request)
+        if url is None:
+            self._player = playing.play(request, self)
+            return
+        self.factory.metrics.steered.labels("rtmp").inc()
+        self._session.redirect(url, request.path)
+        self.close(f"sent to {url}")
+
     def _leave(self, reason: str) -> None:
         sink, self._sink = self._sink, None
         player, self._player = self._player, None
+        move, self._move = self._move, None
+        if move is not None:
+            move.cancel()
         for left in (sink, player):
             if left is not None:
                 try:
@@ -299,13 +347,18 @@ class RtmpConnection(TwistedProtocol):
 
 @define(eq=False)
 class RtmpServerFactory(ServerFactory):
-    """Takes RTMP connections for whoever publishes and plays here; either may be missing."""
+    """
+    Takes RTMP connections for whoever publishes and plays here; either may be missing.
+
+    ``elsewhere`` is asked before a play begins, and says where it is to be had instead, as ``rtmp://HOST:PORT/APP``.
+    """
 
     publishing: Publishing | None
     playing: Playing | None
     limits: RtmpLimits
     clock: IReactorTime
     metrics: Metrics
+    elsewhere: Callable[[PlayRequest], str | None] = lambda _: None
     noisy = False
     _connections: set[RtmpConnection] = Factory(set)
     _by_address: Counter[str] = field(factory=Counter, init=False)
@@ -343,17 +396,12 @@ class RtmpServerFactory(ServerFactory):
             if not self._by_address[connection.peer]:
                 del self._by_address[connection.peer]
 
+    def redirect_players(self) -> None:
+        """Have everybody who plays go on where ``elsewhere`` says; whom it says nothing for stays."""
+        for connection in self.connections():
+            url = None if connection.played is None else self.elsewhere(connection.played)
+            if url is not None:
+                connection.redirect(url)
+
     def connections(self) -> Iterator[RtmpConnection]:
         return iter(list(self._connections))
-
-
-def tune(transport: Any) -> None:
-    """No waiting for small writes, and a peer whose machine is gone is noticed within half a minute."""
-    handle = getattr(transport, "getHandle", lambda: None)()
-    if not isinstance(handle, socket.socket) or handle.family == socket.AF_UNIX:
-        return
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
-        handle.setsockopt(socket.IPPROTO_TCP, option, value)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.net.rtmp import tune
+from livestream.net.tcp import tune
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RtmpError
 from livestream.rtmp.events import Answered, ClientEvent, DataReceived, MediaReceived, PeerRefused, Started, StreamEnded

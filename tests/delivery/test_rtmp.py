@@ -156,3 +156,28 @@ def test_a_relay_gets_the_clock_ahead_of_the_frames_and_does_not_wait(port: Port
     data = connection.transport.value()
     assert 0 < data.index(CLOCK.encode()) < data.index(picture(0, True).body)
     assert (port.viewers("relay"), port.viewers("rtmp")) == (1, 0)
+
+
+def test_what_waits_for_a_key_frame_is_done_when_the_player_has_been_given_it(port: Port) -> None:
+    feed = port.live()
+    connection, seat = port.play()
+    port.clock.advance(1)
+    given: list[bool] = []
+    key = picture(80, True)
+    seat.at_key_frame(lambda: given.append(key.body in connection.transport.value()))
+    feed.add(picture(40))
+    port.clock.advance(1)
+    assert given == []
+    feed.add(key)
+    port.clock.advance(1)
+    assert given == [True]
+    feed.add(picture(120, True))
+    port.clock.advance(1)
+    assert given == [True]
+
+
+def test_it_is_done_at_once_for_one_who_waits_for_the_broadcast(port: Port) -> None:
+    _, seat = port.play()
+    given: list[bool] = []
+    seat.at_key_frame(lambda: given.append(True))
+    assert given == [True]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from attrs import define, field
 from twisted.internet.address import IPv4Address
@@ -29,6 +31,7 @@ class Sink:
     got: list[tuple[int, int, bytes]] = field(factory=list)
     ends: list[str] = field(factory=list)
     spoken: int = 0
+    awaiting: list[Callable[[], None]] = field(factory=list)
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
         if self.fails:
@@ -43,6 +46,9 @@ class Sink:
 
     def spoke(self) -> None:
         self.spoken += 1
+
+    def at_key_frame(self, action: Callable[[], None]) -> None:
+        self.awaiting.append(action)
 
     def lost(self, reason: str) -> None:
         self.ends.append(reason)
