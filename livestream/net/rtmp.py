@@ -35,6 +35,8 @@ from livestream.rtmp.events import (
 )
 from livestream.rtmp.server import ServerSession, State
 
+REST_S = 0.008
+"""How long frames may wait until those of other publishers are read as well."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
 
@@ -365,7 +367,7 @@ class RtmpServerFactory(ServerFactory):
     _poller: Poller | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._poller = Poller(self.clock) if IReactorFDSet.providedBy(self.clock) else None
+        self._poller = Poller(self.clock, REST_S) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
         host = getattr(addr, "host", "unix")

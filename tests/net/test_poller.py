@@ -142,3 +142,29 @@ def test_when_the_reactor_ends_so_do_the_connections() -> None:
     _, _, echo = adopted(poller, loop)
     poller.connectionLost(Failure(ConnectionError("the reactor stops")))
     assert [reason.type for reason in echo.lost] == [ConnectionError]
+
+
+def test_with_a_rest_what_comes_meanwhile_is_handled_together_afterwards() -> None:
+    loop = Loop()
+    poller = Poller(loop, rest_s=0.01)
+    (one, _, first), (other, _, second) = adopted(poller, loop), adopted(poller, loop)
+    one.send(b"a")
+    settle(loop)
+    one.send(b"b")
+    other.send(b"c")
+    settle(loop)
+    assert (first.heard, second.heard) == (b"a", b"")
+    loop.advance(0.01)
+    settle(loop)
+    assert (first.heard, second.heard) == (b"ab", b"c")
+
+
+def test_with_a_rest_the_last_connection_leaves_nothing_behind() -> None:
+    loop = Loop()
+    poller = Poller(loop, rest_s=0.01)
+    client, transport, _ = adopted(poller, loop)
+    client.send(b"a")
+    settle(loop)
+    poller.release(transport.fileno())
+    loop.advance(0.01)
+    assert (loop.readers, loop.getDelayedCalls()) == (set(), [])
