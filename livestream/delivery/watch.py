@@ -30,21 +30,29 @@ TYPES = {
 }
 """All that is served under /static, and as what."""
 
-CSP = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "media-src 'self' blob:",
-        "worker-src 'self' blob:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
+ANYWHERE = " http: https:"
+
+
+def policy(media_from: str = "") -> str:
+    """
+    The Content-Security-Policy of the pages, with what else media may come from.
+
+    The players hand media to the browser, and run their workers, as blobs; nothing else comes from elsewhere.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            f"connect-src 'self'{media_from}",
+            f"media-src 'self' blob:{media_from}",
+            "worker-src 'self' blob:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
     )
-)
-"""The players hand media to the browser, and run their workers, as blobs; nothing else comes from elsewhere."""
 
 
 @frozen
@@ -73,9 +81,14 @@ def _template(name: str) -> Template:
 
 @define(eq=False)
 class Watch:
-    """The pages beside the media. ``live`` has the names of the streams that are live."""
+    """
+    The pages beside the media. ``live`` has the names of the streams that are live.
+
+    With ``is_steered`` a page may play from any node: which ones there will be is not known when it is loaded.
+    """
 
     live: Callable[[], list[str]]
+    is_steered: bool = False
     _assets: Mapping[str, Asset] = field(factory=_load, init=False)
     _index: Template = field(factory=lambda: _template("index.html"), init=False)
     _player: Template = field(factory=lambda: _template("watch.html"), init=False)
@@ -92,7 +105,7 @@ class Watch:
         items = "".join(f'<li><a href="/watch/{escape(name)}">{escape(name)}</a></li>' for name in names)
         streams = f'<ul class="streams">{items}</ul>' if items else '<p class="empty">Nothing is live right now.</p>'
         refresh = "" if items else '<meta http-equiv="refresh" content="5">'
-        return _page(request, self._index.substitute(streams=streams, refresh=refresh))
+        return self._page(request, self._index.substitute(streams=streams, refresh=refresh))
 
     @router.route("/watch/<stream>")
     def player(self, request: IRequest, stream: str) -> bytes:
@@ -101,7 +114,7 @@ class Watch:
             name = escape(stream_name(stream))
         except InvalidName:
             raise NotFound from None
-        return _page(request, self._player.substitute(stream=name))
+        return self._page(request, self._player.substitute(stream=name))
 
     @router.route("/static/<name>")
     def static(self, request: IRequest, name: str) -> bytes:
@@ -126,16 +139,15 @@ class Watch:
         assert isinstance(failure.value, HTTPException)
         request.setResponseCode(failure.value.code or 500)
         text = '<p class="empty">There is no such page.</p><p><a href="/">What is live</a></p>'
-        return _page(request, self._index.substitute(streams=text, refresh=""))
+        return self._page(request, self._index.substitute(streams=text, refresh=""))
 
-
-def _page(request: IRequest, text: str) -> bytes:
-    for name, value in (
-        ("content-type", "text/html; charset=utf-8"),
-        ("content-security-policy", CSP),
-        ("cache-control", "no-store"),
-        ("referrer-policy", "no-referrer"),
-        ("x-content-type-options", "nosniff"),
-    ):
-        request.setHeader(name.encode("ascii"), value.encode("ascii"))
-    return text.encode("utf-8")
+    def _page(self, request: IRequest, text: str) -> bytes:
+        for name, value in (
+            ("content-type", "text/html; charset=utf-8"),
+            ("content-security-policy", policy(ANYWHERE if self.is_steered else "")),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+        ):
+            request.setHeader(name.encode("ascii"), value.encode("ascii"))
+        return text.encode("utf-8")

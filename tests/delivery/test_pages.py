@@ -63,6 +63,14 @@ def test_what_is_no_page_is_404(path: str) -> None:
     assert _pages("a").get(path)[0] == 404
 
 
+@pytest.mark.parametrize(("is_steered", "sources"), [(False, "'self'"), (True, "'self' http: https:")])
+def test_only_where_viewers_are_steered_may_media_come_from_other_nodes(is_steered: bool, sources: str) -> None:
+    browser = Browser(Watch(lambda: ["show"], is_steered).resource())
+    browser.get("/watch/show")
+    policy = browser.headers["content-security-policy"].split("; ")
+    assert f"connect-src {sources}" in policy and "script-src 'self'" in policy
+
+
 @pytest.mark.parametrize("path", ["/", "/watch/show", "/nothing"])
 def test_no_page_may_run_a_script_that_is_not_a_file_of_ours(path: str) -> None:
     browser = _pages("show")

@@ -25,6 +25,7 @@ let attempt = 0; // an answer to an older attempt is nobody's
 let timer = 0;
 let skewMs = 0; // the server's clock minus this one
 let moved = { at: 0, position: 0 };
+let homes = ['']; // where to ask, the next one after trouble: the node of this page, and those that it has told of
 
 function show(state) {
   const shown = find('#state');
@@ -37,7 +38,7 @@ function show(state) {
 // ---- is it live, and in which qualities
 
 async function text(path) {
-  const answer = await fetch(path, { cache: 'no-store' });
+  const answer = await fetch(homes[0] + path, { cache: 'no-store' });
   const date = Date.parse(answer.headers.get('date') || '');
   const offMs = date + 500 - Date.now(); // a Date header is cut to whole seconds
   skewMs = Math.abs(offMs) > 2000 ? offMs : 0;
@@ -81,6 +82,7 @@ async function connect(state) {
 
 function again(state) {
   close();
+  if (state === 'retrying') homes.push(homes.shift());
   attempt += 1;
   show(state);
   timer = setTimeout(() => connect(state), RETRY_MS);
@@ -93,6 +95,12 @@ function close() {
 }
 
 // ---- HLS
+
+function learn(clones) {
+  const urls = clones.flatMap((clone) => Object.values(clone['URI-REPLACEMENT']['PER-VARIANT-URIS'] || {}));
+  const origins = urls.map((url) => new URL(url).origin).filter((origin) => origin !== location.origin);
+  homes = [...new Set([...homes, ...origins])];
+}
 
 const nameOf = (level) => new URL(level.uri, location.href).pathname.split('/').at(-2);
 
@@ -117,7 +125,10 @@ function playHls() {
       again('retrying');
     }
   });
-  hls.loadSource(`${base}/master.m3u8`);
+  hls.on(Hls.Events.STEERING_MANIFEST_LOADED, (_, { steeringManifest }) => {
+    learn(steeringManifest['PATHWAY-CLONES'] || []);
+  });
+  hls.loadSource(`${homes[0]}${base}/master.m3u8`);
   hls.attachMedia(video);
   const latency = () => {
     const date = hls.playingDate;
@@ -127,7 +138,7 @@ function playHls() {
 }
 
 function playNatively() {
-  const source = () => `${base}/${quality.value === 'auto' ? 'master.m3u8' : `${quality.value}/index.m3u8`}`;
+  const source = () => `${homes[0]}${base}/${quality.value === 'auto' ? 'master.m3u8' : `${quality.value}/index.m3u8`}`;
   video.src = source();
   const latency = () => {
     const start = video.getStartDate ? video.getStartDate().getTime() : NaN;
@@ -140,7 +151,7 @@ function playNatively() {
 
 function playFlv() {
   const rendition = quality.value === 'auto' ? 'source' : quality.value;
-  const url = new URL(`${base}.flv?rendition=${rendition}`, location.href).href;
+  const url = new URL(`${homes[0]}${base}.flv?rendition=${rendition}`, location.href).href;
   const player = mpegts.createPlayer({ type: 'flv', isLive: true, url }, {
     enableStashBuffer: false,
     liveSync: true,
