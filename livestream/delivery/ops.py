@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any, ClassVar
 
 from attrs import define
@@ -11,8 +12,10 @@ from klein import Klein
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
+from twisted.web.server import Request
 
 from livestream.metrics import Metrics
+from livestream.model import stream_name
 
 
 @define(eq=False)
@@ -21,12 +24,14 @@ class Ops:
     The operations endpoint of one process. It is for its own port: it has no key and tells all.
 
     ``ready`` has the reasons, in plain words, why this node should get no traffic yet; none: it is ready. ``streams``
-    describes what the node knows, as what becomes JSON.
+    describes what the node knows, as what becomes JSON. ``route`` has the edges for a viewer of a stream at an address,
+    best first; without it there is no cluster.
     """
 
     ready: Callable[[], list[str]]
     streams: Callable[[], Sequence[Mapping[str, Any]]]
     metrics: Metrics
+    route: Callable[[str, str], Sequence[Mapping[str, Any]]] | None = None
 
     router: ClassVar[Klein] = Klein()
 
@@ -56,6 +61,28 @@ class Ops:
     def known(self, request: IRequest) -> bytes:
         """The streams of this node."""
         return _json(request, {"streams": list(self.streams())})
+
+    @router.route("/api/v1/route")
+    def best(self, request: Request) -> bytes:
+        """``?stream=STREAM&address=IP``: where to send a viewer, for DNS servers and gateways."""
+        if self.route is None:
+            return _refusal(request, 404, "there is no cluster: give cluster.secret")
+        try:
+            stream = stream_name(_argument(request, b"stream"))
+            address = str(ip_address(_argument(request, b"address")))
+        except ValueError as error:
+            return _refusal(request, 400, f"ask with ?stream=STREAM&address=IP: {error}")
+        return _json(request, {"stream": stream, "address": address, "edges": list(self.route(stream, address))})
+
+
+def _argument(request: Request, name: bytes) -> str:
+    values: list[bytes] = request.args.get(name, [b""])
+    return values[0][:64].decode("utf-8", "replace")
+
+
+def _refusal(request: IRequest, code: int, reason: str) -> bytes:
+    request.setResponseCode(code)
+    return _json(request, {"error": reason})
 
 
 def _json(request: IRequest, fields: Mapping[str, Any]) -> bytes:

@@ -116,3 +116,31 @@ def test_a_node_that_is_not_ready_says_why_but_is_healthy() -> None:
 def test_metrics_and_streams_are_told() -> None:
     assert b"livestream_broadcasts 7.0" in _ops().get("/metrics")[1]
     assert json.loads(_ops().get("/api/v1/streams")[1]) == {"streams": [{"stream": "show"}]}
+
+
+def _routes(path: str) -> tuple[int, dict[str, object]]:
+    ops = Ops(list, list, Metrics(), lambda stream, address: [{"node": "edge-1", "asked": [stream, address]}])
+    status, body = Browser(ops.resource()).get(path)
+    return status, json.loads(body)
+
+
+def test_gateways_are_told_the_edges_for_a_viewer() -> None:
+    status, answer = _routes("/api/v1/route?stream=show&address=2001:DB8::1")
+    assert status == 200
+    assert answer == {
+        "stream": "show",
+        "address": "2001:db8::1",
+        "edges": [{"node": "edge-1", "asked": ["show", "2001:db8::1"]}],
+    }
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?stream=show", "?address=192.0.2.1", "?stream=a/b&address=192.0.2.1", "?stream=show&address=here"]
+)
+def test_a_question_that_makes_no_sense_is_answered_with_what_would(query: str) -> None:
+    status, answer = _routes(f"/api/v1/route{query}")
+    assert status == 400 and "stream=STREAM&address=IP" in str(answer["error"])
+
+
+def test_without_a_cluster_there_are_no_routes() -> None:
+    assert _ops().get("/api/v1/route?stream=show&address=192.0.2.1")[0] == 404
