@@ -212,7 +212,7 @@ class RtmpConnection(TwistedProtocol):
             return
 
         def tell() -> None:
-            self.factory.metrics.steered.labels("rtmp").inc()
+            self.factory.metrics.push_redirects.labels("playing").inc()
             self._session.move(url, played.path)
             self._flush()
 
@@ -293,7 +293,7 @@ class RtmpConnection(TwistedProtocol):
         if url is None:
             self._player = playing.play(request, self)
             return
-        self.factory.metrics.steered.labels("rtmp").inc()
+        self.factory.metrics.push_redirects.labels("asking").inc()
         self._session.redirect(url, request.path)
         self.close(f"sent to {url}")
 

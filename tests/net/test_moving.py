@@ -25,8 +25,8 @@ def player(scene: Scene) -> Peer:
     return peer
 
 
-def steered(scene: Scene) -> float | None:
-    return scene.metrics.registry.get_sample_value("livestream_steered_total", {"way": "rtmp"})
+def counted(scene: Scene, when: str) -> float | None:
+    return scene.metrics.registry.get_sample_value("livestream_push_redirects_total", {"when": when})
 
 
 def test_a_play_that_is_to_be_had_elsewhere_is_refused_with_the_place(scene: Scene) -> None:
@@ -36,7 +36,7 @@ def test_a_play_that_is_to_be_had_elsewhere_is_refused_with_the_place(scene: Sce
     assert peer.told == [REFUSAL] and peer.is_closing
     assert asked == [PlayRequest("live", "show", {"key": "k"}, "192.0.2.1")]
     assert scene.door.asked == []
-    assert steered(scene) == 1
+    assert counted(scene, "asking") == 1
 
 
 def test_the_whole_url_has_the_query_too(scene: Scene) -> None:
@@ -70,7 +70,7 @@ def test_a_player_in_the_middle_is_told_at_a_key_frame_and_closed_later(scene: S
     assert scene.door.sink.spoken == spoken + 1
     scene.clock.advance(MOVE_S)
     assert peer.is_closing and scene.door.sink.ends == [f"sent to {URL}"]
-    assert steered(scene) == 1
+    assert counted(scene, "playing") == 1
 
 
 def test_without_a_key_frame_it_is_told_after_a_while_and_only_once(scene: Scene) -> None:
