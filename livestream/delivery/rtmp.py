@@ -12,7 +12,8 @@ from livestream.delivery.feed import NotLive, Wire
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.visit import Visit, visit
 from livestream.model import SOURCE
-from livestream.net.rtmp import PlayRequest, Refused, RtmpConnection
+from livestream.net.requests import PlayRequest, Refused
+from livestream.net.rtmp import RtmpConnection
 
 APP = "live"
 NOT_FOUND = "NetStream.Play.StreamNotFound"

@@ -14,7 +14,8 @@ from livestream.ingest.keys import PublishKeys
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
 from livestream.model import InvalidName, stream_name
-from livestream.net.rtmp import PublishRequest, Refused, RtmpConnection
+from livestream.net.requests import PublishRequest, Refused
+from livestream.net.rtmp import RtmpConnection
 
 APP = "live"
 SILENT_S = 3.0

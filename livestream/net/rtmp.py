@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
-from urllib.parse import urlencode
 
 from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, IReactorTime
@@ -19,6 +18,7 @@ from twisted.python.failure import Failure
 from livestream.metrics import Metrics
 from livestream.net.moving import Move
 from livestream.net.poller import Poller
+from livestream.net.requests import PlayRequest, PublishRequest, Refused
 from livestream.net.tcp import tune
 from livestream.rtmp.chunks import ChunkLimits
 from livestream.rtmp.errors import RemoteProtocolError
@@ -39,40 +39,6 @@ REST_S = 0.008
 """How long frames may wait until those of other publishers are read as well."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
-
-
-class Refused(Exception):
-    """A publisher or a player is not let in; ``code`` and the words are for its program."""
-
-    def __init__(self, code: str, description: str) -> None:
-        super().__init__(description)
-        self.code = code
-        self.description = description
-
-
-@frozen
-class PublishRequest:
-    """Somebody wants to publish ``name``."""
-
-    app: str
-    name: str
-    query: dict[str, str]
-    address: str
-
-
-@frozen
-class PlayRequest:
-    """Somebody wants to play ``name``."""
-
-    app: str
-    name: str
-    query: dict[str, str]
-    address: str
-
-    @property
-    def path(self) -> str:
-        """The name with its query, as it stands in a URL."""
-        return f"{self.name}?{urlencode(self.query)}" if self.query else self.name
 
 
 class PublishSink(Protocol):

@@ -13,7 +13,7 @@ from livestream.delivery.framing import CLOCK
 from livestream.delivery.rtmp import NOT_FOUND, RtmpPlay
 from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
-from livestream.net.rtmp import PlayRequest, Refused
+from livestream.net.requests import PlayRequest, Refused
 
 from .frames import configs, picture, sound
 

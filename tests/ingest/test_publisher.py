@@ -10,7 +10,7 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import SILENT_S, PublishDoor, Publisher
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
-from livestream.net.rtmp import PublishRequest, Refused
+from livestream.net.requests import PublishRequest, Refused
 
 
 @define(eq=False)

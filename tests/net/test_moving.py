@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from livestream.net.moving import KEY_FRAME_S, MOVE_S
-from livestream.net.rtmp import PlayRequest
+from livestream.net.requests import PlayRequest
 from livestream.rtmp.events import PeerRefused, Started
 
 from .test_rtmp import Peer, Scene

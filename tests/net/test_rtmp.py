@@ -11,14 +11,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from livestream.metrics import Metrics
-from livestream.net.rtmp import (
-    PlayRequest,
-    PublishRequest,
-    Refused,
-    RtmpConnection,
-    RtmpLimits,
-    RtmpServerFactory,
-)
+from livestream.net.requests import PlayRequest, PublishRequest, Refused
+from livestream.net.rtmp import RtmpConnection, RtmpLimits, RtmpServerFactory
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
 

@@ -9,7 +9,8 @@ from attrs import frozen
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from livestream.net.rtmp import PlayRequest, PublishRequest, Refused, RtmpConnection
+from livestream.net.requests import PlayRequest, PublishRequest, Refused
+from livestream.net.rtmp import RtmpConnection
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.events import Answered, StreamEnded
