@@ -17,10 +17,11 @@ SOURCE = "source"
 
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RENDITION = re.compile(r"source|[1-9][0-9]{1,3}p")
+_NODE = re.compile(r"[A-Za-z0-9_.-]{0,64}")
 
 
 class InvalidName(ValueError):
-    """A name that cannot be a stream's or a rendition's; the message says what would be right."""
+    """A name that cannot be a stream's, a rendition's or a node's; the message says what would be right."""
 
 
 def stream_name(text: str) -> str:
@@ -42,6 +43,17 @@ def rendition_name(text: str) -> str:
     """
     if _RENDITION.fullmatch(text) is None:
         raise InvalidName("a rendition is 'source' or a height such as '720p'")
+    return text
+
+
+def node_name(text: str) -> str:
+    """
+    Return ``text`` if it can name a node; the empty name is that of nobody.
+
+    :raises InvalidName: it is not at most 64 of ``A-Z a-z 0-9 _ . -``.
+    """
+    if _NODE.fullmatch(text) is None:
+        raise InvalidName("a node's name is at most 64 letters, digits, '.', '_' or '-'")
     return text
 
 
@@ -155,7 +167,8 @@ class SegmentAnnounced:
     A segment of a rendition is whole at the announcing tier.
 
     ``epoch`` names one life of the broadcast's ingest and rises; ``target_s`` is the stream's target duration, the same
-    in every rendition and for the whole broadcast. ``info`` is the rendition as it stands with this segment.
+    in every rendition and for the whole broadcast. ``info`` is the rendition as it stands with this segment. ``node``
+    is the id of the node that has it; empty where nodes have none.
     """
 
     stream: str
@@ -163,6 +176,7 @@ class SegmentAnnounced:
     target_s: int
     info: RenditionInfo
     segment: Segment
+    node: str = ""
 
 
 @frozen

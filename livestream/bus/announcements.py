@@ -21,6 +21,7 @@ from livestream.model import (
     Segment,
     SegmentAnnounced,
     StreamEnded,
+    node_name,
     rendition_name,
     stream_name,
 )
@@ -49,6 +50,7 @@ def encode(announcement: Announcement) -> bytes:
             "target": announcement.target_s,
             "rendition": _info(announcement.info),
             "segment": _segment(announcement.segment),
+            **_said_by(announcement.node),
         }
     return _text(fields)
 
@@ -64,9 +66,8 @@ def decode(data: bytes) -> Announcement:
     if "ended" in fields:
         return StreamEnded(stream, epoch, _number(fields, "ended"))
     info = _read_info(_mapping(fields, "rendition"))
-    return SegmentAnnounced(
-        stream, epoch, _target(fields), info, _read_segment(_mapping(fields, "segment"), _target(fields))
-    )
+    segment = _read_segment(_mapping(fields, "segment"), _target(fields))
+    return SegmentAnnounced(stream, epoch, _target(fields), info, segment, _node(fields))
 
 
 def encode_state(state: StreamState) -> bytes:
@@ -85,6 +86,7 @@ def state_fields(state: StreamState) -> dict[str, Any]:
         "since": state.since_msn,
         "is_ended": state.is_ended,
         "renditions": renditions,
+        **_said_by(state.node),
     }
 
 
@@ -112,7 +114,7 @@ def read_state(fields: Mapping[str, Any]) -> StreamState:
         renditions.append(RenditionState(_read_info(each), segments))
     is_ended = fields.get("is_ended") is True
     epoch, since_msn = _number(fields, "epoch"), _number(fields, "since")
-    return StreamState(_stream(fields), epoch, target_s, is_ended, tuple(renditions), since_msn)
+    return StreamState(_stream(fields), epoch, target_s, is_ended, tuple(renditions), since_msn, _node(fields))
 
 
 def _text(fields: dict[str, Any]) -> bytes:
@@ -161,6 +163,15 @@ def _fields(data: bytes, most: int) -> Mapping[str, Any]:
 
 def _stream(fields: Mapping[str, Any]) -> str:
     return _name(fields.get("stream"), stream_name)
+
+
+def _said_by(node: str) -> dict[str, str]:
+    return {"node": node} if node else {}
+
+
+def _node(fields: Mapping[str, Any]) -> str:
+    """Who says it; those who have no name, and those of before there were any, do not."""
+    return _name(fields.get("node", ""), node_name)
 
 
 def _name(value: object, check: Any) -> str:

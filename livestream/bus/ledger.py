@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from livestream.bus.announcements import encode_state, state_fields
 from livestream.bus.memory import Bus, Tier
-from livestream.model import Announcement, ObjectInfo
+from livestream.model import Announcement, ObjectInfo, SegmentAnnounced
 from livestream.packaging.window import Window
 
 Changed = Callable[[str, Announcement | None], None]
@@ -17,11 +17,12 @@ Changed = Callable[[str, Announcement | None], None]
 
 @define(eq=False)
 class Ledger:
-    """Announces to ``tier``'s listeners, and knows all that may still be fetched here."""
+    """Announces to ``tier``'s listeners as ``node``, and knows all that may still be fetched here."""
 
     bus: Bus
     tier: Tier
     length: int
+    node: str = ""
     _windows: dict[str, Window] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
 
@@ -32,6 +33,8 @@ class Ledger:
     def announce(self, announcement: Announcement) -> None:
         """Say that something is here now, and that what is missing before it will not come."""
         stream = announcement.stream
+        if isinstance(announcement, SegmentAnnounced):
+            announcement = evolve(announcement, node=self.node)
         window = self._windows.get(stream)
         if window is None:
             window = self._windows[stream] = Window(stream, self.length)

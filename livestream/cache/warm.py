@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -154,4 +154,4 @@ def _objects(segment: Segment) -> list[ObjectInfo]:
 def _as_gap(announcement: SegmentAnnounced) -> SegmentAnnounced:
     segment = announcement.segment
     gap = Segment(segment.msn, segment.discontinuity, segment.starts_at_ms, segment.duration_ms, None, segment.init)
-    return SegmentAnnounced(announcement.stream, announcement.epoch, announcement.target_s, announcement.info, gap)
+    return evolve(announcement, segment=gap)

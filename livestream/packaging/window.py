@@ -25,7 +25,11 @@ class RenditionState:
 
 @frozen
 class StreamState:
-    """All that there is to know of a stream, as it travels between nodes. Nothing before ``since_msn`` is listed."""
+    """
+    All that there is to know of a stream, as it travels between nodes. Nothing before ``since_msn`` is listed.
+
+    ``node`` is the id of the node that has its newest segments; empty where nodes have none.
+    """
 
     stream: str
     epoch: int
@@ -33,6 +37,7 @@ class StreamState:
     is_ended: bool
     renditions: tuple[RenditionState, ...]
     since_msn: int = 0
+    node: str = ""
 
 
 class Change(Enum):
@@ -71,6 +76,7 @@ class Window:
     target_s: int = field(default=0, init=False)
     is_ended: bool = field(default=False, init=False)
     since_msn: int = field(default=0, init=False)
+    node: str = field(default="", init=False)
     _renditions: dict[str, _Rendition] = field(factory=dict, init=False)
     _numbering: Numbering = field(factory=Numbering, init=False)
 
@@ -112,7 +118,7 @@ class Window:
         pairs = [(segment, rendition.info) for rendition in state.renditions for segment in rendition.segments]
         for segment, info in sorted(pairs, key=lambda pair: (pair[0].msn, pair[0].is_gap)):
             epoch = self._epoch_of(segment, state.epoch)
-            news += self.fill(SegmentAnnounced(state.stream, epoch, state.target_s, info, segment))
+            news += self.fill(SegmentAnnounced(state.stream, epoch, state.target_s, info, segment, state.node))
         last = self._numbering.last
         if last is not None and self.epoch == state.epoch:
             since_msn = self._numbering.msn(state.epoch, state.since_msn)
@@ -132,7 +138,7 @@ class Window:
     def state(self) -> StreamState:
         """What this node knows, for others."""
         renditions = tuple(RenditionState(r.info, tuple(r.segments)) for r in self._renditions.values())
-        return StreamState(self.stream, self.epoch, self.target_s, self.is_ended, renditions, self.since_msn)
+        return StreamState(self.stream, self.epoch, self.target_s, self.is_ended, renditions, self.since_msn, self.node)
 
     def renditions(self) -> list[RenditionInfo]:
         """The renditions that have media listed, the most demanding first."""
@@ -199,6 +205,8 @@ class Window:
         place = self._numbering.take(announcement.epoch, announcement.segment)
         if announcement.epoch > self.epoch:
             self._begin_epoch(announcement, place)
+        if announcement.epoch == self.epoch:
+            self.node = announcement.node
         if before is not None and place.discontinuity - before.discontinuity > MOST_BREAKS:
             self.since_msn = max(self.since_msn, place.msn)
         segment = announcement.segment
@@ -242,7 +250,7 @@ class Window:
         segment = rendition.segments[-1]
         place = self._numbering.at(segment.msn)
         assert place is not None
-        return SegmentAnnounced(self.stream, place.epoch, self.target_s, rendition.info, segment)
+        return SegmentAnnounced(self.stream, place.epoch, self.target_s, rendition.info, segment, self.node)
 
     def _trim(self) -> None:
         """Forget what no viewer can ask for any more."""

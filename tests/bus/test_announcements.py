@@ -33,13 +33,22 @@ ANNOUNCED = SegmentAnnounced("show", EPOCH, 3, INFO, SEGMENT)
 STATE = StreamState("show", EPOCH, 3, True, (RenditionState(INFO, (SEGMENT, GAP)),))
 
 
-@pytest.mark.parametrize("announcement", [ANNOUNCED, attrs.evolve(ANNOUNCED, segment=GAP), StreamEnded("show", 1, 9)])
+@pytest.mark.parametrize(
+    "announcement",
+    [
+        ANNOUNCED,
+        attrs.evolve(ANNOUNCED, segment=GAP),
+        attrs.evolve(ANNOUNCED, node="ingest-1.example"),
+        StreamEnded("show", 1, 9),
+    ],
+)
 def test_an_announcement_comes_back_as_it_was(announcement: Announcement) -> None:
     assert decode(encode(announcement)) == announcement
 
 
 def test_a_state_comes_back_as_it_was() -> None:
     assert decode_state(encode_state(STATE)) == STATE
+    assert decode_state(encode_state(attrs.evolve(STATE, node="ingest-1"))).node == "ingest-1"
     many = json.dumps({"v": 1, "streams": [state_fields(STATE), state_fields(STATE)]}).encode()
     assert decode_states(many) == [STATE, STATE]
 
@@ -54,6 +63,10 @@ def test_a_state_comes_back_as_it_was() -> None:
         ("epoch", True),
         ("epoch", 1.5),
         ("target", 61),
+        ("node", "n" * 65),
+        ("node", "a b"),
+        ("node", None),
+        ("node", 7),
         ("rendition", []),
         ("rendition.name", "huge"),
         ("rendition.codecs", 'avc1"\n#EXT-X-ENDLIST'),
@@ -104,7 +117,7 @@ def test_garbage_is_an_invalid_message(data: bytes) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.sampled_from(["v", "stream", "epoch", "target", "rendition", "segment", "ended"]), JSON)
+@given(st.sampled_from(["v", "stream", "epoch", "target", "rendition", "segment", "ended", "node"]), JSON)
 def test_any_value_in_any_field_is_read_or_is_an_invalid_message(key: str, value: Any) -> None:
     fields = {**json.loads(encode(ANNOUNCED)), key: value}
     with suppress(InvalidMessage):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 
 from livestream.bus.announcements import decode_state, decode_states
 from livestream.bus.ledger import Ledger
@@ -48,6 +48,14 @@ def test_what_is_announced_is_told_on_the_bus_and_here(scene: Scene) -> None:
         scene.ledger.announce(announced(msn))
     assert scene.listening.heard == [announced(msn) for msn in (10, 11, 12)]
     assert scene.told == [("show", announcement) for announcement in scene.listening.heard]
+
+
+def test_whoever_announces_says_who_it_is_in_the_announcement_and_in_the_state(scene: Scene) -> None:
+    ledger = Ledger(scene.bus, Tier.INGEST, 4, "ingest-2")
+    ledger.announce(evolve(announced(10), node="ingest-1"))
+    assert scene.listening.heard == [evolve(announced(10), node="ingest-2")]
+    assert scene.bus.recall(Tier.INGEST, "show").result.node == "ingest-2"
+    assert decode_states(ledger.every())[0].node == "ingest-2"
 
 
 def test_what_is_announced_twice_is_told_once(scene: Scene) -> None:

@@ -53,6 +53,18 @@ def test_a_number_that_was_skipped_is_a_hole_and_is_not_listed_past() -> None:
     assert _listed(window) == [1, 2, 3]
 
 
+def test_the_node_that_has_a_stream_is_the_one_that_announced_its_newest_life() -> None:
+    window = _window(attrs.evolve(announced(1), node="a"))
+    assert window.state().node == "a"
+    window.apply(attrs.evolve(announced(2, epoch=EPOCH + 1, discontinuity=1), node="b"))
+    assert window.apply(attrs.evolve(announced(3), node="a")) is Change.STALE
+    told = window.told(announced(2, epoch=EPOCH + 1))
+    assert window.state().node == "b" and isinstance(told, SegmentAnnounced) and told.node == "b"
+    other = _window(attrs.evolve(announced(1), node="a"))
+    other.merge(window.state())
+    assert other.state() == window.state()
+
+
 def test_a_state_fills_a_hole_and_tells_what_was_new() -> None:
     behind, ahead = _window(*_steady(1, 3)), _window(*_steady(1, 6))
     news = behind.merge(ahead.state())
