@@ -2,4 +2,7 @@
 Which node serves whom. Pure: whoever asks brings the nodes and the place of the viewer.
 
 - ``nodes``: a node of the cluster as the others know it
+- ``geo``: distances
+- ``rendezvous``: which origin has which stream
+- ``pathways``: what tells players where to go
 """

@@ -1,0 +1,71 @@
+"""The steering manifest of HLS content steering (RFC 8216's successor draft, 7): hosts to play from, best first."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from livestream.steering.nodes import Node
+
+VERSION = 1
+
+PATHWAY = "."
+"""The pathway of variants whose playlist names none (4.4.6.2)."""
+
+MOST = 8
+"""No more edges are told to a player than this, for with a thousand each answer would be as long as a segment."""
+
+PORTS = {"http": 80, "https": 443}
+
+_ID = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def manifest(
+    order: Sequence[Node], base: str, stream: str, ttl_s: int, reload: str, variants: Sequence[str] = ()
+) -> str:
+    """
+    The manifest, as JSON, for a player whose multivariant playlist came from the node ``base``.
+
+    ``order`` is the edges for it, best first. The base is the pathway ``.``, since its playlist names none; every other
+    node is a clone of that, by its id, and ``variants`` are the stable ids of what it has. A base that is not among the
+    best stays the last resort while it is alive; when there is no node at all, the player is to stay where it is.
+
+    A clone's ``HOST`` names the port even where it is the scheme's own, because a player that only replaces the host
+    would keep the port of the base. It keeps the scheme, too; the URL of each variant does not depend on either.
+
+    ``reload`` is where to ask for the next manifest, after ``ttl_s`` seconds.
+    """
+    able = [node for node in order if _ID.fullmatch(node.id) and node.id != PATHWAY and _host(node.http)]
+    told = able[:MOST] + [node for node in able[MOST:] if node.id == base]
+    body: dict[str, Any] = {
+        "VERSION": VERSION,
+        "TTL": ttl_s,
+        "RELOAD-URI": reload,
+        "PATHWAY-PRIORITY": [PATHWAY if node.id == base else node.id for node in told] or [PATHWAY],
+    }
+    clones = [_clone(node, stream, variants) for node in told if node.id != base]
+    if clones:
+        body["PATHWAY-CLONES"] = clones
+    return json.dumps(body, separators=(",", ":"))
+
+
+def _clone(node: Node, stream: str, variants: Sequence[str]) -> dict[str, Any]:
+    replacement: dict[str, Any] = {"HOST": _host(node.http)}
+    if variants:
+        urls = {variant: f"{node.http}/live/{stream}/{variant}/index.m3u8" for variant in variants}
+        replacement["PER-VARIANT-URIS"] = urls
+    return {"BASE-ID": PATHWAY, "ID": node.id, "URI-REPLACEMENT": replacement}
+
+
+def _host(url: str) -> str:
+    """``HOST:PORT`` of a node; empty when its URL is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return ""
+    host = parts.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""

@@ -1,0 +1,25 @@
+"""Edges for tests: some at places, some loaded."""
+
+from __future__ import annotations
+
+from livestream.steering.nodes import Load, Node, NodeState, Place
+
+PARIS = Place(48.8566, 2.3522)
+LONDON = Place(51.5074, -0.1278)
+BERLIN = Place(52.52, 13.405)
+NEW_YORK = Place(40.7128, -74.006)
+TOKYO = Place(35.6762, 139.6503)
+
+
+def edge(name: str, place: Place | None = None, used: float = 0.0, **more: object) -> Node:
+    """An edge that uses so much of its capacity, by requests."""
+    more.setdefault("load", Load(requests_per_s=used * 200_000))
+    return Node(name, "edge", f"http://{name}.example:8080", place=place, **more)  # type: ignore[arg-type]
+
+
+def ids(nodes: list[Node]) -> list[str]:
+    return [node.id for node in nodes]
+
+
+DRAINING = NodeState.DRAINING
+STARTING = NodeState.STARTING
