@@ -18,8 +18,6 @@ PATHWAY = "."
 MOST = 8
 """No more edges are told to a player than this, for with a thousand each answer would be as long as a segment."""
 
-PORTS = {"http": 80, "https": 443}
-
 _ID = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -33,8 +31,8 @@ def manifest(
     node is a clone of that, by its id, and ``variants`` are the stable ids of what it has. A base that is not among the
     best stays the last resort while it is alive; when there is no node at all, the player is to stay where it is.
 
-    A clone's ``HOST`` names the port even where it is the scheme's own, because a player that only replaces the host
-    would keep the port of the base. It keeps the scheme, too; the URL of each variant does not depend on either.
+    A clone's ``HOST`` is a hostname and no more, as the draft has it: browsers ignore one with a port. A player that
+    only replaces the host keeps the port and scheme of the base; the URL of each variant depends on neither.
 
     ``reload`` is where to ask for the next manifest, after ``ttl_s`` seconds.
     """
@@ -61,11 +59,11 @@ def _clone(node: Node, stream: str, variants: Sequence[str]) -> dict[str, Any]:
 
 
 def _host(url: str) -> str:
-    """``HOST:PORT`` of a node; empty when its URL is none."""
+    """The hostname of a node, as it stands in a URL; empty when its URL is none."""
     try:
         parts = urlsplit(url)
-        port = parts.port or PORTS[parts.scheme]
-    except (ValueError, KeyError):
+        is_url = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:
         return ""
-    host = parts.hostname or ""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""
+    host = parts.hostname if is_url and parts.hostname else ""
+    return f"[{host}]" if ":" in host else host

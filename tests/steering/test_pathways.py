@@ -31,8 +31,8 @@ def test_the_base_is_the_pathway_that_its_playlist_names_and_the_others_are_its_
         "RELOAD-URI": RELOAD,
         "PATHWAY-PRIORITY": ["a", ".", "c"],
         "PATHWAY-CLONES": [
-            {"BASE-ID": ".", "ID": "a", "URI-REPLACEMENT": {"HOST": "a.example:8080"}},
-            {"BASE-ID": ".", "ID": "c", "URI-REPLACEMENT": {"HOST": "c.example:8080"}},
+            {"BASE-ID": ".", "ID": "a", "URI-REPLACEMENT": {"HOST": "a.example"}},
+            {"BASE-ID": ".", "ID": "c", "URI-REPLACEMENT": {"HOST": "c.example"}},
         ],
     }
     assert PATHWAY == playlist.PATHWAY
@@ -72,15 +72,14 @@ def test_of_many_edges_the_best_are_told_and_the_base_as_the_last_resort() -> No
 @pytest.mark.parametrize(
     ("url", "host"),
     [
-        ("http://edge.example", "edge.example:80"),
-        ("https://edge.example", "edge.example:443"),
-        ("https://edge.example:8443", "edge.example:8443"),
-        ("http://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
-        ("http://[2001:db8::1]", "[2001:db8::1]:80"),
-        ("http://127.0.0.3:8081", "127.0.0.3:8081"),
+        ("http://edge.example", "edge.example"),
+        ("https://edge.example:8443", "edge.example"),
+        ("http://[2001:db8::1]:8080", "[2001:db8::1]"),
+        ("http://[2001:db8::1]", "[2001:db8::1]"),
+        ("http://127.0.0.3:8081", "127.0.0.3"),
     ],
 )
-def test_a_host_always_has_its_port(url: str, host: str) -> None:
+def test_a_host_never_has_a_port(url: str, host: str) -> None:
     assert _read([_at("a", url)])["PATHWAY-CLONES"][0]["URI-REPLACEMENT"]["HOST"] == host
 
 
