@@ -158,7 +158,18 @@ class Answers:
         )
         return Answer("204 No Content", fields, None, "")
 
-    def document(self, text: bytes, media_type: bytes, now: float) -> Answer:
+    def redirect(self, location: str, now: float, kind: Kind) -> Answer:
+        """The answer that sends a viewer elsewhere, this once."""
+        fields = (
+            (b"Date", self.date(now)),
+            (b"Location", location.encode("ascii")),
+            (b"Content-Length", b"0"),
+            (b"Cache-Control", b"no-store"),
+            *SHARED,
+        )
+        return Answer("302 Found", fields, kind, "told")
+
+    def document(self, text: bytes, media_type: bytes, now: float, kind: Kind | None = None) -> Answer:
         """A text that is true only now, such as the state that the tier below asks for."""
         fields = (
             (b"Date", self.date(now)),
@@ -167,7 +178,7 @@ class Answers:
             (b"Cache-Control", b"no-store"),
             *SHARED,
         )
-        return Answer("200 OK", fields, None, "", Body.whole(text), 0, len(text))
+        return Answer("200 OK", fields, kind, "told", Body.whole(text), 0, len(text))
 
     def _measures(self, content: Content, outcome: Outcome, start: int, stop: int) -> list[Field]:
         fields = [(b"Content-Type", content.media_type), (b"Content-Length", b"%d" % (stop - start))]

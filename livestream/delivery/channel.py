@@ -187,6 +187,8 @@ class Channel(HTTPChannel):
             return
         wanted = None if hot is None or not self._is_free() else hot.wanted(parsed)
         if hot is None or wanted is None:
+            if hot is not None and (ready := hot.steered(parsed, head, self.host)) is not None and self._send(ready):
+                return
             self.requests_seen += 1
             self.phase = Phase.ANSWERING
             super().dataReceived(head)

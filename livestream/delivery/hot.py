@@ -23,6 +23,7 @@ from livestream.delivery.answers import Answer
 from livestream.delivery.conditions import Conditions
 from livestream.delivery.heads import Head
 from livestream.delivery.service import Service, Wanted
+from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies, Tally
 from livestream.delivery.targets import parse_path
 from livestream.net.body import Body
@@ -82,6 +83,7 @@ class HotPath:
     service: Service
     tallies: Tallies
     seconds: Callable[[], float]
+    steer: Steer | None = None
     _plain: Lines = field(factory=dict, init=False)
     _zipped: Lines = field(factory=dict, init=False)
     _blocks: dict[bytes, Lines] = field(factory=dict, init=False)
@@ -102,12 +104,7 @@ class HotPath:
 
     def wanted(self, head: Head) -> Wanted | None:
         """What a head asks for, if it is for the hot path; Klein answers the others."""
-        if (
-            head.method not in (b"GET", b"HEAD")
-            or head.minor != 1
-            or head.fields.get(b"connection", b"keep-alive").lower() != b"keep-alive"
-            or head.fields.keys() & PASSED_OVER
-        ):
+        if not _is_ordinary(head):
             return None
         target = parse_path(head.path)
         return None if target is None else Wanted(target, Conditions.of(head.fields), head.method == b"HEAD")
@@ -125,6 +122,16 @@ class HotPath:
                 if not wanted.target.name:
                     self._playlists.setdefault(wanted.target.stream, []).append(line)
         return ready
+
+    def steered(self, head: Head, data: bytes, peer: str) -> Ready | None:
+        """The answer to ``peer`` if it asks which edge to use: one that holds for it alone, and is not kept."""
+        if self.steer is None or not _is_ordinary(head):
+            return None
+        answer = self.steer.answer(head.method, head.target, head.fields.get(b"x-forwarded-for", b""), peer)
+        if answer is None:
+            return None
+        line = data.partition(b"\r\n")[0]
+        return self._ready(answer.without_body() if head.method == b"HEAD" else answer, line)
 
     def answer(self, wanted: Wanted) -> Deferred[Answer]:
         """The answer to one who has to wait. It may be cancelled, and fails only then."""
@@ -163,3 +170,12 @@ class HotPath:
         for line in self._playlists.pop(stream, ()):
             self._plain.pop(line, None)
             self._zipped.pop(line, None)
+
+
+def _is_ordinary(head: Head) -> bool:
+    return (
+        head.method in (b"GET", b"HEAD")
+        and head.minor == 1
+        and head.fields.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+        and not head.fields.keys() & PASSED_OVER
+    )

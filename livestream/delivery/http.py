@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import cast
 
 from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
 from twisted.internet.tcp import Connection
@@ -15,10 +16,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from livestream.delivery.access import AccessLog, entry
-from livestream.delivery.answers import Answers
+from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.channel import Channel
 from livestream.delivery.hot import HotPath
 from livestream.delivery.limits import HttpLimits
+from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import write
@@ -41,7 +43,9 @@ class MediaRequest(Request):
 
     def process(self) -> None:
         answers, now = self.channel.server.answers, self.channel.server.clock.seconds()
-        if PATH.fullmatch(self.path) is None:
+        if (steered := self._steered()) is not None:
+            answer = steered
+        elif PATH.fullmatch(self.path) is None:
             answer = answers.error("404 Not Found", now)
         elif self.method not in METHODS:
             answer = answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
@@ -49,6 +53,16 @@ class MediaRequest(Request):
             super().process()
             return
         write(self, answer).addCallback(self._written)
+
+    def _steered(self) -> Answer | None:
+        steer = cast(HttpSite, self.channel.site).steer
+        if steer is None:
+            return None
+        forwarded = b", ".join(self.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
+        answer = steer.answer(self.method, self.uri, forwarded, self.channel.host)
+        if answer is not None:
+            self.channel.server.tallies.count(answer)
+        return answer
 
     def _written(self, _: None) -> None:
         self.finish()
@@ -62,7 +76,8 @@ class HttpSite(Site):
     """
     Serves a resource with limits, deadlines and the hot path.
 
-    Without ``hot``, everything is answered by the resource; without ``access``, no access log is kept.
+    Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
+    ``access``, no access log is kept.
     """
 
     def __init__(
@@ -74,6 +89,7 @@ class HttpSite(Site):
         *,
         limits: HttpLimits = DEFAULT_LIMITS,
         hot: HotPath | None = None,
+        steer: Steer | None = None,
         access: AccessLog | None = None,
     ) -> None:
         super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
@@ -83,6 +99,7 @@ class HttpSite(Site):
         self.clock = clock
         self.limits = limits
         self.hot = hot
+        self.steer = steer
         self.access = access
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()

@@ -15,6 +15,8 @@ class Kind(Enum):
     PLAYLIST = "playlist"
     INIT = "init"
     SEGMENT = "segment"
+    STEERING = "steering"
+    REDIRECT = "redirect"
 
 
 _PATH = re.compile(

@@ -15,7 +15,9 @@ from livestream.delivery.http import HttpSite
 from livestream.delivery.limits import HttpLimits
 from livestream.delivery.objects import Objects
 from livestream.delivery.playlists import Playlists
+from livestream.delivery.proxies import Proxies
 from livestream.delivery.service import Service
+from livestream.delivery.steer import Guide, Steer
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
@@ -97,6 +99,8 @@ class Edge:
 
     is_hot: bool = True
     limits: HttpLimits = field(factory=HttpLimits)
+    guide: Guide | None = None
+    proxies: Proxies = field(factory=Proxies)
     loop: Loop = field(factory=Loop)
     library: FakeLibrary = field(factory=FakeLibrary)
     windows: FakeWindows = field(factory=FakeWindows)
@@ -110,9 +114,10 @@ class Edge:
         playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
         service = Service(playlists, objects, answers, self.loop.seconds)
         self.app = Hls(service, answers, tallies, self.loop.seconds, self.states)
-        hot = HotPath(service, tallies, self.loop.seconds) if self.is_hot else None
-        resource = self.app.resource()
-        self.site = HttpSite(resource, answers, tallies, self.loop, limits=self.limits, hot=hot)
+        resource, window, clock = self.app.resource(), self.windows.window, self.loop.seconds
+        steer = Steer("edge-1", self.guide, self.proxies, window, answers, clock)
+        hot = HotPath(service, tallies, clock, steer) if self.is_hot else None
+        self.site = HttpSite(resource, answers, tallies, self.loop, limits=self.limits, hot=hot, steer=steer)
         self.site.startFactory()
 
     def client(self, receive_bytes: int = 0) -> Client:
