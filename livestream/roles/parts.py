@@ -17,6 +17,7 @@ from livestream.bus.memory import Bus, MemoryBus
 from livestream.cache.store import Found, Key, Need, Store
 from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
+from livestream.cluster.presence import Presence
 from livestream.config import Config
 from livestream.delivery.access import AccessLog
 from livestream.delivery.answers import Answers
@@ -42,6 +43,7 @@ from livestream.net.rtmp import Publishing, RtmpLimits, RtmpServerFactory
 from livestream.net.rtmp_play import RtmpUpstream
 from livestream.net.ticker import Ticker
 from livestream.packaging.window import Window
+from livestream.steering.nodes import Node, Place
 
 SWEEP_S = 2.0
 
@@ -74,6 +76,8 @@ class Parts:
     reactor: Any
     root: MultiService = field(factory=MultiService)
     metrics: Metrics = field(factory=Metrics)
+    _bus: Bus | None = field(default=None, init=False)
+    _presence: Presence | None = field(default=None, init=False)
 
     @property
     def node(self) -> str:
@@ -84,14 +88,37 @@ class Parts:
         return float(self.reactor.seconds())
 
     def bus(self) -> Bus:
-        """The bus that the configuration names; one between processes is a service."""
-        if not self.config.bus.redis:
-            return MemoryBus()
+        """The bus that the configuration names, one for all; one between processes is a service."""
+        if self._bus is None:
+            self._bus = self._redis() if self.config.bus.redis else MemoryBus()
+        return self._bus
+
+    def _redis(self) -> Bus:
         from livestream.bus.redis import RedisBus
 
         bus = RedisBus(self.config.bus.redis, self.reactor, self.metrics)
         self._run(bus)
         return bus
+
+    def cluster(self) -> Presence:
+        """This node among the others, one for all; without ``cluster.secret`` it is alone."""
+        if self._presence is None:
+            self._presence = Presence(self._own())
+        return self._presence
+
+    def _own(self) -> Node:
+        node = self.config.node
+        place = None if node.latitude is None or node.longitude is None else Place(node.latitude, node.longitude)
+        return Node(
+            self.node,
+            self.config.role,
+            node.http.rstrip("/"),
+            node.rtmp,
+            region=node.region,
+            place=place,
+            capacity_rps=node.capacity_rps,
+            capacity_mbps=node.capacity_mbps,
+        )
 
     def store(self, known: Known) -> Store:
         """The objects of this node, of which those that nobody can ask for any more are let go."""
