@@ -1,0 +1,55 @@
+"""Which nodes of the tier above serve a stream: the cluster as it is now, and those that the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define
+
+from livestream.settings import Upstream
+from livestream.steering.nodes import Node
+from livestream.steering.rendezvous import ranked
+
+
+def nobody(_stream: str) -> str:
+    """The id of the node that has a stream, where that is not known."""
+    return ""
+
+
+@define(eq=False)
+class Choice:
+    """
+    The nodes of ``role``, in the order in which they are asked for a stream.
+
+    ``nodes`` has all that live. They come in an order that is the same on every node and another for every stream, but
+    the node that ``holder`` names comes first, for it announced the stream. ``fixed`` are asked after them, in their
+    own order, and are all that there is where no cluster is known.
+    """
+
+    role: str
+    fixed: Sequence[Upstream]
+    nodes: Callable[[], Sequence[Node]]
+    holder: Callable[[str], str] = nobody
+
+    def urls(self, stream: str) -> list[str]:
+        """Where they answer HTTP."""
+        return _each_once([node.http for node in self._of(stream)] + [each.http for each in self.fixed])
+
+    def every_url(self) -> list[str]:
+        """Where all of them answer HTTP, whatever the stream and their state."""
+        return _each_once([node.http for node in self._above()] + [each.http for each in self.fixed])
+
+    def rtmp_urls(self, stream: str) -> list[str]:
+        """Where those that play RTMP do."""
+        return _each_once([node.rtmp for node in self._of(stream)] + [each.rtmp for each in self.fixed])
+
+    def _of(self, stream: str) -> list[Node]:
+        holder = self.holder(stream)
+        return sorted(ranked(stream, self._above()), key=lambda node: node.id != holder)
+
+    def _above(self) -> list[Node]:
+        return [node for node in self.nodes() if node.role == self.role]
+
+
+def _each_once(urls: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(url for url in urls if url))
