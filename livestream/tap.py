@@ -103,7 +103,11 @@ def makeService(options: Options) -> IService:
     raise_file_limit()
     notifier = Notifier.of(os.environ)
     service = Livestream(notifier)
-    build(config, reactor).setServiceParent(service)
+    try:
+        build(config, reactor).setServiceParent(service)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
     if notifier.watchdog_s:
         alive = Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor)
         alive.setServiceParent(service)  # type: ignore[no-untyped-call]
