@@ -26,6 +26,8 @@ SHARED: tuple[Field, ...] = (
 )
 """On every answer: anyone's page may play a stream, without credentials, and see what the cache did."""
 
+CLOSE: Field = (b"Connection", b"close")
+
 PLAYLIST_TYPE = b"application/vnd.apple.mpegurl"
 OBJECT_TYPE = b"video/mp4"
 
@@ -73,6 +75,11 @@ class Answer:
         return int(self.status[:3])
 
     @property
+    def is_last(self) -> bool:
+        """Whether the connection is closed after it."""
+        return CLOSE in self.fields
+
+    @property
     def length(self) -> int:
         """How many bytes of body are sent."""
         return self.stop - self.start if self.body is not None else 0
@@ -86,7 +93,7 @@ class Answer:
         return evolve(self, body=None)
 
     def head(self) -> bytes:
-        """The status line and header of an HTTP/1.1 answer on a connection that stays, with the empty line."""
+        """The status line and header of an HTTP/1.1 answer, with the empty line."""
         lines = [b"HTTP/1.1 ", self.status.encode("ascii"), b"\r\n"]
         for name, value in self.fields:
             lines += (name, b": ", value, b"\r\n")
@@ -99,8 +106,14 @@ class Answers:
     """Makes answers. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds."""
 
     node: str
+    are_last: bool = field(default=False, init=False)
+    _shared: tuple[Field, ...] = field(default=SHARED, init=False)
     _second: int = field(default=-1, init=False)
     _date: bytes = field(default=b"", init=False)
+
+    def be_last(self) -> None:
+        """From here on every answer is the last on its connection, and says so."""
+        self.are_last, self._shared = True, (*SHARED, CLOSE)
 
     def date(self, now: float) -> bytes:
         """The Date field of this second."""
@@ -128,7 +141,7 @@ class Answers:
         fields.append((b"Cache-Status", content.cache_status))
         if content.varies:
             fields.append((b"Vary", b"Accept-Encoding"))
-        status, shared = selection.outcome.value, (*fields, *SHARED)
+        status, shared = selection.outcome.value, (*fields, *self._shared)
         if selection.outcome is Outcome.UNCHANGED:
             return Answer(status, shared, content.kind, "not_modified")
         return Answer(status, shared, content.kind, content.outcome, content.body, selection.start, selection.stop)
@@ -142,7 +155,7 @@ class Answers:
             (b"Content-Length", b"%d" % len(text)),
             (b"Cache-Control", b"no-store"),
             *extra,
-            *SHARED,
+            *self._shared,
         )
         return Answer(status, fields, kind, "error", Body.whole(text), 0, len(text))
 
@@ -154,7 +167,7 @@ class Answers:
             (b"Access-Control-Allow-Methods", b"GET, HEAD, OPTIONS"),
             (b"Access-Control-Allow-Headers", b"Range, If-Range, If-None-Match, Cache-Control"),
             (b"Access-Control-Max-Age", b"86400"),
-            *SHARED,
+            *self._shared,
         )
         return Answer("204 No Content", fields, None, "")
 
@@ -165,7 +178,7 @@ class Answers:
             (b"Location", location.encode("ascii")),
             (b"Content-Length", b"0"),
             (b"Cache-Control", b"no-store"),
-            *SHARED,
+            *self._shared,
         )
         return Answer("302 Found", fields, kind, "told")
 
@@ -176,7 +189,7 @@ class Answers:
             (b"Content-Type", media_type),
             (b"Content-Length", b"%d" % len(text)),
             (b"Cache-Control", b"no-store"),
-            *SHARED,
+            *self._shared,
         )
         return Answer("200 OK", fields, kind, "told", Body.whole(text), 0, len(text))
 

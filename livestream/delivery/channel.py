@@ -22,7 +22,7 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
 from livestream.delivery.access import AccessLog, entry
-from livestream.delivery.answers import Answer, Answers
+from livestream.delivery.answers import CLOSE, Answer, Answers
 from livestream.delivery.heads import END, Refused, check_unfinished, parse
 from livestream.delivery.hot import HotPath, Ready
 from livestream.delivery.limits import ChannelLimits
@@ -82,6 +82,7 @@ class Channel(HTTPChannel):
     _held: bytes | bytearray = b""
     _is_taking = False
     _outflow: Outflow | None = None
+    _is_last = False  # the answer that is being sent is followed by the end of the connection
     _waiting: Deferred[Answer] | None = None
     _resumed = 0
     _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
@@ -202,12 +203,12 @@ class Channel(HTTPChannel):
         """Say why, read nothing more, and close."""
         if reason.limit:
             self.server.metrics.limits_hit.labels(reason.limit).inc()
-        close = (b"Connection", b"close")
-        answer = self.server.answers.error(reason.status, self.server.clock.seconds(), None, close)
+        answers, now = self.server.answers, self.server.clock.seconds()
+        answer = answers.error(reason.status, now, None, *(() if answers.are_last else (CLOSE,)))
         self.write(answer.head() + answer.read())
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Close once what was written has gone; a peer that is still sending can read the answer meanwhile."""
         self._closes_within(LINGER_S)
         if self._plain is not None:
@@ -242,7 +243,10 @@ class Channel(HTTPChannel):
             plain.abortConnection()
             return True
         if sent < ready.total:
+            self._is_last = ready.is_last
             self._send_rest(plain, ready, sent)
+        elif ready.is_last:
+            self.close()
         return True
 
     def _send_rest(self, plain: Connection, ready: Ready, sent: int) -> None:
@@ -254,6 +258,9 @@ class Channel(HTTPChannel):
 
     def _rest_sent(self) -> None:
         self._outflow = None
+        if self._is_last:
+            self.close()
+            return
         self.phase = Phase.IDLE
         self._networkProducer.resumeProducing()
         self._go_on()
@@ -280,6 +287,7 @@ class Channel(HTTPChannel):
             said = entry(line, answer.code, answer.length, answer.outcome)
             self._access.add(self.logged_host, said)
         stop = answer.start + answer.length
+        self._is_last = answer.is_last
         self._outflow = Outflow(plain, answer.head(), answer.body, answer.start, stop, self._rest_sent)
         if self._outflow.begin():
             self._rest_sent()
@@ -311,6 +319,7 @@ class Channel(HTTPChannel):
         return done
 
     def requestDone(self, request: Request) -> None:
+        self.persistent = self.persistent and not request.responseHeaders.hasHeader(CLOSE[0])
         if self.persistent:
             self.phase = Phase.IDLE
         else:

@@ -43,7 +43,7 @@ class Ready:
     """
     An answer that can be sent now: prepared bytes, then ``body``, if there is one, from ``start`` to ``stop``.
 
-    ``said`` is what the access log says of it.
+    ``said`` is what the access log says of it. The connection is closed after one that ``is_last``.
     """
 
     data: bytes
@@ -56,6 +56,7 @@ class Ready:
     tally: Tally
     body_bytes: int
     said: bytes
+    is_last: bool
 
     def send(self, connection: socket.socket) -> int:
         """
@@ -146,17 +147,22 @@ class HotPath:
         said = entry(line, answer.code, length, answer.outcome)
         if body is None or length <= SMALL_BYTES:
             data += answer.read()
-            return Ready(data, 0, None, -1, 0, 0, len(data), tally, length, said)
+            return Ready(data, 0, None, -1, 0, 0, len(data), tally, length, said, answer.is_last)
         if body.fd is None:
             return None
         total = len(data) + length
-        return Ready(data, socket.MSG_MORE, body, body.fd, answer.start, answer.stop, total, tally, length, said)
+        fd, start, stop = body.fd, answer.start, answer.stop
+        return Ready(data, socket.MSG_MORE, body, fd, start, stop, total, tally, length, said, answer.is_last)
 
     def _remember(self, block: bytes, lines: Lines) -> None:
         if len(block) <= BLOCK_BYTES:
             if len(self._blocks) >= BLOCKS:
                 self._blocks.clear()
             self._blocks[block] = lines
+
+    def forget(self) -> None:
+        """What was prepared is right no more."""
+        self._until = 0.0
 
     def _turn(self) -> None:
         """Another second: what was prepared is out of date."""

@@ -17,7 +17,7 @@ from twisted.web.server import Request, Site
 
 from livestream.delivery.access import AccessLog, entry
 from livestream.delivery.answers import Answer, Answers
-from livestream.delivery.channel import Channel
+from livestream.delivery.channel import Channel, Phase
 from livestream.delivery.hot import HotPath
 from livestream.delivery.limits import HttpLimits
 from livestream.delivery.steer import Steer
@@ -145,6 +145,23 @@ class HttpSite(Site):
         self._addresses[channel.host] -= 1
         if not self._addresses[channel.host]:
             del self._addresses[channel.host]
+
+    def drain(self) -> None:
+        """This node is going: whoever comes is served, and every connection ends with its next answer."""
+        self.answers.be_last()
+        if self.hot is not None:
+            self.hot.forget()
+
+    def close_idle(self) -> None:
+        """End the connections on which nothing is being answered."""
+        for channel in list(self.channels):
+            if channel.phase in (Phase.READING, Phase.IDLE):
+                channel.close()
+
+    @property
+    def answering(self) -> int:
+        """How many connections have an answer on its way to them."""
+        return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.channels)
 
     def log(self, request: MediaRequest) -> None:  # type: ignore[override]
         """Note a request that the hot path has left."""
