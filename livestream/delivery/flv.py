@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
 from attrs import define, field
@@ -48,11 +50,16 @@ class Takeable(Protocol):
 @implementer(IProtocol)
 @define(eq=False)
 class FlvSeat:
-    """One viewer of FLV. ``head`` goes out first; with ``socket`` the viewer is spoken to in WebSocket messages."""
+    """
+    One viewer of FLV. ``head`` goes out first; with ``socket`` the viewer is spoken to in WebSocket messages.
+
+    ``gone`` is called with it when the connection is lost.
+    """
 
     stay: Visit
     clock: IReactorTime
     head: bytes
+    gone: Callable[[FlvSeat], object]
     socket: Connection | None = None
     transport: Taken = field(init=False)
     _heard_bytes: int = field(default=0, init=False)
@@ -76,12 +83,18 @@ class FlvSeat:
 
     def connectionLost(self, reason: Failure) -> None:
         self.stay.leave()
+        self.gone(self)
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
 
     def over(self) -> None:
         self.stay.leave()
         self._close(CloseConnection(CloseReason.NORMAL_CLOSURE))
+
+    def send_away(self) -> None:
+        """The broadcast goes on, but not from here."""
+        self.stay.leave()
+        self._close(CloseConnection(CloseReason.GOING_AWAY))
 
     def _answer(self, socket: Connection, data: bytes) -> None:
         """A viewer's pings are answered, and its wish to go is granted; what else it says is not asked for."""
@@ -111,6 +124,22 @@ class FlvPush:
 
     feeds: Feeds
     answers: Answers
+    _seats: set[FlvSeat] = field(factory=set, init=False)
+
+    @property
+    def watching(self) -> int:
+        """How many viewers' connections there are."""
+        return len(self._seats)
+
+    def move(self) -> None:
+        """Have every viewer begin again, here or elsewhere, from the next key frame on."""
+        for seat in list(self._seats):
+            seat.stay.at_key_frame(partial(self._send_away, seat))
+
+    def send_away(self) -> None:
+        """End every viewer's connection now."""
+        for seat in list(self._seats):
+            self._send_away(seat)
 
     def view(self, request: Request, stream: str) -> Deferred[None]:
         """
@@ -125,12 +154,17 @@ class FlvPush:
             stay = visit(self.feeds, stream, rendition, Wire.FLV_WEBSOCKET if wants_socket else Wire.FLV)
         except (NotLive, ProtocolError) as error:
             raise self._missing(error) from None
-        seat = FlvSeat(stay, self.feeds.clock, head, socket)
+        seat = FlvSeat(stay, self.feeds.clock, head, self._seats.discard, socket)
         ready = stay.ready(self.feeds.limits.wait_s)
         return ready.addCallbacks(self._begin, self._give_up, (request, seat), callbackKeywords={}, errbackArgs=(seat,))
 
+    def _send_away(self, seat: FlvSeat) -> None:
+        if seat in self._seats:
+            seat.send_away()
+
     def _begin(self, _: None, request: Request, seat: FlvSeat) -> Deferred[None]:
         self.feeds.metrics.http_requests.labels("flv", "hit").inc()
+        self._seats.add(seat)
         cast(Takeable, request.channel).take_over(seat)
         return Deferred()
 

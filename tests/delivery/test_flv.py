@@ -241,3 +241,34 @@ def test_an_upgrade_that_is_no_handshake_is_not_served(site: Site) -> None:
     headers = Headers({b"Upgrade": [b"h2c"], b"Host": [b"host"], b"Connection": [b"Upgrade"]})
     with pytest.raises(NotFound):
         site.view(FakeRequest(requestHeaders=headers))
+
+
+def test_viewers_of_a_node_that_is_going_are_ended_when_they_have_the_next_key_frame(site: Site) -> None:
+    first, gone = site.watching(), site.watching()
+    gone.channel.lose()
+    site.push.move()
+    late = site.watching()
+    site.feed.add(picture(40))
+    site.clock.advance(1)
+    assert not first.channel.transport.disconnecting
+    site.feed.add(picture(80, True))
+    site.clock.advance(1)
+    assert first.channel.transport.disconnecting
+    assert first.channel.transport.value().endswith(tag(9, 80, picture(80, True).body))
+    assert not gone.channel.transport.disconnecting
+    assert not late.channel.transport.disconnecting
+    assert site.push.watching == 2
+    first.channel.lose()
+    site.push.send_away()
+    assert late.channel.transport.disconnecting
+    late.channel.lose()
+    assert site.push.watching == 0
+    assert [call for call in site.clock.getDelayedCalls() if call.func == first.channel.transport.abortConnection] == []
+
+
+def test_a_page_is_told_that_the_node_goes_away(site: Site) -> None:
+    browser = Browser()
+    browser.open(site)
+    site.push.send_away()
+    browser.hear()
+    assert isinstance(browser.events[-1], CloseConnection) and browser.events[-1].code == 1001
