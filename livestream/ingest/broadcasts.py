@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Site
+from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Phase, Site
 from livestream.metrics import Metrics
 from livestream.packaging.window import StreamState
 
@@ -66,6 +66,11 @@ class Broadcasts:
     def live(self) -> list[Broadcast]:
         """The broadcasts that are not over."""
         return list(self._broadcasts.values())
+
+    @property
+    def are_settled(self) -> bool:
+        """Whether all that came is announced: nobody publishes, and nothing is still being encoded."""
+        return all(broadcast.phase is Phase.ABSENT for broadcast in self._broadcasts.values())
 
     def stop(self) -> None:
         """The process ends."""

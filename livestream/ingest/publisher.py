@@ -106,6 +106,7 @@ class PublishDoor:
     clock: IReactorTime
     metrics: Metrics
     limit: int
+    _closed: str = field(default="", init=False)
     _publishers: dict[str, Publisher] = field(factory=dict, init=False)
     _takeovers: dict[str, deque[float]] = field(factory=dict, init=False)
 
@@ -123,12 +124,28 @@ class PublishDoor:
         self.metrics.publishers.labels(outcome="accepted").inc()
         return publisher
 
+    @property
+    def publishing(self) -> int:
+        """How many publishers are here."""
+        return len(self._publishers)
+
+    def shut(self, reason: str) -> None:
+        """Refuse whoever comes from here on, in these words; those who are here go on."""
+        self._closed = reason
+
+    def send_away(self) -> None:
+        """End every publisher's connection; their broadcasts are not over."""
+        for publisher in list(self._publishers.values()):
+            publisher.connection.close(self._closed)
+
     def gone(self, publisher: Publisher) -> None:
         """Forget a publisher whose connection has ended."""
         if self._publishers.get(publisher.stream) is publisher:
             del self._publishers[publisher.stream]
 
     def _admit(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
+        if self._closed:
+            raise Refused("NetStream.Publish.Rejected", self._closed)
         stream = self._stream(request)
         present = self._publishers.get(stream)
         if present is not None:

@@ -161,3 +161,18 @@ def test_a_codec_that_cannot_be_served_is_refused_in_words() -> None:
     publisher, connection = Scene().publish()
     publisher.media(8, 0, b"mp3")
     assert connection.ends == ["audio MP3 cannot be served; use AAC"]
+
+
+def test_a_node_that_is_going_refuses_newcomers_and_lets_go_on_who_is_here() -> None:
+    scene = Scene(KEYS)
+    publisher, connection = scene.publish(key="show-secret")
+    scene.door.shut("this server is going away: publish again")
+    for name, key in (("team-blue-1", "team-secret"), ("show", "show-secret")):
+        with pytest.raises(Refused, match="publish again"):
+            scene.publish(name, key)
+    publisher.media(9, 0, b"picture")
+    assert (connection.ends, scene.door.publishing) == ([], 1)
+    scene.door.send_away()
+    assert connection.ends == ["this server is going away: publish again"]
+    publisher.lost("closed")
+    assert scene.door.publishing == 0
