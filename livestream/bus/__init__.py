@@ -7,4 +7,5 @@ What one tier tells the next.
 - ``announcements``: what is said, as JSON
 - ``catalogue``: what a node has learnt from it
 - ``ledger``: what a node has announced itself
+- ``receipts``: whether the tier below has that
 """

@@ -1,0 +1,76 @@
+"""What an ingest that is going knows of what the origins have."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+
+from livestream.bus.ledger import Ledger
+from livestream.bus.memory import MemoryBus, Tier
+from livestream.bus.receipts import Receipts
+from livestream.model import StreamEnded
+from tests.packaging.windows import EPOCH, announced
+
+
+@define(eq=False)
+class Scene:
+    origins: list[str] = field(factory=list)
+    bus: MemoryBus = field(factory=MemoryBus)
+    ingest: Ledger = field(init=False)
+    receipts: Receipts = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ingest = Ledger(self.bus, Tier.INGEST, 4, "ingest-1")
+        self.receipts = Receipts(self.bus, self.ingest, lambda: self.origins)
+
+    def origin(self, node: str) -> Ledger:
+        return Ledger(self.bus, Tier.ORIGIN, 4, node)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_what_was_announced_before_is_not_waited_for(scene: Scene) -> None:
+    scene.ingest.announce(announced(10))
+    scene.receipts.start()
+    assert scene.receipts.are_complete
+
+
+def test_every_origin_must_have_the_newest_segment(scene: Scene) -> None:
+    scene.origins = ["origin-1", "origin-2"]
+    first, second = scene.origin("origin-1"), scene.origin("origin-2")
+    scene.receipts.start()
+    for msn in (10, 11):
+        scene.ingest.announce(announced(msn))
+        first.announce(announced(msn))
+    second.announce(announced(10))
+    assert not scene.receipts.are_complete
+    second.announce(announced(11))
+    assert scene.receipts.are_complete
+
+
+def test_an_origin_that_has_gone_is_not_waited_for(scene: Scene) -> None:
+    scene.origins = ["origin-1", "origin-2"]
+    scene.receipts.start()
+    scene.ingest.announce(announced(10))
+    scene.origin("origin-1").announce(announced(10))
+    assert not scene.receipts.are_complete
+    scene.origins.remove("origin-2")
+    assert scene.receipts.are_complete
+
+
+def test_where_nobody_knows_the_origins_one_must_have_it(scene: Scene) -> None:
+    scene.receipts.start()
+    scene.ingest.announce(announced(10))
+    assert not scene.receipts.are_complete
+    scene.origin("").announce(announced(10))
+    assert scene.receipts.are_complete
+
+
+def test_an_end_is_not_waited_for(scene: Scene) -> None:
+    scene.ingest.announce(announced(10))
+    scene.receipts.start()
+    scene.ingest.announce(StreamEnded("show", EPOCH, 10))
+    assert scene.receipts.are_complete
