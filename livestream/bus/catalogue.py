@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -31,13 +31,13 @@ Changed = Callable[[str, Announcement | None], None]
 
 
 class StateSource(Protocol):
-    """The tier above, asked over HTTP. Both answers may fail."""
+    """The tier above, asked over HTTP. Both answers may fail, and have what is older first."""
 
     def states(self) -> Deferred[Sequence[StreamState]]:
         """The state of every stream."""
 
-    def state(self, stream: str) -> Deferred[StreamState | None]:
-        """The state of one stream; ``None`` when it is not known there."""
+    def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
+        """The state of one stream, from each node that knows it."""
 
 
 @define(eq=False)
@@ -103,6 +103,11 @@ class Catalogue:
             return []
         return ["the bus is not heard, and the tier above does not answer"]
 
+    def holder(self, stream: str) -> str:
+        """The id of the node that has a stream's newest segments; empty when that is not known."""
+        entry = self._entries.get(stream)
+        return "" if entry is None else entry.window.node
+
     def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
         """What is known of an object that may be fetched."""
         entry = self._entries.get(stream)
@@ -137,18 +142,20 @@ class Catalogue:
         early = self._early.setdefault(stream, deque(maxlen=MOST_WAITING))
         early.append(announcement)
         if len(early) == 1:
-            asked = self.bus.recall(self.tier, stream).addErrback(self._unanswered)
+            asked: Deferred[Any] = self.bus.recall(self.tier, stream).addErrback(self._unanswered)
             asked.addCallback(self._or_above, stream).addErrback(self._unanswered)
             asked.addCallback(self._begin, stream)
 
-    def _or_above(self, state: StreamState | None, stream: str) -> StreamState | Deferred[StreamState | None] | None:
-        if state is not None or self.source is None:
-            return state
-        return self.source.state(stream).addTimeout(ASK_S, self.clock)
-
-    def _begin(self, state: StreamState | None, stream: str) -> None:
-        early = self._early.pop(stream, deque())
+    def _or_above(
+        self, state: StreamState | None, stream: str
+    ) -> Sequence[StreamState] | Deferred[Sequence[StreamState]]:
         if state is not None:
+            return [state]
+        return [] if self.source is None else self.source.state(stream).addTimeout(ASK_S, self.clock)
+
+    def _begin(self, states: Sequence[StreamState] | None, stream: str) -> None:
+        early = self._early.pop(stream, deque())
+        for state in states or ():
             self._merge(state)
         for announcement in early:
             if isinstance(announcement, SegmentAnnounced):
@@ -250,7 +257,7 @@ class Catalogue:
         entry.asked_at = now
         self.bus.recall(self.tier, stream).addCallbacks(self._told, self._unanswered)
         if self.source is not None:
-            self.source.state(stream).addCallbacks(self._told, self._unanswered)
+            self.source.state(stream).addCallbacks(self.recovered, self._unanswered)
 
     def _told(self, state: StreamState | None) -> None:
         if state is not None:

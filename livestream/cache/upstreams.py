@@ -1,12 +1,14 @@
-"""The tier above: its nodes, asked in order, where one goes on from where another stopped."""
+"""The tier above: the nodes that are chosen for a stream, where one goes on from where another stopped."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
-from attrs import define
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 
 from livestream.cache.fill import Altered
 from livestream.cache.reader import Interrupted, UpstreamError
@@ -15,15 +17,35 @@ from livestream.cache.upstream import Take, Upstream
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 
+PASS_OVER_S = 0.25
+"""One that failed lately is given so long to say what it knows of streams, while others can be asked."""
+
+
+class Choice(Protocol):
+    """Where the nodes of the tier above answer, as it is at the moment."""
+
+    def urls(self, stream: str) -> Sequence[str]:
+        """Those that are asked for a stream, in that order."""
+
+    def every_url(self) -> Sequence[str]:
+        """All of them."""
+
 
 @define(eq=False)
 class Upstreams:
-    """The nodes of the tier above, in the order in which they are tried; those that failed lately come last."""
+    """
+    The nodes of the tier above, in the order that is chosen for each stream; those that failed lately come last.
 
-    nodes: tuple[Upstream, ...]
+    ``connect`` makes a node of its url; it is kept while ``choice`` has it. ``decode`` reads state documents into a
+    sequence of states.
+    """
+
+    choice: Choice
+    connect: Callable[[str], Upstream]
     metrics: Metrics
-    decode: Callable[[bytes], Any]
-    """Reads state documents into a sequence of states."""
+    decode: Callable[[bytes], Sequence[Any]]
+    clock: IReactorTime
+    _nodes: dict[str, Upstream] = field(factory=dict, init=False)
 
     async def fetch(self, key: Key, info: ObjectInfo, have: Callable[[], int], take: Take) -> None:
         """
@@ -37,7 +59,7 @@ class Upstreams:
         kind = "init" if key.name.endswith(".mp4") else "segment"
         reason: Exception = UpstreamError("there is no upstream")
         again: set[Upstream] = set()
-        waiting = deque(self._in_order())
+        waiting = deque(self._in_order(self.choice.urls(key.stream)))
         while waiting:
             node = waiting.popleft()
             try:
@@ -55,41 +77,66 @@ class Upstreams:
 
     async def states(self) -> list[Any]:
         """
-        The states of all streams, from the first node that answers.
+        The states of all streams, from every node that answers: each may have streams that no other has.
+
+        To cancel it is to be content with those that have answered.
 
         :raises UpstreamError: none does.
         """
-        return list(await self._document("/state"))
+        return await self._documents("/state", self.choice.every_url())
 
-    async def state(self, stream: str) -> Any:
+    async def state(self, stream: str) -> list[Any]:
         """
-        The state of one stream; ``None`` when it is not known.
+        The states of one stream, from every node that knows it; it may be cancelled likewise.
 
         :raises UpstreamError: no node answers.
         """
-        return next(iter(await self._document(f"/state/{stream}")), None)
+        return await self._documents(f"/state/{stream}", self.choice.urls(stream))
 
     def stop(self) -> None:
         """Close the connections that are idle."""
-        for node in self.nodes:
+        for node in self._nodes.values():
             node.stop()
 
-    async def _document(self, path: str) -> Iterable[Any]:
-        reason = UpstreamError("there is no upstream")
-        for node in self._in_order():
-            try:
-                text = await node.document(path)
-                states = () if text is None else self.decode(text)
-            except (UpstreamError, ValueError) as error:
-                self._count("state", "error")
-                reason = UpstreamError(f"{node.url} {error}")
-                continue
-            self._count("state", "ok")
-            return states
-        raise reason
+    async def _documents(self, path: str, urls: Sequence[str]) -> list[Any]:
+        nodes = self._in_order(urls)
+        is_any_well = any(not node.is_resting for node in nodes)
+        asked = []
+        for node in nodes:
+            answer = Deferred.fromCoroutine(self._document(node, path))
+            if node.is_resting and is_any_well:
+                answer.addTimeout(PASS_OVER_S, self.clock)
+            asked.append(answer)
+        answers: Any = await DeferredList(asked, consumeErrors=True)
+        if not any(is_answered for is_answered, _ in answers):
+            raise answers[0][1].value if answers else UpstreamError("there is no upstream")
+        return [state for is_answered, states in answers if is_answered for state in states]
 
-    def _in_order(self) -> list[Upstream]:
-        return sorted(self.nodes, key=lambda node: node.rests_until if node.is_resting else 0.0)
+    async def _document(self, node: Upstream, path: str) -> Iterable[Any]:
+        try:
+            text = await node.document(path)
+            states = () if text is None else self.decode(text)
+        except (UpstreamError, ValueError) as error:
+            self._count("state", "error")
+            raise UpstreamError(f"{node.url} {error}") from error
+        self._count("state", "ok")
+        return states
+
+    def _in_order(self, urls: Sequence[str]) -> list[Upstream]:
+        nodes = [self._node(url) for url in urls]
+        return sorted(nodes, key=lambda node: node.rests_until if node.is_resting else 0.0)
+
+    def _node(self, url: str) -> Upstream:
+        node = self._nodes.get(url)
+        if node is None:
+            self._forget_those_gone()
+            node = self._nodes[url] = self.connect(url)
+        return node
+
+    def _forget_those_gone(self) -> None:
+        known = set(self.choice.every_url())
+        for url in self._nodes.keys() - known:
+            self._nodes.pop(url).stop()
 
     def _count(self, kind: str, outcome: str) -> None:
         self.metrics.upstream_requests.labels(kind, outcome).inc()

@@ -1,12 +1,14 @@
 """
 A stream from the tier above, for as long as somebody here wants it.
 
-Each rendition that is watched is played once. When its upstream dies, or answers no more, the next in the list is
-played at once, and the viewers notice a pause at most.
+Each rendition that is watched is played once. When its upstream dies, or answers no more, the next that is chosen for
+the stream is played at once, and the viewers notice a pause at most. A stream that plays stays where it is when another
+node would be chosen by now.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from math import isfinite
@@ -26,11 +28,12 @@ from livestream.metrics import Metrics
 from livestream.model import Frame
 from livestream.rtmp.amf0 import encode
 
-CHECK_S = 0.5
+CHECK_S = 0.25
 ASK_AFTER_CHECKS = 4
 ANSWER_CHECKS = 4
 """
-A stream that is silent for so many checks has its upstream asked; if it is silent for so many more, it is dead.
+A stream that is silent for so many checks has its upstream asked; if it is silent for so many more, it is dead: in all
+that takes two seconds.
 
 Checks are counted, and not the time: a process that was itself stopped for a while has not listened, and gets its
 answers before the next check. A silent stream whose upstream answers is left in peace: its publisher may come back.
@@ -74,10 +77,14 @@ class Link(Protocol):
 
 
 class Upstream(Protocol):
-    """A node of the tier above."""
+    """A node of the tier above; two that are equal are the same node."""
 
     def play(self, stream: str, rendition: str, receiver: Receiver) -> Link:
         """Begin to play; ``receiver`` is never called before this returns."""
+
+
+Choose = Callable[[str], Sequence[Upstream]]
+"""The nodes that are to be tried for a stream, in this order, as it is at the moment."""
 
 
 class Phase(Enum):
@@ -92,21 +99,21 @@ class Phase(Enum):
 @define(eq=False)
 class Relay:
     """
-    Plays one feed's stream from the first of ``upstreams`` that has it. ``over`` is called when the stream has ended.
+    Plays one feed's stream from the first node that has it. ``over_for`` is called when the stream has ended.
 
-    A relay is the receiver of one link at a time.
+    A relay is the receiver of one link at a time. All that ``choose`` has are tried before it is asked again.
     """
 
     feed: Feed
-    upstreams: Sequence[Upstream]
+    choose: Choose
     over_for: Callable[[Feed], None]
     clock: IReactorTime
     metrics: Metrics
     phase: Phase = field(default=Phase.STOPPED, init=False)
     _splice: Splice = field(factory=Splice, init=False)
     _link: Link | None = field(default=None, init=False)
-    _next: int = field(default=0, init=False)
-    _failures: int = field(default=0, init=False)
+    _upstream: Upstream | None = field(default=None, init=False)
+    _untried: deque[Upstream] = field(factory=deque, init=False)
     _without_since: float = field(default=0.0, init=False)
     _silent_checks: int = field(default=0, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
@@ -115,7 +122,7 @@ class Relay:
 
     def start(self) -> None:
         self._without_since = self.clock.seconds()
-        self._connect()
+        self._try_all()
 
     def stop(self) -> None:
         """Nobody wants it any more."""
@@ -127,7 +134,6 @@ class Relay:
 
     def started(self) -> None:
         self._enter(Phase.PLAYING)
-        self._failures = 0
         self._splice.connected()
         self.log.info("{feed.stream}/{feed.rendition} plays from {upstream}", feed=self.feed, upstream=self._upstream)
 
@@ -167,18 +173,25 @@ class Relay:
                 "{feed.stream}/{feed.rendition}: {upstream} is lost: {reason}",
                 feed=self.feed, upstream=self._upstream, reason=reason,
             )  # fmt: skip
-        self._fail(reason)
+            self._choose()
+        self._try_next(reason)
 
     # Which upstream
 
-    @property
-    def _upstream(self) -> Upstream:
-        return self.upstreams[self._next]
+    def _try_all(self) -> None:
+        self._choose()
+        self._try_next("there is no upstream")
 
-    def _connect(self) -> None:
+    def _choose(self) -> None:
+        """Begin anew with those that are chosen now, of which the one that played last is tried last."""
+        upstreams = self.choose(self.feed.stream)
+        self._untried = deque(sorted(upstreams, key=lambda upstream: upstream == self._upstream))
+
+    def _connect(self, upstream: Upstream) -> None:
         self._enter(Phase.CONNECTING)
         self._silent_checks = 0
-        self._link = self._upstream.play(self.feed.stream, self.feed.rendition, self)
+        self._upstream = upstream
+        self._link = upstream.play(self.feed.stream, self.feed.rendition, self)
         self._cancel()
         self._call = self.clock.callLater(CHECK_S, self._check)
 
@@ -197,21 +210,19 @@ class Relay:
         self._hang_up()
         self.lost(reason)
 
-    def _fail(self, reason: str) -> None:
-        """This upstream is of no use now: go on with the next, or, if none was, wait a little."""
+    def _try_next(self, reason: str) -> None:
+        """Go on with the next, or, when all have been tried, wait a little."""
         self._cancel()
-        self._failures += 1
-        self._next = (self._next + 1) % len(self.upstreams)
-        if self._failures < len(self.upstreams):
-            self._connect()
+        if self._untried:
+            self._connect(self._untried.popleft())
             return
-        self._failures = 0
+        self._upstream = None
         self._enter(Phase.WAITING)
         self.feed.absent(reason)
         if self.feed.phase is Feeding.LIVE and self.clock.seconds() - self._without_since >= GIVE_UP_S:
             self.over()
         elif self.phase is Phase.WAITING:
-            self._call = self.clock.callLater(RETRY_S, self._connect)
+            self._call = self.clock.callLater(RETRY_S, self._try_all)
 
     def _hang_up(self) -> None:
         link, self._link = self._link, None
@@ -244,7 +255,7 @@ class Relay:
 class Relays:
     """Relays every feed that is wanted from the tier above, which is the supply of a tier's feeds."""
 
-    upstreams: Sequence[Upstream]
+    choose: Choose
     clock: IReactorTime
     metrics: Metrics
     _relays: dict[Feed, Relay] = field(factory=dict, init=False)
@@ -255,7 +266,7 @@ class Relays:
                 self.metrics.relays.labels(phase.value)
 
     def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
-        relay = self._relays[feed] = Relay(feed, self.upstreams, over_for, self.clock, self.metrics)
+        relay = self._relays[feed] = Relay(feed, self.choose, over_for, self.clock, self.metrics)
         relay.start()
 
     def unwanted(self, feed: Feed) -> None:

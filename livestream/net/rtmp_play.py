@@ -6,7 +6,7 @@ import os
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlencode
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
@@ -128,13 +128,13 @@ class RtmpLink:
             protocol.transport.abortConnection()
 
 
-@define(eq=False)
+@frozen
 class RtmpUpstream:
-    """A node of the tier above, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``."""
+    """A node of the tier above, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``, and names it."""
 
     url: str
-    endpoint: IStreamClientEndpoint
-    clock: IReactorTime
+    endpoint: IStreamClientEndpoint = field(eq=False)
+    clock: IReactorTime = field(eq=False)
 
     def __str__(self) -> str:
         return self.url

@@ -76,7 +76,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     """Put an ingest together, or the whole system in one process."""
     config = parts.config
     bus = parts.bus()
-    ledger = Ledger(bus, Tier.INGEST, config.hls.window)
+    ledger = Ledger(bus, Tier.INGEST, config.hls.window, config.node.id)
     shelf = Shelf(parts.store(ledger))
     feeds = parts.feeds(None)
     pool = TranscoderPool(parts.reactor, parts.metrics, config.transcode.preset)

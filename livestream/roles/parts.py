@@ -8,15 +8,12 @@ from typing import Any, Protocol
 from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.application.service import Service as TwistedService
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from livestream.bus.memory import Bus, MemoryBus
 from livestream.cache.store import Found, Key, Need, Store
-from livestream.cache.upstream import Upstream
-from livestream.cache.upstreams import Upstreams
 from livestream.cluster.presence import Presence
 from livestream.config import Config
 from livestream.delivery.access import AccessLog
@@ -31,7 +28,6 @@ from livestream.delivery.limits import ChannelLimits, HeadLimits, HttpLimits
 from livestream.delivery.objects import Library, Objects
 from livestream.delivery.ops import Ops
 from livestream.delivery.playlists import Playlists, Windows
-from livestream.delivery.relay import Relays
 from livestream.delivery.rtmp import RtmpPlay
 from livestream.delivery.service import Service
 from livestream.delivery.tally import Tallies
@@ -40,7 +36,6 @@ from livestream.model import ObjectInfo
 from livestream.net.body import Body
 from livestream.net.listeners import Listener
 from livestream.net.rtmp import Publishing, RtmpLimits, RtmpServerFactory
-from livestream.net.rtmp_play import RtmpUpstream
 from livestream.net.ticker import Ticker
 from livestream.packaging.window import Window
 from livestream.steering.nodes import Node, Place
@@ -134,27 +129,11 @@ class Parts:
         self.every(SWEEP_S, store.sweep)
         return store
 
-    def upstreams(self, decode: Callable[[bytes], Any]) -> Upstreams:
-        """The tier above, over HTTP."""
-        nodes = getattr(self.config, self.config.role).upstreams
-        return Upstreams(tuple(Upstream.at(node.http, self.reactor) for node in nodes), self.metrics, decode)
-
     def feeds(self, supply: Supply | None) -> Feeds:
         """The push."""
         push = self.config.push
         limits = PushLimits(push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s)
         return Feeds(limits, self.reactor, self.metrics, supply)
-
-    def relays(self) -> Relays:
-        """The tier above, over RTMP."""
-        nodes = getattr(self.config, self.config.role).upstreams
-        upstreams = []
-        for node in nodes:
-            if node.rtmp:
-                host, _, port = node.rtmp.removeprefix("rtmp://").rpartition(":")
-                endpoint = HostnameEndpoint(self.reactor, host, int(port), timeout=2)
-                upstreams.append(RtmpUpstream(node.rtmp, endpoint, self.reactor))
-        return Relays(upstreams, self.reactor, self.metrics)
 
     def http(
         self,

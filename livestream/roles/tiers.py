@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from attrs import define
-from twisted.internet.defer import Deferred
-
-from livestream.bus.announcements import decode_states
 from livestream.bus.catalogue import Catalogue
 from livestream.bus.ledger import Ledger
 from livestream.bus.memory import Tier
 from livestream.cache.coalesce import Cache
-from livestream.cache.upstreams import Upstreams
 from livestream.cache.warm import Collector, Warmer
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.watch import Watch
-from livestream.packaging.window import StreamState
+from livestream.roles.above import TierAbove
 from livestream.roles.parts import Parts
-
-
-@define(eq=False)
-class TierAbove:
-    """The tier above as a catalogue asks it."""
-
-    upstreams: Upstreams
-
-    def states(self) -> Deferred[Sequence[StreamState]]:
-        return Deferred.fromCoroutine(self.upstreams.states())
-
-    def state(self, stream: str) -> Deferred[StreamState | None]:
-        return Deferred.fromCoroutine(self.upstreams.state(stream))
 
 
 def build_origin(parts: Parts) -> None:
     """Put an origin together."""
-    bus, upstreams = parts.bus(), parts.upstreams(decode_states)
-    catalogue = Catalogue(bus, Tier.INGEST, TierAbove(upstreams), parts.config.hls.window, parts.reactor, parts.metrics)
-    ledger = Ledger(bus, Tier.ORIGIN, parts.config.hls.window)
+    config, bus = parts.config, parts.bus()
+    above = TierAbove.of(parts, "ingest")
+    catalogue = Catalogue(bus, Tier.INGEST, above, config.hls.window, parts.reactor, parts.metrics)
+    above.choice.holder = catalogue.holder
+    ledger = Ledger(bus, Tier.ORIGIN, config.hls.window, config.node.id)
     store = parts.store(catalogue)
-    cache = Cache(store, upstreams, catalogue.object_info, parts.reactor, parts.seconds)
+    cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
     collector = Collector(cache, ledger.announce, ledger.forget, parts.reactor)
     catalogue.subscribe(collector.heard)
     parts.at_stop(collector.stop)
-    feeds = parts.feeds(parts.relays())
+    feeds = parts.feeds(above.relays())
     parts.http("origin.http", ledger, cache, states=ledger)
     parts.rtmp("origin.rtmp", None, feeds)
     _run(parts, catalogue, cache, feeds)
@@ -51,11 +33,11 @@ def build_origin(parts: Parts) -> None:
 
 def build_edge(parts: Parts) -> None:
     """Put an edge together."""
-    bus, upstreams = parts.bus(), parts.upstreams(decode_states)
-    catalogue = Catalogue(bus, Tier.ORIGIN, TierAbove(upstreams), parts.config.hls.window, parts.reactor, parts.metrics)
+    bus, above = parts.bus(), TierAbove.of(parts, "origin")
+    catalogue = Catalogue(bus, Tier.ORIGIN, above, parts.config.hls.window, parts.reactor, parts.metrics)
     store = parts.store(catalogue)
-    cache = Cache(store, upstreams, catalogue.object_info, parts.reactor, parts.seconds)
-    feeds = parts.feeds(parts.relays())
+    cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
+    feeds = parts.feeds(above.relays())
     catalogue.subscribe(Warmer(cache).heard)
     watch = Watch(lambda: [window.stream for window in catalogue.windows() if not window.is_ended])
     parts.http("edge.http", catalogue, cache, feeds=feeds, rest=watch.resource())

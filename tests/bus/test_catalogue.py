@@ -53,11 +53,11 @@ class Above:
         self.asked.append("*")
         return fail(ConnectionError()) if self.answer is None else succeed(self.answer)
 
-    def state(self, stream: str) -> Deferred[StreamState | None]:
+    def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
         self.asked.append(stream)
         if self.answer is None:
             return fail(ConnectionError())
-        return succeed(next((state for state in self.answer if state.stream == stream), None))
+        return succeed([state for state in self.answer if state.stream == stream])
 
 
 @define(eq=False)

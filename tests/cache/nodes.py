@@ -114,18 +114,34 @@ class Node:
 
 @define(eq=False)
 class Above:
-    """Some nodes, and the tier above as they make it."""
+    """
+    Some nodes, and the tier above as they make it: a ``Choice`` that is the same for all streams.
+
+    ``order`` has the numbers of those that are known, as they are to be asked.
+    """
 
     count: int
     clock: Clock = field(factory=Clock)
     metrics: Metrics = field(factory=Metrics)
     nodes: list[Node] = field(init=False)
     upstreams: Upstreams = field(init=False)
+    order: list[int] = field(init=False)
+    made: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.nodes = [Node(self.clock) for _ in range(self.count)]
-        tier = tuple(node.upstream(f"http://node{number}") for number, node in enumerate(self.nodes))
-        self.upstreams = Upstreams(tier, self.metrics, decode_states)
+        self.order = list(range(self.count))
+        self.upstreams = Upstreams(self, self._connect, self.metrics, decode_states, self.clock)
+
+    def urls(self, stream: str) -> list[str]:
+        return self.every_url()
+
+    def every_url(self) -> list[str]:
+        return [f"http://node{number}" for number in self.order]
+
+    def _connect(self, url: str) -> Upstream:
+        self.made.append(url)
+        return self.nodes[int(url.removeprefix("http://node"))].upstream(url)
 
     def fetch(self, info: ObjectInfo) -> tuple[Fill, Deferred[None]]:
         fill = Fill(info, self.clock.seconds)

@@ -64,6 +64,7 @@ class Tiers:
     nodes: list[Edge] = field(factory=lambda: [Edge(is_hot=False, loop=reactor) for _ in range(2)])
     wire: Wire = field(init=False)
     ports: list[object] = field(factory=list)
+    above: dict[str, Upstream] = field(init=False)
     upstreams: Upstreams = field(init=False)
     cache: Cache = field(init=False)
     known: dict[str, ObjectInfo] = field(factory=dict)
@@ -74,8 +75,8 @@ class Tiers:
         ports = [self._listen(node.site) for node in self.nodes]
         self.wire = Wire("127.0.0.1", ports[0])
         urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
-        upstreams = tuple(Upstream.at(url, reactor) for url in urls)
-        self.upstreams = Upstreams(upstreams, Metrics(), decode_states)
+        self.above = {url: Upstream.at(url, reactor) for url in urls}
+        self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_states, reactor)
         store = Store(1 << 30, lambda _: Need.LISTED, reactor.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.upstreams, known, reactor, reactor.seconds)
@@ -84,6 +85,12 @@ class Tiers:
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.ports.append(port)
         return port.getHost().port
+
+    def urls(self, stream: str) -> list[str]:
+        return self.every_url()
+
+    def every_url(self) -> list[str]:
+        return list(self.above)
 
     def put(self, number: int, data: bytes) -> str:
         """Have both nodes hold an object."""
@@ -128,7 +135,7 @@ async def test_whatever_is_cut_every_answer_is_whole_and_right() -> None:
             data = RANDOM.randbytes(RANDOM.choice((700, 9000, 300_000)))
             name = tier.put(number, data)
             tier.wire.left = RANDOM.randrange(len(data) + 700)
-            tier.upstreams.nodes[0].rests_until = 0.0
+            next(iter(tier.above.values())).rests_until = 0.0
             found: list[Found] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(5)])
             assert await over(found[0].body) is BodyState.WHOLE
             assert all(each.body.read(0, len(data)) == data for each in found)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from livestream.bus.announcements import encode_state, state_fields
 from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, UpstreamError
 from livestream.cache.upstream import REST_S
+from livestream.cache.upstreams import PASS_OVER_S
+from livestream.packaging.window import StreamState
 
 from .nodes import Above, Line, answer, info_of, outcome
 
@@ -195,3 +200,131 @@ def test_every_request_is_counted() -> None:
         outcome: above.metrics.upstream_requests.labels("segment", outcome)._value.get() for outcome in ("ok", "error")
     }
     assert counts == {"ok": 1, "error": 1}
+
+
+def state(stream: str, epoch: int = 1) -> StreamState:
+    return StreamState(stream, epoch, 3, False, ())
+
+
+def states(*streams: str) -> bytes:
+    return answer(json.dumps({"v": 1, "streams": [state_fields(state(stream)) for stream in streams]}).encode())
+
+
+def test_another_order_is_followed_from_the_next_object_on_and_over_the_same_connections() -> None:
+    above = Above(2)
+    for order in ([0, 1], [1, 0], [0, 1]):
+        above.order = order
+        _, done = above.fetch(INFO)
+        serve(above.nodes[order[0]].lines[-1])
+        above.turn()
+        assert done.called and outcome(done) is None
+    assert asked(above) == [2, 1]
+    assert [len(node.lines) for node in above.nodes] == [1, 1]
+
+
+def test_an_object_that_is_on_its_way_goes_on_where_it_is_when_the_order_changes() -> None:
+    above = Above(2)
+    fill, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(DATA)[:-100])
+    above.order = [1]
+    above.turn()
+    above.nodes[0].lines[0].say(answer(DATA)[-100:])
+    above.turn()
+    assert done.called and outcome(done) is None and fill.body.read(0, len(DATA)) == DATA
+    assert asked(above) == [1, 0]
+
+
+def test_the_first_choice_is_asked_first_again_once_it_has_rested() -> None:
+    above = Above(2)
+    above.nodes[0].is_up = False
+    for _ in range(2):
+        above.fetch(INFO)
+        serve(above.nodes[1].lines[0])
+        above.turn()
+    above.nodes[0].is_up = True
+    above.clock.advance(REST_S)
+    _, done = above.fetch(INFO)
+    serve(above.nodes[0].lines[0])
+    above.turn()
+    assert done.called and outcome(done) is None
+    assert asked(above) == [1, 2]
+
+
+def test_a_refusal_costs_no_time() -> None:
+    above = Above(2)
+    above.nodes[0].is_up = False
+    began = above.clock.seconds()
+    _, done = above.fetch(INFO)
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    assert done.called and above.clock.seconds() == began
+
+
+def test_a_node_that_is_gone_is_forgotten_when_another_comes() -> None:
+    above = Above(3)
+    for order in ([0], [1], [0], [1, 2], [0]):
+        above.order = order
+        _, done = above.fetch(INFO)
+        serve(above.nodes[order[0]].lines[-1])
+        above.turn()
+        assert done.called
+        above.clock.advance(1)
+    assert above.made == [
+        "http://node0",
+        "http://node1",
+        "http://node0",
+        "http://node1",
+        "http://node2",
+        "http://node0",
+    ]
+    assert sum(line.is_open for node in above.nodes for line in node.lines) == 1
+
+
+def test_no_node_at_all_is_said_as_such() -> None:
+    above = Above(0)
+    assert str(outcome(above.fetch(INFO)[1])) == "there is no upstream"
+    assert str(outcome(above.run(above.upstreams.states()))) == "there is no upstream"
+
+
+def test_the_states_of_all_nodes_are_put_together() -> None:
+    above = Above(3)
+    above.nodes[1].is_up = False
+    told = above.run(above.upstreams.states())
+    above.nodes[2].lines[0].say(states("b"))
+    above.nodes[0].lines[0].say(states("a", "c"))
+    above.turn()
+    assert outcome(told) == [state("a"), state("c"), state("b")]
+
+
+def test_what_one_node_does_not_know_another_may() -> None:
+    above = Above(2)
+    told = above.run(above.upstreams.state("show"))
+    above.nodes[0].lines[0].say(NOT_THERE)
+    above.nodes[1].lines[0].say(answer(encode_state(state("show"))))
+    above.turn()
+    assert outcome(told) == [state("show")]
+    assert above.leaves_nothing()
+
+
+def test_a_node_that_failed_lately_keeps_nobody_waiting_for_what_the_others_know() -> None:
+    above = Above(2)
+    above.nodes[0].is_frozen = True
+    told = above.run(above.upstreams.states())
+    above.nodes[1].lines[0].say(states("a"))
+    above.clock.advance(SILENCE_S)
+    assert outcome(told) == [state("a")]
+    told = above.run(above.upstreams.states())
+    above.nodes[1].lines[0].say(states("a"))
+    above.clock.advance(PASS_OVER_S)
+    assert outcome(told) == [state("a")]
+
+
+def test_whoever_does_not_want_to_wait_any_longer_gets_what_was_answered() -> None:
+    above = Above(2)
+    told = above.run(above.upstreams.states())
+    above.nodes[1].lines[0].say(states("a"))
+    above.turn()
+    told.cancel()
+    assert outcome(told) == [state("a")]
+    above.turn()
+    assert above.leaves_nothing()

@@ -86,14 +86,15 @@ class Scene:
     metrics: Metrics = field(factory=Metrics)
     first: FakeUpstream = field(factory=lambda: FakeUpstream("first"))
     second: FakeUpstream = field(factory=lambda: FakeUpstream("second"))
+    chosen: list[FakeUpstream] = field(init=False)
     ended: list[Feed] = field(factory=list)
     feed: Frames = field(init=False)
     relay: Relay = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.feed = Frames("show", "source", PushLimits(), self.clock, self.metrics)
-        upstreams = [self.first, self.second]
-        self.relay = Relay(self.feed, upstreams, self.ended.append, self.clock, self.metrics)
+        self.chosen = [self.first, self.second]
+        self.relay = Relay(self.feed, lambda _: self.chosen, self.ended.append, self.clock, self.metrics)
         self.relay.start()
 
     def checks(self, count: int) -> None:
@@ -145,6 +146,44 @@ def test_when_nobody_has_it_the_feed_is_told_and_all_are_asked_again(scene: Scen
     assert scene.count(Phase.WAITING) == 1
     scene.clock.advance(RETRY_S)
     assert len(scene.first.links) == 2
+
+
+def test_one_that_was_lost_is_asked_again_only_after_the_others(scene: Scene) -> None:
+    scene.first.link.play(FRAMES[:31])
+    scene.first.link.receiver.lost("connection lost")
+    scene.second.link.receiver.lost("show is not live")
+    assert len(scene.first.links) == 2 and scene.feed.reasons == []
+    scene.first.link.receiver.lost("unreachable")
+    assert scene.feed.reasons == ["unreachable"]
+
+
+def test_a_stream_that_plays_stays_where_it_is_when_another_node_is_chosen_for_it(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    third = FakeUpstream("third")
+    scene.chosen = [third, scene.second]
+    scene.checks(ASK_AFTER_CHECKS - 1)
+    scene.first.link.send(FRAMES)
+    assert not scene.first.link.is_closed and third.links == []
+    scene.first.link.receiver.lost("connection lost")
+    assert len(third.links) == 1 and scene.second.links == [] and len(scene.first.links) == 1
+
+
+def test_where_no_node_is_known_the_choice_is_asked_again_until_there_is_one(scene: Scene) -> None:
+    scene.relay.stop()
+    scene.chosen = []
+    relay = Relay(scene.feed, lambda _: scene.chosen, scene.ended.append, scene.clock, scene.metrics)
+    relay.start()
+    assert scene.feed.reasons == ["there is no upstream"]
+    scene.clock.advance(RETRY_S)
+    scene.chosen = [scene.second]
+    scene.clock.advance(RETRY_S)
+    scene.second.link.play(FRAMES)
+    assert names(scene.feed.added) == names(FRAMES)
+    relay.stop()
+
+
+def test_two_seconds_of_silence_are_enough() -> None:
+    assert CHECK_S * (ASK_AFTER_CHECKS + ANSWER_CHECKS) == CHECK_S * CONNECT_CHECKS == 2
 
 
 def test_one_that_does_not_answer_in_time_is_passed_over(scene: Scene) -> None:

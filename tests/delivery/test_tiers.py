@@ -78,8 +78,8 @@ class Tiers:
         self.upper = [Feeds(limits, self.clock, metrics) for _ in range(2)]
         ports = [RtmpServerFactory(None, RtmpPlay(one), RtmpLimits(), self.clock, metrics) for one in self.upper]
         self.cables = [Cable(port) for port in ports]
-        upstreams = [RtmpUpstream("rtmp://up", cable, self.clock) for cable in self.cables]
-        self.edge = Feeds(limits, self.clock, metrics, Relays(upstreams, self.clock, metrics))
+        upstreams = [RtmpUpstream(f"rtmp://up{n}", cable, self.clock) for n, cable in enumerate(self.cables)]
+        self.edge = Feeds(limits, self.clock, metrics, Relays(lambda _: upstreams, self.clock, metrics))
 
     def live(self, epoch: int = 7) -> None:
         self.sources = [one.begin("show", "source", Lineage(epoch)) for one in self.upper]

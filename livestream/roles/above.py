@@ -1,0 +1,65 @@
+"""The tier above a node: its nodes, asked over HTTP and played over RTMP, and what they know of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+
+from livestream.bus.announcements import decode_states
+from livestream.cache.upstream import Upstream
+from livestream.cache.upstreams import Upstreams
+from livestream.delivery.relay import Relays
+from livestream.net.rtmp_play import RtmpUpstream
+from livestream.packaging.window import StreamState
+from livestream.roles.choice import Choice
+from livestream.roles.parts import Parts
+
+CONNECT_S = 2.0
+
+
+@define(eq=False)
+class TierAbove:
+    """The nodes that ``choice`` has, as the parts of a node use them."""
+
+    parts: Parts
+    choice: Choice
+    upstreams: Upstreams
+
+    @classmethod
+    def of(cls, parts: Parts, role: str) -> TierAbove:
+        """The nodes of ``role`` in the cluster, and those of the configuration."""
+        fixed = getattr(parts.config, parts.config.role).upstreams
+        choice = Choice(role, fixed, parts.cluster().nodes)
+        reactor = parts.reactor
+        upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_states, reactor)
+        return cls(parts, choice, upstreams)
+
+    def relays(self) -> Relays:
+        """What plays streams from there."""
+        return Relays(self._players, self.parts.reactor, self.parts.metrics)
+
+    def states(self) -> Deferred[Sequence[StreamState]]:
+        return Deferred.fromCoroutine(self.upstreams.states()).addCallback(_in_order)
+
+    def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
+        return Deferred.fromCoroutine(self.upstreams.state(stream)).addCallback(_in_order)
+
+    def _players(self, stream: str) -> list[RtmpUpstream]:
+        return [self._player(url) for url in self.choice.rtmp_urls(stream)]
+
+    def _player(self, url: str) -> RtmpUpstream:
+        host, _, port = url.removeprefix("rtmp://").rpartition(":")
+        reactor = self.parts.reactor
+        return RtmpUpstream(url, HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S), reactor)
+
+
+def _in_order(states: Sequence[StreamState]) -> list[StreamState]:
+    """What several nodes know, in the order in which it is put together: older lives first, and gaps last."""
+    return sorted(states, key=lambda state: (state.epoch, _gaps(state)))
+
+
+def _gaps(state: StreamState) -> int:
+    return sum(segment.is_gap for rendition in state.renditions for segment in rendition.segments)
