@@ -99,6 +99,11 @@ class Cache:
         except Unavailable as error:
             return fail(error)
 
+    @property
+    def filling(self) -> int:
+        """How many objects are on their way here."""
+        return len(self._fills)
+
     def stop(self) -> None:
         """Give up what is on its way, and begin nothing more."""
         self._is_stopped = True

@@ -6,6 +6,7 @@ The HTTP server of a tier: Twisted's, behind a strict reader of heads and with t
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from typing import cast
@@ -103,6 +104,7 @@ class HttpSite(Site):
         self.access = access
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()
+        self.left_at = -math.inf  # when the last peer left that had asked for something
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
         self._addresses: Counter[str] = Counter()
         self._viewers = self.metrics.viewers.labels("hls")
@@ -141,6 +143,8 @@ class HttpSite(Site):
         if self._poller is not None:
             self._poller.release(fd)
         self.channels.discard(channel)
+        if channel.requests_seen:
+            self.left_at = self.clock.seconds()
         self._viewers.dec()
         self._addresses[channel.host] -= 1
         if not self._addresses[channel.host]:

@@ -25,13 +25,14 @@ class Ops:
 
     ``ready`` has the reasons, in plain words, why this node should get no traffic yet; none: it is ready. ``streams``
     describes what the node knows, as what becomes JSON. ``route`` has the edges for a viewer of a stream at an address,
-    best first; without it there is no cluster.
+    best first; without it there is no cluster. ``drain`` takes this node out of service and ends the process.
     """
 
     ready: Callable[[], list[str]]
     streams: Callable[[], Sequence[Mapping[str, Any]]]
     metrics: Metrics
     route: Callable[[str, str], Sequence[Mapping[str, Any]]] | None = None
+    drain: Callable[[], object] | None = None
 
     router: ClassVar[Klein] = Klein()
 
@@ -61,6 +62,15 @@ class Ops:
     def known(self, request: IRequest) -> bytes:
         """The streams of this node."""
         return _json(request, {"streams": list(self.streams())})
+
+    @router.route("/drain", methods=["POST"])
+    def go(self, request: IRequest) -> bytes:
+        """Have the node go, as SIGTERM does; 202 when it is going. A page in an operator's browser may not ask that."""
+        if self.drain is None or request.getHeader(b"origin") is not None:
+            return _refusal(request, 403, "not here, and not from a web page")
+        self.drain()
+        request.setResponseCode(202)
+        return _json(request, {"draining": True})
 
     @router.route("/api/v1/route")
     def best(self, request: Request) -> bytes:

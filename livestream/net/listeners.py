@@ -43,7 +43,12 @@ class Listener(Service):
 
     def stopService(self) -> Any:
         super().stopService()  # type: ignore[no-untyped-call]
-        return None if self._port is None else self._port.stopListening()
+        return self.close()
+
+    def close(self) -> Any:
+        """Take no more connections; those that there are go on."""
+        port, self._port = self._port, None
+        return None if port is None else port.stopListening()
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port

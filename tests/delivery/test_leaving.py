@@ -1,5 +1,7 @@
 """The HTTP side of a node that is going."""
 
+import math
+
 import pytest
 
 from tests.delivery.edge import Edge
@@ -69,3 +71,14 @@ def test_a_client_that_has_read_all_and_closed_is_no_longer_waited_for(edge: Edg
     while edge.loop.turn():
         pass
     assert edge.site.answering == 0
+
+
+def test_the_site_knows_when_the_last_left_who_had_asked_for_something(edge: Edge) -> None:
+    mute, client = edge.client(), edge.client()
+    mute.socket.close()
+    edge.loop.turn()
+    assert edge.site.left_at == -math.inf
+    client.ask(SMALL)
+    client.socket.close()
+    edge.loop.turn()
+    assert edge.site.left_at == edge.loop.seconds()

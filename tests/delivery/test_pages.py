@@ -24,12 +24,15 @@ class Browser:
     headers: dict[str, str] = field(factory=dict)
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        return self.ask("GET", path, **headers)
+
+    def ask(self, method: str, path: str, **headers: str) -> tuple[int, bytes]:
         treq = StubTreq(self.resource)
         answers: list[tuple[int, bytes]] = []
 
         async def ask() -> None:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
-            answer = await treq.get(f"http://localhost{path}", headers=sent)
+            answer = await treq.request(method, f"http://localhost{path}", headers=sent)
             self.headers = {k.decode().lower(): v[0].decode() for k, v in answer.headers.getAllRawHeaders()}
             answers.append((answer.code, await answer.content()))
 
@@ -144,3 +147,13 @@ def test_a_question_that_makes_no_sense_is_answered_with_what_would(query: str) 
 
 def test_without_a_cluster_there_are_no_routes() -> None:
     assert _ops().get("/api/v1/route?stream=show&address=192.0.2.1")[0] == 404
+
+
+def test_a_node_is_told_to_go_by_its_operators_and_by_no_web_page_of_theirs() -> None:
+    told: list[str] = []
+    browser = Browser(Ops(list, list, Metrics(), drain=lambda: told.append("go")).resource())
+    assert browser.get("/drain")[0] == 405
+    assert browser.ask("POST", "/drain", origin="http://localhost")[0] == 403
+    assert told == []
+    assert browser.ask("POST", "/drain")[0] == 202
+    assert told == ["go"]
