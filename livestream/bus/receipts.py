@@ -34,9 +34,9 @@ class Receipts:
         self.bus.listen(Tier.ORIGIN, self)
 
     @property
-    def are_complete(self) -> bool:
-        """Whether every origin has the newest segment of every rendition, and so all before it."""
-        return all(self._is_had(rendition, name) for rendition, name in self._newest.items())
+    def missing(self) -> int:
+        """Of how many renditions some origin has not the newest segment, before which it has all others."""
+        return sum(not self._is_had(rendition, name) for rendition, name in self._newest.items())
 
     def announced(self, announcement: Announcement) -> None:
         if isinstance(announcement, SegmentAnnounced) and announcement.segment.media is not None:

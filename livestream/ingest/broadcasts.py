@@ -68,9 +68,9 @@ class Broadcasts:
         return list(self._broadcasts.values())
 
     @property
-    def are_settled(self) -> bool:
-        """Whether all that came is announced: nobody publishes, and nothing is still being encoded."""
-        return all(broadcast.phase is Phase.ABSENT for broadcast in self._broadcasts.values())
+    def unsettled(self) -> int:
+        """Of how many not all that came is announced: they have a publisher, or something is still being encoded."""
+        return sum(broadcast.phase is not Phase.ABSENT for broadcast in self._broadcasts.values())
 
     def stop(self) -> None:
         """The process ends."""

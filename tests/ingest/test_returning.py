@@ -222,13 +222,13 @@ def test_a_process_that_stops_tells_nobody_that_the_broadcast_is_over(running: R
 
 
 def test_broadcasts_are_settled_when_all_that_publishers_sent_has_come_out(running: Running) -> None:
-    assert not running.scene.broadcasts.are_settled
+    assert running.scene.broadcasts.unsettled == 1
     send(running.broadcast, media(0, 5_000))
-    assert not running.scene.broadcasts.are_settled
+    assert running.scene.broadcasts.unsettled == 1
     running.broadcast.left("sent away")
-    assert not running.scene.broadcasts.are_settled
+    assert running.scene.broadcasts.unsettled == 1
     running.transcode.finish()
-    assert running.scene.broadcasts.are_settled
+    assert running.scene.broadcasts.unsettled == 0
     assert [told.segment.duration_ms for told in running.segments("360p")] == [4_000, 1_000]
     running.scene.broadcasts.stop()
     assert not any(isinstance(told, StreamEnded) for told in running.site.told)
