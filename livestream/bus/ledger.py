@@ -24,6 +24,7 @@ class Ledger:
     length: int
     node: str = ""
     _windows: dict[str, Window] = field(factory=dict, init=False)
+    _released: set[str] = field(factory=set, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
 
     def subscribe(self, changed: Changed) -> None:
@@ -33,6 +34,9 @@ class Ledger:
     def announce(self, announcement: Announcement) -> None:
         """Say that something is here now, and that what is missing before it will not come."""
         stream = announcement.stream
+        if stream in self._released:
+            self._released.discard(stream)
+            del self._windows[stream]
         if isinstance(announcement, SegmentAnnounced):
             announcement = evolve(announcement, node=self.node)
         window = self._windows.get(stream)
@@ -46,9 +50,22 @@ class Ledger:
     def forget(self, stream: str) -> None:
         """A stream is long over."""
         if self._windows.pop(stream, None) is not None:
-            self.bus.forget(self.tier, stream)
+            if stream in self._released:
+                self._released.discard(stream)
+            else:
+                self.bus.forget(self.tier, stream)
             for changed in self._subscribers:
                 changed(stream, None)
+
+    def release(self, stream: str) -> None:
+        """
+        Another node has the stream now. What was announced can still be fetched here, until it is forgotten.
+
+        If it comes back, it is announced as one that is new here.
+        """
+        if stream in self._windows:
+            self._released.add(stream)
+            self.bus.release(self.tier, stream)
 
     def window(self, stream: str) -> Window | None:
         return self._windows.get(stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -42,11 +42,20 @@ class Bus(Protocol):
     def forget(self, tier: Tier, stream: str) -> None:
         """Keep nothing of a stream any more."""
 
+    def release(self, tier: Tier, stream: str) -> None:
+        """Another node announces a stream from here on: what was announced here is not to be kept any more."""
+
     def listen(self, tier: Tier, listener: Listener) -> None:
         """Tell ``listener`` what a tier announces from here on."""
 
     def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
         """What is kept of a stream; ``None`` also when that cannot be found out in a second."""
+
+    def tell(self, channel: str, message: bytes) -> None:
+        """Say something to all who hear ``channel``, oneself included. It never waits and never raises."""
+
+    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
+        """Call ``heard`` with what is told on ``channel`` from here on, by whomever."""
 
 
 @define(eq=False)
@@ -56,6 +65,7 @@ class MemoryBus:
     is_healthy: bool = field(default=True, init=False)
     _states: dict[tuple[Tier, str], StreamState] = field(factory=dict, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
+    _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
 
     def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None:
         self._states[tier, state.stream] = state
@@ -65,9 +75,19 @@ class MemoryBus:
     def forget(self, tier: Tier, stream: str) -> None:
         self._states.pop((tier, stream), None)
 
+    def release(self, tier: Tier, stream: str) -> None:
+        """Whoever announces it has put another state in its place."""
+
     def listen(self, tier: Tier, listener: Listener) -> None:
         self._listeners[tier].append(listener)
         listener.recovered([state for (kept, _), state in self._states.items() if kept is tier])
 
     def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
         return succeed(self._states.get((tier, stream)))
+
+    def tell(self, channel: str, message: bytes) -> None:
+        for heard in self._hearers[channel]:
+            heard(message)
+
+    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
+        self._hearers[channel].append(heard)

@@ -4,6 +4,8 @@ A bus between processes, on Redis: pub/sub for what is new, a key per stream for
 A message is a hint and may be lost; the state is in the key, ``livestream:TIER:STREAM``, and ``livestream:TIER`` is
 both the channel and the set of the streams that have one. Redis may be absent, die, come back empty or freeze: whoever
 announces goes on, keeps nothing but the newest state of each stream, and puts those again when Redis is there.
+
+What is told on a channel is kept nowhere: ``livestream:CHANNEL``, for what is said again and again.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from livestream.packaging.window import StreamState
 ANSWER_S = 1.0
 KEPT_S = 3600
 """How long Redis keeps a state that nobody puts again; longer than numbers may run ahead of the clock."""
+LAST_S = 0.25
+"""So long may what was said last take to go out when the process ends."""
 MOST_UNANSWERED = 1000
 """A Redis that owes so many answers is told no more for now, and the newest states when it has caught up."""
 READ_AT_ONCE = 50
@@ -85,7 +89,8 @@ class RedisBus(Service):
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
     _unanswered: int = field(default=0, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
-    _subscribed: set[Tier] = field(factory=set, init=False)
+    _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
+    _subscribed: set[str] = field(factory=set, init=False)
     _commands: Link = field(init=False)
     _subscriber: Link = field(init=False)
     _complained_at: float = field(default=float("-inf"), init=False)
@@ -103,15 +108,19 @@ class RedisBus(Service):
         self._commands.start()
         self._subscriber.start()
 
-    def stopService(self) -> None:
+    def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]
-        self._commands.stop()
         self._subscriber.stop()
+        if self._commands.protocol is None:
+            self._commands.stop()
+            return succeed(None)
+        said: Deferred[Any] = self._commands.protocol.execute_command("PING")
+        return said.addTimeout(LAST_S, self.reactor).addBoth(lambda _: self._commands.stop())
 
     @property
     def is_healthy(self) -> bool:
         is_up = self._commands.protocol is not None and self._subscriber.protocol is not None
-        return is_up and self._subscribed >= self._listeners.keys()
+        return is_up and self._subscribed >= set(self._channels())
 
     def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None:
         stream = state.stream
@@ -126,14 +135,25 @@ class RedisBus(Service):
         self._command("SREM", PREFIX + tier.value, stream)
         self._command("DEL", _key(tier, stream))
 
+    def release(self, tier: Tier, stream: str) -> None:
+        self._newest.pop((tier, stream), None)
+
     def listen(self, tier: Tier, listener: Listener) -> None:
         self._listeners[tier].append(listener)
-        self._subscribe(tier)
+        self._subscribe(tier.value)
 
     def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
         if self._commands.protocol is None:
             return succeed(None)
         return self._ask("GET", _key(tier, stream)).addCallbacks(self._read, lambda _: None)
+
+    def tell(self, channel: str, message: bytes) -> None:
+        if self._unanswered < MOST_UNANSWERED:
+            self._command("PUBLISH", PREFIX + channel, message)
+
+    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
+        self._hearers[channel].append(heard)
+        self._subscribe(channel)
 
     # Announcing
 
@@ -175,8 +195,8 @@ class RedisBus(Service):
         protocol.heard = self._heard
         self._subscribed.clear()
         self._back()
-        for tier in self._listeners:
-            self._subscribe(tier)
+        for channel in self._channels():
+            self._subscribe(channel)
 
     def _back(self) -> None:
         if self._is_away and self._commands.protocol is not None and self._subscriber.protocol is not None:
@@ -192,18 +212,23 @@ class RedisBus(Service):
 
     # Hearing
 
-    def _subscribe(self, tier: Tier) -> None:
-        if self._subscriber.protocol is not None:
-            subscribed: Deferred[Any] = self._subscriber.protocol.subscribe(PREFIX + tier.value)
-            subscribed.addCallbacks(lambda _: self._is_subscribed(tier), self._complain)
+    def _channels(self) -> list[str]:
+        return [*(tier.value for tier in self._listeners), *self._hearers]
 
-    def _is_subscribed(self, tier: Tier) -> None:
-        self._subscribed.add(tier)
-        self._recover(tier)
+    def _subscribe(self, channel: str) -> None:
+        if self._subscriber.protocol is not None:
+            subscribed: Deferred[Any] = self._subscriber.protocol.subscribe(PREFIX + channel)
+            subscribed.addCallbacks(lambda _: self._is_subscribed(channel), self._complain)
+
+    def _is_subscribed(self, channel: str) -> None:
+        self._subscribed.add(channel)
+        for tier in self._listeners:
+            if tier.value == channel:
+                self._recover(tier)
 
     def _recover(self, tier: Tier) -> None:
         """Once no announcement can be missed any more: read what was announced before."""
-        if tier in self._subscribed and self._commands.protocol is not None:
+        if tier.value in self._subscribed and self._commands.protocol is not None:
             asked = self._ask("SMEMBERS", PREFIX + tier.value)
             asked.addCallback(self._read_all, tier).addErrback(self._complain)
 
@@ -218,7 +243,8 @@ class RedisBus(Service):
         if gone:
             self._command("SREM", PREFIX + tier.value, *gone)
         states = [state for state in map(self._read, texts) if state is not None]
-        self._tell(tier, lambda listener: listener.recovered(states))
+        for listener in self._listeners[tier]:
+            self._guarded(listener.recovered, states)
 
     def _ask(self, *words: object) -> Deferred[Any]:
         asked: Deferred[Any] = self._commands.protocol.execute_command(*words)
@@ -232,14 +258,22 @@ class RedisBus(Service):
             return None
 
     def _heard(self, channel: bytes, message: bytes) -> None:
+        name = channel.decode("ascii").removeprefix(PREFIX)
+        if name in self._hearers:
+            for heard in self._hearers[name]:
+                self._guarded(heard, message)
+        else:
+            self._heard_of(Tier(name), message)
+
+    def _heard_of(self, tier: Tier, message: bytes) -> None:
         try:
             announcement = decode(message)
             self._check(announcement)
         except InvalidMessage as error:
             self._invalid(error)
             return
-        tier = Tier(channel.decode("ascii").removeprefix(PREFIX))
-        self._tell(tier, lambda listener: listener.announced(announcement))
+        for listener in self._listeners[tier]:
+            self._guarded(listener.announced, announcement)
 
     def _check(self, announcement: Announcement) -> None:
         latest_ms = announcement.epoch
@@ -248,12 +282,12 @@ class RedisBus(Service):
         if latest_ms > self.reactor.seconds() * 1000 + FUTURE_MS:
             raise InvalidMessage("of the future")
 
-    def _tell(self, tier: Tier, tell: Callable[[Listener], None]) -> None:
-        for listener in self._listeners[tier]:
-            try:
-                tell(listener)
-            except Exception:
-                self.log.failure("what a tier announced was not taken in")
+    def _guarded(self, take: Callable[[Any], None], what: object) -> None:
+        """Have somebody take in what was heard; one who fails keeps nothing from the others."""
+        try:
+            take(what)
+        except Exception:
+            self.log.failure("what was heard on the bus was not taken in")
 
     def _invalid(self, error: Exception) -> None:
         self.metrics.bus_messages.labels("invalid").inc()

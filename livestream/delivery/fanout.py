@@ -147,6 +147,11 @@ class Fanout:
             viewer.finish()
             viewer.seat.over()
 
+    def cut(self) -> None:
+        """Break every viewer's connection: what they watch is not over, and is not here."""
+        for viewer in list(self._viewers):
+            self._abort(viewer)
+
     def _remove(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
         self._waiting.discard(viewer)

@@ -127,6 +127,13 @@ class Feed:
         for fanout in self._fanouts.values():
             fanout.finish()
 
+    def cut(self) -> None:
+        """The broadcast goes on at another node, and whoever watches is to find it there."""
+        self.phase = Phase.OVER
+        self._release(self._waiters, NotLive(f"{self.stream} is at another node now"))
+        for fanout in self._fanouts.values():
+            fanout.cut()
+
     # For those who want them
 
     def ready(self, until: float) -> Deferred[None]:

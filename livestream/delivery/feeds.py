@@ -72,6 +72,11 @@ class Feeds:
         if self._forget(feed):
             feed.end()
 
+    def cut(self, feed: Feed) -> None:
+        """A feed's broadcast has gone to another node: its viewers' connections break, and the name is free."""
+        if self._forget(feed):
+            feed.cut()
+
     def join(self, stream: str, rendition: str) -> Feed:
         """
         The feed for somebody who wants it, who must say :meth:`left` in the end.

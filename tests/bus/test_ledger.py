@@ -83,6 +83,28 @@ def test_the_end_is_told_and_a_forgotten_stream_is_nowhere(scene: Scene) -> None
     assert scene.bus.recall(Tier.INGEST, "show").result is None
 
 
+def test_a_stream_that_another_node_announces_now_is_not_forgotten_on_the_bus_when_it_is_here(scene: Scene) -> None:
+    other = Ledger(scene.bus, Tier.INGEST, 4, "ingest-2")
+    scene.ledger.announce(announced(10))
+    other.announce(announced(11, epoch=EPOCH + 1))
+    scene.ledger.release("show")
+    scene.ledger.release("never-heard-of")
+    assert scene.ledger.window("show") is not None
+    scene.ledger.forget("show")
+    assert scene.ledger.window("show") is None
+    assert scene.bus.recall(Tier.INGEST, "show").result.node == "ingest-2"
+
+
+def test_a_stream_that_comes_back_from_another_node_has_no_gaps_for_what_was_announced_there(scene: Scene) -> None:
+    scene.ledger.announce(announced(10))
+    scene.ledger.release("show")
+    scene.ledger.announce(announced(13, epoch=EPOCH + 2))
+    state = scene.bus.recall(Tier.INGEST, "show").result
+    assert [segment.msn for segment in state.renditions[0].segments] == [13]
+    scene.ledger.forget("show")
+    assert scene.bus.recall(Tier.INGEST, "show").result is None
+
+
 def test_an_object_is_known_by_its_own_rendition_and_name_only(scene: Scene) -> None:
     scene.ledger.announce(announced(10))
     media = announced(10).segment.media

@@ -149,6 +149,25 @@ async def test_a_redis_that_comes_back_empty_is_told_again_within_two_seconds(se
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_another_node_announces_by_now_is_not_told_again_to_a_redis_that_comes_back(
+    server: Server, buses: Buses
+) -> None:
+    server.start()
+    speaker, listener, heard = await conversation(buses)
+    other = Speaker(speaker.bus)
+    other.window.stream = "other"
+    speaker.bus.publish(Tier.INGEST, attrs.evolve(announcement(100), stream="other"), other.window.state())
+    server.kill()
+    await until(lambda: not listener.is_healthy and not speaker.bus.is_healthy)
+    speaker.bus.release(Tier.INGEST, "show")
+    server.start()
+    await until(server.socket.exists)
+    await until(lambda: heard.states)
+    assert await listener.recall(Tier.INGEST, "show") is None
+    assert await listener.recall(Tier.INGEST, "other") is not None
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_frozen_redis_is_noticed_and_found_again(server: Server, buses: Buses) -> None:
     server.start()
     speaker, listener, heard = await conversation(buses)
@@ -274,3 +293,76 @@ async def test_a_listener_that_fails_keeps_nothing_from_the_others(server: Serve
     speaker.speak()
     await until(lambda: announcement(101) in heard.news)
     assert listener.is_healthy
+
+
+async def whispers(buses: Buses) -> tuple[RedisBus, list[bytes]]:
+    """Someone who hears what is told, and has heard something."""
+    bus, heard = buses(), list[bytes]()
+    bus.hear("nodes", heard.append)
+    await until(lambda: bus.is_healthy)
+    bus.tell("nodes", b"1")
+    await until(lambda: heard)
+    return bus, heard
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_told_on_a_channel_is_heard_by_all_who_hear_it_and_kept_nowhere(
+    server: Server, buses: Buses
+) -> None:
+    server.start()
+    bus, heard = await whispers(buses)
+    other, others = await whispers(buses)
+    bus.tell("nodes", b"2 \xff\x00")
+    bus.tell("weather", b"rain")
+    await until(lambda: others[-1] == heard[-1] == b"2 \xff\x00")
+    assert await redis(other, "KEYS", "*") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_channel_is_heard_again_after_redis_was_away_and_what_was_told_meanwhile_is_lost(
+    server: Server, buses: Buses
+) -> None:
+    server.start()
+    bus, heard = await whispers(buses)
+    server.kill()
+    await until(lambda: not bus.is_healthy)
+    bus.tell("nodes", b"2")
+    server.start()
+    await until(lambda: bus.is_healthy)
+    bus.tell("nodes", b"3")
+    await until(lambda: heard[1:])
+    assert heard == [b"1", b"3"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_told_last_goes_out_before_the_connection_ends(server: Server, buses: Buses) -> None:
+    server.start()
+    _, heard = await whispers(buses)
+    leaving, _ = await whispers(buses)
+    leaving.tell("nodes", b"goodbye")
+    await leaving.stopService()
+    await until(lambda: heard[-1] == b"goodbye")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bus_whose_redis_is_frozen_ends_all_the_same(server: Server, buses: Buses) -> None:
+    server.start()
+    bus, _ = await whispers(buses)
+    server.signal(signal.SIGSTOP)
+    try:
+        began = reactor.seconds()
+        await bus.stopService()
+        assert reactor.seconds() - began < 1
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_does_not_keep_up_is_told_no_more_for_a_while(server: Server, buses: Buses) -> None:
+    server.start()
+    bus, heard = await whispers(buses)
+    for _ in range(2 * MOST_UNANSWERED):
+        bus.tell("nodes", b"2")
+    assert bus._unanswered == MOST_UNANSWERED
+    await until(lambda: bus._unanswered == 0)
+    assert len(heard) <= MOST_UNANSWERED + 1

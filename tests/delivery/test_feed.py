@@ -275,3 +275,20 @@ def flv_tags(data: bytes) -> list[tuple[int, int, bytes]]:
         assert int.from_bytes(data[at + 11 + size : at + 15 + size], "big") == size + 11
         at += size + 15
     return tags
+
+
+def test_when_a_broadcast_has_gone_to_another_node_its_viewers_are_cut_and_not_told_that_it_is_over(
+    clock: Clock,
+) -> None:
+    all_feeds = feeds(clock)
+    feed = all_feeds.begin("show", "source", Lineage(1))
+    waiting = outcome(feed.ready(clock.seconds() + 5))
+    viewer = Viewer(StringTransport(), Seat(), Backlog(10**6, 4000))
+    feed.fanout(Wire.RELAY).attach(viewer)
+    all_feeds.cut(feed)
+    assert viewer.transport.disconnected and not viewer.seat.is_over  # type: ignore[attr-defined]
+    assert isinstance(waiting[0], NotLive)
+    assert len(all_feeds) == 0
+    assert all_feeds.begin("show", "source", Lineage(2)) is not feed
+    clock.advance(1)
+    assert clock.getDelayedCalls() == []
