@@ -82,6 +82,16 @@ class Config:
         return "\n".join(lines) + "\n"
 
 
+def changes(old: Config, new: Config) -> list[str]:
+    """The settings that are another in ``new``, as ``section.key``."""
+    return [
+        f"{name}.{each.name}"
+        for name, section in SECTIONS.items()
+        for each in attrs.fields(section)
+        if getattr(getattr(old, name), each.name) != getattr(getattr(new, name), each.name)
+    ]
+
+
 @frozen
 class _Given:
     where: str
