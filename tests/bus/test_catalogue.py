@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from attrs import define, field
@@ -30,6 +30,8 @@ class FakeBus:
 
     def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None: ...
     def forget(self, tier: Tier, stream: str) -> None: ...
+    def tell(self, channel: str, message: bytes) -> None: ...
+    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None: ...
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self.listener = listener

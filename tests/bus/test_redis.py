@@ -145,6 +145,7 @@ async def test_a_redis_that_comes_back_empty_is_told_again_within_two_seconds(se
     await until(server.socket.exists)
     await until(lambda: heard.news or heard.states, 2)
     assert heard.news in ([], [announcement(101)])
+    await until(lambda: listener.is_healthy)
     assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
 
 
@@ -162,7 +163,8 @@ async def test_what_another_node_announces_by_now_is_not_told_again_to_a_redis_t
     speaker.bus.release(Tier.INGEST, "show")
     server.start()
     await until(server.socket.exists)
-    await until(lambda: heard.states)
+    await until(lambda: heard.news[1:] or heard.states)
+    await until(lambda: listener.is_healthy)
     assert await listener.recall(Tier.INGEST, "show") is None
     assert await listener.recall(Tier.INGEST, "other") is not None
 
