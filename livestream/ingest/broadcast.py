@@ -77,6 +77,9 @@ class Site(Protocol):
     def shelf(self) -> Shelf: ...
     def open_feed(self, stream: str, rendition: str, epoch: int) -> Feed: ...
     def end_feed(self, feed: Feed) -> None: ...
+    def cut_feed(self, feed: Feed) -> None:
+        """Another ingest has the broadcast: whoever watches this is to find it there."""
+
     def announce(self, announcement: Announcement) -> None: ...
     def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode: ...
     def rungs(self, height: int) -> Sequence[str]:
@@ -161,6 +164,13 @@ class Broadcast:
         self.phase = Phase.ENDED
         if self._transcode is not None:
             self._transcode.close()
+
+    def give_up(self) -> None:
+        """Another ingest goes on with the stream: nothing more is announced here, not even an end."""
+        self.stop()
+        for rendition in self._renditions.values():
+            self.site.cut_feed(rendition.feed)
+        self.ended(self)
 
     # What the transcoder tells
 

@@ -63,6 +63,18 @@ class Broadcasts:
         recalled.addCallback(self._open, broadcast)
         return broadcast
 
+    def give_up(self, stream: str, epoch: int) -> bool:
+        """
+        Another ingest announces ``epoch`` of a stream: give it up if its life here is older, and return whether it is.
+
+        One that is still finding out where the stream is will be newer than what it finds.
+        """
+        broadcast = self._broadcasts.get(stream)
+        if broadcast is None or broadcast.phase is Phase.OPENING or broadcast.epoch >= epoch:
+            return False
+        broadcast.give_up()
+        return True
+
     def live(self) -> list[Broadcast]:
         """The broadcasts that are not over."""
         return list(self._broadcasts.values())
@@ -89,6 +101,8 @@ class Broadcasts:
             remembered.cancel()
         msn = max((segment.msn + 1 for segment in segments), default=now // self.settings.segment_s)
         discontinuity = max((s.discontinuity + 1 for s in segments), default=now // DISCONTINUITY_S)
+        if state is not None:
+            broadcast.epoch = self._epoch = max(self._epoch, state.epoch + 1)
         broadcast.open(msn, discontinuity)
 
     def _over(self, broadcast: Broadcast) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from attrs import define, field
@@ -90,22 +90,32 @@ class Publisher:
         self._door.metrics.ingest_bytes.inc(self._uncounted_bytes)
         self._uncounted_bytes = 0
 
-    def replace(self) -> None:
+    def replace(self, where: str = "") -> None:
         """Give the stream up to another connection of the same broadcaster."""
         self._replaced = True
         self._broadcast.left("replaced by a new connection")
-        self.connection.close("replaced by a new connection of the same publisher")
+        self.connection.close(f"replaced by a new connection of the same publisher{where}")
+
+
+def nowhere(_stream: str) -> str:
+    """Where else a stream is being published, when this is the only ingest."""
+    return ""
 
 
 @define(eq=False)
 class PublishDoor:
-    """Decides who may publish (the ``Publishing`` of an RTMP port)."""
+    """
+    Decides who may publish (the ``Publishing`` of an RTMP port).
+
+    ``elsewhere`` has the id of another ingest where a stream is being published; empty when it is not.
+    """
 
     keys: PublishKeys
     stage: Stage
     clock: IReactorTime
     metrics: Metrics
     limit: int
+    elsewhere: Callable[[str], str] = nowhere
     _closed: str = field(default="", init=False)
     _publishers: dict[str, Publisher] = field(factory=dict, init=False)
     _takeovers: dict[str, deque[float]] = field(factory=dict, init=False)
@@ -138,6 +148,12 @@ class PublishDoor:
         for publisher in list(self._publishers.values()):
             publisher.connection.close(self._closed)
 
+    def outdone(self, stream: str, node: str) -> None:
+        """The publisher of a stream has come back to another ingest, and the connection here is no longer its own."""
+        publisher = self._publishers.pop(stream, None)
+        if publisher is not None:
+            publisher.replace(f", at {node or 'another ingest'}")
+
     def gone(self, publisher: Publisher) -> None:
         """Forget a publisher whose connection has ended."""
         if self._publishers.get(publisher.stream) is publisher:
@@ -148,10 +164,13 @@ class PublishDoor:
             raise Refused("NetStream.Publish.Rejected", self._closed)
         stream = self._stream(request)
         present = self._publishers.get(stream)
-        if present is not None:
-            self._take_over(present)
-        elif len(self._publishers) >= self.limit:
+        if present is None and len(self._publishers) >= self.limit:
             raise Refused("NetStream.Publish.Rejected", f"this server takes {self.limit} broadcasts, and has them")
+        if present is not None:
+            self._take_over(stream, silent=self.clock.seconds() - present.last_media > SILENT_S)
+            present.replace()
+        elif holder := self.elsewhere(stream):
+            self._take_over(stream, silent=False, where=f" at {holder}")
         publisher = Publisher(stream, connection, self.stage.enter(stream), self, self.clock.seconds())
         self._publishers[stream] = publisher
         return publisher
@@ -167,16 +186,16 @@ class PublishDoor:
             raise Refused("NetStream.Publish.Denied", f"wrong or missing key: publish {stream}?key=SECRET")
         return stream
 
-    def _take_over(self, present: Publisher) -> None:
-        """Close the present connection if the newcomer is its broadcaster come back; a proven key proves that."""
+    def _take_over(self, stream: str, *, silent: bool, where: str = "") -> None:
+        """
+        Count a takeover.
+
+        :raises Refused: the newcomer is not the present publisher come back, as a proven key proves.
+        """
         now = self.clock.seconds()
-        silent = now - present.last_media > SILENT_S
         if not silent and not self.keys.secrets:
-            raise Refused("NetStream.Publish.BadName", f"{present.stream} is being published already")
-        recent = self._takeovers.setdefault(present.stream, deque(maxlen=TAKEOVERS))
+            raise Refused("NetStream.Publish.BadName", f"{stream} is being published already{where}")
+        recent = self._takeovers.setdefault(stream, deque(maxlen=TAKEOVERS))
         if not silent and len(recent) == TAKEOVERS and now - recent[0] < TAKEOVERS_S:
-            raise Refused(
-                "NetStream.Publish.BadName", f"{present.stream}: two encoders fight over this name; stop one of them"
-            )
+            raise Refused("NetStream.Publish.BadName", f"{stream}: two encoders fight over this name; stop one of them")
         recent.append(now)
-        present.replace()

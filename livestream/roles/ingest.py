@@ -12,8 +12,9 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 
+from livestream.bus.catalogue import Catalogue
 from livestream.bus.ledger import Ledger
-from livestream.bus.memory import Bus, Tier
+from livestream.bus.memory import MemoryBus, Tier
 from livestream.cache.coalesce import NotKnown
 from livestream.cache.store import Found
 from livestream.delivery.feed import Feed
@@ -25,8 +26,8 @@ from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
 from livestream.model import Announcement
-from livestream.packaging.window import StreamState
 from livestream.roles.parts import Parts, Shelf
+from livestream.roles.peers import Peers
 from livestream.transcode.ladder import ladder_for
 from livestream.transcode.pool import TranscoderPool
 
@@ -61,6 +62,9 @@ class IngestSite:
     def end_feed(self, feed: Any) -> None:
         self.feeds.end(feed)
 
+    def cut_feed(self, feed: Any) -> None:
+        self.feeds.cut(feed)
+
     def announce(self, announcement: Announcement) -> None:
         self.ledger.announce(announcement)
 
@@ -73,19 +77,21 @@ class IngestSite:
 
 
 def build_ingest(parts: Parts, *, is_alone: bool) -> None:
-    """Put an ingest together, or the whole system in one process."""
+    """Put an ingest together, or the whole system in one process, whose broadcasts no other node of a cluster has."""
     config = parts.config
-    bus = parts.bus()
+    bus = MemoryBus() if is_alone and config.cluster.secret else parts.bus()
     ledger = Ledger(bus, Tier.INGEST, config.hls.window, config.node.id)
     shelf = Shelf(parts.store(ledger))
     feeds = parts.feeds(None)
     pool = TranscoderPool(parts.reactor, parts.metrics, config.transcode.preset)
     site = IngestSite(shelf, ledger, feeds, pool, config.transcode.ladder)
+    catalogue = Catalogue(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
+    peers = Peers(catalogue, ledger, parts.cluster().nodes)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
     broadcasts = Broadcasts(
         settings,
         site,
-        lambda stream: _recall(ledger, bus, stream),
+        peers.recall,
         ledger.forget,
         parts.reactor,
         parts.seconds,
@@ -100,11 +106,9 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
         parts.http("edge.http", ledger, library, feeds=feeds, rest=watch.resource())
     else:
         parts.http("ingest.http", ledger, library, states=ledger)
+        peers.join(broadcasts, door)
+        parts.reactor.callWhenRunning(catalogue.start)
+        parts.at_stop(catalogue.stop)
     parts.ops(ledger, list)
     parts.at_stop(broadcasts.stop)
     parts.at_stop(feeds.stop)
-
-
-def _recall(ledger: Ledger, bus: Bus, stream: str) -> Deferred[StreamState | None]:
-    window = ledger.window(stream)
-    return bus.recall(Tier.INGEST, stream) if window is None else succeed(window.state())

@@ -37,6 +37,7 @@ class FakeSite:
     told: list[Announcement] = field(factory=list)
     feeds: dict[str, FakeFeed] = field(factory=dict)
     ended: list[object] = field(factory=list)
+    cut: list[object] = field(factory=list)
 
     @property
     def shelf(self) -> FakeSite:
@@ -50,6 +51,9 @@ class FakeSite:
 
     def end_feed(self, feed: object) -> None:
         self.ended.append(feed)
+
+    def cut_feed(self, feed: object) -> None:
+        self.cut.append(feed)
 
     def announce(self, announcement: Announcement) -> None:
         self.told.append(announcement)

@@ -1,0 +1,146 @@
+"""One name and two ingests: whoever is proven to be its broadcaster goes on with it, and nobody else does."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from livestream.ingest.broadcast import Phase
+from livestream.ingest.elsewhere import Elsewhere
+from livestream.ingest.publisher import SILENT_S, TAKEOVERS
+from livestream.model import SegmentAnnounced, StreamEnded
+from livestream.net.requests import Refused
+from livestream.packaging.window import Window
+from livestream.steering.nodes import Node, NodeState
+from tests.ingest.test_broadcast import GRACE_S, media, send
+from tests.ingest.test_broadcast import Scene as BroadcastScene
+from tests.ingest.test_publisher import KEYS
+from tests.ingest.test_publisher import Scene as DoorScene
+from tests.packaging.windows import EPOCH, announced
+
+OTHER = Node("ingest-2", "ingest", "http://ingest-2")
+
+
+def heard(msn: int, node: str = "ingest-2", **how: object) -> SegmentAnnounced:
+    return attrs.evolve(announced(msn, **how), node=node)  # type: ignore[arg-type]
+
+
+@define(eq=False)
+class Scene:
+    clock: Clock = field(factory=Clock)
+    nodes: list[Node] = field(factory=lambda: [OTHER])
+    outdone: list[tuple[str, int, str]] = field(factory=list)
+    elsewhere: Elsewhere = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        outdone = lambda *what: self.outdone.append(what)  # noqa: E731
+        self.elsewhere = Elsewhere("ingest-1", lambda: self.nodes, self.clock, outdone)
+
+    def hear(self, announcement: SegmentAnnounced | StreamEnded | None) -> str:
+        """Hear it, and return who has the stream by then."""
+        self.elsewhere.changed("show", announcement)
+        return self.elsewhere.holder("show")
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_stream_is_where_its_newest_segment_was_announced(scene: Scene) -> None:
+    assert scene.elsewhere.holder("show") == ""
+    assert scene.hear(heard(10)) == "ingest-2"
+    assert scene.elsewhere.holder("other") == ""
+    assert scene.hear(heard(11, "ingest-1")) == ""
+
+
+@pytest.mark.parametrize("announcement", [StreamEnded("show", EPOCH, 10), heard(11, is_gap=True), None], ids=str)
+def test_a_stream_that_has_no_publisher_any_more_is_free(scene: Scene, announcement: SegmentAnnounced | None) -> None:
+    scene.hear(heard(10))
+    assert scene.hear(announcement) == ""
+
+
+def test_a_stream_of_which_nothing_is_heard_is_free_after_a_segment_and_a_silence(scene: Scene) -> None:
+    scene.hear(heard(10))
+    scene.clock.advance(3 + SILENT_S - 0.1)
+    assert scene.elsewhere.holder("show") == "ingest-2"
+    scene.clock.advance(0.2)
+    assert scene.elsewhere.holder("show") == ""
+
+
+def test_a_stream_of_an_ingest_that_is_gone_or_going_is_free(scene: Scene) -> None:
+    scene.hear(heard(10))
+    scene.nodes = [attrs.evolve(OTHER, state=NodeState.DRAINING)]
+    assert scene.elsewhere.holder("show") == ""
+    scene.nodes = []
+    assert scene.elsewhere.holder("show") == ""
+
+
+def test_all_that_others_announce_is_told_and_nothing_of_our_own(scene: Scene) -> None:
+    for announcement in (heard(10), heard(11, "ingest-1"), heard(12, ""), StreamEnded("show", EPOCH, 12)):
+        scene.hear(announcement)
+    assert scene.outdone == [("show", EPOCH, "ingest-2"), ("show", EPOCH, "")]
+
+
+def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> None:
+    door = DoorScene()
+    door.door.elsewhere = lambda stream: "ingest-2" if stream == "show" else ""
+    with pytest.raises(Refused, match="show is being published already at ingest-2"):
+        door.publish()
+    door.publish("other")
+    door.door.elsewhere = lambda stream: ""
+    door.publish()
+
+
+def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fight_for_ever() -> None:
+    door = DoorScene(KEYS)
+    door.door.elsewhere = lambda stream: "ingest-2"
+    for _ in range(TAKEOVERS):
+        _, connection = door.publish(key="show-secret")
+        door.door.outdone("show", "ingest-2")
+        assert connection.ends == ["replaced by a new connection of the same publisher, at ingest-2"]
+    with pytest.raises(Refused, match="two encoders fight"):
+        door.publish(key="show-secret")
+
+
+def test_a_publisher_that_was_outdone_leaves_room_for_the_next() -> None:
+    door = DoorScene()
+    first, _ = door.publish()
+    door.door.outdone("show", "")
+    first.lost("closed")
+    door.door.outdone("show", "")
+    _, second = door.publish()
+    assert second.ends == []
+
+
+def test_a_broadcast_that_goes_on_elsewhere_is_given_up_without_a_word() -> None:
+    scene = BroadcastScene()
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 5_000))
+    told = list(scene.site.told)
+    assert not scene.broadcasts.give_up("show", broadcast.epoch)
+    assert not scene.broadcasts.give_up("other", broadcast.epoch + 1)
+    assert scene.broadcasts.give_up("show", broadcast.epoch + 1)
+    send(broadcast, media(5_000, 9_000))
+    broadcast.left("replaced")
+    scene.clock.pump([1] * (int(GRACE_S) + 2))
+    assert scene.site.told == told
+    assert scene.site.cut == [scene.site.feeds["source"]] and scene.site.ended == []
+    assert broadcast.phase is Phase.ENDED and scene.broadcasts.live() == []
+    assert scene.broadcasts.enter("show") is not broadcast
+
+
+def test_a_broadcast_is_newer_than_the_life_that_it_follows_whatever_the_clock_of_the_other_ingest() -> None:
+    scene = BroadcastScene()
+    ahead = int(scene.clock.seconds() * 1000) + 300_000
+    window = Window("show", 6)
+    window.apply(announced(700_000_000, epoch=ahead))
+    scene.remembered = window.state()
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 5_000))
+    assert scene.segments[0].epoch == ahead + 1 and scene.segments[0].segment.msn == 700_000_001
+    assert scene.segments[0].segment.media is not None
+    assert scene.segments[0].segment.media.name.startswith(f"{ahead + 1}-")
+    assert not scene.broadcasts.give_up("show", ahead)
