@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -22,6 +22,10 @@ SLOWEST_BYTES_S = 65536
 
 class UpstreamError(Exception):
     """The tier above did not give what it was asked for."""
+
+
+class Refused(UpstreamError):
+    """Nobody listens there, as the system that it should run on says at once."""
 
 
 class Interrupted(UpstreamError):
@@ -122,6 +126,8 @@ def broken(failure: Failure) -> Exception:
         return CancelledError()
     if ConnectionAborted in kinds:
         return UpstreamError("has a header without end")
+    if ConnectionRefusedError in kinds:
+        return Refused("refuses the connection")
     if kinds & {ConnectionDone, ConnectionLost}:
         return Interrupted("broke the connection off")
     return UpstreamError(", ".join(str(reason) or type(reason).__name__ for reason in reasons))

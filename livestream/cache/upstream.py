@@ -18,12 +18,14 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from livestream.cache.connections import BoundedEndpoints, kept_connections
 from livestream.cache.fill import Altered
-from livestream.cache.reader import SILENCE_S, Reader, Refusal, UpstreamError, broken
+from livestream.cache.reader import SILENCE_S, Reader, Refusal, Refused, UpstreamError, broken
 from livestream.cache.store import Key
 from livestream.model import ObjectInfo
 
 STATE_BYTES = 16 << 20
 REST_S = 10.0
+REFUSED_REST_S = 1.0
+"""One that refuses is tried again soon, for it costs no time to find that it still does."""
 
 _DIGEST_TAG = re.compile(r'"[0-9a-f]{64}"')
 
@@ -47,6 +49,7 @@ class Upstream:
     pool: HTTPConnectionPool
     clock: IReactorTime
     rests_until: float = field(default=0.0, init=False)
+    _is_failing: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -118,13 +121,17 @@ class Upstream:
             yield
         except (UpstreamError, Altered) as error:
             if not isinstance(error, excused):
-                self._rest(str(error))
+                self._rest(error)
             raise
+        if self._is_failing:
+            self._is_failing = False
+            self.log.info("{url} serves again", url=self.url)
 
-    def _rest(self, reason: str) -> None:
-        if not self.is_resting:
-            self.log.warn("{url} {reason}: for a while the others are asked first", url=self.url, reason=reason)
-        self.rests_until = self.clock.seconds() + REST_S
+    def _rest(self, error: Exception) -> None:
+        if not self._is_failing:
+            self._is_failing = True
+            self.log.warn("{url} {reason}: for a while the others are asked first", url=self.url, reason=str(error))
+        self.rests_until = self.clock.seconds() + (REFUSED_REST_S if isinstance(error, Refused) else REST_S)
         self.stop()
 
 

@@ -4,11 +4,12 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from livestream.bus.announcements import encode_state, state_fields
 from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, UpstreamError
-from livestream.cache.upstream import REST_S
+from livestream.cache.upstream import REFUSED_REST_S, REST_S
 from livestream.cache.upstreams import PASS_OVER_S
 from livestream.packaging.window import StreamState
 
@@ -234,7 +235,7 @@ def test_an_object_that_is_on_its_way_goes_on_where_it_is_when_the_order_changes
     assert asked(above) == [1, 0]
 
 
-def test_the_first_choice_is_asked_first_again_once_it_has_rested() -> None:
+def test_a_first_choice_that_refused_is_asked_first_again_soon_after_it_is_back() -> None:
     above = Above(2)
     above.nodes[0].is_up = False
     for _ in range(2):
@@ -242,7 +243,7 @@ def test_the_first_choice_is_asked_first_again_once_it_has_rested() -> None:
         serve(above.nodes[1].lines[0])
         above.turn()
     above.nodes[0].is_up = True
-    above.clock.advance(REST_S)
+    above.clock.advance(REFUSED_REST_S)
     _, done = above.fetch(INFO)
     serve(above.nodes[0].lines[0])
     above.turn()
@@ -328,3 +329,30 @@ def test_whoever_does_not_want_to_wait_any_longer_gets_what_was_answered() -> No
     assert outcome(told) == [state("a")]
     above.turn()
     assert above.leaves_nothing()
+
+
+def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves() -> None:
+    said: list[str] = []
+
+    def observer(event: LogEvent) -> None:
+        if event["log_namespace"].startswith("livestream"):
+            said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observer)
+    try:
+        above = Above(1)
+        above.nodes[0].is_up = False
+        for _ in range(5):
+            above.fetch(INFO)
+            above.clock.advance(REFUSED_REST_S)
+        above.nodes[0].is_up = True
+        for _ in range(2):
+            above.fetch(INFO)
+            serve(above.nodes[0].lines[0])
+            above.turn()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert said == [
+        "http://node0 refuses the connection: for a while the others are asked first",
+        "http://node0 serves again",
+    ]
