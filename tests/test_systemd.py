@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from livestream.settings import Cluster
+
 UNITS = Path(__file__).parents[1] / "etc" / "systemd"
 SERVICES = ("livestream-ingest.service", "livestream-origin.service", "livestream-edge@.service")
 MOST_EXPOSED = 2.0
@@ -55,3 +57,16 @@ def test_each_role_has_a_unit_that_starts_it(service: str) -> None:
     role = re.search(r"--role=(\w+)", text)
     assert role and role[1] in service
     assert {"Type=notify", "WantedBy=livestream.target"} <= set(text.splitlines())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_time_to_drain_and_reads_its_file_again_at_a_reload(service: str) -> None:
+    text = (UNITS / service).read_text()
+    timeout = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert timeout and int(timeout[1]) > Cluster().drain_s
+    copies = re.findall(r"^(ExecStartPre|ExecReload)=\+(/usr/bin/install .*)$", text, re.MULTILINE)
+    assert [kind for kind, _ in copies] == ["ExecStartPre", "ExecReload"]
+    assert len({command for _, command in copies}) == 1
+    copy = copies[0][1].split()[-1]
+    assert f"--config={copy}" in text and f"RuntimeDirectory={Path(copy).parent.name}\n" in text
+    assert "ExecReload=/bin/kill -HUP $MAINPID\n" in text
