@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +37,7 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["set"] = []
+        self._folder = Path.cwd()
 
     def opt_set(self, text: str) -> None:
         """One setting, as section.key=value; may be repeated."""
@@ -42,10 +45,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         try:
-            path = self["config"]
-            self["loaded"] = load(
-                self["role"], path, os.environ, self["set"], lambda name: Path(name).read_text("utf-8")
-            )
+            self["loaded"] = self.read()
         except ConfigError as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(2) from None
@@ -53,6 +53,15 @@ class Options(usage.Options):
             sys.stdout.write(self["loaded"].to_toml())
         if self["check"] or self["print-config"]:
             raise SystemExit(0)
+
+    def read(self) -> Config:
+        """
+        Read all that a configuration is put together from, wherever twistd has gone meanwhile.
+
+        :raises ConfigError: with all that is wrong.
+        """
+        role, path, sets = self["role"], self["config"], self["set"]
+        return load(role, path, os.environ, sets, lambda name: (self._folder / name).read_text("utf-8"))
 
 
 class Livestream(MultiService):
@@ -74,10 +83,6 @@ class Livestream(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         self._notifier.say("READY=1")
 
-    def stopService(self) -> Any:
-        self._notifier.say("STOPPING=1")
-        return super().stopService()  # type: ignore[no-untyped-call]
-
 
 class Demo(ProcessProtocol):
     """The publisher of the test card, a process of its own that ends with this one."""
@@ -98,16 +103,21 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from livestream.roles import build
+    from livestream.roles.draining import Phase
 
     config: Config = options["loaded"]
     raise_file_limit()
     notifier = Notifier.of(os.environ)
     service = Livestream(notifier)
     try:
-        build(config, reactor).setServiceParent(service)
+        parts = build(config, reactor)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
+    parts.root.setServiceParent(service)
+    parts.draining.at(Phase.TOLD, lambda: notifier.say("STOPPING=1"))
+    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: parts.draining.insist("SIGTERM"))
+    reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: parts.reloading.reload(options.read))
     if notifier.watchdog_s:
         alive = Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor)
         alive.setServiceParent(service)  # type: ignore[no-untyped-call]
@@ -116,6 +126,11 @@ def makeService(options: Options) -> IService:
     for line in greeting(config, options["demo"]):
         Logger("livestream").info("{line}", line=line)
     return service
+
+
+def hear(reactor: Any, number: int, act: Callable[[], object]) -> None:
+    """Have a signal do this, in the place of what the reactor does."""
+    signal.signal(number, lambda *_: reactor.callFromThread(act))
 
 
 def port_of(endpoint: str) -> str:

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.application.service import MultiService
-
 from livestream.config import Config
 from livestream.roles.ingest import build_ingest
 from livestream.roles.parts import Parts
 from livestream.roles.tiers import build_edge, build_origin
 
 
-def build(config: Config, reactor: Any) -> MultiService:
-    """The services of one process in its role."""
+def build(config: Config, reactor: Any) -> Parts:
+    """One process in its role; what runs it are the services of its ``root``."""
     parts = Parts(config, reactor)
     if config.role == "origin":
         build_origin(parts)
@@ -29,4 +27,4 @@ def build(config: Config, reactor: Any) -> MultiService:
         build_edge(parts)
     else:
         build_ingest(parts, is_alone=config.role == "all")
-    return parts.root
+    return parts

@@ -16,6 +16,7 @@ from livestream.net.rtmp_play import RtmpUpstream
 from livestream.packaging.window import StreamState
 from livestream.roles.choice import Choice
 from livestream.roles.parts import Parts
+from livestream.roles.renewing import renew_choice
 
 CONNECT_S = 2.0
 
@@ -33,6 +34,7 @@ class TierAbove:
         """The nodes of ``role`` in the cluster, and those of the configuration."""
         fixed = getattr(parts.config, parts.config.role).upstreams
         choice = Choice(role, fixed, parts.cluster().nodes)
+        renew_choice(parts.reloading, choice)
         reactor = parts.reactor
         upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_states, reactor)
         return cls(parts, choice, upstreams)

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from livestream.bus.catalogue import Catalogue
 from livestream.bus.ledger import Ledger
 from livestream.bus.memory import MemoryBus, Tier
+from livestream.bus.receipts import Receipts
 from livestream.cache.coalesce import NotKnown
 from livestream.cache.store import Found
 from livestream.delivery.feed import Feed
@@ -26,8 +27,10 @@ from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
 from livestream.model import Announcement
+from livestream.roles.leaving import leave_ingest
 from livestream.roles.parts import Parts, Shelf
 from livestream.roles.peers import Peers
+from livestream.roles.renewing import renew_door
 from livestream.transcode.ladder import ladder_for
 from livestream.transcode.pool import TranscoderPool
 
@@ -99,6 +102,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     )
     keys = PublishKeys(config.ingest.keys)
     door = PublishDoor(keys, broadcasts, parts.reactor, parts.metrics, config.ingest.max_publishers)
+    renew_door(parts.reloading, door)
     parts.rtmp("ingest.rtmp", door, feeds)
     library = LocalLibrary(shelf)
     if is_alone:
@@ -110,5 +114,11 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
         parts.reactor.callWhenRunning(catalogue.start)
         parts.at_stop(catalogue.stop)
     parts.ops(ledger, list)
+    receipts = None if is_alone else Receipts(bus, ledger, lambda: _origins(parts))
+    leave_ingest(parts.draining, door, broadcasts, receipts)
     parts.at_stop(broadcasts.stop)
     parts.at_stop(feeds.stop)
+
+
+def _origins(parts: Parts) -> list[str]:
+    return [node.id for node in parts.cluster().nodes() if node.role == "origin"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,33 +15,51 @@ from twisted.web.server import Site
 
 from livestream.bus.memory import Bus, MemoryBus
 from livestream.cache.store import Found, Key, Need, Store
-from livestream.cluster.presence import Presence
+from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
-from livestream.delivery.access import AccessLog
 from livestream.delivery.answers import Answers
-from livestream.delivery.feed import PushLimits
 from livestream.delivery.feeds import Feeds, Supply
 from livestream.delivery.flv import FlvPush
 from livestream.delivery.hls import Hls, States
 from livestream.delivery.hot import HotPath
 from livestream.delivery.http import HttpSite
-from livestream.delivery.limits import ChannelLimits, HeadLimits, HttpLimits
 from livestream.delivery.objects import Library, Objects
 from livestream.delivery.ops import Ops
 from livestream.delivery.playlists import Playlists, Windows
+from livestream.delivery.proxies import Proxies
 from livestream.delivery.rtmp import RtmpPlay
 from livestream.delivery.service import Service
+from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
 from livestream.net.listeners import Listener
-from livestream.net.rtmp import Publishing, RtmpLimits, RtmpServerFactory
+from livestream.net.rtmp import Publishing, RtmpServerFactory
 from livestream.net.ticker import Ticker
 from livestream.packaging.window import Window
-from livestream.steering.nodes import Node, Place
+from livestream.roles.draining import Draining, Phase
+from livestream.roles.guide import EdgeGuide
+from livestream.roles.leaving import leave_http, leave_rtmp
+from livestream.roles.membership import join
+from livestream.roles.reloading import Reloading
+from livestream.roles.renewing import (
+    access_log,
+    geography,
+    http_limits,
+    push_limits,
+    renew_draining,
+    renew_feeds,
+    renew_guide,
+    renew_http,
+    renew_rtmp,
+    renew_store,
+    rtmp_limits,
+)
 
 SWEEP_S = 2.0
+QUIET_S = 2.0
+"""Viewers have moved when none has come for a segment's length and so much more: each asks once a segment."""
 
 
 class Known(Protocol):
@@ -71,8 +90,22 @@ class Parts:
     reactor: Any
     root: MultiService = field(factory=MultiService)
     metrics: Metrics = field(factory=Metrics)
+    draining: Draining = field(init=False)
+    reloading: Reloading = field(init=False)
     _bus: Bus | None = field(default=None, init=False)
     _presence: Presence | None = field(default=None, init=False)
+    _feeds: Feeds | None = field(default=None, init=False)
+    _guide: EdgeGuide | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """A process that is all there is has nowhere to send anybody, and ends at once."""
+        is_alone = self.config.role == "all" and not self.config.cluster.secret
+        limit_s = 0.0 if is_alone else self.config.cluster.drain_s
+        self.draining = Draining(limit_s, self.reactor, self.reactor.stop)
+        self.draining.at(Phase.TOLD, lambda: self.cluster().drain())
+        self.reloading = Reloading(self.config)
+        if not is_alone:
+            renew_draining(self.reloading, self.draining)
 
     @property
     def node(self) -> str:
@@ -98,22 +131,21 @@ class Parts:
     def cluster(self) -> Presence:
         """This node among the others, one for all; without ``cluster.secret`` it is alone."""
         if self._presence is None:
-            self._presence = Presence(self._own())
+            self._presence = join(self.config, self.node, self.bus(), self.metrics, self.seconds)
+            self.every(PERIOD_S, self._presence.tick)
+            self.at_stop(self._presence.leave)
         return self._presence
 
-    def _own(self) -> Node:
-        node = self.config.node
-        place = None if node.latitude is None or node.longitude is None else Place(node.latitude, node.longitude)
-        return Node(
-            self.node,
-            self.config.role,
-            node.http.rstrip("/"),
-            node.rtmp,
-            region=node.region,
-            place=place,
-            capacity_rps=node.capacity_rps,
-            capacity_mbps=node.capacity_mbps,
-        )
+    def guide(self) -> EdgeGuide | None:
+        """
+        Who tells viewers which of the cluster's edges to use; a process that is all there is serves its own.
+
+        :raises ConfigError: the database of places cannot be read.
+        """
+        if self._guide is None and self.config.cluster.secret and self.config.role != "all":
+            self._guide = EdgeGuide(self.node, self.cluster().nodes, geography(self.config))
+            renew_guide(self.reloading, self._guide)
+        return self._guide
 
     def store(self, known: Known) -> Store:
         """The objects of this node, of which those that nobody can ask for any more are let go."""
@@ -126,14 +158,15 @@ class Parts:
             return Need.LISTED if any(info and info.name == key.name for info in listed) else Need.LINGERING
 
         store = Store(self.config.cache.limit_mb << 20, need, self.seconds, self.metrics)
+        renew_store(self.reloading, store)
         self.every(SWEEP_S, store.sweep)
         return store
 
     def feeds(self, supply: Supply | None) -> Feeds:
         """The push."""
-        push = self.config.push
-        limits = PushLimits(push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s)
-        return Feeds(limits, self.reactor, self.metrics, supply)
+        feeds = self._feeds = Feeds(push_limits(self.config), self.reactor, self.metrics, supply)
+        renew_feeds(self.reloading, feeds)
+        return feeds
 
     def http(
         self,
@@ -145,37 +178,67 @@ class Parts:
         rest: IResource | None = None,
     ) -> None:
         """Serve a tier's objects and playlists at ``setting``; with ``feeds`` FLV as well."""
-        answers, tallies = Answers(self.node), Tallies(self.metrics)
-        service = Service(Playlists(windows, answers), Objects(library, answers), answers, self.seconds)
+        answers, tallies, guide = Answers(self.node), Tallies(self.metrics), self.guide()
+        playlists = Playlists(windows, answers, are_steered=guide is not None)
+        service = Service(playlists, Objects(library, answers), answers, self.seconds)
+        proxies = Proxies.of(self.config.cluster.trusted_proxies)
+        steer = Steer(self.node, guide, proxies, windows.window, answers, self.seconds)
         flv = None if feeds is None else FlvPush(feeds, answers)
         hls = Hls(service, answers, tallies, self.seconds, states, flv, rest)
-        path = self.config.edge.access_log if setting == "edge.http" else ""
+        is_edge = setting == "edge.http"
         site = HttpSite(
             hls.resource(),
             answers,
             tallies,
             self.reactor,
-            limits=self._http_limits(),
-            hot=HotPath(service, tallies, self.seconds),
-            access=AccessLog(path, self.reactor) if path else None,
+            limits=http_limits(self.config),
+            hot=HotPath(service, tallies, self.seconds, steer),
+            steer=steer,
+            access=access_log(self.config, self.reactor) if is_edge else None,
         )
+        renew_http(self.reloading, site, steer, is_logged=is_edge)
+        leave_http(self.draining, site, flv, self.config.hls.segment_s + QUIET_S if is_edge else 0.0)
         self.listen(setting, site)
 
     def rtmp(self, setting: str, publishing: Publishing | None, feeds: Feeds) -> None:
         """Take RTMP connections at ``setting``."""
-        limits = RtmpLimits(connections=self.config.limits.rtmp_connections)
-        self.listen(setting, RtmpServerFactory(publishing, RtmpPlay(feeds), limits, self.reactor, self.metrics))
+        play, limits = RtmpPlay(feeds), rtmp_limits(self.config)
+        factory = RtmpServerFactory(publishing, play, limits, self.reactor, self.metrics)
+        if (guide := self.guide()) is not None:
+            factory.elsewhere = guide.elsewhere
+        renew_rtmp(self.reloading, factory)
+        leave_rtmp(self.draining, factory, keeps_relays=publishing is not None)
+        self.listen(setting, factory)
 
     def ops(self, known: Known, ready: Callable[[], list[str]]) -> None:
-        """Serve operations."""
-        ops = Ops(ready, lambda: [described(window) for window in known.windows()], self.metrics)
+        """Serve operations. This is what makes the node ready, as far as the others know, when ``ready`` has nothing."""
+        presence = self.cluster()
+        presence.reasons = ready
+        presence.streams = lambda: self._carried(known)
+        guide = self.guide()
+        ops = Ops(
+            lambda: [*self.draining.reasons(), *ready()],
+            lambda: [described(window) for window in known.windows()],
+            self.metrics,
+            presence.report,
+            None if guide is None else guide.route,
+            lambda: self.draining.begin("POST /drain"),
+        )
         self.listen("ops.http", Site(ops.resource()))
+
+    def _carried(self, known: Known) -> dict[str, int]:
+        """The streams of this node that are live, with how many watch the push of each."""
+        viewers = Counter[str]() if self._feeds is None else self._feeds.viewers()
+        return {window.stream: viewers[window.stream] for window in known.windows() if not window.is_ended}
 
     def listen(self, setting: str, factory: IProtocolFactory) -> None:
         """Have ``factory`` serve the endpoint that is the value of ``setting``."""
         section, _, key = setting.partition(".")
         where = getattr(getattr(self.config, section), key)
-        self._run(Listener(setting, where, factory, self.reactor))
+        listener = Listener(setting, where, factory, self.reactor)
+        self._run(listener)
+        if section in ("origin", "edge"):  # from an ingest, the last segment is still to be fetched
+            self.draining.at(Phase.CLOSING, listener.close)
 
     def every(self, period_s: float, action: Callable[[], None]) -> None:
         """Have something done every so often."""
@@ -187,13 +250,6 @@ class Parts:
 
     def _run(self, service: TwistedService) -> None:
         service.setServiceParent(self.root)
-
-    def _http_limits(self) -> HttpLimits:
-        limits = self.config.limits
-        channel = ChannelLimits(
-            HeadLimits(), limits.header_s, stall_s=limits.stall_s, send_buffer_bytes=limits.send_buffer_kb << 10
-        )
-        return HttpLimits(limits.connections, limits.connections_per_address, channel)
 
 
 def described(window: Window) -> dict[str, Any]:

@@ -29,9 +29,14 @@ class Reloading:
 
     log: ClassVar[Logger] = Logger()
 
-    def first(self, apply: Apply) -> None:
-        """Have ``apply`` called each time, before all else; what it raises as a ConfigError keeps all as it is."""
+    def first(self, setting: str, apply: Apply) -> None:
+        """
+        Have ``apply`` called each time, before all else, because ``setting`` names something that may have changed.
+
+        What it raises as a ConfigError keeps all as it is.
+        """
         self._first.append(apply)
+        self._live.setdefault(setting, [])
 
     def when(self, setting: str, apply: Apply) -> None:
         """Have ``apply`` called when ``setting``, as ``section.key``, has another value."""

@@ -10,6 +10,7 @@ from livestream.cache.warm import Collector, Warmer
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.watch import Watch
 from livestream.roles.above import TierAbove
+from livestream.roles.leaving import leave_cache
 from livestream.roles.parts import Parts
 
 
@@ -39,7 +40,10 @@ def build_edge(parts: Parts) -> None:
     cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
     feeds = parts.feeds(above.relays())
     catalogue.subscribe(Warmer(cache).heard)
-    watch = Watch(lambda: [window.stream for window in catalogue.windows() if not window.is_ended])
+    watch = Watch(
+        lambda: [window.stream for window in catalogue.windows() if not window.is_ended],
+        is_steered=parts.guide() is not None,
+    )
     parts.http("edge.http", catalogue, cache, feeds=feeds, rest=watch.resource())
     parts.rtmp("edge.rtmp", None, feeds)
     _run(parts, catalogue, cache, feeds)
@@ -47,6 +51,7 @@ def build_edge(parts: Parts) -> None:
 
 def _run(parts: Parts, catalogue: Catalogue, cache: Cache, feeds: Feeds) -> None:
     parts.ops(catalogue, catalogue.uninformed)
+    leave_cache(parts.draining, cache)
     parts.reactor.callWhenRunning(catalogue.start)
     for stop in (catalogue.stop, cache.stop, feeds.stop):
         parts.at_stop(stop)

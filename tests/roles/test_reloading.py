@@ -77,7 +77,7 @@ def test_what_turns_out_wrong_before_anything_is_taken_over_changes_nothing_eith
     def refuse(new: Config) -> None:
         raise ConfigError(["cluster.geo_database: no such file"])
 
-    scene.reloading.first(refuse)
+    scene.reloading.first("cluster.geo_database", refuse)
     (said,) = scene.reload("push.slow_s=5")
     assert "cluster.geo_database: no such file" in said
     assert scene.taken == []

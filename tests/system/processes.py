@@ -91,10 +91,14 @@ class Process:
             self.stop()
 
 
-def get(url: str, seconds: float = 10, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+def get(
+    url: str, seconds: float = 10, headers: dict[str, str] | None = None, method: str = "GET"
+) -> tuple[int, dict[str, str], bytes]:
     """Fetch ``url``: status, headers in lower case, body. A peer that refuses or cuts the answer gives status 0."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=seconds) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers or {}, method=method), timeout=seconds
+        ) as answer:
             return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read()

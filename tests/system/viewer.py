@@ -19,7 +19,7 @@ from .processes import get
 
 @define(eq=False)
 class Rendition:
-    """All that was ever listed of one rendition, in order."""
+    """All that was ever listed of one rendition, in order. ``playlist`` and ``inits`` are paths."""
 
     playlist: str
     segments: dict[int, bytes | None] = field(factory=dict)
@@ -39,9 +39,10 @@ class Rendition:
 @define(eq=False)
 class Viewer:
     """
-    Polls ``master`` and its playlists every 200 ms from a thread of its own.
+    Polls ``master`` and its playlists every 200 ms from a thread of its own, at ``base``, which may be changed.
 
     ``troubles`` collects what a player would stumble over: answers other than 200 for what was listed, broken rules.
+    ``failures`` has every request that was not answered with 200, by its path.
     """
 
     base: str
@@ -49,6 +50,7 @@ class Viewer:
     renditions: dict[str, Rendition] = field(factory=dict)
     objects: dict[str, bytes] = field(factory=dict)
     troubles: list[str] = field(factory=list)
+    failures: list[str] = field(factory=list)
     master: str = ""
     _rules: PlaylistRules = field(factory=PlaylistRules)
     _stop: threading.Event = field(factory=threading.Event)
@@ -73,18 +75,18 @@ class Viewer:
 
     def poll(self) -> None:
         """Read every playlist once, and fetch what is new in it."""
-        status, _, body = get(f"{self.base}/live/{self.stream}/master.m3u8")
+        status, body = self._get(f"/live/{self.stream}/master.m3u8")
         if status == 200:
             self.master = body.decode()
             for variant in m3u8.loads(self.master).playlists:
                 name = variant.uri.split("/")[0]
-                url = urljoin(f"{self.base}/live/{self.stream}/master.m3u8", variant.uri)
-                self.renditions.setdefault(name, Rendition(url, changed_at=time.monotonic()))
+                path = urljoin(f"/live/{self.stream}/master.m3u8", variant.uri)
+                self.renditions.setdefault(name, Rendition(path, changed_at=time.monotonic()))
         for name, rendition in self.renditions.items():
             self._poll(name, rendition)
 
     def _poll(self, name: str, rendition: Rendition) -> None:
-        status, _, body = get(rendition.playlist)
+        status, body = self._get(rendition.playlist)
         now = time.monotonic()
         if status == 200 and body.decode() != rendition.text:
             rendition.text = body.decode()
@@ -111,13 +113,19 @@ class Viewer:
             if rendition.inits[msn] not in self.objects:
                 self.objects[rendition.inits[msn]] = self._fetch(name, rendition.inits[msn])
 
-    def _fetch(self, name: str, url: str) -> bytes:
+    def _get(self, path: str) -> tuple[int, bytes]:
+        status, _, body = get(self.base + path, 20)
+        if status != 200:
+            self.failures.append(f"{status} for {self.base}{path}: {body[:80]!r}")
+        return status, body
+
+    def _fetch(self, name: str, path: str) -> bytes:
         for _ in range(20):
-            status, _, body = get(url, 20)
+            status, body = self._get(path)
             if status == 200:
                 return body
             if status != 0:
-                self.troubles.append(f"{name}: {status} for {url}")
+                self.troubles.append(f"{name}: {status} for {path}")
             time.sleep(0.3)
         return b""
 

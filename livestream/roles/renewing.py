@@ -1,0 +1,145 @@
+"""What parts make of their settings, and how they take new values of those that can change while the node runs."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+
+from livestream.cache.store import Store
+from livestream.cluster.geography import Geography
+from livestream.config import Config
+from livestream.delivery.access import AccessLog
+from livestream.delivery.feed import PushLimits
+from livestream.delivery.feeds import Feeds
+from livestream.delivery.http import HttpSite
+from livestream.delivery.limits import ChannelLimits, HeadLimits, HttpLimits
+from livestream.delivery.proxies import Proxies
+from livestream.delivery.steer import Steer
+from livestream.ingest.keys import PublishKeys
+from livestream.ingest.publisher import PublishDoor
+from livestream.net.rtmp import RtmpLimits, RtmpServerFactory
+from livestream.roles.choice import Choice
+from livestream.roles.draining import Draining
+from livestream.roles.guide import EdgeGuide
+from livestream.roles.reloading import Reloading
+
+
+def http_limits(config: Config) -> HttpLimits:
+    limits = config.limits
+    channel = ChannelLimits(
+        HeadLimits(), limits.header_s, stall_s=limits.stall_s, send_buffer_bytes=limits.send_buffer_kb << 10
+    )
+    return HttpLimits(limits.connections, limits.connections_per_address, channel)
+
+
+def rtmp_limits(config: Config) -> RtmpLimits:
+    return RtmpLimits(connections=config.limits.rtmp_connections)
+
+
+def push_limits(config: Config) -> PushLimits:
+    push = config.push
+    return PushLimits(push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s)
+
+
+def access_log(config: Config, clock: IReactorTime) -> AccessLog | None:
+    return AccessLog(config.edge.access_log, clock) if config.edge.access_log else None
+
+
+def geography(config: Config) -> Geography | None:
+    """
+    The database of places, if there is to be one.
+
+    :raises ConfigError: it cannot be read.
+    """
+    if not config.cluster.geo_database:
+        return None
+    known = Geography(config.cluster.geo_database)
+    known.load()
+    return known
+
+
+def renew_http(reloading: Reloading, site: HttpSite, steer: Steer, *, is_logged: bool) -> None:
+    """New limits, and a new access log, are those of connections that come from then on."""
+
+    def limits(new: Config) -> None:
+        site.limits = http_limits(new)
+
+    def access(new: Config) -> None:
+        if site.access is not None:
+            site.access.flush()
+        site.access = access_log(new, site.clock)
+
+    def proxies(new: Config) -> None:
+        steer.proxies = Proxies.of(new.cluster.trusted_proxies)
+
+    for key in ("connections", "connections_per_address", "header_s", "stall_s", "send_buffer_kb"):
+        reloading.when(f"limits.{key}", limits)
+    if is_logged:
+        reloading.when("edge.access_log", access)
+    reloading.when("cluster.trusted_proxies", proxies)
+
+
+def renew_rtmp(reloading: Reloading, factory: RtmpServerFactory) -> None:
+    """New limits are those of connections that come from then on."""
+
+    def limits(new: Config) -> None:
+        factory.limits = rtmp_limits(new)
+
+    reloading.when("limits.rtmp_connections", limits)
+
+
+def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
+    """New limits are those of viewers who come from then on; a feed is framed in one way for all of its viewers."""
+
+    def limits(new: Config) -> None:
+        push = new.push
+        feeds.limits = evolve(
+            feeds.limits,
+            slow_bytes=push.slow_bytes, slow_s=push.slow_s, wait_s=push.wait_s, linger_s=push.linger_s,
+        )  # fmt: skip
+
+    for key in ("slow_bytes", "slow_s", "wait_s", "linger_s"):
+        reloading.when(f"push.{key}", limits)
+
+
+def renew_door(reloading: Reloading, door: PublishDoor) -> None:
+    """Who publishes goes on, even if its key is right no more."""
+
+    def keys(new: Config) -> None:
+        door.keys = PublishKeys(new.ingest.keys)
+
+    def limit(new: Config) -> None:
+        door.limit = new.ingest.max_publishers
+
+    reloading.when("ingest.keys", keys)
+    reloading.when("ingest.max_publishers", limit)
+
+
+def renew_store(reloading: Reloading, store: Store) -> None:
+    def limit(new: Config) -> None:
+        store.limit_bytes = new.cache.limit_mb << 20
+
+    reloading.when("cache.limit_mb", limit)
+
+
+def renew_choice(reloading: Reloading, choice: Choice) -> None:
+    def upstreams(new: Config) -> None:
+        choice.fixed = getattr(new, new.role).upstreams
+
+    reloading.when(f"{reloading.config.role}.upstreams", upstreams)
+
+
+def renew_guide(reloading: Reloading, guide: EdgeGuide) -> None:
+    """The database is read again each time, for it may be another behind the same path."""
+
+    def places(new: Config) -> None:
+        guide.geography = geography(new)
+
+    reloading.first("cluster.geo_database", places)
+
+
+def renew_draining(reloading: Reloading, draining: Draining) -> None:
+    def limit(new: Config) -> None:
+        draining.limit_s = new.cluster.drain_s
+
+    reloading.when("cluster.drain_s", limit)
