@@ -5,6 +5,7 @@ The architecture, role by role; each reads from top to bottom.
 - ``tiers``: origin and edge
 - ``above``: the tier above a node, and ``choice``: which of its nodes serve a stream
 - ``draining``: how a node goes, and ``leaving``: what each way of serving does then
+- ``reloading``: the configuration read again, and ``renewing``: what each part makes of it
 - ``parts``: what they are put together from
 """
 
