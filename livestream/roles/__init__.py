@@ -2,6 +2,7 @@
 The architecture, role by role; each reads from top to bottom.
 
 - ``ingest``: publishers in, segments and frames out; also the whole system in one process
+- ``peers``: an ingest among others
 - ``tiers``: origin and edge
 - ``above``: the tier above a node, and ``choice``: which of its nodes serve a stream
 - ``draining``: how a node goes, and ``leaving``: what each way of serving does then

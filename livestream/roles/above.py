@@ -44,10 +44,10 @@ class TierAbove:
         return Relays(self._players, self.parts.reactor, self.parts.metrics)
 
     def states(self) -> Deferred[Sequence[StreamState]]:
-        return Deferred.fromCoroutine(self.upstreams.states()).addCallback(_in_order)
+        return Deferred.fromCoroutine(self.upstreams.states()).addCallback(in_order)
 
     def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
-        return Deferred.fromCoroutine(self.upstreams.state(stream)).addCallback(_in_order)
+        return Deferred.fromCoroutine(self.upstreams.state(stream)).addCallback(in_order)
 
     def _players(self, stream: str) -> list[RtmpUpstream]:
         return [self._player(url) for url in self.choice.rtmp_urls(stream)]
@@ -58,7 +58,7 @@ class TierAbove:
         return RtmpUpstream(url, HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S), reactor)
 
 
-def _in_order(states: Sequence[StreamState]) -> list[StreamState]:
+def in_order(states: Sequence[StreamState]) -> list[StreamState]:
     """What several nodes know, in the order in which it is put together: older lives first, and gaps last."""
     return sorted(states, key=lambda state: (state.epoch, _gaps(state)))
 

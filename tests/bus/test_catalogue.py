@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import attrs
 import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
@@ -131,6 +132,21 @@ def test_a_hole_is_filled_from_above_when_nothing_is_kept(scene: Scene) -> None:
     scene.above.answer = [state(10, 11, 12)]
     scene.hear(announced(12))
     assert scene.numbers == [10, 11, 12]
+
+
+def test_a_hole_is_filled_from_all_nodes_above_together(scene: Scene) -> None:
+    scene.hear(announced(10))
+    scene.above.answer = [state(10, 11), state(10, 11, 12)]
+    scene.hear(announced(13))
+    assert scene.numbers == [10, 11, 12, 13]
+
+
+def test_the_node_that_announced_a_stream_last_is_known(scene: Scene) -> None:
+    assert scene.catalogue.holder("show") == ""
+    scene.hear(attrs.evolve(announced(10), node="ingest-1"))
+    assert scene.catalogue.holder("show") == "ingest-1"
+    scene.hear(attrs.evolve(announced(11, epoch=EPOCH + 1, discontinuity=1), node="ingest-2"))
+    assert scene.catalogue.holder("show") == "ingest-2"
 
 
 def test_a_stream_that_is_too_quiet_is_asked_about_until_it_is_heard(scene: Scene) -> None:
