@@ -53,6 +53,8 @@ class Metrics:
 
     bus_up: Gauge = field(init=False)
     bus_messages: Counter = field(init=False)
+    nodes: Gauge = field(init=False)
+    node_messages: Counter = field(init=False)
 
     push_bytes: Counter = field(init=False)
     push_skipped: Counter = field(init=False)
@@ -72,6 +74,18 @@ class Metrics:
         """Have ``bring`` called before the metrics are read: it adds what was counted elsewhere."""
         self._late.bring.append(bring)
 
+    def total(self, counter: Counter) -> float:
+        """A counter over all its labels, complete."""
+        self._late.collect()
+        samples = (sample for metric in counter.collect() for sample in metric.samples)
+        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+    @staticmethod
+    def values(gauge: Gauge) -> dict[str, float]:
+        """A gauge with one label at most, by its label."""
+        samples = (sample for metric in gauge.collect() for sample in metric.samples)
+        return {"".join(sample.labels.values()): sample.value for sample in samples}
+
     def _http(self) -> None:
         self.http_requests = self._counter("http_requests", "Requests of viewers and tiers below.", "kind", "outcome")
         self.http_bytes = self._counter("http_bytes", "Bytes of answers' bodies.", "kind")
@@ -82,6 +96,10 @@ class Metrics:
         self.limits_hit = self._counter("limits_hit", "Peers refused or cut at a limit.", "limit")
         self.bus_up = self._gauge("bus_up", "1 while the bus is heard.")
         self.bus_messages = self._counter("bus_messages", "Announcements heard.", "outcome")
+        self.nodes = self._gauge(
+            "nodes", "Nodes of the cluster that are known here, this one included.", "role", "state"
+        )
+        self.node_messages = self._counter("node_messages", "What was heard about nodes.", "outcome")
 
     def _ingest(self) -> None:
         self.broadcasts = self._gauge("broadcasts", "Broadcasts that are live.")

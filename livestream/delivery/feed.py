@@ -92,7 +92,12 @@ class Feed:
     @property
     def is_wanted(self) -> bool:
         """Whether anybody watches, or waits to."""
-        return bool(self._waiters) or any(map(len, self._fanouts.values()))
+        return bool(self._waiters) or self.viewers > 0
+
+    @property
+    def viewers(self) -> int:
+        """How many watch."""
+        return sum(map(len, self._fanouts.values()))
 
     # For those who have the frames
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -49,6 +50,13 @@ class Feeds:
 
     def __len__(self) -> int:
         return len(self._feeds)
+
+    def viewers(self) -> Counter[str]:
+        """How many watch each stream here."""
+        viewers: Counter[str] = Counter()
+        for feed in self._feeds.values():
+            viewers[feed.stream] += feed.viewers
+        return viewers
 
     def stop(self) -> None:
         """This process ends. Nobody is told that the broadcasts are over, for they are not."""

@@ -24,8 +24,9 @@ class Ops:
     The operations endpoint of one process. It is for its own port: it has no key and tells all.
 
     ``ready`` has the reasons, in plain words, why this node should get no traffic yet; none: it is ready. ``streams``
-    describes what the node knows, as what becomes JSON. ``route`` has the edges for a viewer of a stream at an address,
-    best first; without it there is no cluster. ``drain`` takes this node out of service and ends the process.
+    describes what the node knows, as what becomes JSON, and ``nodes`` the cluster. ``route`` has the edges for a viewer
+    of a stream at an address, best first; without it there is no cluster. ``drain`` takes this node out of service and
+    ends the process.
     """
 
     ready: Callable[[], list[str]]
@@ -33,6 +34,7 @@ class Ops:
     metrics: Metrics
     route: Callable[[str, str], Sequence[Mapping[str, Any]]] | None = None
     drain: Callable[[], object] | None = None
+    nodes: Callable[[], Sequence[Mapping[str, Any]]] = list
 
     router: ClassVar[Klein] = Klein()
 
@@ -71,6 +73,11 @@ class Ops:
         self.drain()
         request.setResponseCode(202)
         return _json(request, {"draining": True})
+
+    @router.route("/api/v1/nodes")
+    def cluster(self, request: IRequest) -> bytes:
+        """The nodes of the cluster, as this one knows them; itself first."""
+        return _json(request, {"nodes": list(self.nodes())})
 
     @router.route("/api/v1/route")
     def best(self, request: Request) -> bytes:

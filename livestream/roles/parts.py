@@ -211,7 +211,7 @@ class Parts:
         self.listen(setting, factory)
 
     def ops(self, known: Known, ready: Callable[[], list[str]]) -> None:
-        """Serve operations. This is what makes the node ready, as far as the others know, when ``ready`` has nothing."""
+        """Serve operations. ``ready`` has what keeps the node from being ready, for the others of its cluster too."""
         presence = self.cluster()
         presence.reasons = ready
         presence.streams = lambda: self._carried(known)
@@ -220,9 +220,9 @@ class Parts:
             lambda: [*self.draining.reasons(), *ready()],
             lambda: [described(window) for window in known.windows()],
             self.metrics,
-            presence.report,
             None if guide is None else guide.route,
             lambda: self.draining.begin("POST /drain"),
+            presence.report,
         )
         self.listen("ops.http", Site(ops.resource()))
 

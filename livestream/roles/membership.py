@@ -1,0 +1,48 @@
+"""How a process becomes a node of its cluster."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+
+from livestream.bus.memory import Bus
+from livestream.cluster.load import LoadMeter
+from livestream.cluster.nodes import Nodes
+from livestream.cluster.presence import PERIOD_S, Presence
+from livestream.config import Config
+from livestream.metrics import Metrics
+from livestream.steering.nodes import Node, NodeState, Place
+
+CHANNEL = "nodes"
+BOOTS = 1 << 53
+
+
+def join(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callable[[], float]) -> Presence:
+    """The node ``name`` among the others; one without ``cluster.secret`` is alone, and says nothing."""
+    secret = config.cluster.secret
+    boot = secrets.randbelow(BOOTS)
+    others = Nodes(name, boot, secret, lambda: bus.is_healthy, time.monotonic, seconds, metrics)
+    meter = LoadMeter(PERIOD_S, metrics, time.monotonic)
+    if not secret:
+        return Presence(own_node(config, name), others, lambda _: None, meter)
+    bus.hear(CHANNEL, others.heard)
+    return Presence(own_node(config, name), others, partial(bus.tell, CHANNEL), meter)
+
+
+def own_node(config: Config, name: str) -> Node:
+    """This node as it is when its process begins."""
+    node = config.node
+    place = None if node.latitude is None or node.longitude is None else Place(node.latitude, node.longitude)
+    return Node(
+        name,
+        config.role,
+        node.http.rstrip("/"),
+        node.rtmp,
+        NodeState.STARTING,
+        node.region,
+        place,
+        node.capacity_rps,
+        node.capacity_mbps,
+    )
