@@ -3,6 +3,7 @@ Which node serves whom. Pure: whoever asks brings the nodes and the place of the
 
 - ``nodes``: a node of the cluster as the others know it
 - ``geo``: distances
+- ``balance``: which edge serves which viewer
 - ``rendezvous``: which origin has which stream
 - ``pathways``: what tells players where to go
 """
