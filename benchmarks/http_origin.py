@@ -1,11 +1,12 @@
 """
 The tier above, scripted: it has one live stream whose objects begin and arrive when they are told to.
 
-    python benchmarks/http_origin.py PORT [--begin-ms 0] [--send-ms 0]
+    python benchmarks/http_origin.py PORT [--begin-ms 0] [--send-ms 0] [--streams 1]
 
 ``bench`` has a rendition of 64 KB objects, ``64p``, and several of 940 KB objects: ``940p``, and ``901p`` to ``920p``
-for who wants one that nobody has asked for. Of each a new object is listed every three seconds. ``/count`` tells how
-often each path was asked for, and when the last answer's first and last bytes were sent, on the monotonic clock.
+for who wants one that nobody has asked for. Of each a new object is listed every three seconds. More streams,
+``bench-1`` and so on, have ``64p`` alone. ``/count`` tells how often each path was asked for, and when the last
+answer's first and last bytes were sent, on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def body_of(rendition: str) -> bytes:
 class Origin:
     begin_s: float
     send_s: float
+    streams: int = 1
     epoch: int = field(factory=lambda: int(time.time() * 1000))
     bodies: dict[str, bytes] = field(factory=lambda: {name: body_of(name) for name in RENDITIONS})
     asked: Counter[str] = field(factory=Counter)
@@ -90,8 +92,9 @@ class Origin:
 
     def state(self, streams: list[str]) -> bytes:
         """What the tier below reads: one stream's state, or those of all."""
-        document = encode_state(self._state())
-        return document if streams else b'{"v":1,"streams":[' + document + b"]}"
+        names = streams or [STREAM, *(f"{STREAM}-{number}" for number in range(1, self.streams))]
+        documents = [encode_state(self._state(name)) for name in names]
+        return documents[0] if streams else b'{"v":1,"streams":[' + b",".join(documents) + b"]}"
 
     def playlist(self, rendition: str) -> bytes:
         """A media playlist of about 1 KB, for the peers: our own edge makes its own from the state."""
@@ -104,9 +107,10 @@ class Origin:
             lines += [f"#EXT-X-PROGRAM-DATE-TIME:{at}", f"#EXTINF:{SEGMENT_S}.000,", segment.media.name]
         return "\n".join([*lines, ""]).encode()
 
-    def _state(self) -> StreamState:
-        renditions = tuple(RenditionState(self._info(name), tuple(self._segments(name))) for name in RENDITIONS)
-        return StreamState(STREAM, self.epoch, SEGMENT_S, False, renditions)
+    def _state(self, stream: str) -> StreamState:
+        names = RENDITIONS if stream == STREAM else ["64p"]
+        renditions = tuple(RenditionState(self._info(name), tuple(self._segments(name))) for name in names)
+        return StreamState(stream, self.epoch, SEGMENT_S, False, renditions)
 
     def _info(self, name: str) -> RenditionInfo:
         rate = RENDITIONS[name] * 8 // SEGMENT_S
@@ -137,7 +141,7 @@ def head_of(media_type: str, length: int) -> bytes:
 
 
 async def run(args: argparse.Namespace) -> None:
-    origin = Origin(args.begin_ms / 1000, args.send_ms / 1000)
+    origin = Origin(args.begin_ms / 1000, args.send_ms / 1000, args.streams)
     server = await asyncio.start_server(origin.serve, "127.0.0.1", args.port, backlog=1024)
     await server.serve_forever()
 
@@ -147,6 +151,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--begin-ms", type=float, default=0)
     parser.add_argument("--send-ms", type=float, default=0)
+    parser.add_argument("--streams", type=int, default=1)
     asyncio.run(run(parser.parse_args()))
 
 

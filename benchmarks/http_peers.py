@@ -122,11 +122,11 @@ class Above:
 
 
 @contextlib.contextmanager
-def above(begin_ms: float = 0, send_ms: float = 0) -> Iterator[Above]:
+def above(begin_ms: float = 0, send_ms: float = 0, streams: int = 1) -> Iterator[Above]:
     """Run the tier above, beside the load generator."""
     port = free_port()
     script = str(Path(__file__).with_name("http_origin.py"))
-    words = [str(port), "--begin-ms", str(begin_ms), "--send-ms", str(send_ms)]
+    words = [str(port), "--begin-ms", str(begin_ms), "--send-ms", str(send_ms), "--streams", str(streams)]
     server = subprocess.Popen(["taskset", "-c", LOAD_CORE, sys.executable, script, *words])
     try:
         _await_answer(Above(port), server)
