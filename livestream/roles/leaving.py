@@ -29,7 +29,7 @@ def leave_http(draining: Draining, site: HttpSite, flv: FlvPush | None, quiet_s:
 
     draining.at(Phase.TOLD, site.drain)
     draining.wait_for(Phase.MOVING, "HTTP answers", lambda: site.answering)
-    draining.wait_for(Phase.MOVING, "or more HTTP viewers", coming)
+    draining.wait_for(Phase.MOVING, "or more HTTP viewers who came lately", coming)
     if flv is not None:
         draining.at(Phase.MOVING, flv.move)
         draining.wait_for(Phase.MOVING, "FLV viewers", lambda: flv.watching)
