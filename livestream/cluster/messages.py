@@ -33,6 +33,7 @@ _PEOPLE = 10**9
 _LARGEST = 1e15
 _LATEST_S = 1e11
 _SIGNATURE_BYTES = 64
+_STATES = [state.value for state in NodeState]
 _HTTP = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,260}")
 _RTMP = re.compile(r"(rtmp://[A-Za-z0-9._:\[\]-]{1,260}:[0-9]{1,5})?")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9_-]{0,15}")
@@ -151,7 +152,7 @@ def _payload(data: bytes, secret: str) -> bytes:
 
 def _fields(payload: bytes) -> Mapping[str, Any]:
     try:
-        fields = json.loads(payload, parse_constant=_no_number)
+        fields = _JSON.decode(payload.decode("ascii"))
     except (ValueError, RecursionError):
         _impossible("no JSON")
     if not isinstance(fields, dict):
@@ -162,7 +163,11 @@ def _fields(payload: bytes) -> Mapping[str, Any]:
 
 
 def _no_number(text: str) -> float:
+    """JSON has no numbers such as NaN, though Python reads them."""
     raise ValueError(text)
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _impossible(words: str) -> NoReturn:
@@ -213,7 +218,7 @@ def _is_stream(name: str) -> bool:
 
 
 def _state(value: object) -> NodeState:
-    return NodeState(_one_of(value, [state.value for state in NodeState], "state"))
+    return NodeState(_one_of(value, _STATES, "state"))
 
 
 def _one_of(value: object, known: Any, key: str) -> str:
