@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -54,7 +56,40 @@ def offline(page: Page) -> None:
     print(page.locator("#state").inner_text().lower())
 
 
-def main(script: str, url: str, picture: str) -> None:
+STALLS = """() => {
+  const video = document.querySelector('video');
+  let since = performance.now(), position = video.currentTime;
+  window.longestStall = 0;
+  setInterval(() => {
+    const now = performance.now();
+    if (video.currentTime === position) window.longestStall = Math.max(window.longestStall, now - since);
+    else [since, position] = [now, video.currentTime];
+  }, 50);
+}"""
+
+
+def steered(page: Page, elsewhere: str) -> None:
+    """Play until a segment comes from ``elsewhere``, and on; say for how long the picture stood still at most."""
+    _advances(page)
+    page.evaluate(STALLS)
+    print("playing", flush=True)
+    with page.expect_request(lambda request: request.url.startswith(elsewhere) and ".m4s" in request.url):
+        pass
+    then = page.evaluate("() => document.querySelector('video').currentTime")
+    page.wait_for_function("(then) => document.querySelector('video').currentTime > then + 2", arg=then, timeout=20_000)
+    stall_s = page.evaluate("() => window.longestStall") / 1000
+    print(json.dumps({"longest stall": round(stall_s, 2), "state": page.locator("#state").inner_text()}))
+
+
+SCRIPTS: dict[str, Callable[..., None]] = {
+    "hls": hls,
+    "low-latency": low_latency,
+    "offline": offline,
+    "steered": steered,
+}
+
+
+def main(script: str, url: str, picture: str, *more: str) -> None:
     errors: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=os.environ["CHROMIUM"], args=FLAGS)
@@ -62,7 +97,7 @@ def main(script: str, url: str, picture: str) -> None:
         page.on("pageerror", lambda error: errors.append(str(error)))
         try:
             page.goto(url)
-            {"hls": hls, "low-latency": low_latency, "offline": offline}[script](page)
+            SCRIPTS[script](page, *more)
         finally:
             page.screenshot(path=picture)
             browser.close()
