@@ -43,6 +43,21 @@ def test_a_wrong_configuration_is_a_line_that_names_file_key_and_cure(tmp_path: 
     assert str(file) in lines[0] and words in lines[0]
 
 
+def test_a_database_of_places_that_is_not_there_is_one_line_that_names_the_setting() -> None:
+    settings = {
+        "cluster.secret": "a secret of the cluster",
+        "cluster.geo_database": "/nowhere/places.mmdb",
+        "bus.redis": "unix:/nowhere/redis.sock",
+        "node.id": "edge-1",
+        "node.http": "http://127.0.0.1:8080",
+    }
+    answer = _twistd("livestream", "--role=edge", *(f"--set={key}={value}" for key, value in settings.items()))
+    assert answer.returncode == 2
+    (line,) = [line for line in (answer.stdout + answer.stderr).splitlines() if "places.mmdb" in line]
+    assert line == "cluster.geo_database: '/nowhere/places.mmdb' cannot be read: No such file or directory"
+    assert "Traceback" not in answer.stdout + answer.stderr
+
+
 def test_a_port_in_use_is_one_line_that_names_the_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
