@@ -1,0 +1,68 @@
+"""Two ingests and two origins of one cluster: whichever of them dies, the broadcast goes on."""
+
+from __future__ import annotations
+
+import time
+
+from livestream.steering.nodes import Node
+from livestream.steering.rendezvous import ranked
+
+from .cluster import Cluster
+from .conftest import Site
+from .processes import until
+from .viewer import Viewer
+
+NAMES = ("ingest-1", "ingest-2", "origin-1", "origin-2", "edge-1")
+KEY = "the key of the show"
+SETTINGS = ("transcode.ladder=[]", "hls.segment_s=1", f'ingest.keys={{show="{KEY}"}}')
+GOP_S = 1
+
+
+def _publish(cluster: Cluster, ingest: str, name: str) -> None:
+    url = f"{cluster.nodes[ingest].rtmp}/live/show?key={KEY.replace(' ', '%20')}"
+    cluster.site.publish(url, 60, name, gop_s=GOP_S)
+
+
+def _newest(viewer: Viewer) -> int:
+    source = viewer.renditions.get("source")
+    return max(source.segments, default=0) if source else 0
+
+
+def _await_more(viewer: Viewer, count: int) -> int:
+    """Wait for so many segments more; return the newest number."""
+    wanted = max(_newest(viewer), 1) + count
+    until(lambda: _newest(viewer) >= wanted, f"{count} segments", 20)
+    return _newest(viewer)
+
+
+def test_an_origin_and_an_ingest_are_killed_and_the_viewer_gets_every_number(site: Site) -> None:
+    cluster = Cluster(site, NAMES, SETTINGS)
+    origins = [Node(name, "origin", cluster.nodes[name].http) for name in NAMES if name.startswith("origin")]
+    first, second = (cluster.nodes[node.id] for node in ranked("show", origins))
+    viewer = Viewer(cluster.nodes["edge-1"].http, "show")
+    with viewer.watching():
+        _publish(cluster, "ingest-1", "publisher")
+        until(lambda: viewer.renditions and _newest(viewer), "a segment", 20)
+        _await_more(viewer, 2)
+        assert first.daemon.metric("livestream_http_requests_total", kind="segment") > 0
+        assert second.daemon.metric("livestream_http_requests_total", kind="segment") == 0
+
+        first.daemon.kill()
+        killed_at = time.monotonic()
+        _await_more(viewer, 2)
+        assert viewer.troubles == []
+        cluster.start(first)
+
+        cluster.nodes["ingest-1"].daemon.kill()
+        before = _newest(viewer)
+        _publish(cluster, "ingest-2", "second")
+        source = viewer.renditions["source"]
+        until(lambda: any(msn > before for msn in source.discontinuities), "it goes on at the other ingest", 20)
+        _await_more(viewer, 2)
+
+        requests = lambda: first.daemon.metric("livestream_http_requests_total", kind="segment")  # noqa: E731
+        until(lambda: requests() > 0, "the stream is at its first choice again", 20)
+        print(f"back after {time.monotonic() - killed_at:.1f} s, longest list {source.oldest_s:.1f} s old")
+    assert [trouble for trouble in viewer.troubles if "came" not in trouble] == []  # but late, as its publisher was
+    assert viewer.lost("source") == [] and source.gaps == []
+    assert len(source.discontinuities) == 1
