@@ -36,8 +36,10 @@ def manifest(
 
     ``reload`` is where to ask for the next manifest, after ``ttl_s`` seconds.
     """
-    able = [node for node in order if _ID.fullmatch(node.id) and node.id != PATHWAY and _host(node.http)]
-    told = able[:MOST] + [node for node in able[MOST:] if node.id == base]
+    told: list[Node] = []
+    for node in order:
+        if (len(told) < MOST or node.id == base) and _ID.fullmatch(node.id) and node.id != PATHWAY and _host(node.http):
+            told.append(node)
     body: dict[str, Any] = {
         "VERSION": VERSION,
         "TTL": ttl_s,
