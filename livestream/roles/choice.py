@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import define
 
 from livestream.settings import Upstream
-from livestream.steering.nodes import Node
+from livestream.steering.nodes import Node, NodeState
 from livestream.steering.rendezvous import ranked
 
 
@@ -22,8 +22,9 @@ class Choice:
     The nodes of ``role``, in the order in which they are asked for a stream.
 
     ``nodes`` has all that live. They come in an order that is the same on every node and another for every stream, but
-    the node that ``holder`` names comes first, for it announced the stream. ``fixed`` are asked after them, in their
-    own order, and are all that there is where no cluster is known.
+    the node that ``holder`` names comes first, for it announced the stream. Those that are still starting come last,
+    for all nodes may be, after an outage. ``fixed`` are asked after them, in their own order, and are all that there is
+    where no cluster is known.
     """
 
     role: str
@@ -44,8 +45,9 @@ class Choice:
         return _each_once([node.rtmp for node in self._of(stream)] + [each.rtmp for each in self.fixed])
 
     def _of(self, stream: str) -> list[Node]:
-        holder = self.holder(stream)
-        return sorted(ranked(stream, self._above()), key=lambda node: node.id != holder)
+        holder, above = self.holder(stream), self._above()
+        starting = [node for node in above if node.state is NodeState.STARTING]
+        return sorted([*ranked(stream, above), *starting], key=lambda node: node.id != holder)
 
     def _above(self) -> list[Node]:
         return [node for node in self.nodes() if node.role == self.role]
