@@ -1,4 +1,4 @@
-"""Two ingests and two origins of one cluster: whichever of them dies, the broadcast goes on."""
+"""Two ingests and two origins of one cluster: whichever of them dies, the broadcast and its push go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from livestream.steering.rendezvous import ranked
 
 from .cluster import Cluster
 from .conftest import Site
-from .processes import until
+from .processes import FFMPEG, Process, until
 from .viewer import Viewer
 
 NAMES = ("ingest-1", "ingest-2", "origin-1", "origin-2", "edge-1")
@@ -35,7 +35,21 @@ def _await_more(viewer: Viewer, count: int) -> int:
     return _newest(viewer)
 
 
-def test_an_origin_and_an_ingest_are_killed_and_the_viewer_gets_every_number(site: Site) -> None:
+def _play(cluster: Cluster) -> Process:
+    """A player of the push, by FLV."""
+    url = f"{cluster.nodes['edge-1'].http}/live/show.flv"
+    log = cluster.site.folder / "player.log"
+    return cluster.site.run(Process([FFMPEG, "-nostdin", "-i", url, "-c", "copy", "-f", "null", "-"], log))
+
+
+def _await_push(cluster: Cluster) -> None:
+    """Wait until more is pushed to the player."""
+    pushed = lambda: cluster.nodes["edge-1"].daemon.metric("livestream_push_bytes_total", protocol="flv")  # noqa: E731
+    wanted = pushed() + 50_000
+    until(lambda: pushed() > wanted, "the push goes on", 20)
+
+
+def test_an_origin_and_an_ingest_are_killed_and_viewers_stay_and_get_every_number(site: Site) -> None:
     cluster = Cluster(site, NAMES, SETTINGS)
     origins = [Node(name, "origin", cluster.nodes[name].http) for name in NAMES if name.startswith("origin")]
     first, second = (cluster.nodes[node.id] for node in ranked("show", origins))
@@ -44,11 +58,14 @@ def test_an_origin_and_an_ingest_are_killed_and_the_viewer_gets_every_number(sit
         _publish(cluster, "ingest-1", "publisher")
         until(lambda: viewer.renditions and _newest(viewer), "a segment", 20)
         _await_more(viewer, 2)
+        player = _play(cluster)
+        _await_push(cluster)
         assert first.daemon.metric("livestream_http_requests_total", kind="segment") > 0
         assert second.daemon.metric("livestream_http_requests_total", kind="segment") == 0
 
         first.daemon.kill()
         killed_at = time.monotonic()
+        _await_push(cluster)
         _await_more(viewer, 2)
         assert viewer.troubles == []
         cluster.start(first)
@@ -59,6 +76,8 @@ def test_an_origin_and_an_ingest_are_killed_and_the_viewer_gets_every_number(sit
         source = viewer.renditions["source"]
         until(lambda: any(msn > before for msn in source.discontinuities), "it goes on at the other ingest", 20)
         _await_more(viewer, 2)
+        _await_push(cluster)
+        assert player.child.poll() is None, player.words()
 
         requests = lambda: first.daemon.metric("livestream_http_requests_total", kind="segment")  # noqa: E731
         until(lambda: requests() > 0, "the stream is at its first choice again", 20)
