@@ -167,6 +167,7 @@ class Broadcast:
 
     def give_up(self) -> None:
         """Another ingest goes on with the stream: nothing more is announced here, not even an end."""
+        self.log.info("{stream}: the broadcast goes on at another ingest", stream=self.stream)
         self.stop()
         for rendition in self._renditions.values():
             self.site.cut_feed(rendition.feed)
