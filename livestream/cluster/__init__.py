@@ -1,1 +1,10 @@
-"""Who else is there: what nodes tell each other about themselves, and where on the earth a viewer is."""
+"""
+Who else is there: what nodes tell each other about themselves, and where on the earth a viewer is.
+
+- ``messages``: what a node says, as signed JSON
+- ``presence``: this node: what it says every second, and all who live
+- ``nodes``: the others, for as long as they go on speaking
+- ``load``: what this node carries
+- ``report``: what is known of a node, for those who look at the cluster
+- ``geography``: where an address is
+"""

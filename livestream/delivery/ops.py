@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
-from attrs import define
+from attrs import define, field
 from klein import Klein
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from twisted.web.server import Request
+from twisted.web.server import Request, Site
 
+from livestream.delivery.assets import Assets, page, text
 from livestream.metrics import Metrics
 from livestream.model import stream_name
+
+TYPES = {"cluster.js": "text/javascript; charset=utf-8", "cluster.css": "text/css; charset=utf-8"}
 
 
 @define(eq=False)
@@ -35,6 +38,8 @@ class Ops:
     route: Callable[[str, str], Sequence[Mapping[str, Any]]] | None = None
     drain: Callable[[], object] | None = None
     nodes: Callable[[], Sequence[Mapping[str, Any]]] = list
+    _assets: Assets = field(factory=lambda: Assets.of(TYPES), init=False)
+    _page: str = field(factory=lambda: text("cluster.html"), init=False)
 
     router: ClassVar[Klein] = Klein()
 
@@ -79,6 +84,16 @@ class Ops:
         """The nodes of the cluster, as this one knows them; itself first."""
         return _json(request, {"nodes": list(self.nodes())})
 
+    @router.route("/cluster")
+    def overview(self, request: IRequest) -> bytes:
+        """The same for people, as a table and a map."""
+        return page(request, self._page)
+
+    @router.route("/static/<name>")
+    def static(self, request: IRequest, name: str) -> bytes:
+        """What the page is made of."""
+        return self._assets.answer(request, name)
+
     @router.route("/api/v1/route")
     def best(self, request: Request) -> bytes:
         """``?stream=STREAM&address=IP``: where to send a viewer, for DNS servers and gateways."""
@@ -90,6 +105,16 @@ class Ops:
         except ValueError as error:
             return _refusal(request, 400, f"ask with ?stream=STREAM&address=IP: {error}")
         return _json(request, {"stream": stream, "address": address, "edges": list(self.route(stream, address))})
+
+
+class OpsSite(Site):
+    """Whoever watches a node asks it every second: its requests are not logged."""
+
+    def __init__(self, ops: Ops) -> None:
+        super().__init__(ops.resource())  # type: ignore[no-untyped-call]
+
+    def log(self, request: object) -> None:
+        pass
 
 
 def _argument(request: Request, name: bytes) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Mapping
-from hashlib import sha256
+from collections.abc import Callable
 from html import escape
-from importlib.resources import files
 from string import Template
 from typing import ClassVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 from klein import Klein
 from twisted.python.failure import Failure
-from twisted.web.http import CACHED
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, NotFound
 
+from livestream.delivery.assets import Assets, page, text
 from livestream.model import InvalidName, stream_name
 
 TYPES = {
@@ -33,52 +30,6 @@ TYPES = {
 ANYWHERE = " http: https:"
 
 
-def policy(media_from: str = "") -> str:
-    """
-    The Content-Security-Policy of the pages, with what else media may come from.
-
-    The players hand media to the browser, and run their workers, as blobs; nothing else comes from elsewhere.
-    """
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "img-src 'self' data:",
-            f"connect-src 'self'{media_from}",
-            f"media-src 'self' blob:{media_from}",
-            "worker-src 'self' blob:",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
-    )
-
-
-@frozen
-class Asset:
-    """A file that never changes while the process lives."""
-
-    kind: bytes
-    data: bytes
-    zipped: bytes
-    etag: bytes
-
-
-def _load() -> Mapping[str, Asset]:
-    folder = files("livestream.delivery") / "static"
-    assets = {}
-    for name, kind in TYPES.items():
-        data = (folder / name).read_bytes()
-        etag = f'"{sha256(data).hexdigest()[:20]}"'
-        assets[name] = Asset(kind.encode("ascii"), data, gzip.compress(data, 6, mtime=0), etag.encode("ascii"))
-    return assets
-
-
-def _template(name: str) -> Template:
-    return Template((files("livestream.delivery") / "static" / name).read_text("utf-8"))
-
-
 @define(eq=False)
 class Watch:
     """
@@ -89,9 +40,9 @@ class Watch:
 
     live: Callable[[], list[str]]
     is_steered: bool = False
-    _assets: Mapping[str, Asset] = field(factory=_load, init=False)
-    _index: Template = field(factory=lambda: _template("index.html"), init=False)
-    _player: Template = field(factory=lambda: _template("watch.html"), init=False)
+    _assets: Assets = field(factory=lambda: Assets.of(TYPES), init=False)
+    _index: Template = field(factory=lambda: Template(text("index.html")), init=False)
+    _player: Template = field(factory=lambda: Template(text("watch.html")), init=False)
 
     router: ClassVar[Klein] = Klein()
 
@@ -119,35 +70,15 @@ class Watch:
     @router.route("/static/<name>")
     def static(self, request: IRequest, name: str) -> bytes:
         """Scripts, styles and the licences of those that are others'."""
-        asset = self._assets.get(name)
-        if asset is None:
-            raise NotFound
-        for header, value in ((b"content-type", asset.kind), (b"cache-control", b"public, max-age=300")):
-            request.setHeader(header, value)
-        request.setHeader(b"vary", b"Accept-Encoding")
-        request.setHeader(b"x-content-type-options", b"nosniff")
-        if request.setETag(asset.etag) is CACHED:
-            return b""
-        if b"gzip" in (request.getHeader(b"accept-encoding") or b""):
-            request.setHeader(b"content-encoding", b"gzip")
-            return asset.zipped
-        return asset.data
+        return self._assets.answer(request, name)
 
     @router.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> bytes:
         """No such page, or no such method on it."""
         assert isinstance(failure.value, HTTPException)
         request.setResponseCode(failure.value.code or 500)
-        text = '<p class="empty">There is no such page.</p><p><a href="/">What is live</a></p>'
-        return self._page(request, self._index.substitute(streams=text, refresh=""))
+        words = '<p class="empty">There is no such page.</p><p><a href="/">What is live</a></p>'
+        return self._page(request, self._index.substitute(streams=words, refresh=""))
 
-    def _page(self, request: IRequest, text: str) -> bytes:
-        for name, value in (
-            ("content-type", "text/html; charset=utf-8"),
-            ("content-security-policy", policy(ANYWHERE if self.is_steered else "")),
-            ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
-            ("x-content-type-options", "nosniff"),
-        ):
-            request.setHeader(name.encode("ascii"), value.encode("ascii"))
-        return text.encode("utf-8")
+    def _page(self, request: IRequest, html: str) -> bytes:
+        return page(request, html, ANYWHERE if self.is_steered else "")

@@ -11,7 +11,6 @@ from twisted.application.service import MultiService
 from twisted.application.service import Service as TwistedService
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
-from twisted.web.server import Site
 
 from livestream.bus.memory import Bus, MemoryBus
 from livestream.cache.store import Found, Key, Need, Store
@@ -24,7 +23,7 @@ from livestream.delivery.hls import Hls, States
 from livestream.delivery.hot import HotPath
 from livestream.delivery.http import HttpSite
 from livestream.delivery.objects import Library, Objects
-from livestream.delivery.ops import Ops
+from livestream.delivery.ops import Ops, OpsSite
 from livestream.delivery.playlists import Playlists, Windows
 from livestream.delivery.proxies import Proxies
 from livestream.delivery.rtmp import RtmpPlay
@@ -224,7 +223,7 @@ class Parts:
             lambda: self.draining.begin("POST /drain"),
             presence.report,
         )
-        self.listen("ops.http", Site(ops.resource()))
+        self.listen("ops.http", OpsSite(ops))
 
     def _carried(self, known: Known) -> dict[str, int]:
         """The streams of this node that are live, with how many watch the push of each."""

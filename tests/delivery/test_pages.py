@@ -121,6 +121,22 @@ def test_metrics_and_streams_are_told() -> None:
     assert json.loads(_ops().get("/api/v1/streams")[1]) == {"streams": [{"stream": "show"}]}
 
 
+def test_the_nodes_of_the_cluster_are_told() -> None:
+    browser = Browser(Ops(list, list, Metrics(), nodes=lambda: [{"id": "edge-1"}]).resource())
+    assert json.loads(browser.get("/api/v1/nodes")[1]) == {"nodes": [{"id": "edge-1"}]}
+    assert browser.headers["cache-control"] == "no-store"
+
+
+def test_the_page_of_the_cluster_is_made_of_files_of_ours_only() -> None:
+    browser = _ops()
+    status, page = browser.get("/cluster")
+    assert status == 200 and "script-src 'self';" in browser.headers["content-security-policy"]
+    assert not re.search(rb"\son\w+=|<style|\sstyle=|<script>|https?:", page)
+    files = re.findall(r'(?:src|href)="(/[^"]+)"', page.decode())
+    assert len(files) == 3 and all(browser.get(path)[0] == 200 for path in files)
+    assert browser.get("/static/watch.js")[0] == 404
+
+
 def _routes(path: str) -> tuple[int, dict[str, object]]:
     ops = Ops(list, list, Metrics(), lambda stream, address: [{"node": "edge-1", "asked": [stream, address]}])
     status, body = Browser(ops.resource()).get(path)
