@@ -9,6 +9,9 @@ from typing import Any
 
 from livestream.settings import Upstream
 
+_HOST = r"[A-Za-z0-9._:\[\]-]{1,260}"
+"""A host, with a port or without: nodes tell it to each other and to players, in files of many formats."""
+
 
 def _require(condition: bool, words: str) -> None:
     if not condition:
@@ -29,13 +32,14 @@ def _http(value: str) -> None:
 
 
 def _rtmp(value: str) -> None:
-    is_rtmp = not value or re.fullmatch(r"rtmp://[^/\s]+:[0-9]+", value) is not None
+    is_rtmp = not value or re.fullmatch(rf"rtmp://{_HOST}:[0-9]{{1,5}}", value) is not None
     _require(is_rtmp, f"{value!r}: write rtmp://HOST:PORT")
 
 
 def _public(value: str) -> None:
     """Viewers may come through a proxy that speaks TLS."""
-    _require(re.fullmatch(r"(https?://[^/\s]+)?", value) is not None, f"{value!r}: write http://HOST:PORT")
+    is_public = not value or re.fullmatch(rf"https?://{_HOST}", value) is not None
+    _require(is_public, f"{value!r}: write http://HOST:PORT")
 
 
 def _upstreams(value: Sequence[Upstream]) -> None:
@@ -91,6 +95,7 @@ RULES: dict[str, Callable[[Any], None]] = {
     "public url": _public,
     "rtmp url": _rtmp,
     "networks": _networks,
+    "capacity": lambda value: _require(0.001 <= value <= 1e15, f"{value} is not from 0.001 to 1e15"),
     "latitude": lambda value: _require(-90 <= value <= 90, f"{value} is not from -90 to 90 degrees"),
     "longitude": lambda value: _require(-180 <= value <= 180, f"{value} is not from -180 to 180 degrees"),
     "secret": lambda value: _require(not value or len(value) >= 16, "a cluster's secret has 16 characters or more"),

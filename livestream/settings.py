@@ -121,8 +121,8 @@ class Node:
     region: str = setting("", "where it stands, in a word that near nodes share", "name")
     latitude: float | None = setting(None, "where it stands, in degrees north", "latitude")
     longitude: float | None = setting(None, "where it stands, in degrees east", "longitude")
-    capacity_rps: float = setting(200_000.0, "requests per second that it can answer", "positive")
-    capacity_mbps: float = setting(10_000.0, "what its link carries, in megabits per second", "positive")
+    capacity_rps: float = setting(200_000.0, "requests per second that it can answer", "capacity")
+    capacity_mbps: float = setting(10_000.0, "what its link carries, in megabits per second", "capacity")
 
 
 @frozen

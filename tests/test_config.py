@@ -60,6 +60,9 @@ def test_upstreams_are_tables() -> None:
         ("[transcode]\nladder = [360, 720]\n", "live.toml: transcode.ladder: [360, 720]: even heights"),
         ("[ingest.keys]\nshow = 'short'\n", "live.toml: ingest.keys: a publishing key has 8 characters or more"),
         ("[ingest]\nrtmp = 'tcp:1935'\n", "live.toml: ingest.rtmp: anyone who reaches this port could publish"),
+        ("[node]\nhttp = 'http://a\"b'\n", "live.toml: node.http: 'http://a\"b': write http://HOST:PORT"),
+        ("[node]\nrtmp = 'rtmp://a'\n", "live.toml: node.rtmp: 'rtmp://a': write rtmp://HOST:PORT"),
+        ("[node]\ncapacity_rps = 0\n", "live.toml: node.capacity_rps: 0.0 is not from 0.001"),
     ],
 )
 def test_what_is_wrong_is_a_line_that_says_what_would_be_right(text: str, line: str) -> None:

@@ -1,0 +1,77 @@
+"""How a process becomes a node, with the bus of the tests, in which all is heard at once."""
+
+from __future__ import annotations
+
+from livestream.bus.memory import MemoryBus
+from livestream.cluster.messages import decode
+from livestream.cluster.presence import Presence
+from livestream.config import Config, load
+from livestream.metrics import Metrics
+from livestream.roles.membership import CHANNEL, join, own_node
+from livestream.steering.nodes import NodeState, Place
+
+SECRET = "0123456789abcdef"
+
+
+def configured(name: str, *more: str) -> Config:
+    sets = (f"cluster.secret={SECRET}", f"node.id={name}", f"node.http=http://{name}:80", "bus.redis=unix:x", *more)
+    return load("edge", None, {}, sets, lambda path: "")
+
+
+def joined(bus: MemoryBus, name: str, *more: str) -> Presence:
+    return join(configured(name, *more), name, bus, Metrics(), lambda: 1e9)
+
+
+def test_nodes_of_one_cluster_know_each_other() -> None:
+    bus = MemoryBus()
+    one, other = joined(bus, "edge-1"), joined(bus, "edge-2", "node.region=eu")
+    one.tick()
+    other.tick()
+    assert one.nodes() == [one.own, other.own]
+    assert other.nodes() == [other.own, one.own]
+    one.leave()
+    assert other.nodes() == [other.own]
+
+
+def test_a_cluster_with_another_secret_is_another_cluster() -> None:
+    bus = MemoryBus()
+    one, stranger = joined(bus, "edge-1"), joined(bus, "edge-2", "cluster.secret=fedcba9876543210")
+    one.tick()
+    stranger.tick()
+    assert one.nodes() == [one.own] and stranger.nodes() == [stranger.own]
+
+
+def test_without_a_secret_a_node_is_alone_and_says_nothing() -> None:
+    bus, told = MemoryBus(), list[bytes]()
+    bus.hear(CHANNEL, told.append)
+    alone = join(load("all", None, {}, (), lambda path: ""), "all", bus, Metrics(), lambda: 1e9)
+    alone.reasons = list
+    alone.tick()
+    alone.drain()
+    alone.leave()
+    assert told == [] and alone.nodes() == [alone.own]
+    assert (alone.own.id, alone.own.role, alone.own.http) == ("all", "all", "")
+
+
+def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
+    name = "n" * 64
+    more = (
+        "node.http=https://[2001:db8::1]:65535",
+        f"node.rtmp=rtmp://{'h' * 253}:65535",
+        f"node.region={'r' * 64}",
+        "node.latitude=-90",
+        "node.longitude=180.0",
+        "node.capacity_rps=0.001",
+        "node.capacity_mbps=1000000000000000",
+    )
+    bus, told = MemoryBus(), list[bytes]()
+    bus.hear(CHANNEL, told.append)
+    presence = joined(bus, name, *more)
+    presence.reasons = list
+    presence.tick()
+    assert decode(told[0], SECRET).node == presence.own
+    assert presence.own.place == Place(-90.0, 180.0)
+
+
+def test_a_node_is_starting_at_first() -> None:
+    assert own_node(configured("edge-1"), "edge-1").state is NodeState.STARTING
