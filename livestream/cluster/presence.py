@@ -54,6 +54,10 @@ class Presence:
             for each in NodeState:
                 self.others.metrics.nodes.labels(role, each.value).set(counts[role, each])
 
+    def become(self, own: Node) -> None:
+        """Be ``own`` from the next message on, in the state and with the load that we have."""
+        self.own = attrs.evolve(own, state=self.own.state, load=self.own.load)
+
     def drain(self) -> None:
         """Take no new work from here on; the others know at once."""
         self.own = attrs.evolve(self.own, state=NodeState.DRAINING)

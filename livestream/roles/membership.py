@@ -13,6 +13,7 @@ from livestream.cluster.nodes import Nodes
 from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
 from livestream.metrics import Metrics
+from livestream.roles.reloading import Reloading
 from livestream.steering.nodes import Node, NodeState, Place
 
 CHANNEL = "nodes"
@@ -31,8 +32,14 @@ def join(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callabl
     return Presence(own_node(config, name), others, partial(bus.tell, CHANNEL), meter)
 
 
+def renew_presence(reloading: Reloading, presence: Presence) -> None:
+    """Let a node stand elsewhere, and carry more or less, while it runs."""
+    for key in ("http", "rtmp", "region", "latitude", "longitude", "capacity_rps", "capacity_mbps"):
+        reloading.when(f"node.{key}", lambda config: presence.become(own_node(config, presence.own.id)))
+
+
 def own_node(config: Config, name: str) -> Node:
-    """This node as it is when its process begins."""
+    """The node ``name`` as the configuration has it, when its process begins."""
     node = config.node
     place = None if node.latitude is None or node.longitude is None else Place(node.latitude, node.longitude)
     return Node(

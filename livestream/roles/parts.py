@@ -40,7 +40,7 @@ from livestream.packaging.window import Window
 from livestream.roles.draining import Draining, Phase
 from livestream.roles.guide import EdgeGuide
 from livestream.roles.leaving import leave_http, leave_rtmp
-from livestream.roles.membership import join
+from livestream.roles.membership import join, renew_presence
 from livestream.roles.reloading import Reloading
 from livestream.roles.renewing import (
     access_log,
@@ -131,6 +131,7 @@ class Parts:
         """This node among the others, one for all; without ``cluster.secret`` it is alone."""
         if self._presence is None:
             self._presence = join(self.config, self.node, self.bus(), self.metrics, self.seconds)
+            renew_presence(self.reloading, self._presence)
             self.every(PERIOD_S, self._presence.tick)
             self.at_stop(self._presence.leave)
         return self._presence

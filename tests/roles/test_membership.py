@@ -7,7 +7,8 @@ from livestream.cluster.messages import decode
 from livestream.cluster.presence import Presence
 from livestream.config import Config, load
 from livestream.metrics import Metrics
-from livestream.roles.membership import CHANNEL, join, own_node
+from livestream.roles.membership import CHANNEL, join, own_node, renew_presence
+from livestream.roles.reloading import Reloading
 from livestream.steering.nodes import NodeState, Place
 
 SECRET = "0123456789abcdef"
@@ -75,3 +76,13 @@ def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
 
 def test_a_node_is_starting_at_first() -> None:
     assert own_node(configured("edge-1"), "edge-1").state is NodeState.STARTING
+
+
+def test_what_a_node_can_carry_may_change_while_it_runs() -> None:
+    presence = joined(MemoryBus(), "edge-1")
+    presence.drain()
+    reloading = Reloading(configured("edge-1"))
+    renew_presence(reloading, presence)
+    reloading.reload(lambda: configured("edge-1", "node.capacity_rps=7", "node.region=eu"))
+    assert (presence.own.capacity_rps, presence.own.region) == (7.0, "eu")
+    assert presence.own.state is NodeState.DRAINING
