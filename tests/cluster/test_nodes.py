@@ -170,6 +170,17 @@ def test_while_the_bus_is_away_the_last_picture_holds_and_three_seconds_longer(s
     assert scene.alive() == ["edge-2"]
 
 
+def test_a_bus_that_says_it_is_away_is_believed_whatever_is_heard(scene: Scene) -> None:
+    scene.nodes.heard(scene.process("edge-2").says())
+    scene.is_bus_healthy = False
+    scene.pass_s(60)
+    scene.is_bus_healthy = True
+    scene.pass_s(SILENT_S - 0.25)
+    assert scene.alive() == ["edge-2"]
+    scene.pass_s(1)
+    assert scene.alive() == []
+
+
 def test_a_bus_that_does_not_know_that_it_is_away_is_found_out_by_its_silence(scene: Scene) -> None:
     scene.speak(scene.process("edge-2"))
     scene.is_deaf = True
