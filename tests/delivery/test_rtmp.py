@@ -73,9 +73,9 @@ def test_a_player_is_accepted_at_once_and_given_the_stream_at_the_next_tick(port
     port.clock.advance(1)
     data = connection.transport.value()
     assert data.startswith(b"accepted") and picture(0, True).body in data
-    assert port.viewers("rtmp") == 1
+    assert port.viewers("rtmp") == 1 and port.feeds.viewers() == {"show": 1}
     seat.lost("connection lost")
-    assert port.viewers("rtmp") == 0
+    assert port.viewers("rtmp") == 0 and port.feeds.viewers() == {"show": 0}
 
 
 def test_a_player_chooses_its_rendition(port: Port) -> None:
