@@ -81,7 +81,17 @@ def steered(page: Page, elsewhere: str) -> None:
     print(json.dumps({"longest stall": round(stall_s, 2), "state": page.locator("#state").inner_text()}))
 
 
+def cluster(page: Page, leaving: str) -> None:
+    """Wait until the page of the cluster shows ``leaving``, and then, by itself, until it no longer does."""
+    shows = "(id) => [...document.querySelectorAll('#nodes tr')].some((row) => row.cells[0].textContent === id)"
+    page.wait_for_function(shows, arg=leaving, timeout=20_000)
+    print("shown", flush=True)
+    page.wait_for_function(f"(id) => !({shows})(id)", arg=leaving, timeout=20_000)
+    print(page.locator("#summary").inner_text())
+
+
 SCRIPTS: dict[str, Callable[..., None]] = {
+    "cluster": cluster,
     "hls": hls,
     "low-latency": low_latency,
     "offline": offline,
