@@ -29,7 +29,7 @@ from attrs import define, field, frozen
 from players import Place, Player, Record
 from rtmp_peers import TWISTD, encoded, ffmpeg, raise_limits
 
-SECRET = "benchmark-0123456789"
+SECRET, KEY = "benchmark-0123456789", "benchmark"
 HTTP, RTMP, OPS, REDIS = 18080, 11935, 18081, 16379
 STREAMS = ("one", "two", "three")
 DOWN_S = 2.0
@@ -94,6 +94,7 @@ def node(spec: Spec, folder: Path) -> Child:
         f"{spec.role}.http": f"tcp:{HTTP}:interface={spec.address}",
         f"{spec.role}.rtmp": f"tcp:{RTMP}:interface={spec.address}",
         "ops.http": f"tcp:{OPS}:interface={spec.address}",
+        "ingest.keys": f'{{"*" = "{KEY}"}}',
         "transcode.ladder": "[]",
     }
     command = [*TWISTD, "livestream", f"--role={spec.role}"]
@@ -122,7 +123,7 @@ class Publisher:
         while True:
             if self._child is None or not self._child.is_running:
                 ingest = SPECS[self.turn % 2]
-                url = f"rtmp://{ingest.address}:{RTMP}/live/{self.stream}"
+                url = f"rtmp://{ingest.address}:{RTMP}/live/{self.stream}?key={KEY}"
                 what = ["-re", "-stream_loop", "-1", "-i", str(self.media), "-c", "copy", "-f", "flv", url]
                 command = [ffmpeg(), "-loglevel", "error", *what]
                 self._child = Child(f"publisher-{self.stream}", command, self.folder)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 
 
@@ -18,12 +19,17 @@ class CannotListen(Exception):
 
 @define(eq=False)
 class Listener(Service):
-    """Has ``factory`` serve the endpoint ``where``, which is the value of ``setting``."""
+    """
+    Has ``factory`` serve the endpoint ``where``, which is the value of ``setting``.
+
+    With ``is_held`` the port is there, and who connects waits in the kernel's queue until :meth:`open`.
+    """
 
     setting: str
     where: str
     factory: IProtocolFactory
     reactor: Any
+    is_held: bool = False
     _port: IListeningPort | None = field(default=None, init=False)
     _error: CannotListen | None = field(default=None, init=False)
 
@@ -50,8 +56,17 @@ class Listener(Service):
         port, self._port = self._port, None
         return None if port is None else port.stopListening()
 
+    def open(self) -> None:
+        """Take those who have waited, and all who come."""
+        if self.is_held:
+            self.is_held = False
+            if self._port is not None:
+                cast(Port, self._port).startReading()
+
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        if self.is_held:
+            cast(Port, port).stopReading()
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value

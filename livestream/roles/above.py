@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 
@@ -28,6 +28,7 @@ class TierAbove:
     parts: Parts
     choice: Choice
     upstreams: Upstreams
+    _had_somebody: bool = field(default=False, init=False)
 
     @classmethod
     def of(cls, parts: Parts, role: str) -> TierAbove:
@@ -38,6 +39,11 @@ class TierAbove:
         reactor = parts.reactor
         upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_states, reactor)
         return cls(parts, choice, upstreams)
+
+    def missing(self) -> list[str]:
+        """Why there is nobody to ask yet; nothing once there was somebody: what came from there can be served."""
+        self._had_somebody = self._had_somebody or bool(self.choice.every_url())
+        return [] if self._had_somebody else [f"no {self.choice.role} has been heard of yet"]
 
     def relays(self) -> Relays:
         """What plays streams from there."""

@@ -57,6 +57,9 @@ from livestream.roles.renewing import (
 )
 
 SWEEP_S = 2.0
+HOLD_S = 5.0
+"""Who comes to a cache that has just been started waits so long at most, rather than hear that it has nothing."""
+LOOK_S = 0.05
 QUIET_S = 2.0
 """Viewers have moved when none has come for a segment's length and so much more: each asks once a segment."""
 
@@ -94,6 +97,7 @@ class Parts:
     _bus: Bus | None = field(default=None, init=False)
     _presence: Presence | None = field(default=None, init=False)
     _feeds: Feeds | None = field(default=None, init=False)
+    _held: list[Listener] = field(factory=list, init=False)
     _guide: EdgeGuide | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -235,10 +239,26 @@ class Parts:
         """Have ``factory`` serve the endpoint that is the value of ``setting``."""
         section, _, key = setting.partition(".")
         where = getattr(getattr(self.config, section), key)
-        listener = Listener(setting, where, factory, self.reactor)
+        is_cache = section == self.config.role in ("origin", "edge")
+        listener = Listener(setting, where, factory, self.reactor, is_held=is_cache)
         self._run(listener)
+        if is_cache:
+            self._held.append(listener)
         if section in ("origin", "edge"):  # from an ingest, the last segment is still to be fetched
             self.draining.at(Phase.CLOSING, listener.close)
+
+    def open_when(self, ready: Callable[[], list[str]]) -> None:
+        """Let those in who come to a cache, once it is ready; those who come sooner wait, but not for long."""
+        until = self.reactor.seconds() + HOLD_S
+
+        def look() -> None:
+            if ready() and self.reactor.seconds() < until:
+                self.reactor.callLater(LOOK_S, look)
+            else:
+                for listener in self._held:
+                    listener.open()
+
+        self.reactor.callLater(LOOK_S, look)
 
     def every(self, period_s: float, action: Callable[[], None]) -> None:
         """Have something done every so often."""

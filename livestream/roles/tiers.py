@@ -29,7 +29,7 @@ def build_origin(parts: Parts) -> None:
     feeds = parts.feeds(above.relays())
     parts.http("origin.http", ledger, cache, states=ledger)
     parts.rtmp("origin.rtmp", None, feeds)
-    _run(parts, catalogue, cache, feeds)
+    _run(parts, catalogue, cache, feeds, above)
 
 
 def build_edge(parts: Parts) -> None:
@@ -46,12 +46,17 @@ def build_edge(parts: Parts) -> None:
     )
     parts.http("edge.http", catalogue, cache, feeds=feeds, rest=watch.resource())
     parts.rtmp("edge.rtmp", None, feeds)
-    _run(parts, catalogue, cache, feeds)
+    _run(parts, catalogue, cache, feeds, above)
 
 
-def _run(parts: Parts, catalogue: Catalogue, cache: Cache, feeds: Feeds) -> None:
-    parts.ops(catalogue, catalogue.uninformed)
+def _run(parts: Parts, catalogue: Catalogue, cache: Cache, feeds: Feeds, above: TierAbove) -> None:
+    def missing() -> list[str]:
+        """What keeps this node from being ready."""
+        return [*catalogue.uninformed(), *above.missing()]
+
+    parts.ops(catalogue, missing)
     leave_cache(parts.draining, cache)
     parts.reactor.callWhenRunning(catalogue.start)
+    parts.reactor.callWhenRunning(parts.open_when, missing)
     for stop in (catalogue.stop, cache.stop, feeds.stop):
         parts.at_stop(stop)
