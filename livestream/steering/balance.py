@@ -1,24 +1,34 @@
 """
 Which edge serves which viewer: the nearest, unless it is busy.
 
-Each edge costs a viewer kilometres, and the cheapest is the best::
+Each edge costs a viewer so many kilometres, and the cheapest is the best::
 
-    distance + LOAD_KM * u / (1.01 - u) + SPREAD_KM * (ln(draw) - ln(room))
+    cost = distance + load + caution + spread
+    load = LOAD_KM * used / (1.01 - used)
+    caution = CAUTION * load, if (NEARLY_FULL - used) / HERD is below the viewer's lot for this edge, otherwise 0
+    spread = (SPREAD_KM + SPREAD * cheapest) * (ln(-ln(another lot)) - ln(room))
 
 - ``distance`` is as the crow flies. Where either place is unknown, an edge of the viewer's own region is near and any
   other far; of a viewer of whom nothing is known, load alone decides.
-- ``u`` is the share of the edge's capacity that is in use: of its requests, its link, or of how late its reactor may
-  be, whichever is the scarcest. The penalty is nothing to an idle edge, as much as 100 km at half its capacity, and as
-  much as 1,600 km at 95 %, so that viewers spill over to the next region before an edge is full and not after. One that
-  is full is chosen only when all are.
-- What edges say of themselves is a second old, and in that second a stampede brings thousands of viewers who are all
-  shown the same picture. Were all of them sent to whoever is best in it, that one would be overrun. So each viewer has
-  a ``draw`` for each edge, exponentially distributed and always the same. Among edges that cost the same, that spreads
-  viewers in proportion to the ``room`` that each has, which is the most even filling there is; the farther apart the
-  costs are, compared with SPREAD_KM, the more viewers take the cheaper (this is a softmax, by the Gumbel-max trick).
+- ``used`` is the share of the edge's capacity that is in use: of its requests, of its link, or of how late its reactor
+  may be, whichever is scarcest. To an idle edge ``load`` adds nothing, at half its capacity 100 km, at 95 % 1,600 km:
+  viewers spill over to the next region before theirs is full, and not after.
 
-A viewer who is at an edge stays there until another costs clearly less, and by the distance and the load of both, not
-by the draw. An edge that is nearly full keeps those that it has: only whoever comes new is sent past it.
+What edges say of themselves is a second old, and in that second a stampede brings thousands who are all shown the same
+picture. Were they all sent to whoever is best in it, that one would be overrun. So each viewer has lots, from 0 to 1 by
+hashes of its key and the edge's id, which never change:
+
+- ``spread`` spreads them over edges that cost much the same, in proportion to the room that each has: the most even
+  filling there is. This is a softmax, by the Gumbel-max trick. Edges cost "much the same" the more easily the dearer
+  the cheapest of them is: ten kilometres matter to one who is near, and not to one who has to go far.
+- ``caution`` lets an edge in at once only so large a share of a herd as fits into it, when the herd is as large as HERD
+  of its capacity; that is what the loss of one of its neighbours brings.
+
+An edge that is nearly full takes new viewers only when all are, and one that is full only when all are full.
+
+A viewer who is somewhere stays until another edge costs clearly less than the mere distance to the one where it is: an
+edge keeps whom it has. Of one that is full only a part moves, the more the fuller it is, since whoever asks in the next
+second does not know yet that others have gone.
 """
 
 from __future__ import annotations
@@ -33,35 +43,38 @@ from livestream.steering.geo import Point, between_km, point
 from livestream.steering.nodes import Node, NodeState, Place
 
 LOAD_KM = 100.0
-SPREAD_KM = 50.0
 OTHER_REGION_KM = 5000.0
 
 LATE_MS = 500.0
 """An edge whose reactor is so late is full."""
 
-STAY_KM = 200.0
-STAY_FACTOR = 1.5
-"""Another edge is clearly better when it costs less by this factor and by so much."""
-HELD_KM = 500.0
-"""The load of an edge weighs no more than this for those who are there."""
+CAUTION = 10.0
+HERD = 0.6
+SPREAD_KM = 20.0
+SPREAD = 0.2
 
+STAY_FACTOR = 1.5
+STAY_KM = 200.0
+"""Another edge is clearly better when it costs less by this factor and by so much."""
+SHED = 4.0
+"""Of a full edge such a multiple moves away of what it has too much, whenever all its viewers have asked again."""
+
+NEARLY_FULL = 0.97
+NEARLY_FULL_KM = 1e5
+FULL_KM = 1e6
 OVERLOAD_KM = 2000.0
 """When all are full, twice the load that an edge can carry is as bad as so much distance."""
-
-FULL_KM = 1e6
 DRAINING_KM = 1e7
 STARTING_KM = 1e8
-"""Far beyond anything that edges in a better state can cost."""
+"""Each is beyond anything that edges in a better state can cost."""
 
 WORST = 100.0
-"""No edge is fuller than this; one whose numbers make no sense is."""
-WORST_KM = OVERLOAD_KM * WORST
-
+"""No edge uses a larger share of its capacity; one whose numbers make no sense uses this."""
 MOST_MBPS = 1e9
 
-DRAWS = 1 << 14
-"""How many draws there are; two edges whose ids hash to the same have the same draws."""
-
+LOTS = 1 << 14
+ENTERS, LEAVES = 0x2A51, 0x1594
+"""They make the lots for getting in and for having to go others than those for the spread."""
 TIE_KM = 1e-3
 """Edges that are alike in everything cost less than this more or less, by their ids."""
 
@@ -102,13 +115,17 @@ def is_full(edge: Node) -> bool:
     return used(edge) >= 1.0
 
 
-@frozen
+@define(eq=False)
 class _Standing:
-    """What an edge costs, wherever the viewer is: its load, and with that its state and how little room it has."""
+    """What an edge is to all viewers. ``own_km`` is what it costs beside the distance and what is drawn for by lot."""
 
     node: Node
     point: Point | None
-    draw: int
+    lot: int
+    used: float
+    log_room: float
+    admits: float
+    caution_km: float
     load_km: float
     own_km: float
 
@@ -122,35 +139,26 @@ class Balance:
     def order(self, viewer: Viewer, edges: Sequence[Node]) -> list[Node]:
         """All edges, best first: full ones after all that have room, then those that drain, then those that start."""
         here = None if viewer.place is None else point(viewer.place)
-        draw, draws, known = _hashed(viewer.key) % DRAWS, _DRAWS_KM, self._standings
+        known, lot = self._standings, _hashed(viewer.key) % LOTS
+        standings: list[_Standing] = []
         costs_km: list[float] = []
         for edge in edges:
             standing = known.get(edge.id)
             if standing is None or standing.node is not edge:
                 standing = known[edge.id] = _standing(edge)
+            standings.append(standing)
             there = standing.point
             far_km = between_km(here, there) if here and there else _unmeasured_km(viewer, edge)
-            costs_km.append(far_km + standing.own_km + draws[draw ^ standing.draw])
-        ordered = [edges[index] for index in sorted(range(len(edges)), key=costs_km.__getitem__)]
+            is_admitted = _LOTS[lot ^ standing.lot ^ ENTERS] < standing.admits
+            costs_km.append(far_km + standing.own_km + (0.0 if is_admitted else standing.caution_km))
+        spread_km = SPREAD_KM + SPREAD * (min(costs_km, default=0.0) % NEARLY_FULL_KM)
+        costs_km = [
+            cost_km + spread_km * (_DRAWS[lot ^ standing.lot] - standing.log_room)
+            for cost_km, standing in zip(costs_km, standings, strict=True)
+        ]
+        ordered = [standings[index] for index in sorted(range(len(edges)), key=costs_km.__getitem__)]
         self._forget(edges)
-        return self._staying(viewer, ordered) if viewer.current else ordered
-
-    def _staying(self, viewer: Viewer, ordered: list[Node]) -> list[Node]:
-        """The same, but first of all where the viewer is, if no other is clearly better."""
-        current = next((edge for edge in ordered if edge.id == viewer.current), None)
-        if current is None or current is ordered[0] or _tier_km(current) > _tier_km(ordered[0]):
-            return ordered
-        best_km = self._fixed_km(viewer, ordered[0], WORST_KM)
-        if best_km * STAY_FACTOR + STAY_KM < self._fixed_km(viewer, current, HELD_KM):
-            return ordered
-        return [current, *(edge for edge in ordered if edge is not current)]
-
-    def _fixed_km(self, viewer: Viewer, edge: Node, most_km: float) -> float:
-        """Distance and load, without the draw."""
-        here, standing = None if viewer.place is None else point(viewer.place), self._standings[edge.id]
-        if here is None or standing.point is None:
-            return _unmeasured_km(viewer, edge) + min(most_km, standing.load_km)
-        return between_km(here, standing.point) + min(most_km, standing.load_km)
+        return [standing.node for standing in (_staying(viewer, here, ordered) if viewer.current else ordered)]
 
     def _forget(self, edges: Sequence[Node]) -> None:
         if len(self._standings) > 2 * len(edges) + FORGOTTEN:
@@ -159,18 +167,49 @@ class Balance:
 
 
 def _standing(edge: Node) -> _Standing:
-    share = used(edge)
+    share, hashed = used(edge), _hashed(edge.id)
     load_km = LOAD_KM * share / (1.01 - share) if share < 1 else OVERLOAD_KM * share
-    room = min(MOST_MBPS, max(1.0, edge.capacity_mbps)) * (1.01 - min(share, 1.0))
-    hashed = _hashed(edge.id)
-    own_km = load_km + _tier_km(edge) - SPREAD_KM * log(room) + TIE_KM * hashed / 2**64
-    return _Standing(edge, None if edge.place is None else point(edge.place), hashed % DRAWS, load_km, own_km)
+    return _Standing(
+        node=edge,
+        point=None if edge.place is None else point(edge.place),
+        lot=hashed % LOTS,
+        used=share,
+        log_room=log(min(MOST_MBPS, max(1.0, edge.capacity_mbps)) * (1.01 - min(share, 1.0))),
+        admits=(NEARLY_FULL - share) / HERD,
+        caution_km=CAUTION * load_km if share < NEARLY_FULL else 0.0,
+        load_km=load_km,
+        own_km=load_km + _state_km(edge, share) + TIE_KM * hashed / 2**64,
+    )
 
 
-def _tier_km(edge: Node) -> float:
+def _state_km(edge: Node, share: float) -> float:
     if edge.state is not NodeState.READY:
         return DRAINING_KM if edge.state is NodeState.DRAINING else STARTING_KM
-    return FULL_KM if is_full(edge) else 0.0
+    if share < 1:
+        return NEARLY_FULL_KM if share >= NEARLY_FULL else 0.0
+    return FULL_KM
+
+
+def _staying(viewer: Viewer, here: Point | None, ordered: list[_Standing]) -> list[_Standing]:
+    """The same, but first of all where the viewer is, unless it should go."""
+    current = next((standing for standing in ordered if standing.node.id == viewer.current), None)
+    if current is None or current is ordered[0] or _goes(viewer, here, current, ordered[0]):
+        return ordered
+    return [current, *(standing for standing in ordered if standing is not current)]
+
+
+def _goes(viewer: Viewer, here: Point | None, current: _Standing, best: _Standing) -> bool:
+    if not current.node.is_ready or not best.node.is_ready:
+        return not current.node.is_ready
+    if current.used >= 1:
+        lot = _LOTS[_hashed(viewer.key) % LOTS ^ current.lot ^ LEAVES]
+        return best.used < 1 and lot < SHED * (current.used - NEARLY_FULL)
+    best_km = _far_km(viewer, here, best) + best.load_km
+    return best.used < 1 and best_km * STAY_FACTOR + STAY_KM < _far_km(viewer, here, current)
+
+
+def _far_km(viewer: Viewer, here: Point | None, standing: _Standing) -> float:
+    return between_km(here, standing.point) if here and standing.point else _unmeasured_km(viewer, standing.node)
 
 
 def _unmeasured_km(viewer: Viewer, edge: Node) -> float:
@@ -182,10 +221,11 @@ def _hashed(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 
 
-def _draws_km() -> tuple[float, ...]:
-    """The logarithms of exponentially distributed draws, evenly, in an order that looks like none."""
-    shuffled = sorted(range(DRAWS), key=lambda number: blake2b(b"%d" % number, digest_size=8).digest())
-    return tuple(SPREAD_KM * log(-log((number + 0.5) / DRAWS)) for number in shuffled)
+def _lots() -> tuple[float, ...]:
+    """Numbers in (0, 1), evenly, in an order that looks like none: what is drawn at the place of two hashes."""
+    shuffled = sorted(range(LOTS), key=lambda number: blake2b(b"%d" % number, digest_size=8).digest())
+    return tuple((number + 0.5) / LOTS for number in shuffled)
 
 
-_DRAWS_KM = _draws_km()
+_LOTS = _lots()
+_DRAWS = tuple(log(-log(lot)) for lot in _LOTS)

@@ -59,13 +59,17 @@ def test_a_busy_edge_is_passed_over_for_one_that_is_farther_and_lighter(busy: fl
     assert _shares(edges).most_common(1)[0][0] == best
 
 
-def test_the_load_of_a_region_that_fills_spills_over_to_the_next_before_it_is_full() -> None:
-    edges = [edge("paris", PARIS, 0.97), edge("london", LONDON, 0.97), edge("york", NEW_YORK, 0.1)]
-    assert _shares(edges)["york"] == 0, "5,800 km are too many"
-    edges = [edge("paris", PARIS, 0.99), edge("london", LONDON, 0.99), edge("york", NEW_YORK, 0.1)]
-    assert _shares(edges)["york"] < 400
-    edges = [edge("paris", PARIS, 1.0), edge("london", LONDON, 1.2), edge("york", NEW_YORK, 0.1)]
-    assert _shares(edges)["york"] == 4000
+@pytest.mark.parametrize(
+    ("busy", "least", "most"), [(0.7, 0, 40), (0.9, 2000, 3600), (0.97, 4000, 4000), (1.2, 4000, 4000)]
+)
+def test_a_region_that_fills_spills_over_to_the_next_bit_by_bit(busy: float, least: int, most: int) -> None:
+    edges = [edge("paris", PARIS, busy), edge("london", LONDON, busy), edge("york", NEW_YORK, 0.1)]
+    assert least <= _shares(edges)["york"] <= most
+
+
+def test_an_edge_lets_in_no_more_of_a_herd_than_fits() -> None:
+    edges = [edge("paris", PARIS, 0.85), edge("berlin", BERLIN)]
+    assert 0.05 < _shares(edges)["paris"] / 4000 < 0.22, "it has room for 0.12 of its capacity, of a herd of 0.6"
 
 
 def test_the_scarcest_of_requests_link_and_reactor_counts() -> None:
@@ -124,10 +128,23 @@ def test_an_edge_that_is_nearly_full_keeps_those_that_it_has() -> None:
     assert _order(edges, current="paris") == ["paris", "london"]
 
 
-@pytest.mark.parametrize("state", [{"used": 1.0}, {"used": 3.0}, {"state": DRAINING}, {"state": STARTING}])
+@pytest.mark.parametrize("state", [{"used": 1.3}, {"used": 3.0}, {"state": DRAINING}, {"state": STARTING}])
 def test_nobody_stays_at_an_edge_that_is_full_or_going(state: dict[str, object]) -> None:
     edges = [edge("paris", PARIS, **state), edge("tokyo", TOKYO)]  # type: ignore[arg-type]
     assert _order(edges, current="paris") == ["tokyo", "paris"]
+
+
+@pytest.mark.parametrize(("busy", "moved"), [(0.999, 0.0), (1.0, 0.12), (1.1, 0.52), (1.3, 1.0)])
+def test_only_a_part_of_those_at_a_full_edge_moves_at_once(busy: float, moved: float) -> None:
+    balance, edges = Balance(), [edge("paris", PARIS, busy), edge("london", LONDON)]
+    viewers = [Viewer(PARIS, current="paris", key=f"v{number}") for number in range(4000)]
+    gone = sum(balance.order(viewer, edges)[0].id == "london" for viewer in viewers)
+    assert gone / 4000 == pytest.approx(moved, abs=0.02)
+
+
+def test_a_viewer_who_had_to_go_far_comes_back_when_there_is_room() -> None:
+    edges = [edge("paris", PARIS, 0.5), edge("york", NEW_YORK)]
+    assert _order(edges, current="york") == ["paris", "york"]
 
 
 def test_where_all_are_full_nobody_moves() -> None:
