@@ -44,7 +44,7 @@ class Origin:
 
     http: str = setting("tcp:8083:interface=127.0.0.1", "edges fetch here", "endpoint")
     rtmp: str = setting("tcp:1936:interface=127.0.0.1", "edges play here", "endpoint")
-    upstreams: tuple[Upstream, ...] = setting((), "the ingests, tried in order", "upstreams")
+    upstreams: tuple[Upstream, ...] = setting((), "the ingests, in order; in a cluster, after its nodes", "upstreams")
 
 
 @frozen
@@ -53,7 +53,7 @@ class Edge:
 
     http: str = setting("tcp:8080", "viewers: HLS, FLV, the watch page", "endpoint")
     rtmp: str = setting("tcp:1937", "viewers: RTMP", "endpoint")
-    upstreams: tuple[Upstream, ...] = setting((), "the origins, tried in order", "upstreams")
+    upstreams: tuple[Upstream, ...] = setting((), "the origins, in order; in a cluster, after its nodes", "upstreams")
     access_log: str = setting("", "a file for the access log; empty: none")
 
 
