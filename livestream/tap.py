@@ -30,7 +30,7 @@ class Options(usage.Options):
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         ["check", None, "Validate the configuration and exit: 0, or 2 with a line for each error."],
-        ["print-config", None, "Print what is in force and exit."],
+        ["print-config", None, "Print every setting that is in force, as TOML, and exit."],
         ["demo", None, "Publish a moving test card with a clock and a tone as stream 'demo'."],
     ]
 
