@@ -36,6 +36,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from math import log
+from typing import NamedTuple
 
 from attrs import define, field, frozen
 
@@ -115,19 +116,18 @@ def is_full(edge: Node) -> bool:
     return used(edge) >= 1.0
 
 
-@define(eq=False)
-class _Standing:
+class _Standing(NamedTuple):
     """What an edge is to all viewers. ``own_km`` is what it costs beside the distance and what is drawn for by lot."""
 
     node: Node
     point: Point | None
     lot: int
-    used: float
     log_room: float
     admits: float
     caution_km: float
-    load_km: float
     own_km: float
+    load_km: float
+    used: float
 
 
 @define(eq=False)
@@ -139,23 +139,22 @@ class Balance:
     def order(self, viewer: Viewer, edges: Sequence[Node]) -> list[Node]:
         """All edges, best first: full ones after all that have room, then those that drain, then those that start."""
         here = None if viewer.place is None else point(viewer.place)
-        known, lot = self._standings, _hashed(viewer.key) % LOTS
+        known, lots, draws, own_lot = self._standings, _LOTS, _DRAWS, _hashed(viewer.key) % LOTS
         standings: list[_Standing] = []
         costs_km: list[float] = []
+        luck: list[float] = []
         for edge in edges:
             standing = known.get(edge.id)
             if standing is None or standing.node is not edge:
                 standing = known[edge.id] = _standing(edge)
+            _, there, lot, log_room, admits, caution_km, cost_km, _, _ = standing
+            lot ^= own_lot
+            cost_km += between_km(here, there) if here and there else _unmeasured_km(viewer, edge)
+            costs_km.append(cost_km if lots[lot ^ ENTERS] < admits else cost_km + caution_km)
+            luck.append(draws[lot] - log_room)
             standings.append(standing)
-            there = standing.point
-            far_km = between_km(here, there) if here and there else _unmeasured_km(viewer, edge)
-            is_admitted = _LOTS[lot ^ standing.lot ^ ENTERS] < standing.admits
-            costs_km.append(far_km + standing.own_km + (0.0 if is_admitted else standing.caution_km))
         spread_km = SPREAD_KM + SPREAD * (min(costs_km, default=0.0) % NEARLY_FULL_KM)
-        costs_km = [
-            cost_km + spread_km * (_DRAWS[lot ^ standing.lot] - standing.log_room)
-            for cost_km, standing in zip(costs_km, standings, strict=True)
-        ]
+        costs_km = [cost_km + spread_km * each for cost_km, each in zip(costs_km, luck, strict=True)]
         ordered = [standings[index] for index in sorted(range(len(edges)), key=costs_km.__getitem__)]
         self._forget(edges)
         return [standing.node for standing in (_staying(viewer, here, ordered) if viewer.current else ordered)]
