@@ -14,6 +14,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python import usage
 
+from livestream.cluster.geography import Geography
 from livestream.config import Config, ConfigError, load
 from livestream.net.listeners import CannotListen
 from livestream.net.notify import Notifier
@@ -45,7 +46,9 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         try:
-            self["loaded"] = self.read()
+            self["loaded"] = config = self.read()
+            if self["check"] and config.cluster.geo_database:
+                Geography(config.cluster.geo_database).load()
         except ConfigError as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(2) from None
@@ -147,7 +150,7 @@ def greeting(config: Config, demo: bool) -> list[str]:
     if config.role in ("all", "ingest"):
         rtmp = f"rtmp://127.0.0.1:{port_of(config.ingest.rtmp)}/live"
         lines.append(f"OBS       server {rtmp}   stream key NAME")
-        lines.append(f"ffmpeg    ffmpeg -re -i FILE -c:v libx264 -g 60 -b:v 2500k -c:a aac -f flv {rtmp}/NAME")
+        lines.append(f"ffmpeg    ffmpeg -re -i FILE -c:v libx264 -g 90 -b:v 2500k -c:a aac -f flv {rtmp}/NAME")
     return lines
 
 

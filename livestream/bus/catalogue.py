@@ -10,6 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from livestream.bus.memory import Bus, Tier
 from livestream.metrics import Metrics
@@ -70,6 +71,7 @@ class Catalogue:
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
     _asked_all_at: float = field(default=float("-inf"), init=False)
+    _has_complained: bool = field(default=False, init=False)
     _answered_at: float = field(default=float("-inf"), init=False)
     _look: IDelayedCall | None = field(default=None, init=False)
 
@@ -240,14 +242,17 @@ class Catalogue:
             self.source.states().addCallbacks(self._answered, self._unanswered).addBoth(self._asked_all)
 
     def _answered(self, states: Sequence[StreamState]) -> None:
+        self._has_complained = False
         self._answered_at = self.clock.seconds()
         self.recovered(states)
 
     def _asked_all(self, _: object) -> None:
         self._asking_all = False
 
-    def _unanswered(self, failure: object) -> None:
-        self.log.debug("the tier above does not answer: {failure}", failure=failure)
+    def _unanswered(self, failure: Failure) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            self.log.info("the tier above does not answer: {reason}", reason=failure.getErrorMessage())
 
     def _ask(self, entry: _Entry) -> None:
         """Something is missing, or it is too quiet: read what is kept of the stream, and ask the tier above as well."""

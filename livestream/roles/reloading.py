@@ -58,8 +58,8 @@ class Reloading:
                 self._take(name, new)
             else:
                 self.log.warn("Configuration read again: {name} has changed, and needs a restart", name=name)
-        live = ", ".join(name for name in changed if name in self._live) or "nothing that can change while it runs"
-        self.log.info("Configuration read again. In force now: {live}", live=live)
+        live = ", ".join(name for name in changed if name in self._live)
+        self.log.info("Configuration read again. New and in force: {live}", live=live or "nothing")
 
     def _concerns(self, name: str) -> bool:
         """Whether a setting is of this role, or of all."""

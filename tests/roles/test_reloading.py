@@ -48,11 +48,9 @@ def test_changes_are_named(sets: list[str], names: list[str]) -> None:
 def test_a_live_setting_is_taken_over_by_every_part_that_has_it() -> None:
     scene = Scene()
     scene.reloading.when("push.slow_s", lambda new: scene.taken.append(-new.push.slow_s))
-    assert scene.reload("push.slow_s=5") == ["Configuration read again. In force now: push.slow_s"]
+    assert scene.reload("push.slow_s=5") == ["Configuration read again. New and in force: push.slow_s"]
     assert scene.taken == [5, -5]
-    assert scene.reload("push.slow_s=5") == [
-        "Configuration read again. In force now: nothing that can change while it runs"
-    ]
+    assert scene.reload("push.slow_s=5") == ["Configuration read again. New and in force: nothing"]
     assert scene.taken == [5, -5]
 
 

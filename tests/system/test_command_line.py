@@ -58,6 +58,12 @@ def test_a_database_of_places_that_is_not_there_is_one_line_that_names_the_setti
     assert "Traceback" not in answer.stdout + answer.stderr
 
 
+def test_a_database_that_is_not_there_is_found_by_a_check() -> None:
+    answer = _twistd("livestream", "--set=cluster.geo_database=/nowhere", "--check")
+    assert answer.returncode == 2
+    assert "cluster.geo_database: '/nowhere' cannot be read" in answer.stderr
+
+
 def test_a_port_in_use_is_one_line_that_names_the_setting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -104,7 +104,7 @@ def test_the_configuration_is_read_again_on_sighup(site: Site) -> None:
     assert daemon.words().count("all stays as it is") == 1
     assert not is_let_in("before")
     told(key + "[hls]\ngrace = 1\n", "hls.grace")
-    told(key + "[push]\ntick_ms = 32\n", "In force now: ingest.keys")
+    told(key + "[push]\ntick_ms = 32\n", "New and in force: ingest.keys")
     assert "push.tick_ms has changed, and needs a restart" in daemon.words()
     assert is_let_in("after"), daemon.words()
 

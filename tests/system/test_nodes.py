@@ -15,6 +15,9 @@ from .conftest import Site
 from .processes import Process, until
 from .test_watch_page import CHROMIUM
 
+ABOVE = 'edge.upstreams=[{http="http://127.0.0.1:9"}]'
+"""An edge is ready once it has somebody to ask; nothing is asked here."""
+
 
 def _seen(node: ClusterNode) -> dict[str, Any]:
     answer: Any = node.daemon.json("/api/v1/nodes")
@@ -22,7 +25,7 @@ def _seen(node: ClusterNode) -> dict[str, Any]:
 
 
 def test_nodes_know_each_other_until_they_leave_and_while_redis_is_away(site: Site) -> None:
-    cluster = Cluster(site, ("edge-1", "edge-2", "ingest-1"), ("node.region=lab", "cluster.drain_s=0"))
+    cluster = Cluster(site, ("edge-1", "edge-2", "ingest-1"), ("node.region=lab", "cluster.drain_s=0", ABOVE))
     here, _, leaving = cluster.nodes.values()
     until(lambda: len(_seen(here)) == 3, "three nodes", 10)
     assert _seen(here)["ingest-1"]["http"] == leaving.http
@@ -37,7 +40,7 @@ def test_nodes_know_each_other_until_they_leave_and_while_redis_is_away(site: Si
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no Chromium: apt-get install chromium")
 def test_the_page_of_the_cluster_shows_who_is_there_and_who_no_longer_is(site: Site) -> None:
-    cluster = Cluster(site, ("edge-1", "edge-2"), ("node.latitude=52.5", "node.longitude=13.4"))
+    cluster = Cluster(site, ("edge-1", "edge-2"), ("node.latitude=52.5", "node.longitude=13.4", ABOVE))
     url = f"http://127.0.0.1:{cluster.nodes['edge-1'].daemon.ops}/cluster"
     script = Path(__file__).parent / "browser.py"
     arguments = [sys.executable, str(script), "cluster", url, str(site.folder / "page.png"), "edge-2"]
