@@ -37,6 +37,8 @@ from livestream.rtmp.server import ServerSession, State
 
 REST_S = 0.008
 """How long frames may wait until those of other publishers are read as well."""
+MANY_PUBLISHERS = 8
+"""From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
 
@@ -249,6 +251,7 @@ class RtmpConnection(TwistedProtocol):
         if self.factory.publishing is None:
             raise Refused("NetStream.Publish.Rejected", "this port takes no publishers; publish to the ingest")
         self._sink = self.factory.publishing.publish(request, self)
+        self.factory.count_publishers(1)
         self._session.accept_publish()
         self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
         self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
@@ -265,6 +268,8 @@ class RtmpConnection(TwistedProtocol):
 
     def _leave(self, reason: str) -> None:
         sink, self._sink = self._sink, None
+        if sink is not None:
+            self.factory.count_publishers(-1)
         player, self._player = self._player, None
         move, self._move = self._move, None
         if move is not None:
@@ -331,9 +336,10 @@ class RtmpServerFactory(ServerFactory):
     _connections: set[RtmpConnection] = Factory(set)
     _by_address: Counter[str] = field(factory=Counter, init=False)
     _poller: Poller | None = field(init=False)
+    _publishers: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._poller = Poller(self.clock, REST_S) if IReactorFDSet.providedBy(self.clock) else None
+        self._poller = Poller(self.clock) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
         host = getattr(addr, "host", "unix")
@@ -345,6 +351,12 @@ class RtmpServerFactory(ServerFactory):
         self._connections.add(connection)
         self._by_address[host] += 1
         return connection
+
+    def count_publishers(self, change: int) -> None:
+        """So many publishers have come."""
+        self._publishers += change
+        if self._poller is not None:
+            self._poller.rest_s = REST_S if self._publishers >= MANY_PUBLISHERS else 0.0
 
     def adopt(self, transport: Any) -> int:
         """Poll a plain connection that has just been made; return its descriptor, or -1 if the reactor keeps it."""
