@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
 from attrs import define, field
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
 
 from livestream.metrics import Metrics
 from livestream.net.requests import PlayRequest, PublishRequest, Refused
-from livestream.net.rtmp import RtmpConnection, RtmpLimits, RtmpServerFactory
+from livestream.net.rtmp import MANY_PUBLISHERS, REST_S, RtmpConnection, RtmpLimits, RtmpServerFactory
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
+
+from .loop import Loop
 
 
 @define(eq=False)
@@ -222,3 +226,28 @@ def test_nothing_is_left_on_the_clock_when_connections_are_gone(scene: Scene) ->
         peer.speak(publishes=publishes)
         peer.connection.connectionLost()
     assert scene.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(("publishers", "rests"), [(MANY_PUBLISHERS - 1, False), (MANY_PUBLISHERS, True)])
+def test_a_port_rests_between_reads_only_while_many_publish(publishers: int, rests: bool) -> None:
+    loop = Loop()
+    scene = Scene(clock=loop)
+    peers = [scene.connect() for _ in range(publishers)]
+    for peer in peers:
+        peer.speak(publishes=True)
+    near, far = socket.socketpair()
+    connection = scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.2", 5000))
+    connection.makeConnection(Server(near, connection, ("192.0.2.2", 5000), None, 1, loop))
+    try:
+        far.send(b"\x03")
+        loop.turn()
+        assert (loop.readers == set()) is rests
+        loop.advance(REST_S)
+        assert len(loop.readers) == 1
+        peers[0].connection.connectionLost()
+        far.send(bytes(100))
+        loop.turn()
+        assert len(loop.readers) == 1
+    finally:
+        far.close()
+        near.close()
