@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from livestream.cluster.messages import Heartbeat
+from livestream.steering.balance import used
 
 
 def described(heartbeat: Heartbeat, age_s: float, now: float) -> Mapping[str, Any]:
@@ -27,7 +28,7 @@ def described(heartbeat: Heartbeat, age_s: float, now: float) -> Mapping[str, An
         "longitude": None if node.place is None else node.place.longitude,
         "capacity_rps": node.capacity_rps,
         "capacity_mbps": node.capacity_mbps,
-        "utilisation": round(node.utilisation, 4),
+        "utilisation": round(used(node), 4),
         "connections": load.connections,
         "requests_per_s": round(load.requests_per_s, 2),
         "bits_per_s": round(load.bits_per_s),

@@ -10,7 +10,7 @@ from attrs import define, field
 from livestream.cluster.geography import Geography
 from livestream.delivery.rtmp import APP
 from livestream.net.requests import PlayRequest
-from livestream.steering.balance import Balance, Viewer, is_full
+from livestream.steering.balance import Balance, Viewer, is_full, used
 from livestream.steering.geo import distance_km
 from livestream.steering.nodes import Node, NodeState, Place
 
@@ -64,5 +64,5 @@ def _described(node: Node, stream: str, place: Place | None) -> Mapping[str, Any
         "rtmp": f"{node.rtmp}/{APP}/{stream}" if node.rtmp else None,
         "state": node.state.value,
         "distance_km": None if distance is None else round(distance, 1),
-        "utilisation": round(node.utilisation, 4),
+        "utilisation": round(used(node), 4),
     }

@@ -59,11 +59,3 @@ class Node:
     def is_ready(self) -> bool:
         """Whether new work may be given to it."""
         return self.state is NodeState.READY
-
-    @property
-    def utilisation(self) -> float:
-        """The share of its capacity that is in use, by whichever of requests and bits is scarcer."""
-        return max(
-            self.load.requests_per_s / self.capacity_rps,
-            self.load.bits_per_s / (self.capacity_mbps * 1e6),
-        )
