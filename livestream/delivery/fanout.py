@@ -190,9 +190,16 @@ class Fanout:
         if oldest:
             self.metrics.push_delay.observe(max(0.0, self.clock.seconds() - oldest))
         if batch.has_key and self._on_key_frame:
-            actions, self._on_key_frame = self._on_key_frame, []
-            for action in actions:
+            self._act()
+
+    def _act(self) -> None:
+        """Do what was to be done after a key frame; what fails for one viewer is done for the others."""
+        actions, self._on_key_frame = self._on_key_frame, []
+        for action in actions:
+            try:
                 action()
+            except Exception:
+                self.log.failure("Something could not be done after a key frame")
 
     def _pour(self, batch: Batch) -> None:
         """Write to every socket that takes bytes, and move those that did not take all of them to the slow lane."""
