@@ -83,13 +83,18 @@ int main(int argc, char **argv) {
   int ok = 0;
   for (int i = 0; i < n; i++)
     if (viewers[i].whole) first[ok] = viewers[i].t_first - viewers[i].t_sent, last[ok++] = viewers[i].t_last - viewers[i].t_sent;
+  double *began = malloc(n * sizeof *began);
+  int answered = 0;
+  for (int i = 0; i < n; i++)
+    if (viewers[i].whole) began[answered++] = viewers[i].t_first;
+  qsort(began, answered, sizeof *began, ascending);
   qsort(first, ok, sizeof *first, ascending);
   qsort(last, ok, sizeof *last, ascending);
   if (!ok) return printf("n=%d ok=0 status=%d\n", n, viewers[0].status), 1;
   double asked = viewers[0].t_sent, done = 0;
   for (int i = 0; i < n; i++) done = viewers[i].t_last > done ? viewers[i].t_last : done;
-  printf("n=%d ok=%d bad=%d first_ms p50=%.0f p99=%.0f max=%.0f whole_ms p50=%.0f p99=%.0f max=%.0f asked_s=%.6f done_s=%.6f\n",
+  printf("n=%d ok=%d bad=%d first_ms p50=%.0f p99=%.0f max=%.0f whole_ms p50=%.0f p99=%.0f max=%.0f asked_s=%.6f began_s=%.6f done_s=%.6f\n",
          n, ok, n - ok, first[ok / 2], first[(int)(ok * .99)], first[ok - 1], last[ok / 2], last[(int)(ok * .99)],
-         last[ok - 1], asked / 1e3, done / 1e3);
+         last[ok - 1], asked / 1e3, began[(int)(ok * .99)] / 1e3, done / 1e3);
   return ok != n;
 }

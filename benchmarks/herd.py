@@ -21,7 +21,7 @@ from http_origin import COLD
 from http_peers import Above, above, await_listed, livestream, nginx, varnish
 from rtmp_peers import LOAD_CORE, Peer, free_port, raise_limits, running
 
-COLUMNS = "{:<12} {:>8} {:>7} {:>9} {:>18} {:>20} {:>14}"
+COLUMNS = "{:<12} {:>8} {:>7} {:>9} {:>18} {:>20} {:>14} {:>13}"
 
 
 @frozen
@@ -30,7 +30,8 @@ class Run:
     requests: int
     first_ms: tuple[float, float, float]
     last_ms: tuple[float, float, float]
-    after_origin_ms: float
+    first_after_ms: float
+    last_after_ms: float
 
 
 def compiled(folder: Path) -> str:
@@ -48,15 +49,17 @@ def measure(program: str, port: int, tier: Above, waiters: int, rendition: str) 
     out = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     seen = tier.count()
     figures = [float(word.partition("=")[2]) for word in out.split() if "=" in word]
-    _, whole, _, *times, asked_s, done_s = figures
-    after = (done_s - seen["last_s"]) * 1000 if seen["last_s"] > asked_s else float("nan")
+    _, whole, _, *times, asked_s, began_s, done_s = figures
+    after = [(began_s - seen["first_s"]) * 1000, (done_s - seen["last_s"]) * 1000]
+    if seen["first_s"] < asked_s:
+        after = [float("nan")] * 2
     requests = seen["asked"].get(path, 0) - before
-    return Run(int(whole), requests, tuple(times[:3]), tuple(times[3:6]), after)  # type: ignore[arg-type]
+    return Run(int(whole), requests, tuple(times[:3]), tuple(times[3:6]), *after)  # type: ignore[arg-type]
 
 
 def table(results: dict[tuple[int, str], list[Run]]) -> None:
     print(COLUMNS.format("server", "waiters", "whole", "requests", "first ms 50/99/max", "whole ms 50/99/max",
-                         "after origin"))  # fmt: skip
+                         "first after", "last after"))  # fmt: skip
     for (waiters, server), runs in results.items():
         first = "/".join(
             f"{statistics.median(values):.0f}" for values in zip(*(run.first_ms for run in runs), strict=True)
@@ -64,10 +67,12 @@ def table(results: dict[tuple[int, str], list[Run]]) -> None:
         last = "/".join(
             f"{statistics.median(values):.0f}" for values in zip(*(run.last_ms for run in runs), strict=True)
         )
-        after = statistics.median(run.after_origin_ms for run in runs)
+        first_after = statistics.median(run.first_after_ms for run in runs)
+        last_after = statistics.median(run.last_after_ms for run in runs)
         print(COLUMNS.format(server, waiters, min(run.whole for run in runs), max(run.requests for run in runs),
-                             first, last, f"{after:.0f} ms"))  # fmt: skip
-    print("after origin: from the origin's last byte to the last waiter's; times are medians, requests the most")
+                             first, last, f"{first_after:.0f} ms", f"{last_after:.0f} ms"))  # fmt: skip
+    print("first after: from the origin's first byte until 99 of 100 waiters had theirs")
+    print("last after: from its last byte to the last waiter's; times are medians, requests the most")
 
 
 def main() -> None:

@@ -13,6 +13,12 @@ from livestream.cache.store import Found
 from livestream.model import ObjectInfo
 from livestream.net.body import Body, BodyState
 
+FIRST_BYTES = 4096
+"""
+Of the first bytes that come, so many are handed on by themselves: all who wait have an answer that has begun before
+anyone has the rest, which takes the kernel much longer than a header.
+"""
+
 
 class Unavailable(Exception):
     """The object exists and cannot be had now."""
@@ -73,10 +79,13 @@ class Fill:
         digest.update(data)
         if self.body.received + len(data) == self.info.size and digest.hexdigest() != self.info.digest:
             raise Altered("has other bytes than were announced")
-        self.body.append(data)
         self._hash = digest
         if self._waiting:
+            self.body.append(data[:FIRST_BYTES])
             self._wake()
+            data = data[FIRST_BYTES:]
+        if data:
+            self.body.append(data)
 
     def finish(self) -> None:
         """

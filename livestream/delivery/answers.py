@@ -8,6 +8,7 @@ reach the socket.
 from __future__ import annotations
 
 import email.utils
+from functools import cached_property
 
 from attrs import define, evolve, field, frozen
 
@@ -16,6 +17,9 @@ from livestream.delivery.targets import Kind
 from livestream.net.body import Body
 
 Field = tuple[bytes, bytes]
+
+OPENING_BYTES = 4096
+"""So much of a body is prepared with the header of an answer that many wait for."""
 
 EXPOSED = b"Age, Date, ETag, Content-Length, Content-Range, Cache-Status"
 SHARED: tuple[Field, ...] = (
@@ -91,6 +95,16 @@ class Answer:
     def without_body(self) -> Answer:
         """The same answer to a HEAD."""
         return evolve(self, body=None)
+
+    @cached_property
+    def opening(self) -> bytes:
+        """The head and what there is of the first bytes of the body, once for all who are given this same answer."""
+        return self.head() + self.opened
+
+    @cached_property
+    def opened(self) -> bytes:
+        """The bytes of the body that are part of the opening."""
+        return b"" if self.body is None else self.body.read(self.start, min(self.stop, self.start + OPENING_BYTES))
 
     def head(self) -> bytes:
         """The status line and header of an HTTP/1.1 answer, with the empty line."""

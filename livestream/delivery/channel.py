@@ -286,9 +286,9 @@ class Channel(HTTPChannel):
         if self._access is not None:
             said = entry(line, answer.code, answer.length, answer.outcome)
             self._access.add(self.logged_host, said)
-        stop = answer.start + answer.length
         self._is_last = answer.is_last
-        self._outflow = Outflow(plain, answer.head(), answer.body, answer.start, stop, self._rest_sent)
+        start, stop = answer.start + len(answer.opened), answer.start + answer.length
+        self._outflow = Outflow(plain, answer.opening, answer.body, start, stop, self._rest_sent)
         if self._outflow.begin():
             self._rest_sent()
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
-from livestream.cache.fill import Altered, Unavailable
+from livestream.cache.fill import FIRST_BYTES, Altered, Unavailable
 from livestream.cache.store import Found, Key, Need, Store
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
@@ -89,6 +89,21 @@ def test_however_many_ask_there_is_one_fetch_and_a_deferred_for_each() -> None:
     assert (late.outcome, late.body.read(0, len(DATA))) == ("collapsed", DATA)
     assert (outcome(edge.get()).outcome, len(edge.source.fetches)) == ("hit", 1)
     assert edge.cache.peek("show", "source", NAME) is outcome(edge.get())
+
+
+def test_all_who_wait_have_the_first_bytes_before_anyone_has_the_rest() -> None:
+    edge = Edge()
+    order: list[str] = []
+    for number in range(3):
+        edge.get().addCallback(
+            lambda found, number=number: (
+                order.append(f"{number} has {found.body.received}"),
+                found.body.watch(lambda: order.append(f"{number} has {found.body.received}")),
+            )
+        )
+    edge.fetch.take(DATA)
+    first, whole = f"has {FIRST_BYTES}", f"has {len(DATA)}"
+    assert order == [f"{number} {first}" for number in range(3)] + [f"{number} {whole}" for number in range(3)]
 
 
 def test_what_one_waiter_makes_of_its_answer_is_not_what_the_next_gets() -> None:

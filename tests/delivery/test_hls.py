@@ -184,6 +184,28 @@ def test_a_cold_object_is_waited_for_and_sent_as_it_arrives(edge: Edge) -> None:
     assert (edge.counted("segment", "miss"), edge.counted("segment", "collapsed")) == (1, 4)
 
 
+@pytest.mark.parametrize("start, stop", [(0, 1), (0, 40000), (500, 5000), (900, 60000), (3000, 3001), (50000, 60000)])
+def test_a_part_of_an_object_that_arrives_is_sent_as_it_comes(edge: Edge, start: int, stop: int) -> None:
+    data = bytes(range(251)) * 240
+    info = edge.library.put("t", "720p", f"{EPOCH}-1.m4s", data).info
+    del edge.library.whole["t", "720p", f"{EPOCH}-1.m4s"]
+    waiting = edge.library.coming["t", "720p", f"{EPOCH}-1.m4s"] = []
+    clients = [edge.client() for _ in range(2)]
+    for client in clients:
+        ranged = f"GET /live/t/720p/{EPOCH}-1.m4s HTTP/1.1\r\nHost: h\r\nRange: bytes={start}-{stop - 1}\r\n\r\n"
+        client.send(ranged.encode())
+        client.settle()
+    body = Body.growing(len(data))
+    body.append(data[:1000])
+    for waiter in waiting:
+        waiter.callback(FoundObject(body, info, "collapsed", edge.loop.seconds()))
+    body.append(data[1000:30000])
+    body.append(data[30000:])
+    body.finish()
+    for client in clients:
+        assert responses(client.settle(), ["GET"])[0].body == data[start:stop]
+
+
 def test_a_body_that_fails_has_its_readers_cut(edge: Edge) -> None:
     data = b"x" * 20000
     info = edge.library.put("t", "720p", f"{EPOCH}-1.m4s", data).info
