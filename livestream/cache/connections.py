@@ -22,6 +22,11 @@ CONNECT_S = 1.0
 HEAD_BYTES = 16384
 """A header may be as long as this, and what came with its last bytes."""
 
+READ_BYTES = 1 << 18
+"""
+So much is read at once: what has come while a herd was being served is handed on together, and not by Twisted's 64 KB.
+"""
+
 PERSISTENT = 64
 """How many idle connections are kept to one node."""
 
@@ -42,6 +47,7 @@ class BoundedHead(ProtocolWrapper):
 
     def connectionMade(self) -> None:
         tune(self.transport)
+        self.transport.bufferSize = READ_BYTES
 
     def write(self, data: bytes) -> None:
         self._head_bytes = 0

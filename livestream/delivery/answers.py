@@ -78,7 +78,7 @@ class Answer:
     def code(self) -> int:
         return int(self.status[:3])
 
-    @property
+    @cached_property
     def is_last(self) -> bool:
         """Whether the connection is closed after it."""
         return CLOSE in self.fields

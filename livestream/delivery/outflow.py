@@ -61,15 +61,24 @@ class Outflow:
     def begin(self) -> bool:
         """Send what can be sent; return whether that was all."""
         try:
-            self._push()
+            is_blocked = not self._push()
         except OSError:
-            self.abandon()
-            self.transport.abortConnection()
+            self._fail()
             return False
-        if self._is_finished:
+        if is_blocked:
+            self.wait()
+        elif self.offset < self.stop:
+            self._await_body()
+        else:
             return True
-        self.wait()
         return False
+
+    def wait(self) -> None:
+        """Wait until the socket takes more, in the place of the transport's own writer, which has nothing to write."""
+        if not self._is_armed:
+            self._is_armed = True
+            self.transport.doWrite = self._do_write  # type: ignore[method-assign]
+            self.transport.startWriting()
 
     def abandon(self) -> None:
         """The connection is gone, or will be: send nothing more."""
@@ -83,63 +92,48 @@ class Outflow:
         """Whether it waits for the peer to read, and not for the body to grow."""
         return self._is_armed
 
-    @property
-    def _is_finished(self) -> bool:
-        return not self.head and (self.body is None or self.offset >= self.stop)
+    def _push(self) -> bool:
+        """
+        Send what there is, and return whether the socket took it all.
 
-    def _push(self) -> None:
-        """:raises OSError: the connection is broken."""
+        :raises OSError: the connection is broken.
+        """
+        body = self.body
+        available = 0 if body is None else min(self.stop, body.received)
         try:
             if self.head:
-                more = socket.MSG_MORE if self._available() > self.offset else 0
-                self._moved(head_bytes=self.transport.socket.send(self.head, more))
-            if not self.head and self.body is not None:
-                self._push_body(self.body)
-        except (BlockingIOError, InterruptedError):
-            pass
-
-    def _push_body(self, body: Body) -> None:
-        available = self._available()
-        while self.offset < available:
-            if body.fd is not None:
+                self._push_head(socket.MSG_MORE if available > self.offset else 0)
+            while body is not None and self.offset < available and not self.head:
                 wanted = available - self.offset
-                sent = os.sendfile(self.transport.socket.fileno(), body.fd, self.offset, wanted)
-            else:
-                wanted = min(available - self.offset, READ_BYTES)
-                sent = self.transport.socket.send(body.read(self.offset, self.offset + wanted))
-            self.offset += sent
-            self.moved_bytes += sent
-            if sent < wanted:
-                return
+                if body.fd is not None:
+                    sent = os.sendfile(self.transport.fileno(), body.fd, self.offset, wanted)
+                else:
+                    wanted = min(wanted, READ_BYTES)
+                    sent = self.transport.socket.send(body.read(self.offset, self.offset + wanted))
+                self.offset += sent
+                self.moved_bytes += sent
+                if sent < wanted:
+                    return False
+        except (BlockingIOError, InterruptedError):
+            return False
+        return not self.head
 
-    def _moved(self, head_bytes: int) -> None:
-        self.head = self.head[head_bytes:]
-        self.moved_bytes += head_bytes
+    def _push_head(self, flags: int) -> None:
+        sent = self.transport.socket.send(self.head, flags)
+        self.head = self.head[sent:]
+        self.moved_bytes += sent
 
-    def _available(self) -> int:
-        return 0 if self.body is None else min(self.stop, self.body.received)
-
-    def wait(self) -> None:
-        """Wait for the socket, or for the body; never for both, so that nothing is done twice."""
-        if self.head or self._available() > self.offset:
-            self._arm()
-        elif self.body is not None:
-            self._disarm()
-            if self.body.failed:
-                self._fail()
-            elif self._unwatch is None:
-                self._unwatch = self.body.watch(self._grown)
+    def _await_body(self) -> None:
+        """Wait for the body alone, and not for the socket too, so that nothing is done twice."""
+        self._disarm()
+        if self.body is None or self.body.failed:
+            self._fail()
+        elif self._unwatch is None:
+            self._unwatch = self.body.watch(self._grown)
 
     def _grown(self) -> None:
         if not self._is_armed and self.begin():
             self._finish()
-
-    def _arm(self) -> None:
-        """Take the place of the transport's own writer, which has nothing to write, until all is sent."""
-        if not self._is_armed:
-            self._is_armed = True
-            self.transport.doWrite = self._do_write  # type: ignore[method-assign]
-            self.transport.startWriting()
 
     def _disarm(self) -> None:
         if self._is_armed:
@@ -150,12 +144,14 @@ class Outflow:
 
     def _do_write(self) -> object:
         try:
-            self._push()
+            is_blocked = not self._push()
         except OSError:
             self.abandon()
             return main.CONNECTION_LOST
-        if not self._is_finished:
-            self.wait()
+        if is_blocked:
+            return None
+        if self.offset < self.stop:
+            self._await_body()
             return None
         self._finish()
         return self.transport.doWrite() if self.transport.disconnecting else None
