@@ -112,9 +112,10 @@ class Feed:
     def add(self, frame: Frame) -> None:
         """Push a frame; their times must not go back within a track."""
         self._cache.add(frame)
-        for fanout in self._fanouts.values():
-            if fanout:
-                fanout.add(frame)
+        if self._fanouts:
+            for fanout in self._fanouts.values():
+                if fanout:
+                    fanout.add(frame)
         if self.phase is Phase.WAITING and not frame.is_config:
             self.phase = Phase.LIVE
             self._release(self._waiters)

@@ -105,7 +105,8 @@ class Broadcast:
     phase: Phase = field(default=Phase.OPENING, init=False)
     _timeline: Timeline = field(factory=Timeline, init=False)
     _planner: CutPlanner = field(init=False)
-    _renditions: dict[str, Rendition] = field(factory=dict, init=False)
+    _source: Rendition = field(init=False)
+    _rungs: dict[str, Rendition] = field(factory=dict, init=False)
     _transcode: Transcode | None = field(default=None, init=False)
     _held: list[Frame] = field(factory=list, init=False)
     _is_left: bool = field(default=False, init=False)
@@ -121,7 +122,7 @@ class Broadcast:
         if self.phase is not Phase.OPENING:
             return
         self._planner = CutPlanner(self.settings.segment_s, msn, discontinuity)
-        self._add_rendition(SOURCE)
+        self._source = self._rendition(SOURCE)
         self._go_on()
 
     # What the publisher's connection tells
@@ -169,7 +170,7 @@ class Broadcast:
         """Another ingest goes on with the stream: nothing more is announced here, not even an end."""
         self.log.info("{stream}: the broadcast goes on at another ingest", stream=self.stream)
         self.stop()
-        for rendition in self._renditions.values():
+        for rendition in self._renditions():
             self.site.cut_feed(rendition.feed)
         self.ended(self)
 
@@ -178,33 +179,32 @@ class Broadcast:
     def rung_frame(self, rendition: str, frame: Frame) -> None:
         """A picture of a rung, or, of ``audio``, a sound for all of them."""
         if rendition == "audio":
-            for rung in self._rungs():
+            for rung in self._rungs.values():
                 rung.add_sound(frame)
-        elif rendition in self._renditions:
-            self._renditions[rendition].add_picture(frame)
+        elif rendition in self._rungs:
+            self._rungs[rendition].add_picture(frame)
         self._release()
 
     def rung_restarted(self, from_dts_ms: int) -> None:
-        for rung in self._rungs():
+        for rung in self._rungs.values():
             rung.restart()
 
     def rung_shed(self, rendition: str, reason: str) -> None:
         self.log.warn(
             "{stream}/{rendition} is given up: {reason}", stream=self.stream, rendition=rendition, reason=reason
         )
-        if rendition in self._renditions:
-            self._renditions[rendition].shed()
+        if rendition in self._rungs:
+            self._rungs[rendition].shed()
 
     # Inside
 
     def _read(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
-        track = Track.VIDEO if type_id == VIDEO else Track.AUDIO
-        placed = self._timeline.place(track, timestamp_ms)
-        if placed.is_jump and self.phase is Phase.LIVE:
+        is_video = type_id == VIDEO
+        dts_ms, is_jump = self._timeline.place(Track.VIDEO if is_video else Track.AUDIO, timestamp_ms)
+        if is_jump and self.phase is Phase.LIVE:
             self.metrics.discontinuities.labels("jump").inc()
             self._planner.interrupt()
-        parse = parse_video if track is Track.VIDEO else parse_audio
-        frame = parse(placed.dts_ms, body, self.seconds())
+        frame = (parse_video if is_video else parse_audio)(dts_ms, body, self.seconds())
         if frame is not None and frame.is_config:
             parse_config(frame)
         return frame
@@ -226,25 +226,31 @@ class Broadcast:
         self.log.debug("{stream}: {error}", stream=self.stream, error=error)
 
     def _take(self, frame: Frame) -> None:
-        if frame.is_config and frame.track is Track.VIDEO:
-            self._set_ladder(frame)
-        elif frame.is_config:
-            self._audio_config = frame
-        cuts = self._planner.add(frame)
+        if frame.is_config:
+            self._configure(frame)
+        planner = self._planner
+        cuts = planner.add(frame)
         for cut in cuts:
             self._begun_at[cut.msn] = frame.arrived
-            for rendition in self._renditions.values():
+            for rendition in self._renditions():
                 rendition.cut(cut)
-        current = self._planner.current
-        if current is not None and frame.pts_ms < current.pts_ms and not frame.is_config:
+        current = planner.current
+        if current is not None and frame.dts_ms + frame.cts_ms < current.pts_ms and not frame.is_config:
             self._begun_at[current.msn] = frame.arrived  # a sound of the segment before
-        self._renditions[SOURCE].add(frame)
-        self._climb(frame, bool(cuts))
+        self._source.add(frame)
+        if self._rungs:
+            self._climb(frame, bool(cuts))
+
+    def _configure(self, frame: Frame) -> None:
+        if frame.track is Track.VIDEO:
+            self._set_ladder(frame)
+        else:
+            self._audio_config = frame
 
     def _climb(self, frame: Frame, is_cut: bool) -> None:
         """Give a frame to the rungs: AAC as it is, anything else through the transcoder."""
         if frame.codec is Codec.AAC:
-            for rung in self._rungs():
+            for rung in self._rungs.values():
                 rung.add_sound(frame)
         elif self._transcode is not None:
             self._transcode.feed(frame, is_cut)
@@ -252,38 +258,35 @@ class Broadcast:
     def _set_ladder(self, frame: Frame) -> None:
         config = parse_config(frame)
         names = self.site.rungs(min(config.width, config.height)) if isinstance(config, VideoConfig) else ()
-        given_up = {rung.name for rung in self._rungs() if rung.packager.is_shed}
+        given_up = {name for name, rung in self._rungs.items() if rung.packager.is_shed}
         names = [name for name in names if name not in given_up]
-        if set(names) == {rung.name for rung in self._rungs()} - given_up:
+        if set(names) == self._rungs.keys() - given_up:
             return
         if self._transcode is not None:
             self._transcode.close()
             self._transcode = None
-        for rung in self._rungs():
-            if rung.name not in names:
+        for name, rung in self._rungs.items():
+            if name not in names:
                 rung.shed()
         for name in names:
-            if name not in self._renditions:
-                self._add_rendition(name)
+            if name not in self._rungs:
+                self._rungs[name] = self._rendition(name)
         if names:
             self._transcode = self.site.transcoder(self.stream, names, self)
         if self._audio_config is not None:
             self._climb(self._audio_config, False)
 
-    def _rungs(self) -> list[Rendition]:
-        return [rendition for name, rendition in self._renditions.items() if name != SOURCE]
+    def _renditions(self) -> list[Rendition]:
+        return [self._source, *self._rungs.values()]
 
-    def _add_rendition(self, name: str) -> None:
+    def _rendition(self, name: str) -> Rendition:
         feed = self.site.open_feed(self.stream, name, self.epoch)
-        packager = Packager(name)
-        self._renditions[name] = Rendition(
-            self.stream, self.epoch, packager, feed, self.site.shelf, self._announce_segment
-        )
+        return Rendition(self.stream, self.epoch, Packager(name), feed, self.site.shelf, self._announce_segment)
 
     def _release(self) -> None:
         if self._transcode is None:
             return
-        times = [r.packager.whole_before_ms for r in self._rungs() if not r.packager.is_shed]
+        times = [r.packager.whole_before_ms for r in self._rungs.values() if not r.packager.is_shed]
         known = [time for time in times if time is not None]
         if known:
             self._transcode.release(min(known))
@@ -314,7 +317,7 @@ class Broadcast:
         self._quiet_since = self.clock.seconds()
         end_ms = self._planner.finish()
         if end_ms is not None:
-            for rendition in self._renditions.values():
+            for rendition in self._renditions():
                 rendition.finish(end_ms)
         self._timeline.resume(max(self._timeline.newest_ms, self._planner.end_ms))
         if not self._is_left:
@@ -338,7 +341,7 @@ class Broadcast:
 
     def _skip(self, duration_ms: int) -> None:
         cut, duration_ms = self._planner.gap(duration_ms)
-        for rendition in self._renditions.values():
+        for rendition in self._renditions():
             rendition.gap(cut, duration_ms)
         self._timeline.resume(self._planner.end_ms)
         self._quiet_since = self.clock.seconds()
@@ -350,7 +353,7 @@ class Broadcast:
             self._transcode.close()
         if self._planner.target_s is not None:
             self.site.announce(StreamEnded(self.stream, self.epoch, self._planner.msn - 1))
-        for rendition in self._renditions.values():
+        for rendition in self._renditions():
             self.site.end_feed(rendition.feed)
         self.log.info("{stream}: the broadcast is over", stream=self.stream)
         self.ended(self)

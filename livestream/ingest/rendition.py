@@ -68,7 +68,9 @@ class Rendition:
         :raises MediaError: it does not make sense.
         """
         self.feed.add(frame)
-        self._ship(self.packager.add(frame))
+        packaged = self.packager.add(frame)
+        if packaged:
+            self._ship(packaged)
 
     def add_sound(self, frame: Frame) -> None:
         """Take a sound (or its configuration) of a rung."""

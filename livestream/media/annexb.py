@@ -34,11 +34,12 @@ def mended_units(data: bytes, begin: int = 0) -> bytes | None:
     at, end = begin, len(data)
     is_sound = True
     while at + 4 <= end:
-        (size,) = _LENGTH.unpack_from(data, at)
-        if at + 4 + size > end:
+        following = at + 4 + _LENGTH.unpack_from(data, at)[0]
+        if following > end:
             break
-        is_sound = is_sound and size > 0
-        at += 4 + size
+        if following == at + 4:
+            is_sound = False
+        at = following
     if at == end and is_sound:
         return None
     if data.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01"), begin):

@@ -41,7 +41,9 @@ def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
     :raises MediaError: the body is cut short or inconsistent.
     :raises UnsupportedCodec: nothing of this kind can be served.
     """
-    first = _byte(body, 0)
+    if len(body) < 2:
+        raise MediaError(f"a tag of {len(body)} bytes is cut short")
+    first, packet = body[0], body[1]
     if first & 0x80:
         return _enhanced_video(timestamp_ms, body, arrived)
     kind, codec_id = first >> 4, first & 15
@@ -51,7 +53,6 @@ def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
     if codec is None:
         name = _LEGACY_VIDEO.get(codec_id, f"with id {codec_id}")
         raise UnsupportedCodec(f"video {name} cannot be served; use H.264 (or HEVC, AV1, VP9)")
-    packet = _byte(body, 1)
     if packet > 1:
         return None
     return _video(codec, timestamp_ms, body, 5, _composition_ms(body, 2), kind == _KEY_FRAME, packet == 0, arrived)
@@ -64,13 +65,14 @@ def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
     :raises MediaError: the body is cut short.
     :raises UnsupportedCodec: nothing of this kind can be served.
     """
-    sound = _byte(body, 0) >> 4
+    if len(body) < 2:
+        raise MediaError(f"a tag of {len(body)} bytes is cut short")
+    sound, packet = body[0] >> 4, body[1]
     if sound == 9:
         return _enhanced_audio(timestamp_ms, body, arrived)
     if sound != 10:
         name = _LEGACY_AUDIO.get(sound, f"with id {sound}")
         raise UnsupportedCodec(f"audio {name} cannot be served; use AAC (or Opus)")
-    packet = _byte(body, 1)
     if packet > 1 or len(body) == 2:
         return None
     return _audio(Codec.AAC, timestamp_ms, body, 2, packet == 0, arrived)
@@ -180,9 +182,9 @@ def _composition_ms(body: bytes, at: int) -> int:
     if len(body) < at + 3:
         raise MediaError("a tag is cut short in its composition time")
     told_ms = int.from_bytes(body[at : at + 3], "big", signed=True)
-    return (
-        told_ms if abs(told_ms) <= MAX_COMPOSITION_MS else (MAX_COMPOSITION_MS if told_ms > 0 else -MAX_COMPOSITION_MS)
-    )
+    if -MAX_COMPOSITION_MS <= told_ms <= MAX_COMPOSITION_MS:
+        return told_ms
+    return MAX_COMPOSITION_MS if told_ms > 0 else -MAX_COMPOSITION_MS
 
 
 def avc_config(record: bytes, dts_ms: int = 0) -> Frame:

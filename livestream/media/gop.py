@@ -26,13 +26,15 @@ class GopCache:
         if frame.is_config:
             self.configs[frame.track] = frame
             return
-        if self._begins_group(frame):
+        group = self._group
+        if frame.is_key and self._begins_group(frame):
             self._clear()
-        elif not self._group:
+            group = self._group
+        elif not group:
             return
-        self._group.append(frame)
+        group.append(frame)
         self._bytes += len(frame.body)
-        if self._bytes > self.limit_bytes or frame.dts_ms - self._group[0].dts_ms > self.limit_ms:
+        if self._bytes > self.limit_bytes or frame.dts_ms - group[0].dts_ms > self.limit_ms:
             self._clear()
 
     def frames(self) -> list[Frame]:
@@ -40,7 +42,8 @@ class GopCache:
         return [*self.configs.values(), *self._group]
 
     def _begins_group(self, frame: Frame) -> bool:
-        return frame.is_key and (frame.track is Track.VIDEO or Track.VIDEO not in self.configs)
+        """Whether this key frame does: where there are pictures, a sound, which is always one, does not."""
+        return Track.VIDEO not in self.configs or frame.codec.track is Track.VIDEO
 
     def _clear(self) -> None:
         self._group = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import define, field, frozen
+from typing import NamedTuple
+
+from attrs import define, field
 
 from livestream.model import Track
 
@@ -19,8 +21,7 @@ AFTER_JUMP_MS = 40
 WRAP = 1 << 32
 
 
-@frozen
-class Placed:
+class Placed(NamedTuple):
     """Where a timestamp lies on the broadcast's time line; ``is_jump`` when the encoder's clock jumped right before."""
 
     dts_ms: int
@@ -70,6 +71,14 @@ class Timeline:
     def place(self, track: Track, timestamp_ms: int) -> Placed:
         """Place one timestamp, given modulo 2^32."""
         own, other = (self._video, self._audio) if track is Track.VIDEO else (self._audio, self._video)
+        if own.offset_ms is not None and own.near_ms is not None:
+            time_ms = timestamp_ms + own.offset_ms
+            if own.near_ms <= time_ms <= own.near_ms + STEADY_MS:  # a usual step: nothing but the time is another
+                own.near_ms = time_ms
+                return Placed(self._at_least_floor(own, time_ms), False)
+        return self._place_unsteady(own, other, timestamp_ms)
+
+    def _place_unsteady(self, own: _Line, other: _Line, timestamp_ms: int) -> Placed:
         is_known = own.near_ms is not None
         near_ms = self.newest_ms if own.near_ms is None else own.near_ms
         step = self._step(own, other, timestamp_ms, near_ms, BACK_MS if is_known else JUMP_MS)
@@ -77,9 +86,12 @@ class Timeline:
         time_ms = self.newest_ms + (AFTER_JUMP_MS if is_jump else 0) if step is None else near_ms + step
         own.offset_ms = time_ms - timestamp_ms
         own.near_ms = max(time_ms, near_ms) if is_known and not is_jump else time_ms
+        return Placed(self._at_least_floor(own, time_ms), is_jump)
+
+    def _at_least_floor(self, own: _Line, time_ms: int) -> int:
         own.floor_ms = time_ms = max(time_ms, own.floor_ms)
         self.newest_ms = max(self.newest_ms, time_ms)
-        return Placed(time_ms, is_jump)
+        return time_ms
 
     def _step(self, own: _Line, other: _Line, timestamp_ms: int, near_ms: int, back_ms: int) -> int | None:
         """The likeliest step that is no jump. The track's own distance holds, unless the other's fits far better."""
