@@ -1,8 +1,8 @@
 """
 The values that every part of the system speaks of: names, codecs, frames, and the state of a stream.
 
-Frames are what moves inside a process; an :class:`Announcement` is what moves between processes. Neither is changed once
-it is made, holds I/O, or means another thing in another role.
+Frames are what moves inside a process; an :class:`Announcement` is what moves between processes. Neither is changed
+once it is made, holds I/O, or means another thing in another role.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Frame:
     relayed as it is; ``data`` is what MP4 stores: length-prefixed NAL units, raw AAC, or the configuration record.
     ``dts_ms`` is on the broadcast's own time line; ``arrived`` is the wall clock, in seconds, at the ingest.
 
-    Nobody changes a frame. It is not declared frozen because that makes it four times as slow to make, and thousands are
-    made a second.
+    Nobody changes a frame. It is not declared frozen because it would then take four times as long to make, and
+    thousands are made a second.
     """
 
     codec: Codec

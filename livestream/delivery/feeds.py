@@ -40,6 +40,8 @@ class Feeds:
     metrics: Metrics
     supply: Supply | None = None
     most: int = 4096
+    visitors: int = field(default=0, init=False)
+    """How many have joined and not left."""
     _feeds: dict[tuple[str, str], Feed] = field(factory=dict, init=False)
     _broadcast: set[Feed] = field(factory=set, init=False)
     _lingering: dict[Feed, IDelayedCall] = field(factory=dict, init=False)
@@ -94,10 +96,12 @@ class Feeds:
         feed = self._feeds.get((stream, rendition))
         if feed is not None:
             self._stay(feed)
+            self.visitors += 1
             return feed
         if len(self._feeds) >= self.most:
             raise NotLive("this server has no room for more streams")
         feed = self._open(stream, rendition)
+        self.visitors += 1
         if self.supply is not None:
             self.supply.wanted(feed, self.end)
         else:
@@ -106,6 +110,7 @@ class Feeds:
 
     def left(self, feed: Feed) -> None:
         """Somebody has gone, or was refused."""
+        self.visitors -= 1
         if feed.is_wanted or feed in self._broadcast or feed in self._lingering or not self._has(feed):
             return
         linger_s = self.limits.linger_s if feed.phase is Phase.LIVE else min(UNKNOWN_S, self.limits.linger_s)

@@ -65,6 +65,10 @@ class RtmpPlay:
 
     feeds: Feeds
 
+    @property
+    def visitors(self) -> int:
+        return self.feeds.visitors
+
     def play(self, request: PlayRequest, connection: RtmpConnection) -> RtmpSeat:
         """
         Begin to play, now or when the broadcast begins.

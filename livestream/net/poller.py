@@ -9,13 +9,14 @@ like the reactor, and they work as ever.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
 from typing import Any, ClassVar, cast
 
 from attrs import define, field
 from twisted.internet import main
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReadDescriptor, IWriteDescriptor
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,15 +34,17 @@ class Poller:
     """
     Stands between a reactor and the connections that it has adopted.
 
-    With ``rest_s`` it looks for events no more often than that, and finds those of many connections at once. What it
-    costs is so much delay; what it saves is waking up for each of a thousand publishers' frames.
+    ``rest_s`` says, each time that all events are handled, for how many seconds it need not look for more; it then
+    finds those of many connections at once. What it costs is so much delay; what it saves is waking up for each of a
+    thousand publishers' frames. A connection that is adopted meanwhile ends the rest.
     """
 
     reactor: Any
-    rest_s: float = 0.0
+    rest_s: Callable[[], float] = lambda: 0.0
     _epoll: epoll = field(factory=epoll, init=False)
     _masks: dict[int, int] = field(factory=dict, init=False)
     _transports: dict[int, Connection] = field(factory=dict, init=False)
+    _resting: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -49,7 +52,10 @@ class Poller:
         """Take a connection that has just been made from the reactor. When it is lost, it has to be released."""
         transport.reactor.removeReader(transport)
         transport.reactor = self
-        if not self._transports:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._go_on()
+        elif not self._transports:
             self.reactor.addReader(self)
         self._transports[transport.fileno()] = transport
         self.addReader(transport)
@@ -59,6 +65,9 @@ class Poller:
         self._masks.pop(fd, None)
         if self._transports.pop(fd, None) is not None and not self._transports:
             self.reactor.removeReader(self)
+            if self._resting is not None:
+                self._resting.cancel()
+                self._resting = None
 
     # What a transport asks of its reactor
 
@@ -115,9 +124,9 @@ class Poller:
                 why = error
             if why is not None:
                 self._lose(transport, why)
-        if self.rest_s and len(events) < EVENTS:
+        if len(events) < EVENTS and self._transports and (rest_s := self.rest_s()):
             self.reactor.removeReader(self)
-            self.reactor.callLater(self.rest_s, self._go_on)
+            self._resting = self.reactor.callLater(rest_s, self._go_on)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has stopped."""
@@ -126,8 +135,8 @@ class Poller:
         self._epoll.close()
 
     def _go_on(self) -> None:
-        if self._transports:
-            self.reactor.addReader(self)
+        self._resting = None
+        self.reactor.addReader(self)
 
     def _handle(self, transport: Connection, fd: int, event: int) -> Exception | None:
         why: Any = None

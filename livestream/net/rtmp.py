@@ -37,6 +37,10 @@ from livestream.rtmp.server import ServerSession, State
 
 REST_S = 0.008
 """How long frames may wait until those of other publishers are read as well."""
+UNWATCHED_REST_S = 0.048
+"""And how long while nobody watches live: what is cut into segments of seconds has time for that."""
+READ_BYTES = 1 << 18
+"""So much is read at once, so that a publisher of 40 Mbit/s is not held up by a rest."""
 MANY_PUBLISHERS = 8
 """From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
@@ -79,6 +83,10 @@ class Publishing(Protocol):
 
 class Playing(Protocol):
     """Who lets players in, now or later, by ``accept_play`` of the connection."""
+
+    @property
+    def visitors(self) -> int:
+        """How many watch live what is here, or wait to, on whatever port."""
 
     def play(self, request: PlayRequest, connection: RtmpConnection) -> PlaySession:
         """
@@ -339,7 +347,7 @@ class RtmpServerFactory(ServerFactory):
     _publishers: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._poller = Poller(self.clock) if IReactorFDSet.providedBy(self.clock) else None
+        self._poller = Poller(self.clock, self._rest_s) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
         host = getattr(addr, "host", "unix")
@@ -355,14 +363,19 @@ class RtmpServerFactory(ServerFactory):
     def count_publishers(self, change: int) -> None:
         """So many publishers have come."""
         self._publishers += change
-        if self._poller is not None:
-            self._poller.rest_s = REST_S if self._publishers >= MANY_PUBLISHERS else 0.0
+
+    def _rest_s(self) -> float:
+        if self._publishers < MANY_PUBLISHERS:
+            return 0.0
+        watched = self.playing is not None and self.playing.visitors
+        return REST_S if watched or self._publishers < len(self._connections) else UNWATCHED_REST_S
 
     def adopt(self, transport: Any) -> int:
         """Poll a plain connection that has just been made; return its descriptor, or -1 if the reactor keeps it."""
         is_plain = isinstance(transport, Connection) and not transport.TLS
         if self._poller is None or not is_plain or transport.reactor is not self._poller.reactor:
             return -1
+        transport.bufferSize = READ_BYTES
         self._poller.adopt(transport)
         return int(transport.fileno())
 

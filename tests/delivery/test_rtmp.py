@@ -78,6 +78,19 @@ def test_a_player_is_accepted_at_once_and_given_the_stream_at_the_next_tick(port
     assert port.viewers("rtmp") == 0 and port.feeds.viewers() == {"show": 0}
 
 
+def test_visitors_are_those_who_watch_or_wait_and_have_not_left(port: Port) -> None:
+    waiting, watching = port.play("later"), port.play()
+    port.live()
+    for _ in range(2):
+        with pytest.raises(Refused):
+            port.play("../etc")
+    assert port.feeds.visitors == 2
+    for _, seat in (waiting, watching):
+        seat.lost("connection lost")
+        seat.lost("connection lost")
+    assert port.feeds.visitors == 0
+
+
 def test_a_player_chooses_its_rendition(port: Port) -> None:
     port.live("480p")
     connection, _ = port.play(rendition="480p")

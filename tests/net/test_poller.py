@@ -146,7 +146,7 @@ def test_when_the_reactor_ends_so_do_the_connections() -> None:
 
 def test_with_a_rest_what_comes_meanwhile_is_handled_together_afterwards() -> None:
     loop = Loop()
-    poller = Poller(loop, rest_s=0.01)
+    poller = Poller(loop, lambda: 0.01)
     (one, _, first), (other, _, second) = adopted(poller, loop), adopted(poller, loop)
     one.send(b"a")
     settle(loop)
@@ -159,9 +159,24 @@ def test_with_a_rest_what_comes_meanwhile_is_handled_together_afterwards() -> No
     assert (first.heard, second.heard) == (b"ab", b"c")
 
 
+def test_who_comes_in_a_rest_is_heard_at_once() -> None:
+    loop = Loop()
+    poller = Poller(loop, lambda: 0.01)
+    first, _, _ = adopted(poller, loop)
+    first.send(b"a")
+    settle(loop)
+    assert loop.readers == set()
+    client, _, echo = adopted(poller, loop)
+    client.send(b"b")
+    settle(loop)
+    assert echo.heard == b"b"
+    loop.advance(0.01)
+    assert len(loop.readers) == 1
+
+
 def test_with_a_rest_the_last_connection_leaves_nothing_behind() -> None:
     loop = Loop()
-    poller = Poller(loop, rest_s=0.01)
+    poller = Poller(loop, lambda: 0.01)
     client, transport, _ = adopted(poller, loop)
     client.send(b"a")
     settle(loop)

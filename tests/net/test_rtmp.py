@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransport
 
 from livestream.metrics import Metrics
 from livestream.net.requests import PlayRequest, PublishRequest, Refused
-from livestream.net.rtmp import MANY_PUBLISHERS, REST_S, RtmpConnection, RtmpLimits, RtmpServerFactory
+from livestream.net.rtmp import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S, RtmpConnection, RtmpLimits, RtmpServerFactory
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
 
@@ -57,6 +57,7 @@ class Door:
     sink: Sink = field(factory=Sink)
     refusal: Refused | None = None
     asked: list[object] = field(factory=list)
+    visitors: int = 0
 
     def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
         self.asked.append(request)
@@ -228,26 +229,80 @@ def test_nothing_is_left_on_the_clock_when_connections_are_gone(scene: Scene) ->
     assert scene.clock.getDelayedCalls() == []
 
 
-@pytest.mark.parametrize(("publishers", "rests"), [(MANY_PUBLISHERS - 1, False), (MANY_PUBLISHERS, True)])
-def test_a_port_rests_between_reads_only_while_many_publish(publishers: int, rests: bool) -> None:
-    loop = Loop()
-    scene = Scene(clock=loop)
+HELLO = b"\x03" * 100
+"""The beginning of a handshake."""
+
+
+@define(eq=False)
+class Line:
+    """A connection on real sockets, to a port whose poller a loop of the test drives."""
+
+    scene: Scene
+    near: socket.socket = field(init=False)
+    far: socket.socket = field(init=False)
+    connection: RtmpConnection = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.near, self.far = socket.socketpair()
+        self.far.setblocking(False)
+        connection = self.scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.2", 5000))
+        assert isinstance(connection, RtmpConnection)
+        self.connection = connection
+        connection.makeConnection(Server(self.near, connection, ("192.0.2.2", 5000), None, 1, self.scene.clock))
+
+    def publish(self) -> None:
+        client = ClientSession(b"c", "live", "rtmp://x/live", "show?key=k", True)
+        while Started() not in list(client.receive_data(self._heard())):
+            self.far.send(client.data_to_send())
+            self.scene.clock.advance(UNWATCHED_REST_S)
+            self.scene.clock.turn()
+
+    def _heard(self) -> bytes:
+        try:
+            return self.far.recv(1 << 16)
+        except BlockingIOError:
+            return b""
+
+    def rest_s(self, data: bytes = bytes(100)) -> float:
+        """How long the port rests after this has sent something."""
+        loop = self.scene.clock
+        loop.advance(UNWATCHED_REST_S)
+        self.far.send(data)
+        loop.turn()
+        if loop.readers:
+            return 0.0
+        return round(min(call.getTime() for call in loop.getDelayedCalls()) - loop.seconds(), 4)
+
+    def close(self) -> None:
+        self.near.close()
+        self.far.close()
+
+
+@pytest.mark.parametrize(("publishers", "rest_s"), [(MANY_PUBLISHERS - 1, 0.0), (MANY_PUBLISHERS, REST_S)])
+def test_a_port_rests_between_reads_only_while_many_publish(publishers: int, rest_s: float) -> None:
+    scene = Scene(clock=Loop())
     peers = [scene.connect() for _ in range(publishers)]
     for peer in peers:
         peer.speak(publishes=True)
-    near, far = socket.socketpair()
-    connection = scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.2", 5000))
-    connection.makeConnection(Server(near, connection, ("192.0.2.2", 5000), None, 1, loop))
-    try:
-        far.send(b"\x03")
-        loop.turn()
-        assert (loop.readers == set()) is rests
-        loop.advance(REST_S)
-        assert len(loop.readers) == 1
-        peers[0].connection.connectionLost()
-        far.send(bytes(100))
-        loop.turn()
-        assert len(loop.readers) == 1
-    finally:
-        far.close()
-        near.close()
+    line = Line(scene)
+    assert line.rest_s(HELLO) == rest_s
+    peers[0].connection.connectionLost()
+    assert line.rest_s(HELLO) == 0.0
+    line.close()
+
+
+def test_a_port_rests_longer_while_nobody_watches_and_nobody_is_at_the_door() -> None:
+    scene = Scene(clock=Loop())
+    for _ in range(MANY_PUBLISHERS - 1):
+        scene.connect().speak(publishes=True)
+    line = Line(scene)
+    line.publish()
+    assert line.rest_s() == UNWATCHED_REST_S
+    scene.door.visitors = 1
+    assert line.rest_s() == REST_S
+    scene.door.visitors = 0
+    newcomer = scene.connect()
+    assert line.rest_s() == REST_S
+    newcomer.connection.connectionLost()
+    assert line.rest_s() == UNWATCHED_REST_S
+    line.close()

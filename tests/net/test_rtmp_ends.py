@@ -22,6 +22,7 @@ class Deciding:
     """A door that the test decides for."""
 
     decide: Callable[[RtmpConnection], Sink]
+    visitors: int = 0
 
     def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
         return self.decide(connection)
