@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from attrs import define, field
 from twisted.internet import main
@@ -110,23 +110,19 @@ class Poller:
         return "Poller"
 
     def doRead(self) -> None:
-        why: Exception | None
-        transports = self._transports
-        events = self._epoll.poll(0, EVENTS)
-        for fd, event in events:
-            transport = transports.get(fd)
-            if transport is None:
-                continue
-            try:
-                why = transport.doRead() if event == EPOLLIN else self._handle(transport, fd, event)
-            except Exception as error:
-                self.log.failure("A connection is closed for an error")
-                why = error
-            if why is not None:
-                self._lose(transport, why)
-        if len(events) < EVENTS and self._transports and (rest_s := self.rest_s()):
-            self.reactor.removeReader(self)
-            self._resting = self.reactor.callLater(rest_s, self._go_on)
+        """Handle what there is, and what comes meanwhile: a turn of the reactor costs as much as several events."""
+        handled = 0
+        while handled < EVENTS:
+            events = self._epoll.poll(0, EVENTS)
+            for fd, event in events:
+                self._handle(fd, event)
+            rest_s = self.rest_s()
+            if rest_s and len(events) < EVENTS and self._transports:
+                self.reactor.removeReader(self)
+                self._resting = self.reactor.callLater(rest_s, self._go_on)
+            if rest_s or not events:
+                return
+            handled += len(events)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has stopped."""
@@ -138,15 +134,29 @@ class Poller:
         self._resting = None
         self.reactor.addReader(self)
 
-    def _handle(self, transport: Connection, fd: int, event: int) -> Exception | None:
-        why: Any = None
+    def _handle(self, fd: int, event: int) -> None:
+        """Hand an event to its connection, if that has not been lost in this turn; what fails there ends it alone."""
+        transport = self._transports.get(fd)
+        if transport is None:
+            return
+        why: Any
+        try:
+            why = transport.doRead() if event == EPOLLIN else self._obey(transport, fd, event)
+        except Exception as error:
+            self.log.failure("A connection is closed for an error")
+            why = error
+        if why is not None:
+            self._lose(transport, why)
+
+    def _obey(self, transport: Connection, fd: int, event: int) -> object:
+        why: object = None
         if event & EPOLLIN:
             why = transport.doRead()
         elif event & _GONE:
             why = main.CONNECTION_LOST
         if why is None and event & EPOLLOUT and self._masks.get(fd, 0) & EPOLLOUT:
             why = transport.doWrite()
-        return cast("Exception | None", why)
+        return why
 
     def _lose(self, transport: Connection, why: Exception) -> None:
         if isinstance(why, ConnectionDone) and not transport.disconnecting:

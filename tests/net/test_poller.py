@@ -31,11 +31,18 @@ class Echo(Protocol):
 def adopted(poller: Poller, loop: Loop) -> tuple[socket.socket, Server, Echo]:
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.create_connection(listener.getsockname())
-    accepted, peer = listener.accept()
+    accepted, _ = listener.accept()
     listener.close()
-    client.setblocking(False)
+    return served(client, accepted, poller, loop)
+
+
+def served(
+    client: socket.socket, accepted: socket.socket, poller: Poller, loop: Loop
+) -> tuple[socket.socket, Server, Echo]:
+    for end in (client, accepted):
+        end.setblocking(False)
     echo = Echo()
-    transport = Server(accepted, echo, peer, None, 1, loop)
+    transport = Server(accepted, echo, ("127.0.0.1", 5000), None, 1, loop)
     echo.makeConnection(transport)
     poller.adopt(transport)
     return client, transport, echo
@@ -142,6 +149,23 @@ def test_when_the_reactor_ends_so_do_the_connections() -> None:
     _, _, echo = adopted(poller, loop)
     poller.connectionLost(Failure(ConnectionError("the reactor stops")))
     assert [reason.type for reason in echo.lost] == [ConnectionError]
+
+
+def test_what_comes_meanwhile_is_handled_in_the_same_turn_and_without_end_in_none() -> None:
+    loop = Loop()
+    client, _, echo = served(*socket.socketpair(), Poller(loop), loop)
+    turns: list[int] = []
+
+    def again(data: bytes) -> None:
+        turns.append(len(data))
+        client.send(b"x")
+
+    echo.dataReceived = again  # type: ignore[method-assign]
+    client.send(b"x")
+    loop.turn()
+    assert turns == [1] * EVENTS
+    loop.turn()
+    assert len(turns) == 2 * EVENTS
 
 
 def test_with_a_rest_what_comes_meanwhile_is_handled_together_afterwards() -> None:
