@@ -7,9 +7,10 @@ The video track's time scale is 90,000; an audio track's is its sample rate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from struct import pack
 
-from attrs import frozen
+from attrs import define
 
 from livestream.media.codecs import AudioConfig, VideoConfig
 from livestream.model import Codec
@@ -18,26 +19,27 @@ from livestream.packaging.boxes import MATRIX, box, full_box
 VIDEO_TIMESCALE = 90_000
 VIDEO_TRACK, AUDIO_TRACK = 1, 2
 
-_SYNC, _NO_SYNC = 0x02000000, 0x01010000  # sample_depends_on 2; sample_depends_on 1 and non-sync
+SYNC, NO_SYNC = 0x02000000, 0x01010000
+"""Flags of a sample: sample_depends_on 2; sample_depends_on 1 and non-sync."""
+
+_FRAGMENT_BYTES, _TRACK_BYTES, _ROW_BYTES = 24, 64, 16
+"""A movie fragment's boxes without its tracks, a track's without its samples, and a sample."""
 
 
-@frozen
-class Sample:
-    """One access unit: ``duration``, and ``offset`` from its decoding to its showing, in the track's time scale."""
-
-    data: memoryview
-    duration: int
-    offset: int = 0
-    is_sync: bool = True
-
-
-@frozen
+@define(eq=False)
 class Run:
-    """Samples of one track in decoding order, the first decoded at ``base`` in the track's time scale."""
+    """
+    Samples of one track in decoding order, as columns; the first is decoded at ``base``, in the track's time scale.
+
+    ``offsets`` are from the decoding of each to its showing, and may be left out where all are 0.
+    """
 
     track: int
     base: int
-    samples: Sequence[Sample]
+    data: Sequence[bytes | memoryview]
+    durations: Sequence[int]
+    flags: Sequence[int]
+    offsets: Sequence[int] = ()
 
 
 def init_segment(video: VideoConfig | None, audio: AudioConfig | None) -> bytes:
@@ -58,28 +60,30 @@ def init_segment(video: VideoConfig | None, audio: AudioConfig | None) -> bytes:
 
 def media_segment(sequence: int, runs: Sequence[Run]) -> bytes:
     """One media segment: a movie fragment with a run for each track, and their data. ``sequence`` rises."""
-    sizes = [sum(len(sample.data) for sample in run.samples) for run in runs]
-    moof = _fragment(sequence, runs, [0] * len(runs))
-    offsets = [len(moof) + 8 + sum(sizes[:index]) for index in range(len(runs))]
-    moof = _fragment(sequence, runs, offsets)
-    data = (sample.data for run in runs for sample in run.samples)
+    tracks: list[bytes] = []
+    offset = 8 + _FRAGMENT_BYTES + sum(_TRACK_BYTES + _ROW_BYTES * len(run.data) for run in runs)
+    size = 8
+    for run in runs:
+        sizes = [len(data) for data in run.data]
+        tracks.append(_track_fragment(run, sizes, offset))
+        offset += sum(sizes)
+        size += sum(sizes)
+    moof = box(b"moof", full_box(b"mfhd", 0, 0, pack(">I", sequence & 0xFFFFFFFF)), *tracks)
     styp = box(b"styp", b"msdh\x00\x00\x00\x00msdhcmfs")
-    return b"".join((styp, moof, pack(">I4s", sum(sizes) + 8, b"mdat"), *data))
+    return b"".join((styp, moof, pack(">I4s", size, b"mdat"), *chain.from_iterable(run.data for run in runs)))
 
 
-def _fragment(sequence: int, runs: Sequence[Run], offsets: Sequence[int]) -> bytes:
-    tracks = (_track_fragment(run, offset) for run, offset in zip(runs, offsets, strict=True))
-    return box(b"moof", full_box(b"mfhd", 0, 0, pack(">I", sequence & 0xFFFFFFFF)), *tracks)
-
-
-def _track_fragment(run: Run, offset: int) -> bytes:
+def _track_fragment(run: Run, sizes: Sequence[int], offset: int) -> bytes:
     """Default-base-is-moof; each sample with its duration, size, flags and (signed) composition offset."""
-    rows = (pack(">IIIi", s.duration, len(s.data), _SYNC if s.is_sync else _NO_SYNC, s.offset) for s in run.samples)
+    rows = [0] * (4 * len(sizes))
+    rows[0::4], rows[1::4], rows[2::4] = run.durations, sizes, run.flags
+    if run.offsets:
+        rows[3::4] = [composition & 0xFFFFFFFF for composition in run.offsets]
     return box(
         b"traf",
         full_box(b"tfhd", 0, 0x020000, pack(">I", run.track)),
         full_box(b"tfdt", 1, 0, pack(">Q", run.base)),
-        full_box(b"trun", 1, 0x000F01, pack(">Ii", len(run.samples), offset), *rows),
+        full_box(b"trun", 1, 0x000F01, pack(f">Ii{len(rows)}I", len(sizes), offset, *rows)),
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from livestream.media.codecs import AudioConfig, VideoConfig, samples_in, sized
 from livestream.model import Frame
-from livestream.packaging.fmp4 import AUDIO_TRACK, VIDEO_TIMESCALE, VIDEO_TRACK, Run, Sample
+from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TIMESCALE, VIDEO_TRACK, Run
 
 FRAME_BYTES = 512
 """What a frame costs beside its data."""
@@ -18,23 +19,33 @@ AUDIO_DRIFT_MS = 150
 PER_MS = VIDEO_TIMESCALE // 1000
 
 
-@frozen
-class Picture:
-    """``msn`` is the segment that it belongs to."""
+@define(eq=False)
+class Shown:
+    """Pictures of one configuration that belong to segment ``msn``, in decoding order."""
 
-    frame: Frame
     config: VideoConfig
     msn: int
+    frames: list[Frame] = field(factory=list)
 
 
-@frozen
-class Sound:
-    """``position`` is when it is heard, and ``length`` how long, in samples."""
+@define(eq=False)
+class Heard:
+    """Audio frames of one configuration; ``positions`` are when each of them is heard, in samples."""
 
-    frame: Frame
     config: AudioConfig
-    position: int
-    length: int
+    frames: list[Frame] = field(factory=list)
+    positions: list[int] = field(factory=list)
+
+    def split(self, end_ms: int) -> Heard:
+        """Give what is before the first frame that is heard at ``end_ms`` or later, and keep the rest."""
+        count = 0
+        for frame in self.frames:
+            if frame.dts_ms >= end_ms:
+                break
+            count += 1
+        before = Heard(self.config, self.frames[:count], self.positions[:count])
+        del self.frames[:count], self.positions[:count]
+        return before
 
 
 @define(eq=False)
@@ -45,7 +56,7 @@ class Pictures:
     newest_msn: int = field(default=-1, init=False)
     newest_ms: int = field(default=0, init=False)
     held_bytes: int = field(default=0, init=False)
-    _waiting: deque[Picture] = field(factory=deque, init=False)
+    _waiting: deque[Shown] = field(factory=deque, init=False)
     _wants_key: bool = field(default=True, init=False)
 
     def configure(self, config: VideoConfig) -> None:
@@ -60,13 +71,18 @@ class Pictures:
 
         :raises MediaError: a key frame that does not make sense.
         """
-        if self.config is None or (self._wants_key and not frame.is_key):
+        config, waiting = self.config, self._waiting
+        if config is None or (self._wants_key and not frame.is_key):
             return
-        self.config = sized(self.config, frame)
-        self._wants_key = False
-        self.newest_msn, self.newest_ms = max(msn, self.newest_msn), frame.dts_ms
+        if frame.is_key:
+            self.config = config = sized(config, frame)
+            self._wants_key = False
+        if not waiting or waiting[-1].msn != msn or waiting[-1].config is not config:
+            waiting.append(Shown(config, msn))
+            self.newest_msn = max(msn, self.newest_msn)
+        waiting[-1].frames.append(frame)
+        self.newest_ms = frame.dts_ms
         self.held_bytes += len(frame.body) + FRAME_BYTES
-        self._waiting.append(Picture(frame, self.config, msn))
 
     def clear(self) -> None:
         """Let go of all that waits; what follows begins with a key frame."""
@@ -75,36 +91,41 @@ class Pictures:
         self.newest_msn = -1
         self._wants_key = True
 
-    def take(self, msn: int) -> list[Picture]:
+    def take(self, msn: int) -> Shown | None:
         """The pictures of a segment, all of the configuration that it begins with."""
-        taken: list[Picture] = []
+        taken: Shown | None = None
         while self._waiting and self._waiting[0].msn <= msn:
-            picture = self._waiting.popleft()
-            self.held_bytes -= len(picture.frame.body) + FRAME_BYTES
-            if picture.msn == msn and (not taken or picture.config == taken[0].config):
-                taken.append(picture)
+            shown = self._waiting.popleft()
+            if taken is None and shown.msn == msn:
+                taken = shown
+            elif taken is not None and shown.msn == msn and shown.config == taken.config:
+                taken.frames += shown.frames
+        self.held_bytes = sum(_held_bytes(shown.frames) for shown in self._waiting)
         return taken
 
-    def run(self, pictures: Sequence[Picture], end_ms: int) -> Run:
+    def run(self, shown: Shown, end_ms: int) -> Run:
         """The pictures as samples; the last one lasts until the next segment's first is decoded."""
-        last = pictures[-1].frame
-        following = self._waiting[0].frame.dts_ms if self._waiting else end_ms - max(last.cts_ms, 0)
-        times = [picture.frame.dts_ms for picture in pictures]
-        samples = [
-            Sample(p.frame.data, max(until - p.frame.dts_ms, 0) * PER_MS, p.frame.cts_ms * PER_MS, p.frame.is_key)
-            for p, until in zip(pictures, [*times[1:], following], strict=True)
-        ]
-        return Run(VIDEO_TRACK, times[0] * PER_MS, samples)
+        frames = shown.frames
+        following = self._waiting[0].frames[0].dts_ms if self._waiting else end_ms - max(frames[-1].cts_ms, 0)
+        times = [frame.dts_ms for frame in frames]
+        return Run(
+            VIDEO_TRACK,
+            times[0] * PER_MS,
+            [memoryview(frame.body)[frame.data_offset :] for frame in frames],
+            [(until - begin) * PER_MS if until > begin else 0 for begin, until in pairwise([*times, following])],
+            [SYNC if frame.is_key else NO_SYNC for frame in frames],
+            [frame.cts_ms * PER_MS for frame in frames],
+        )
 
 
 @define(eq=False)
 class Sounds:
-    """The audio frames of one rendition that are not out yet."""
+    """The audio frames of one rendition that are not out yet. Each is heard when it is decoded."""
 
     config: AudioConfig | None = field(default=None, init=False)
     newest_ms: int = field(default=0, init=False)
     held_bytes: int = field(default=0, init=False)
-    _waiting: deque[Sound] = field(factory=deque, init=False)
+    _waiting: deque[Heard] = field(factory=deque, init=False)
     _next: int = field(default=0, init=False)
     _anchors: bool = field(default=True, init=False)
 
@@ -123,48 +144,63 @@ class Sounds:
 
     def add(self, frame: Frame, begins_ms: int) -> None:
         """Take a frame; one from before ``begins_ms`` is too late for its segment, and counts for the time alone."""
-        config = self.config
+        config, heard_ms, position = self.config, frame.dts_ms, self._next
         if config is None:
             return
         rate = config.sample_rate
-        told, position = round(frame.pts_ms * rate / 1000), self._next
+        told = round(heard_ms * rate / 1000)
         if self._anchors:
             position = max(told, position)
+            self._anchors = False
         elif abs(told - position) * 1000 > AUDIO_DRIFT_MS * rate:
             if told < position:
                 return
             position = told
-        self._anchors = False
-        length = samples_in(config, frame.data)
-        self._next = position + length
-        self.newest_ms = frame.pts_ms
-        if frame.pts_ms >= begins_ms:
+        self._next = position + samples_in(config, frame.data)
+        self.newest_ms = heard_ms
+        if heard_ms >= begins_ms:
+            waiting = self._waiting
+            if not waiting or waiting[-1].config is not config:
+                waiting.append(Heard(config))
+            heard = waiting[-1]
+            heard.frames.append(frame)
+            heard.positions.append(position)
             self.held_bytes += len(frame.body) + FRAME_BYTES
-            self._waiting.append(Sound(frame, config, position, length))
 
     def clear(self) -> None:
         """Let go of all that waits."""
         self._waiting.clear()
         self.held_bytes = 0
 
-    def take(self, end_ms: int) -> list[Sound]:
+    def take(self, end_ms: int) -> Heard | None:
         """The frames of the segment that ends at ``end_ms``, all of the configuration that it begins with."""
-        taken: list[Sound] = []
-        while self._waiting and self._waiting[0].frame.pts_ms < end_ms:
-            sound = self._waiting.popleft()
-            self.held_bytes -= len(sound.frame.body) + FRAME_BYTES
-            if not taken or sound.config == taken[0].config:
-                taken.append(sound)
+        taken: Heard | None = None
+        while self._waiting and (heard := self._waiting[0].split(end_ms)).frames:
+            if not self._waiting[0].frames:
+                self._waiting.popleft()
+            if taken is None:
+                taken = heard
+            elif heard.config == taken.config:
+                taken.frames += heard.frames
+                taken.positions += heard.positions
+        self.held_bytes = sum(_held_bytes(heard.frames) for heard in self._waiting)
         return taken
 
-    def run(self, sounds: Sequence[Sound]) -> Run:
+    def run(self, heard: Heard) -> Run:
         """The frames as samples: each lasts until the next, so that what is missing is silence and not a shift."""
-        last = sounds[-1]
-        follows = self._waiting and self._waiting[0].config == last.config
-        positions = [sound.position for sound in sounds]
-        stop = self._waiting[0].position if follows else last.position + last.length
-        samples = [
-            Sample(sound.frame.data, until - sound.position)
-            for sound, until in zip(sounds, [*positions[1:], stop], strict=True)
-        ]
-        return Run(AUDIO_TRACK, positions[0], samples)
+        frames, positions = heard.frames, heard.positions
+        if self._waiting and self._waiting[0].config == heard.config:
+            stop = self._waiting[0].positions[0]
+        else:
+            stop = positions[-1] + samples_in(heard.config, frames[-1].data)
+        return Run(
+            AUDIO_TRACK,
+            positions[0],
+            [frame.body[frame.data_offset :] for frame in frames],
+            [until - begin for begin, until in pairwise([*positions, stop])],
+            [SYNC] * len(frames),
+        )
+
+
+def _held_bytes(frames: Sequence[Frame]) -> int:
+    return sum([len(frame.body) for frame in frames]) + FRAME_BYTES * len(frames)

@@ -12,7 +12,7 @@ from livestream.packaging.cuts import Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
 from livestream.packaging.presence import SILENT_MS
 from livestream.packaging.rates import RateMeter
-from livestream.packaging.samples import Picture, Pictures, Sound, Sounds
+from livestream.packaging.samples import Heard, Pictures, Shown, Sounds
 
 LIMIT_BYTES = 64 << 20
 """No more waits for the end of its segment: an encoder whose clock stands still is never cut."""
@@ -161,10 +161,10 @@ class Packager:
         duration_ms = end_ms - cut.pts_ms
         pictures, sounds = self._pictures.take(cut.msn), self._sounds.take(end_ms)
         if Track.AUDIO not in cut.tracks:
-            sounds = []
-        if self.name != SOURCE and not (pictures and pictures[0].frame.is_key):
+            sounds = None
+        if self.name != SOURCE and not (pictures and pictures.frames[0].is_key):
             return [PackagedGap(cut, duration_ms)]
-        if not pictures and not sounds:
+        if pictures is None and sounds is None:
             return [PackagedGap(cut, duration_ms)]
         runs = [self._pictures.run(pictures, end_ms)] if pictures else []
         if sounds:
@@ -172,16 +172,16 @@ class Packager:
         packaged = self._needed_init(cut, pictures, sounds)
         self._sequence += 1
         data = media_segment(self._sequence, runs)
-        self._meter.add(len(data), len(pictures), duration_ms)
+        self._meter.add(len(data), len(pictures.frames) if pictures else 0, duration_ms)
         return [*packaged, PackagedSegment(cut, duration_ms, data, self._info())]
 
-    def _needed_init(self, cut: Cut, pictures: list[Picture], sounds: list[Sound]) -> list[Packaged]:
+    def _needed_init(self, cut: Cut, pictures: Shown | None, sounds: Heard | None) -> list[Packaged]:
         """The header that fits the segment, if that is not the newest one."""
         video = audio = None
         if Track.VIDEO in cut.tracks:
-            video = pictures[0].config if pictures else self._init[0] or self._pictures.config
+            video = pictures.config if pictures else self._init[0] or self._pictures.config
         if Track.AUDIO in cut.tracks:
-            audio = sounds[0].config if sounds else self._init[1] or self._sounds.config
+            audio = sounds.config if sounds else self._init[1] or self._sounds.config
         if (video, audio) == self._init:
             return []
         self._init = video, audio
