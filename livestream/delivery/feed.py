@@ -20,7 +20,10 @@ ANSWER_S = 5.0
 """How long it may take to find out whether a stream is live."""
 
 RELAY_TICKS = 4
-"""Relays are few and their ticks add up over the tiers, so they get theirs this many times as often."""
+"""
+Relays are few and their ticks add up over the tiers, so they get theirs this many times as often; and from a relay,
+whose frames have been gathered by the tier above, they get them at once.
+"""
 
 
 class NotLive(Exception):
@@ -70,13 +73,14 @@ class _Waiter:
 
 @define(eq=False)
 class Feed:
-    """The push of one rendition. ``lineage`` says where its time line comes from."""
+    """The push of one rendition, whose frames are a broadcast's of this process, or come from the tier above."""
 
     stream: str
     rendition: str
     limits: PushLimits
     clock: IReactorTime
     metrics: Metrics
+    is_relayed: bool = False
     phase: Phase = field(default=Phase.WAITING, init=False)
     metadata: bytes = field(default=b"", init=False)
     _cache: GopCache = field(init=False)
@@ -162,7 +166,7 @@ class Feed:
         if wire not in self._fanouts:
             tick_s = self.limits.tick_ms / 1000
             if wire is Wire.RELAY:
-                tick_s /= RELAY_TICKS
+                tick_s = 0.0 if self.is_relayed else tick_s / RELAY_TICKS
             self._fanouts[wire] = Fanout(self._framing(wire), tick_s, self._start, self.clock, self.metrics)
         return self._fanouts[wire]
 

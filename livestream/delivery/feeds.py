@@ -117,7 +117,9 @@ class Feeds:
         self._lingering[feed] = self.clock.callLater(linger_s, self._let_go, feed)
 
     def _open(self, stream: str, rendition: str) -> Feed:
-        feed = self._feeds[stream, rendition] = Feed(stream, rendition, self.limits, self.clock, self.metrics)
+        is_relayed = self.supply is not None
+        feed = Feed(stream, rendition, self.limits, self.clock, self.metrics, is_relayed)
+        self._feeds[stream, rendition] = feed
         return feed
 
     def _has(self, feed: Feed) -> bool:

@@ -112,6 +112,22 @@ def test_relays_get_their_ticks_more_often(clock: Clock) -> None:
     assert relay.value() and not viewer.value()
 
 
+def test_a_relay_of_relayed_frames_does_not_wait_for_a_tick(clock: Clock) -> None:
+    relayed = feeds(clock, Asked()).join("show", "source")
+    for frame in [*configs(40), picture(40, True)]:
+        relayed.add(frame)
+    relay, viewer = watch(relayed, Wire.RELAY), watch(relayed, Wire.RTMP)
+    clock.advance(1)
+    relay.clear()
+    viewer.clear()
+    clock.advance(-clock.seconds() % 0.064 + 0.001)
+    for time_ms in (80, 120):
+        relayed.add(picture(time_ms))
+    clock.advance(0)
+    assert relay.value().count(picture(80).body) == relay.value().count(picture(120).body) == 1
+    assert not viewer.value()
+
+
 def test_who_waits_longer_than_it_wants_to_is_told_why(clock: Clock) -> None:
     all_feeds = feeds(clock)
     seen = outcome(visit(all_feeds, "show", "source", Wire.RTMP).ready(5.0))
