@@ -114,9 +114,11 @@ class Parts:
     def node(self) -> str:
         return self.config.node.id or self.config.role
 
-    def seconds(self) -> float:
+    @property
+    def seconds(self) -> Callable[[], float]:
         """The wall clock."""
-        return float(self.reactor.seconds())
+        clock: Callable[[], float] = self.reactor.seconds
+        return clock
 
     def bus(self) -> Bus:
         """The bus that the configuration names, one for all; one between processes is a service."""
