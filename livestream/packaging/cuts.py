@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 
 from attrs import define, field, frozen
 
 from livestream.model import Frame, Track
-from livestream.packaging.presence import Presence
+from livestream.packaging.presence import VIDEO, Presence
 
 EARLY_MS = 100
 """A picture so little before a segment's length is taken: encoders round the intervals of their key frames."""
@@ -55,6 +55,7 @@ class CutPlanner:
     end_ms: int = field(default=0, init=False)
     """Where the newest picture (or sound, in a broadcast without pictures) ends."""
     _ends_at_ms: int = field(default=0, init=False)
+    _ends_before_ms: float = field(default=inf, init=False)
     _is_interrupted: bool = field(default=False, init=False)
     _presence: Presence = field(factory=Presence, init=False)
     _tracks: frozenset[Track] = field(default=frozenset(), init=False)
@@ -71,15 +72,16 @@ class CutPlanner:
 
         There are more only where nothing was shown for longer than a segment may be.
         """
-        if self._presence.changes(frame) and self.current is not None:
+        presence = self._presence
+        if presence.changes(frame) and self.current is not None:
             self._is_interrupted = True
-        if frame.is_config or frame.track is not self._presence.leader:
+        if frame.codec.track is not presence.leader or frame.is_config:
             return []
-        cuts = [] if self.current is None else self._holes(frame)
-        self._measure(frame)
-        if self._is_due(frame):
-            cuts.append(self._begin(frame.pts_ms, frame))
-        self._note(frame)
+        shown_ms = frame.dts_ms + frame.cts_ms
+        cuts = self._holes(frame, shown_ms) if shown_ms >= self._ends_before_ms else []
+        self._measure(frame, shown_ms)
+        if (frame.is_key or shown_ms + self._step_ms >= self._ends_before_ms) and self._is_due(frame, shown_ms):
+            cuts.append(self._begin(shown_ms, frame))
         return cuts
 
     def interrupt(self) -> None:
@@ -101,7 +103,7 @@ class CutPlanner:
         self.end_ms = min(max(self.end_ms, begins_ms + 1), begins_ms + self._longest_ms - 1)
         self._ends_at_ms = self.current.starts_at_ms + self.end_ms - begins_ms
         self._fix_target(self.end_ms)
-        self.current = None
+        self.current, self._ends_before_ms = None, inf
         return self.end_ms
 
     def gap(self, longest_ms: int) -> tuple[Cut, int]:
@@ -119,44 +121,45 @@ class CutPlanner:
         """A segment is shorter than this."""
         return (self.target_s or LONGEST_S) * 1000 + ROUNDING_MS
 
-    def _holes(self, frame: Frame) -> list[Cut]:
+    def _holes(self, frame: Frame, shown_ms: int) -> list[Cut]:
         """Cuts between what was shown last and ``frame``, if the segment would be too long without them."""
         cuts = []
-        while self.current is not None and frame.pts_ms - self.current.pts_ms >= self._longest_ms:
+        while self.current is not None and shown_ms >= self._ends_before_ms:
             begins_ms, length_ms = self.current.pts_ms, (self.target_s or LONGEST_S) * 1000
             ends_ms = min(max(begins_ms + length_ms, self.end_ms), begins_ms + self._longest_ms - 1)
             cuts.append(self._begin(ends_ms, frame))
         return cuts
 
-    def _measure(self, frame: Frame) -> None:
-        """How far the next picture, and the next key frame, may be from ``frame``."""
-        if frame.track is not self._leader:
-            self._leader, self._key_ms, self._dts_ms, self._shown_ms = frame.track, None, frame.dts_ms, frame.pts_ms
-        if frame.pts_ms - self._shown_ms > LONGEST_STEP_MS:
-            self._key_ms = None
+    def _measure(self, frame: Frame, shown_ms: int) -> None:
+        """How far the next picture, and the next key frame, may be from ``frame``, and where it ends."""
+        dts_ms = frame.dts_ms
+        if frame.codec.track is not self._leader:
+            self._leader, self._key_ms, self._dts_ms, self._shown_ms = frame.codec.track, None, dts_ms, shown_ms
+        step_ms = shown_ms - self._shown_ms
+        if step_ms > 0:
+            if step_ms > LONGEST_STEP_MS:
+                step_ms, self._key_ms = LONGEST_STEP_MS, None
+            before_ms = self._step_ms * 7 // 8
+            self._step_ms = step_ms if step_ms > before_ms else before_ms
+            self._shown_ms = shown_ms
         if frame.is_key:
-            self._key_interval_ms = frame.pts_ms - self._key_ms if self._key_ms is not None else 0
-            self._key_ms = frame.pts_ms
-        if frame.pts_ms > self._shown_ms:
-            step_ms = min(frame.pts_ms - self._shown_ms, LONGEST_STEP_MS)
-            self._step_ms = max(step_ms, self._step_ms * 7 // 8)
+            self._key_interval_ms = shown_ms - self._key_ms if self._key_ms is not None else 0
+            self._key_ms = shown_ms
+        length_ms = dts_ms - self._dts_ms
+        if not 0 < length_ms <= LONGEST_STEP_MS:
+            length_ms = min(max(length_ms, 1), LONGEST_STEP_MS)
+        self._dts_ms = dts_ms
+        self.end_ms = max(self.end_ms, shown_ms + length_ms)
 
-    def _note(self, frame: Frame) -> None:
-        length_ms = min(max(frame.dts_ms - self._dts_ms, 1), LONGEST_STEP_MS)
-        self._dts_ms = frame.dts_ms
-        self._shown_ms = max(self._shown_ms, frame.pts_ms)
-        self.end_ms = max(self.end_ms, frame.pts_ms + length_ms)
-
-    def _is_due(self, frame: Frame) -> bool:
+    def _is_due(self, frame: Frame, shown_ms: int) -> bool:
+        """Whether a segment begins with a key frame, or with a picture after which it would be too late."""
         if self.current is None:
-            return frame.is_key
-        elapsed_ms = frame.pts_ms - self.current.pts_ms
+            return True
+        elapsed_ms = shown_ms - self.current.pts_ms
         if elapsed_ms <= 0:
             return False
-        if not frame.is_key:
-            return elapsed_ms + self._step_ms >= self._longest_ms
-        early_ms = EARLY_MS if frame.track is Track.VIDEO else 0
-        if self._is_interrupted or elapsed_ms >= self.segment_s * 1000 - early_ms:
+        early_ms = EARLY_MS if frame.codec.track is VIDEO else 0
+        if not frame.is_key or self._is_interrupted or elapsed_ms >= self.segment_s * 1000 - early_ms:
             return True
         return self.target_s is not None and elapsed_ms + self._key_interval_ms >= self._longest_ms
 
@@ -172,6 +175,7 @@ class CutPlanner:
             self._is_interrupted = False
             self._tracks = self._presence.tracks
         self.current = Cut(self.msn, pts_ms, self.discontinuity, starts_at_ms, frame.is_key, self._tracks)
+        self._ends_before_ms = pts_ms + self._longest_ms
         self.msn += 1
         return self.current
 

@@ -15,10 +15,12 @@ DARK_MS = 4_000
 BACK_MS = 1_000
 """Audio is there again when it is no farther behind than this."""
 
+VIDEO, AUDIO = Track.VIDEO, Track.AUDIO
+"""A member of an enumeration is found by a call in Python each time; a module's name is not."""
 
 NOTHING: frozenset[Track] = frozenset()
-SOUND = frozenset({Track.AUDIO})
-PICTURES = frozenset({Track.VIDEO})
+SOUND = frozenset({AUDIO})
+PICTURES = frozenset({VIDEO})
 BOTH = frozenset(Track)
 
 
@@ -30,42 +32,58 @@ class Presence:
     leader: Track | None = field(default=None, init=False)
     """The track whose frames are cut at."""
     _configs: dict[Track, tuple[Codec, bytes]] = field(factory=dict, init=False)
-    _shown_ms: int | None = field(default=None, init=False)
-    _heard_ms: int | None = field(default=None, init=False)
+    _is_begun: bool = field(default=False, init=False)
+    _shown_ms: int = field(default=0, init=False)
+    _heard_ms: int = field(default=0, init=False)
 
     def changes(self, frame: Frame) -> bool:
         """Watch a frame; whether the tracks, or the configuration of one of them, are others from here on."""
-        track = frame.track
         if frame.is_config:
-            return self._configure(track, frame)
-        if track not in self._configs:
+            return self._configure(frame)
+        if self.tracks is not BOTH:
+            return self._joins(frame)
+        seen_ms = frame.dts_ms + frame.cts_ms
+        if frame.codec.track is VIDEO:
+            if seen_ms <= self._shown_ms:
+                return False
+            self._shown_ms = seen_ms
+            return seen_ms - self._heard_ms > SILENT_MS and self._turn_to(PICTURES)
+        if seen_ms <= self._heard_ms:
             return False
-        if self._shown_ms is None or self._heard_ms is None:
-            self._shown_ms = self._heard_ms = frame.pts_ms
-        if track is Track.VIDEO:
-            self._shown_ms = max(frame.pts_ms, self._shown_ms)
-            tracks = self._seen_from_video(frame.is_key, self._shown_ms - self._heard_ms)
-        else:
-            self._heard_ms = max(frame.pts_ms, self._heard_ms)
-            tracks = self._seen_from_audio(self._heard_ms - self._shown_ms)
-        if tracks is self.tracks:
-            return False
-        self.tracks = tracks
-        self.leader = Track.AUDIO if tracks is SOUND else Track.VIDEO
-        return True
+        self._heard_ms = seen_ms
+        return seen_ms - self._shown_ms > DARK_MS and self._turn_to(SOUND)
 
-    def _configure(self, track: Track, frame: Frame) -> bool:
-        record = frame.codec, bytes(frame.data)
+    def _configure(self, frame: Frame) -> bool:
+        track, record = frame.codec.track, (frame.codec, bytes(frame.data))
         known = self._configs.get(track)
         self._configs[track] = record
         return known is not None and known != record and track in self.tracks
 
+    def _joins(self, frame: Frame) -> bool:
+        """Watch a frame of a broadcast that lacks a track; whether the tracks are others from here on."""
+        track, seen_ms = frame.codec.track, frame.dts_ms + frame.cts_ms
+        if track not in self._configs:
+            return False
+        if not self._is_begun:
+            self._is_begun = True
+            self._shown_ms = self._heard_ms = seen_ms
+        if track is VIDEO:
+            self._shown_ms = max(seen_ms, self._shown_ms)
+            return self._turn_to(self._seen_from_video(frame.is_key, self._shown_ms - self._heard_ms))
+        self._heard_ms = max(seen_ms, self._heard_ms)
+        return self._turn_to(self._seen_from_audio(self._heard_ms - self._shown_ms))
+
+    def _turn_to(self, tracks: frozenset[Track]) -> bool:
+        if tracks is self.tracks:
+            return False
+        self.tracks = tracks
+        self.leader = AUDIO if tracks is SOUND else VIDEO
+        return True
+
     def _seen_from_video(self, is_key: bool, audio_late_ms: int) -> frozenset[Track]:
-        if self.tracks is BOTH or self.tracks is PICTURES:
-            return PICTURES if audio_late_ms > SILENT_MS else self.tracks
-        if not is_key or -audio_late_ms > DARK_MS:
+        if self.tracks is PICTURES or not is_key or -audio_late_ms > DARK_MS:
             return self.tracks
-        return BOTH if Track.AUDIO in self._configs and audio_late_ms <= SILENT_MS else PICTURES
+        return BOTH if AUDIO in self._configs and audio_late_ms <= SILENT_MS else PICTURES
 
     def _seen_from_audio(self, video_late_ms: int) -> frozenset[Track]:
         if self.tracks is NOTHING:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from attrs import define, field
 
 from livestream.media.codecs import AudioConfig, VideoConfig, samples_in, sized
-from livestream.model import Frame
+from livestream.model import Codec, Frame
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TIMESCALE, VIDEO_TRACK, Run
 
 FRAME_BYTES = 512
@@ -127,6 +127,11 @@ class Sounds:
     held_bytes: int = field(default=0, init=False)
     _waiting: deque[Heard] = field(factory=deque, init=False)
     _next: int = field(default=0, init=False)
+    _rate: int = field(default=0, init=False)
+    _slack: int = field(default=0, init=False)
+    """By so many thousandths of a sample a timestamp surely lies where the samples say, however it is rounded."""
+    _length: int = field(default=0, init=False)
+    """How long every frame is; 0 if each says it."""
     _anchors: bool = field(default=True, init=False)
 
     def configure(self, config: AudioConfig) -> None:
@@ -136,6 +141,8 @@ class Sounds:
         if self.config is not None:
             self._next = -(-self._next * config.sample_rate // self.config.sample_rate)
         self.config = config
+        self._rate, self._slack = config.sample_rate, AUDIO_DRIFT_MS * config.sample_rate - 500
+        self._length = 0 if config.codec is Codec.OPUS else config.samples_per_frame
         self._anchors = True
 
     def anchor(self) -> None:
@@ -147,16 +154,12 @@ class Sounds:
         config, heard_ms, position = self.config, frame.dts_ms, self._next
         if config is None:
             return
-        rate = config.sample_rate
-        told = round(heard_ms * rate / 1000)
-        if self._anchors:
-            position = max(told, position)
-            self._anchors = False
-        elif abs(told - position) * 1000 > AUDIO_DRIFT_MS * rate:
-            if told < position:
+        if self._anchors or not -self._slack <= heard_ms * self._rate - position * 1000 <= self._slack:
+            placed = self._place(heard_ms)
+            if placed is None:
                 return
-            position = told
-        self._next = position + samples_in(config, frame.data)
+            position = placed
+        self._next = position + (self._length or samples_in(config, frame.data))
         self.newest_ms = heard_ms
         if heard_ms >= begins_ms:
             waiting = self._waiting
@@ -166,6 +169,16 @@ class Sounds:
             heard.frames.append(frame)
             heard.positions.append(position)
             self.held_bytes += len(frame.body) + FRAME_BYTES
+
+    def _place(self, heard_ms: int) -> int | None:
+        """Where a frame is heard that follows a break or is far off its time; ``None`` if it has been heard before."""
+        told = round(heard_ms * self._rate / 1000)
+        if self._anchors:
+            self._anchors = False
+            return max(told, self._next)
+        if abs(told - self._next) * 1000 <= AUDIO_DRIFT_MS * self._rate:
+            return self._next
+        return told if told > self._next else None
 
     def clear(self) -> None:
         """Let go of all that waits."""

@@ -7,10 +7,10 @@ from collections import deque
 from attrs import define, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
-from livestream.model import SOURCE, Frame, RenditionInfo, Track
+from livestream.model import SOURCE, Frame, RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
-from livestream.packaging.presence import SILENT_MS
+from livestream.packaging.presence import AUDIO, SILENT_MS, VIDEO
 from livestream.packaging.rates import RateMeter
 from livestream.packaging.samples import Heard, Pictures, Shown, Sounds
 
@@ -88,15 +88,18 @@ class Packager:
         if frame.is_config:
             self._configure(frame)
             return []
-        if not self._cuts or self.is_shed:
+        cuts, pictures, sounds = self._cuts, self._pictures, self._sounds
+        if not cuts or self.is_shed:
             return []
-        if self._pictures.held_bytes + self._sounds.held_bytes > self.limit_bytes:
+        if pictures.held_bytes + sounds.held_bytes > self.limit_bytes:
             self._let_go()
-        if frame.track is Track.AUDIO:
-            self._sounds.add(frame, self._cuts[0].pts_ms)
+        if frame.codec.track is AUDIO:
+            sounds.add(frame, cuts[0].pts_ms)
         else:
-            self._show(frame)
-        return self._close_whole()
+            cut = cuts[-1] if self.name == SOURCE else self._cut_before(frame)
+            if cut is not None and VIDEO in cut.tracks:
+                pictures.add(frame, cut.msn)
+        return self._close_whole() if len(cuts) > 1 else []
 
     def finish(self, end_ms: int) -> list[Packaged]:
         """The publisher has gone and its last segment ends at ``end_ms``: close what is open, with what there is."""
@@ -129,12 +132,13 @@ class Packager:
         else:
             self._sounds.configure(config)
 
-    def _show(self, frame: Frame) -> None:
+    def _cut_before(self, frame: Frame) -> Cut | None:
+        """The cut that a rung's picture belongs to."""
+        shown_ms = frame.dts_ms + frame.cts_ms
         for cut in reversed(self._cuts):
-            if self.name == SOURCE or cut.pts_ms <= frame.pts_ms:
-                if Track.VIDEO in cut.tracks:
-                    self._pictures.add(frame, cut.msn)
-                return
+            if cut.pts_ms <= shown_ms:
+                return cut
+        return None
 
     def _let_go(self) -> None:
         self._pictures.clear()
@@ -149,10 +153,10 @@ class Packager:
     def _is_whole(self, cut: Cut, following: Cut) -> bool:
         if self.is_shed:
             return True
-        has_pictures = Track.VIDEO in cut.tracks and Track.VIDEO in self._cuts[-1].tracks
+        has_pictures = VIDEO in cut.tracks and VIDEO in self._cuts[-1].tracks
         if has_pictures and self._pictures.newest_msn < following.msn:
             return False
-        if Track.AUDIO not in cut.tracks or self._sounds.newest_ms >= following.pts_ms:
+        if AUDIO not in cut.tracks or self._sounds.newest_ms >= following.pts_ms:
             return True
         return self._pictures.newest_ms > following.pts_ms + SILENT_MS
 
@@ -160,7 +164,7 @@ class Packager:
         cut = self._cuts.popleft()
         duration_ms = end_ms - cut.pts_ms
         pictures, sounds = self._pictures.take(cut.msn), self._sounds.take(end_ms)
-        if Track.AUDIO not in cut.tracks:
+        if AUDIO not in cut.tracks:
             sounds = None
         if self.name != SOURCE and not (pictures and pictures.frames[0].is_key):
             return [PackagedGap(cut, duration_ms)]
@@ -178,9 +182,9 @@ class Packager:
     def _needed_init(self, cut: Cut, pictures: Shown | None, sounds: Heard | None) -> list[Packaged]:
         """The header that fits the segment, if that is not the newest one."""
         video = audio = None
-        if Track.VIDEO in cut.tracks:
+        if VIDEO in cut.tracks:
             video = pictures.config if pictures else self._init[0] or self._pictures.config
-        if Track.AUDIO in cut.tracks:
+        if AUDIO in cut.tracks:
             audio = sounds.config if sounds else self._init[1] or self._sounds.config
         if (video, audio) == self._init:
             return []

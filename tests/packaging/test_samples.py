@@ -1,0 +1,56 @@
+"""Where sounds are placed, whatever times they come with."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livestream.media.codecs import AudioConfig
+from livestream.model import Codec
+from livestream.packaging.samples import AUDIO_DRIFT_MS, Sounds
+
+from .broadcasts import sound
+
+RATES = st.sampled_from([7350, 11025, 16000, 22050, 44100, 48000, 88200, 96000])
+NEAR = st.integers(-4, 4)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("steady"), st.integers(0, 30)),
+        st.tuples(st.just("anchor"), st.integers(-200, 200)),
+        st.tuples(st.sampled_from(["early", "late"]), NEAR),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def placed(expected: int, told: int, rate: int, anchors: bool) -> int | None:
+    """The rule: by counting, but by the timestamp after a break, or where it is too far off."""
+    if anchors:
+        return max(told, expected)
+    if abs(told - expected) * 1000 <= AUDIO_DRIFT_MS * rate:
+        return expected
+    return told if told > expected else None
+
+
+@given(RATES, st.sampled_from([960, 1024]), st.integers(0, 1 << 40), STEPS)
+@settings(deadline=None)
+def test_sounds_are_counted_until_their_rounded_times_are_too_far_off(rate, length, start_ms, steps):
+    sounds, expected, positions = Sounds(), 0, []
+    sounds.configure(AudioConfig(Codec.AAC, b"\x11\x90", "mp4a.40.2", rate, 2, length))
+    now_ms = start_ms
+    for index, (kind, by_ms) in enumerate(steps):
+        if kind == "anchor":
+            sounds.anchor()
+        sign = {"early": -1, "late": 1}.get(kind, 0)
+        base_ms = now_ms if kind in ("steady", "anchor") else expected * 1000 // rate + sign * AUDIO_DRIFT_MS
+        now_ms = max(base_ms + by_ms, 0)
+        position = placed(expected, round(now_ms * rate / 1000), rate, kind == "anchor" or not index)
+        sounds.add(sound(now_ms), 0)
+        if position is not None:
+            positions.append(position)
+            expected = position + length
+    heard = sounds.take(1 << 60)
+    assert heard is not None and heard.positions == positions
+    run = sounds.run(heard)
+    assert (run.base, run.base + sum(run.durations)) == (positions[0], expected)
