@@ -66,6 +66,10 @@ class Track(Enum):
     __hash__ = object.__hash__  # there is one of each, and Enum's own is a call in Python for each look-up
 
 
+VIDEO, AUDIO = Track.VIDEO, Track.AUDIO
+"""The same, for what is done with each frame: to look a member up in its Enum is slow in Python 3.11."""
+
+
 class Codec(Enum):
     """A codec that the system carries, by its MP4 sample entry."""
 

@@ -64,6 +64,9 @@ class Phase(Enum):
     OVER = "the broadcast has ended"
 
 
+WAITING = Phase.WAITING
+
+
 @define(eq=False)
 class _Waiter:
     until: float
@@ -120,7 +123,7 @@ class Feed:
             for fanout in self._fanouts.values():
                 if fanout:
                     fanout.add(frame)
-        if self.phase is Phase.WAITING and not frame.is_config:
+        if self.phase is WAITING and not frame.is_config:
             self.phase = Phase.LIVE
             self._release(self._waiters)
 

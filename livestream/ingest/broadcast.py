@@ -18,7 +18,9 @@ from livestream.media.flv import parse_audio, parse_video
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
 from livestream.model import (
+    AUDIO,
     SOURCE,
+    VIDEO,
     Announcement,
     Codec,
     Frame,
@@ -26,12 +28,11 @@ from livestream.model import (
     Segment,
     SegmentAnnounced,
     StreamEnded,
-    Track,
 )
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager
 
-VIDEO = 9
+VIDEO_TYPE = 9
 HELD_FRAMES = 2_000
 """So many frames wait at most while a broadcast finds out where it goes on."""
 SHORTEST_GAP_MS = 1_000
@@ -46,6 +47,9 @@ class Phase(Enum):
     CLOSING = "what its transcoder still holds is coming out"
     ABSENT = "its publisher has gone, and may come back"
     ENDED = "over"
+
+
+LIVE = Phase.LIVE
 
 
 @frozen
@@ -137,7 +141,7 @@ class Broadcast:
             frame = self._read(type_id, timestamp_ms, body)
             if frame is None:
                 return
-            if self.phase is Phase.LIVE:
+            if self.phase is LIVE:
                 self._take(frame)
             elif self.phase is not Phase.ENDED and len(self._held) < HELD_FRAMES:
                 self._held.append(frame)
@@ -199,8 +203,8 @@ class Broadcast:
     # Inside
 
     def _read(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
-        is_video = type_id == VIDEO
-        dts_ms, is_jump = self._timeline.place(Track.VIDEO if is_video else Track.AUDIO, timestamp_ms)
+        is_video = type_id == VIDEO_TYPE
+        dts_ms, is_jump = self._timeline.place(VIDEO if is_video else AUDIO, timestamp_ms)
         if is_jump and self.phase is Phase.LIVE:
             self.metrics.discontinuities.labels("jump").inc()
             self._planner.interrupt()
@@ -242,7 +246,7 @@ class Broadcast:
             self._climb(frame, bool(cuts))
 
     def _configure(self, frame: Frame) -> None:
-        if frame.track is Track.VIDEO:
+        if frame.track is VIDEO:
             self._set_ladder(frame)
         else:
             self._audio_config = frame

@@ -32,6 +32,7 @@ _ONE_TRACK, _MANY_CODECS = 0, 2
 _COMMAND_FRAME = 5
 _KEY_FRAME = 1
 _WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
+_AAC = Codec.AAC
 
 
 def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:
@@ -75,7 +76,7 @@ def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
         raise UnsupportedCodec(f"audio {name} cannot be served; use AAC (or Opus)")
     if packet > 1 or len(body) == 2:
         return None
-    return _audio(Codec.AAC, timestamp_ms, body, 2, packet == 0, arrived)
+    return _audio(_AAC, timestamp_ms, body, 2, packet == 0, arrived)
 
 
 def _enhanced_video(timestamp_ms: int, body: bytes, arrived: float) -> Frame | None:
@@ -122,7 +123,7 @@ def _video(
 def _audio(codec: Codec, dts_ms: int, body: bytes, at: int, is_config: bool, arrived: float) -> Frame:
     if len(body) <= at:
         raise MediaError("an audio tag without data")
-    if codec is Codec.AAC and not is_config and body[at] == 0xFF and len(body) > at + 1 and body[at + 1] & 0xF6 == 0xF0:
+    if body[at] == 0xFF and codec is Codec.AAC and not is_config and len(body) > at + 1 and body[at + 1] & 0xF6 == 0xF0:
         raise MediaError("AAC with ADTS headers, where raw AAC belongs")
     return Frame(codec, dts_ms, body, at, 0, True, is_config, arrived)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from livestream.model import Frame, Track
+from livestream.model import VIDEO, Frame, Track
 
 
 @define(eq=False)
@@ -43,7 +43,7 @@ class GopCache:
 
     def _begins_group(self, frame: Frame) -> bool:
         """Whether this key frame does: where there are pictures, a sound, which is always one, does not."""
-        return Track.VIDEO not in self.configs or frame.codec.track is Track.VIDEO
+        return VIDEO not in self.configs or frame.codec.track is VIDEO
 
     def _clear(self) -> None:
         self._group = []

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from attrs import define, field
 
-from livestream.model import Track
+from livestream.model import VIDEO, Track
 
 JUMP_MS = 10_000
 """A step forward of more than this is a jump of the encoder's clock, not a pause in its media."""
@@ -70,7 +70,7 @@ class Timeline:
 
     def place(self, track: Track, timestamp_ms: int) -> Placed:
         """Place one timestamp, given modulo 2^32."""
-        own, other = (self._video, self._audio) if track is Track.VIDEO else (self._audio, self._video)
+        own, other = (self._video, self._audio) if track is VIDEO else (self._audio, self._video)
         if own.offset_ms is not None and own.near_ms is not None:
             time_ms = timestamp_ms + own.offset_ms
             if own.near_ms <= time_ms <= own.near_ms + STEADY_MS:  # a usual step: nothing but the time is another

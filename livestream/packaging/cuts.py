@@ -6,8 +6,8 @@ from math import ceil, inf
 
 from attrs import define, field, frozen
 
-from livestream.model import Frame, Track
-from livestream.packaging.presence import VIDEO, Presence
+from livestream.model import VIDEO, Frame, Track
+from livestream.packaging.presence import Presence
 
 EARLY_MS = 100
 """A picture so little before a segment's length is taken: encoders round the intervals of their key frames."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from livestream.model import Codec, Frame, Track
+from livestream.model import AUDIO, VIDEO, Codec, Frame, Track
 
 START_MS = 2_000
 """Sound that has come for so long with no picture is a broadcast without pictures."""
@@ -14,9 +14,6 @@ DARK_MS = 4_000
 """Video so far behind the audio has stopped. Encoders on a bad network drop pictures, and keep the sound, for long."""
 BACK_MS = 1_000
 """Audio is there again when it is no farther behind than this."""
-
-VIDEO, AUDIO = Track.VIDEO, Track.AUDIO
-"""A member of an enumeration is found by a call in Python each time; a module's name is not."""
 
 NOTHING: frozenset[Track] = frozenset()
 SOUND = frozenset({AUDIO})

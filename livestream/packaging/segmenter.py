@@ -7,10 +7,10 @@ from collections import deque
 from attrs import define, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
-from livestream.model import SOURCE, Frame, RenditionInfo
+from livestream.model import AUDIO, SOURCE, VIDEO, Frame, RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
-from livestream.packaging.presence import AUDIO, SILENT_MS, VIDEO
+from livestream.packaging.presence import SILENT_MS
 from livestream.packaging.rates import RateMeter
 from livestream.packaging.samples import Heard, Pictures, Shown, Sounds
 
