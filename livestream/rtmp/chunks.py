@@ -6,6 +6,8 @@ A message's memory grows with the bytes that came, never with the length that wa
 
 from __future__ import annotations
 
+from struct import Struct
+
 from attrs import define, field, frozen
 
 from livestream.rtmp.errors import RemoteProtocolError
@@ -14,11 +16,24 @@ DEFAULT_CHUNK_BYTES = 128
 LARGEST_CHUNK_BYTES = 0xFFFFFF
 EXTENDED = 0xFFFFFF
 SET_CHUNK_SIZE, ABORT = 1, 2
+RUN_CHUNKS = 256
+"""So many chunks are looked at in one step; a bound on what is looked at in vain."""
+IN_FLIGHT_BYTES = 1 << 20
+"""Beside one message of the largest length, so much of others may be unfinished."""
+
+LONGEST_HEADER = 12
+_read_two = Struct(">II").unpack_from
+"""Of a chunk whose basic header has one byte: that byte and the time, and then the length and the type."""
+_read_stream_id = Struct("<I").unpack_from
 
 
-@frozen
+@define
 class Message:
-    """One RTMP message; ``timestamp_ms`` is modulo 2^32."""
+    """
+    One RTMP message; ``timestamp_ms`` is modulo 2^32.
+
+    It is not to be changed. It is not frozen either, because a frozen one takes thrice as long to make.
+    """
 
     type_id: int
     stream_id: int
@@ -45,7 +60,9 @@ class _ChunkStream:
     timestamp_ms: int = 0
     delta_ms: int = 0
     extended: bytes = b""
-    parts: list[bytes] = field(factory=list)
+    following: bytes = b""
+    """The type 3 header, if it has one byte only."""
+    parts: list[bytes | bytearray] = field(factory=list)
     missing: int = 0
 
 
@@ -73,31 +90,96 @@ class ChunkReader:
         messages: list[Message] = []
         at, size = 0, len(data)
         while at < size:
-            stream = self._current
-            if stream is None:
-                begun = self._begin_chunk(data, at)
-                if begun is None:
-                    self._held = data[at:]
+            if self._current is None:
+                at = self._take_whole(data, at, messages)
+                if at == size:
                     break
-                stream, at = begun
-            take = min(self._chunk_missing, size - at)
-            if take:
-                stream.parts.append(data[at : at + take] if take < size else data)
-                at += take
-                stream.missing -= take
-                self._chunk_missing -= take
-                self._in_flight += take
-            if self._chunk_missing:
-                self._current = stream
-                break
-            self._current = None
-            if not stream.missing:
-                self._complete(stream, messages)
+            at = self._take_chunk(data, at, messages)
         return messages
 
+    def _take_whole(self, data: bytes, at: int, messages: list[Message]) -> int:
+        """
+        Take audio and video, as long as each message is there as a whole, in ordinary chunks that nothing interrupts.
+
+        Anything else is left to :meth:`_take_chunk`, with the reader as it was. Return where that begins.
+        """
+        if self._in_flight > self.limits.message_bytes + IN_FLIGHT_BYTES:
+            return at
+        streams, chunk_bytes, most, size = self._streams, self.chunk_bytes, self.limits.message_bytes, len(data)
+        while at + LONGEST_HEADER <= size:
+            first, second = _read_two(data, at)
+            stream = streams.get(first >> 24 & 63)
+            if stream is None or stream.missing or stream.extended:
+                break
+            kind, delta_ms, length, type_id = first >> 30, first & 0xFFFFFF, second >> 8, second & 0xFF
+            if kind > 1:
+                length, type_id = stream.length, stream.type_id
+                if kind == 3:
+                    delta_ms = stream.delta_ms
+            begin = at + (12, 8, 4, 1)[kind]
+            more_chunks = 0 if length <= chunk_bytes else (length - 1) // chunk_bytes
+            end = begin + length + more_chunks
+            is_media = type_id in (9, 8)
+            if end > size or delta_ms == EXTENDED or length > most or not is_media or more_chunks > RUN_CHUNKS:
+                break
+            body = _joined(data, begin, end, chunk_bytes, stream.following) if more_chunks else data[begin:end]
+            if len(body) != length:
+                break
+            if kind == 0:
+                stream.timestamp_ms = delta_ms
+                (stream.stream_id,) = _read_stream_id(data, at + 8)
+            else:
+                stream.timestamp_ms = (stream.timestamp_ms + delta_ms) & 0xFFFFFFFF
+            stream.delta_ms, stream.length, stream.type_id = delta_ms, length, type_id
+            messages.append(Message(type_id, stream.stream_id, stream.timestamp_ms, body))
+            at = end
+        return at
+
+    def _take_chunk(self, data: bytes, at: int, messages: list[Message]) -> int:
+        """Take one chunk of whatever kind, or what there is of it; return where the next begins."""
+        stream = self._current
+        if stream is None:
+            begun = self._begin_chunk(data, at)
+            if begun is None:
+                self._held = data[at:]
+                return len(data)
+            stream, at = begun
+        take = min(self._chunk_missing, len(data) - at)
+        if take:
+            stream.parts.append(data[at : at + take])
+            at += take
+            stream.missing -= take
+            self._chunk_missing -= take
+            self._in_flight += take
+        if self._chunk_missing:
+            self._current = stream
+            return at
+        self._current = None
+        if stream.missing:
+            at = self._take_run(stream, data, at)
+        if not stream.missing:
+            self._complete(stream, messages)
+        return at
+
+    def _take_run(self, stream: _ChunkStream, data: bytes, at: int) -> int:
+        """Take whole chunks of this message that follow at once, many in one step; return where the rest begins."""
+        stride = self.chunk_bytes + 1
+        while not stream.extended and data.startswith(stream.following, at):
+            count = min(stream.missing // self.chunk_bytes, (len(data) - at) // stride, RUN_CHUNKS)
+            headers = data[at : at + count * stride : stride]
+            count -= len(headers.lstrip(stream.following))
+            if not count:
+                break
+            run = bytearray(data[at : at + count * stride])
+            del run[::stride]
+            stream.parts.append(run)
+            stream.missing -= len(run)
+            self._in_flight += len(run)
+            at += count * stride
+        return at
+
     def _complete(self, stream: _ChunkStream, messages: list[Message]) -> None:
-        parts = stream.parts
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        body = b"".join(stream.parts)
         stream.parts = []
         self._in_flight -= len(body)
         if stream.type_id == SET_CHUNK_SIZE:
@@ -121,7 +203,7 @@ class ChunkReader:
             return None
         stream = self._streams.get(csid)
         if stream is None:
-            stream = self._new_stream(kind)
+            stream = self._new_stream(kind, csid)
         end = self._repeat_extended(stream, data, end) if kind == 3 else self._read_header(stream, kind, data, at, end)
         if end < 0:
             return None
@@ -131,12 +213,12 @@ class ChunkReader:
         self._chunk_missing = min(stream.missing, self.chunk_bytes)
         return stream, end
 
-    def _new_stream(self, kind: int) -> _ChunkStream:
+    def _new_stream(self, kind: int, csid: int) -> _ChunkStream:
         if kind > 1:
             raise RemoteProtocolError("a chunk stream that begins without a header")
         if len(self._streams) >= self.limits.chunk_streams:
             raise RemoteProtocolError(f"more than {self.limits.chunk_streams} chunk streams")
-        return _ChunkStream()
+        return _ChunkStream(following=bytes([0xC0 | csid]) if csid < 64 else b"")
 
     def _read_header(self, stream: _ChunkStream, kind: int, data: bytes, at: int, end: int) -> int:
         """Take a header of type 0, 1 or 2 in; return where the chunk's data begins, or -1 when it is cut short."""
@@ -175,7 +257,7 @@ class ChunkReader:
         limit = self.limits.message_bytes if is_media else self.limits.command_bytes
         if stream.length > limit:
             raise RemoteProtocolError(f"a message of type {stream.type_id} with {stream.length} bytes")
-        if self._in_flight > self.limits.message_bytes + (1 << 20):
+        if self._in_flight > self.limits.message_bytes + IN_FLIGHT_BYTES:
             raise RemoteProtocolError("too many unfinished messages at once")
         stream.timestamp_ms = (stream.timestamp_ms + stream.delta_ms) & 0xFFFFFFFF
         stream.missing = stream.length
@@ -193,6 +275,15 @@ class ChunkReader:
         if stream is not None:
             self._in_flight -= sum(map(len, stream.parts))
             stream.parts, stream.missing = [], 0
+
+
+def _joined(data: bytes, begin: int, end: int, chunk_bytes: int, header: bytes) -> bytes:
+    """What is in chunks that all but the first begin with that header of one byte; nothing, if one does not."""
+    if data[begin + chunk_bytes : end : chunk_bytes + 1].strip(header):
+        return b""
+    body = bytearray(data[begin:end])
+    del body[chunk_bytes :: chunk_bytes + 1]
+    return bytes(body)
 
 
 def split(message: Message, csid: int, chunk_bytes: int) -> list[bytes]:
