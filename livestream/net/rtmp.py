@@ -20,12 +20,11 @@ from livestream.net.moving import Move
 from livestream.net.poller import Poller
 from livestream.net.requests import PlayRequest, PublishRequest, Refused
 from livestream.net.tcp import tune
-from livestream.rtmp.chunks import ChunkLimits
+from livestream.rtmp.chunks import ChunkLimits, Message
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
     Answered,
     DataReceived,
-    MediaReceived,
     Paused,
     PlayEnded,
     PlayRequested,
@@ -140,11 +139,14 @@ class RtmpConnection(TwistedProtocol):
         self._heard = True
         try:
             for event in self._session.receive_data(data):
-                self._obey(event)
+                if type(event) is Message and self._sink is not None:
+                    self._sink.media(event.type_id, event.timestamp_ms, event.body)
+                else:
+                    self._obey(event)
                 if self._is_over:
                     return
             self._flush()
-            if self._session.has_shaken_hands and self._session.state is State.CONNECTING:
+            if self._sink is None and self._session.has_shaken_hands and self._session.state is State.CONNECTING:
                 self._expect_request()
         except RemoteProtocolError as error:
             self.factory.metrics.limits_hit.labels("rtmp").inc()
@@ -221,10 +223,6 @@ class RtmpConnection(TwistedProtocol):
     # Inside
 
     def _obey(self, event: ServerEvent) -> None:
-        if isinstance(event, MediaReceived):
-            if self._sink is not None:
-                self._sink.media(event.type_id, event.timestamp_ms, event.body)
-            return
         match event:
             case DataReceived(timestamp_ms, name, values):
                 if self._sink is not None:
@@ -240,7 +238,7 @@ class RtmpConnection(TwistedProtocol):
             case PlayEnded():
                 self._leave("stopped")
                 self._expect_request()
-            case Answered():
+            case Message() | Answered():
                 pass
 
     def _ask(self, event: PublishRequested | PlayRequested) -> None:

@@ -15,9 +15,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.net.tcp import tune
+from livestream.rtmp.chunks import Message
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RtmpError
-from livestream.rtmp.events import Answered, ClientEvent, DataReceived, MediaReceived, PeerRefused, Started, StreamEnded
+from livestream.rtmp.events import Answered, ClientEvent, DataReceived, PeerRefused, Started, StreamEnded
 
 
 class Receiver(Protocol):
@@ -99,8 +100,8 @@ class RtmpLink:
         if receiver is None:
             return
         match event:
-            case MediaReceived(type_id, timestamp_ms, body):
-                receiver.media(type_id, timestamp_ms, body)
+            case Message():
+                receiver.media(event.type_id, event.timestamp_ms, event.body)
             case DataReceived(timestamp_ms, name, values):
                 receiver.data(timestamp_ms, name, values)
             case Started():

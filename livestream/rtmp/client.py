@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import define, field
 
 from livestream.rtmp import messages
 from livestream.rtmp.chunks import ChunkLimits, Message
-from livestream.rtmp.events import Answered, ClientEvent, DataReceived, MediaReceived, PeerRefused, Started, StreamEnded
+from livestream.rtmp.events import Answered, ClientEvent, DataReceived, PeerRefused, Started, StreamEnded
 from livestream.rtmp.handshake import ClientHandshake
-from livestream.rtmp.wire import Wire, ping_time, values_of
+from livestream.rtmp.wire import Wire, are_media, ping_time, values_of
 
 CHUNK_BYTES = 65_536
 CONNECT, CREATE_STREAM = 1, 2
@@ -41,16 +41,20 @@ class ClientSession:
         self._wire = Wire(handshake, self.limits)
         self._wire.send_raw(handshake.hello())
 
-    def receive_data(self, data: bytes) -> Iterator[ClientEvent]:
+    def receive_data(self, data: bytes) -> Iterable[ClientEvent]:
         """
         Take bytes and give what they mean.
 
-        :raises RemoteProtocolError: the server breaks the protocol or passes a limit.
+        :raises RemoteProtocolError: the server breaks the protocol or passes a limit; now, or among the events.
         """
-        for message in self._wire.receive(data):
+        received = self._wire.receive(data)
+        return received if self._connected and are_media(received) else self._events(received)
+
+    def _events(self, received: list[Message]) -> Iterator[ClientEvent]:
+        for message in received:
             if message.type_id in (messages.AUDIO, messages.VIDEO):
                 if message.body:
-                    yield MediaReceived(message.type_id, message.timestamp_ms, message.body)
+                    yield message
             elif message.type_id in (messages.DATA, messages.DATA_AMF3):
                 name, *values = values_of(message)
                 yield DataReceived(message.timestamp_ms, name, values)

@@ -1,10 +1,17 @@
-"""What a session tells its application."""
+"""
+What a session tells its application.
+
+Audio and video of the stream that is published or played come as the :class:`~livestream.rtmp.chunks.Message` itself:
+they are nearly all of what comes.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from attrs import frozen
+
+from livestream.rtmp.chunks import Message
 
 
 @frozen
@@ -25,15 +32,6 @@ class PlayRequested:
     app: str
     name: str
     query: dict[str, str]
-
-
-@frozen
-class MediaReceived:
-    """Audio (8) or video (9) of the stream that is published or played; ``timestamp_ms`` is modulo 2^32."""
-
-    type_id: int
-    timestamp_ms: int
-    body: bytes
 
 
 @frozen
@@ -85,7 +83,5 @@ class Answered:
     """The peer answered a ping: it is alive."""
 
 
-ServerEvent = (
-    PublishRequested | PlayRequested | MediaReceived | DataReceived | PublishEnded | PlayEnded | Paused | Answered
-)
-ClientEvent = Started | PeerRefused | MediaReceived | DataReceived | StreamEnded | Answered
+ServerEvent = Message | PublishRequested | PlayRequested | DataReceived | PublishEnded | PlayEnded | Paused | Answered
+ClientEvent = Message | Started | PeerRefused | DataReceived | StreamEnded | Answered

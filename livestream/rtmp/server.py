@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
@@ -16,7 +16,6 @@ from livestream.rtmp.errors import LocalProtocolError, RemoteProtocolError
 from livestream.rtmp.events import (
     Answered,
     DataReceived,
-    MediaReceived,
     Paused,
     PlayEnded,
     PlayRequested,
@@ -25,7 +24,7 @@ from livestream.rtmp.events import (
     ServerEvent,
 )
 from livestream.rtmp.handshake import ServerHandshake
-from livestream.rtmp.wire import Wire, ping_time, values_of
+from livestream.rtmp.wire import Wire, are_media, ping_time, values_of
 
 WINDOW_BYTES = 2_500_000
 CHUNK_BYTES = 65_536
@@ -51,6 +50,9 @@ class State(Enum):
     PLAYING = "playing"
 
 
+_PUBLISHING = State.PUBLISHING  # to look a member up takes ten times as long
+
+
 @define(eq=False)
 class ServerSession:
     """
@@ -73,16 +75,23 @@ class ServerSession:
     def __attrs_post_init__(self) -> None:
         self._wire = Wire(ServerHandshake(self.nonce), self.limits)
 
-    def receive_data(self, data: bytes) -> Iterator[ServerEvent]:
+    def receive_data(self, data: bytes) -> Iterable[ServerEvent]:
         """
         Take bytes and give what they mean, one event after the other; answer each before taking the next.
 
-        :raises RemoteProtocolError: the peer breaks the protocol or passes a limit.
+        :raises RemoteProtocolError: the peer breaks the protocol or passes a limit; now, or among the events.
         """
-        for message in self._wire.receive(data):
+        received = self._wire.receive(data)
+        if self.state is _PUBLISHING and are_media(received):
+            self._asked_bytes = self._wire.received_bytes
+            return received
+        return self._events(received)
+
+    def _events(self, received: list[Message]) -> Iterator[ServerEvent]:
+        for message in received:
             if message.type_id in (messages.AUDIO, messages.VIDEO):
                 if self.state is State.PUBLISHING and message.body:
-                    yield MediaReceived(message.type_id, message.timestamp_ms, message.body)
+                    yield message
             elif message.type_id in (messages.DATA, messages.DATA_AMF3):
                 yield from self._data(message)
             elif message.type_id in (messages.COMMAND, messages.COMMAND_AMF3):

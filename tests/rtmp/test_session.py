@@ -12,7 +12,6 @@ from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import LocalProtocolError, RemoteProtocolError
 from livestream.rtmp.events import (
     DataReceived,
-    MediaReceived,
     Paused,
     PeerRefused,
     PlayEnded,
@@ -23,7 +22,7 @@ from livestream.rtmp.events import (
     StreamEnded,
 )
 from livestream.rtmp.interleave import join_tick
-from livestream.rtmp.messages import sub_messages, user_control
+from livestream.rtmp.messages import set_chunk_size, sub_messages, user_control
 from livestream.rtmp.server import ServerSession
 
 
@@ -77,7 +76,7 @@ def test_a_publisher_is_asked_for_and_its_media_comes() -> None:
     wired.client.send_media(18, 0, encode("@setDataFrame", "onMetaData", {"width": 2.0}))
     wired.run()
     assert wired.asked[1:] == [
-        MediaReceived(9, 40, b"\x17" + b"p" * 70_000),
+        Message(9, 1, 40, b"\x17" + b"p" * 70_000),
         DataReceived(0, "onMetaData", [{"width": 2.0}]),
     ]
 
@@ -89,10 +88,8 @@ def test_a_player_gets_what_is_joined_for_everyone() -> None:
     wired.run()
     media = [Message(8, 1, 20, b"sound"), Message(9, 1, 40, b"p" * 9000)]
     wired.told += wired.client.receive_data(join_tick(media, 4096))
-    got = [event for event in wired.told if isinstance(event, MediaReceived)]
-    assert sorted(got, key=lambda event: event.type_id) == [
-        MediaReceived(m.type_id, m.timestamp_ms, m.body) for m in media
-    ]
+    got = [event for event in wired.told if isinstance(event, Message)]
+    assert sorted(got, key=lambda event: event.type_id) == media
     wired.server.end_play()
     wired.run()
     assert StreamEnded() in wired.told
@@ -223,6 +220,58 @@ def test_a_publisher_may_leave_and_publish_again_on_the_same_connection() -> Non
     (asked,) = said(server, CONNECT, CREATE, publish)
     server.accept_publish()
     assert said(server, command("FCUnpublish", 4, None, "show"), publish) == [PublishEnded(), asked]
+
+
+def picture(size: int) -> bytes:
+    return b"".join(split(Message(9, 1, 40, b"p" * size), 6, 65_536))
+
+
+def publishing() -> ServerSession:
+    server = shaken()
+    said(server, CONNECT, CREATE, command("publish", 3, None, "show", "live", stream_id=1))
+    server.accept_publish()
+    said(server, b"".join(split(set_chunk_size(65_536), 2, 128)))
+    return server
+
+
+def test_each_event_is_answered_before_the_next_even_of_one_read() -> None:
+    server = shaken()
+    publish, leave = command("publish", 3, None, "show", stream_id=1), command("FCUnpublish", 4, None, "show")
+    got: list[object] = []
+    for event in server.receive_data(CONNECT + CREATE + picture(1) + publish + picture(2) + leave + picture(3)):
+        if isinstance(event, PublishRequested):
+            server.accept_publish()
+        got.append(event)
+    assert got == [PublishRequested(1, "live", "show", {}), Message(9, 1, 40, b"pp"), PublishEnded()]
+
+
+@pytest.mark.parametrize("sizes", [[0], [2, 0], [0, 2], [2, 0, 3]])
+def test_media_without_a_byte_is_nothing_for_either_end(sizes: list[int]) -> None:
+    data = b"".join(map(picture, sizes))
+    wired = Wired(publishes=False)
+    whole = [Message(9, 1, 40, b"p" * size) for size in sizes if size]
+    assert said(publishing(), data) == whole
+    assert list(wired.client.receive_data(data)) == whole
+
+
+def test_what_came_while_it_was_published_does_not_count_against_a_peer() -> None:
+    server = publishing()
+    said(server, *[picture(60_000)] * 3)
+    assert said(server, command("FCUnpublish", 4, None, "show")) == [PublishEnded()]
+    assert said(server, picture(60_000)) == []
+    with pytest.raises(RemoteProtocolError, match="too many bytes"):
+        said(server, picture(60_000))
+
+
+def test_flow_control_between_media_is_obeyed_and_not_told() -> None:
+    server = publishing()
+    server.data_to_send()
+    window, acknowledgement = (Message(type_id, 0, 0, (1 << 16).to_bytes(4, "big")) for type_id in (5, 3))
+    flow = b"".join(chunk for message in (window, acknowledgement) for chunk in split(message, 2, 128))
+    assert said(server, picture(10) + flow + picture(65_536)) == [
+        Message(9, 1, 40, b"p" * size) for size in (10, 65_536)
+    ]
+    assert server.data_to_send()[7] == 3
 
 
 def test_a_player_may_pause_and_leave() -> None:

@@ -12,7 +12,7 @@ from livestream.rtmp.amf0 import EcmaArray, encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RemoteProtocolError
-from livestream.rtmp.events import MediaReceived, PlayRequested, PublishRequested
+from livestream.rtmp.events import PlayRequested, PublishRequested
 from livestream.rtmp.messages import sub_messages, user_control
 from livestream.rtmp.server import ServerSession
 
@@ -113,7 +113,7 @@ def test_a_second_publish_before_the_first_is_answered_is_what_counts() -> None:
     ]
     assert [event.name for event in events if isinstance(event, PublishRequested)] == ["one", "two"]
     server.accept_publish()
-    assert list(server.receive_data(chunked(Message(9, 1, 0, b"p")))) == [MediaReceived(9, 0, b"p")]
+    assert list(server.receive_data(chunked(Message(9, 1, 0, b"p")))) == [Message(9, 1, 0, b"p")]
 
 
 def test_a_flood_of_pings_ends_the_connection() -> None:
