@@ -31,6 +31,7 @@ _AUDIO_MULTITRACK, _VIDEO_MULTITRACK = 5, 6
 _ONE_TRACK, _MANY_CODECS = 0, 2
 _COMMAND_FRAME = 5
 _KEY_FRAME = 1
+_SHOWN_AT_ONCE = bytes(3)
 _WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
 _AAC = Codec.AAC
 
@@ -56,7 +57,8 @@ def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
         raise UnsupportedCodec(f"video {name} cannot be served; use H.264 (or HEVC, AV1, VP9)")
     if packet > 1:
         return None
-    return _video(codec, timestamp_ms, body, 5, _composition_ms(body, 2), kind == _KEY_FRAME, packet == 0, arrived)
+    cts_ms = 0 if body[2:5] == _SHOWN_AT_ONCE else _composition_ms(body, 2)
+    return _video(codec, timestamp_ms, body, 5, cts_ms, kind == _KEY_FRAME, packet == 0, arrived)
 
 
 def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:

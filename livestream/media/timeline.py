@@ -20,6 +20,8 @@ AFTER_JUMP_MS = 40
 """A frame after a jump is taken to follow the one before it by a usual step."""
 WRAP = 1 << 32
 
+_new = tuple.__new__
+
 
 class Placed(NamedTuple):
     """Where a timestamp lies on the broadcast's time line; ``is_jump`` when the encoder's clock jumped right before."""
@@ -69,13 +71,15 @@ class Timeline:
             line.offset_ms = line.near_ms = None
 
     def place(self, track: Track, timestamp_ms: int) -> Placed:
-        """Place one timestamp, given modulo 2^32."""
+        """Place one timestamp, given modulo 2^32; a usual step by a short way, for nothing but the time changes."""
         own, other = (self._video, self._audio) if track is VIDEO else (self._audio, self._video)
         if own.offset_ms is not None and own.near_ms is not None:
             time_ms = timestamp_ms + own.offset_ms
-            if own.near_ms <= time_ms <= own.near_ms + STEADY_MS:  # a usual step: nothing but the time is another
-                own.near_ms = time_ms
-                return Placed(self._at_least_floor(own, time_ms), False)
+            if own.near_ms <= time_ms <= own.near_ms + STEADY_MS and time_ms >= own.floor_ms:
+                own.near_ms = own.floor_ms = time_ms
+                if time_ms > self.newest_ms:  # noqa: PLR1730 -- max() takes longer than all the rest
+                    self.newest_ms = time_ms
+                return _new(Placed, (time_ms, False))
         return self._place_unsteady(own, other, timestamp_ms)
 
     def _place_unsteady(self, own: _Line, other: _Line, timestamp_ms: int) -> Placed:
@@ -86,12 +90,9 @@ class Timeline:
         time_ms = self.newest_ms + (AFTER_JUMP_MS if is_jump else 0) if step is None else near_ms + step
         own.offset_ms = time_ms - timestamp_ms
         own.near_ms = max(time_ms, near_ms) if is_known and not is_jump else time_ms
-        return Placed(self._at_least_floor(own, time_ms), is_jump)
-
-    def _at_least_floor(self, own: _Line, time_ms: int) -> int:
         own.floor_ms = time_ms = max(time_ms, own.floor_ms)
         self.newest_ms = max(self.newest_ms, time_ms)
-        return time_ms
+        return Placed(time_ms, is_jump)
 
     def _step(self, own: _Line, other: _Line, timestamp_ms: int, near_ms: int, back_ms: int) -> int | None:
         """The likeliest step that is no jump. The track's own distance holds, unless the other's fits far better."""
