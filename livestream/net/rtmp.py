@@ -19,7 +19,7 @@ from livestream.metrics import Metrics
 from livestream.net.moving import Move
 from livestream.net.poller import Poller
 from livestream.net.requests import PlayRequest, PublishRequest, Refused
-from livestream.net.tcp import tune
+from livestream.net.tcp import acknowledge_at_once, tune
 from livestream.rtmp.chunks import ChunkLimits, Message
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
@@ -126,6 +126,7 @@ class RtmpConnection(TwistedProtocol):
         self._reason = ""
         self._is_over = False
         self._heard = False
+        self._has_spoken = False
         self._fd = -1
 
     def connectionMade(self) -> None:
@@ -137,6 +138,9 @@ class RtmpConnection(TwistedProtocol):
         if self._is_over:
             return
         self._heard = True
+        if self._has_spoken and self._sink is not None:
+            self._has_spoken = False
+            acknowledge_at_once(self.transport)
         try:
             for event in self._session.receive_data(data):
                 if type(event) is Message and self._sink is not None:
@@ -319,6 +323,7 @@ class RtmpConnection(TwistedProtocol):
             self.transport.write(data)
             if self._player is not None:
                 self._player.spoke()
+            self._has_spoken = True
 
     def _abort(self) -> None:
         self.transport.abortConnection()

@@ -8,11 +8,29 @@ from typing import Any
 
 def tune(transport: Any) -> None:
     """No waiting for small writes, and a peer whose machine is gone is noticed within half a minute."""
-    handle = getattr(transport, "getHandle", lambda: None)()
-    if not isinstance(handle, socket.socket) or handle.family == socket.AF_UNIX:
+    handle = _handle(transport)
+    if handle is None:
         return
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+
+
+def acknowledge_at_once(transport: Any) -> None:
+    """
+    Have the kernel acknowledge what has come, and what comes next, at once.
+
+    After we have said something it waits for more to say, for 40 ms; and so long a peer with Nagle's algorithm, such as
+    ffmpeg, holds the end of a picture back.
+    """
+    handle = _handle(transport)
+    if handle is not None:
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _handle(transport: Any) -> socket.socket | None:
+    """The socket of a TCP connection, TLS or not; ``None`` for any other transport."""
+    handle = getattr(transport, "getHandle", lambda: None)()
+    return handle if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -162,7 +163,9 @@ def test_a_handshake_has_five_seconds_whatever_trickles_in(scene: Scene, hello: 
 def test_who_asks_for_nothing_in_ten_seconds_is_closed(scene: Scene) -> None:
     peer = scene.connect()
     peer.connection.dataReceived(b"\x03" + bytes(2 * 1536))
-    scene.clock.advance(10.1)
+    scene.clock.advance(9.9)
+    assert not peer.is_closing
+    scene.clock.advance(0.2)
     assert peer.is_closing
 
 
@@ -238,12 +241,13 @@ class Line:
     """A connection on real sockets, to a port whose poller a loop of the test drives."""
 
     scene: Scene
+    connect: Callable[[], tuple[socket.socket, socket.socket]] = socket.socketpair
     near: socket.socket = field(init=False)
     far: socket.socket = field(init=False)
     connection: RtmpConnection = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.near, self.far = socket.socketpair()
+        self.near, self.far = self.connect()
         self.far.setblocking(False)
         connection = self.scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.2", 5000))
         assert isinstance(connection, RtmpConnection)
@@ -305,4 +309,23 @@ def test_a_port_rests_longer_while_nobody_watches_and_nobody_is_at_the_door() ->
     assert line.rest_s() == REST_S
     newcomer.connection.connectionLost()
     assert line.rest_s() == UNWATCHED_REST_S
+    line.close()
+
+
+def over_tcp() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    return near, far
+
+
+def test_a_publishers_media_is_acknowledged_at_once_whatever_we_have_said() -> None:
+    scene = Scene(clock=Loop())
+    line = Line(scene, over_tcp)
+    line.publish()
+    line.far.send(bytes(100))
+    deadline = time.monotonic() + 5
+    while not scene.clock.turn() and time.monotonic() < deadline:
+        pass
+    assert line.near.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
     line.close()
