@@ -1,16 +1,17 @@
 """
 How many requests one core of an edge answers from memory, beside nginx and Varnish.
 
-    python benchmarks/edge_http.py [--seconds 5] [--rounds 3] [--set edge.access_log=/dev/shm/access.log]
+    python benchmarks/edge_http.py [--seconds 2] [--rounds 8] [--set edge.access_log=/dev/shm/access.log]
 
-Each cache runs alone on one core, as an edge of the same scripted origin, and wrk on another: a playlist of 1 KB, a
-part of 64 KB and a segment of 940 KB, over 10 and over 100 connections, and a mix as players make it. The rounds take
-turns, so that a noisy machine disturbs all alike; the table has the medians.
+Each cache is on one core, as an edge of the same scripted origin, and wrk on another: a playlist of 1 KB, a part of
+64 KB and a segment of 940 KB, over 10 and over 100 connections, and a mix as players make it. They take turns of two
+seconds, so that a machine whose speed changes does so for all; the table has the medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import statistics
 import subprocess
@@ -22,7 +23,7 @@ from attrs import frozen
 from http_peers import Above, Family, above, await_listed, livestream, nginx, varnish
 from rtmp_peers import LOAD_CORE, Peer, free_port, raise_limits, running
 
-COLUMNS = "{:<12} {:>5} {:<11} {:>10} {:>8} {:>8} {:>9} {:>8} {:>7}"
+COLUMNS = "{:<12} {:>5} {:<11} {:>10} {:>8} {:>8} {:>9} {:>12} {:>8} {:>7}"
 MIX = """\
 local paths = { %s }
 local turn = 0
@@ -50,6 +51,11 @@ class Run:
     cpu_percent: float
     memory_bytes: float
     errors: str
+
+    @property
+    def cpu_us(self) -> float:
+        """The CPU that a request cost; it tells servers apart where the limit is wrk's core, and the rate does not."""
+        return self.cpu_percent * 1e4 / self.requests_s
 
 
 def loads(tier: Above) -> list[Load]:
@@ -83,7 +89,8 @@ def _number(pattern: str, out: str) -> float:
 
 
 def table(results: dict[tuple[str, int], dict[str, list[Run]]]) -> None:
-    print(COLUMNS.format("object", "conns", "server", "requests/s", "GB/s", "p99 ms", "% core", "MiB", "ratio"))
+    print(COLUMNS.format("object", "conns", "server", "requests/s", "GB/s", "p99 ms", "% core", "us/request", "MiB",
+                         "ratio"))  # fmt: skip
     for (name, connections), servers in results.items():
         rates = {server: statistics.median(run.requests_s for run in runs) for server, runs in servers.items()}
         best = max((rate for server, rate in rates.items() if server != "livestream"), default=float("nan"))
@@ -95,6 +102,7 @@ def table(results: dict[tuple[str, int], dict[str, list[Run]]]) -> None:
             print(COLUMNS.format(
                 name, connections, server, f"{rates[server]:,.0f}", f"{middle(lambda run: run.bytes_s) / 1e9:.2f}",
                 f"{middle(lambda run: run.p99_ms):.1f}", f"{middle(lambda run: run.cpu_percent):.0f}",
+                f"{middle(lambda run: run.cpu_us):.1f}",
                 f"{middle(lambda run: run.memory_bytes) / 2**20:.0f}", f"{rates[server] / best:.2f}",
             ), *{run.errors for run in runs if run.errors})  # fmt: skip
     print("ratio: requests per second over those of the better of the other two")
@@ -102,29 +110,32 @@ def table(results: dict[tuple[str, int], dict[str, list[Run]]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--set", action="append", default=[], help="a setting of ours, section.key=value")
     args = parser.parse_args()
     raise_limits()
     results: dict[tuple[str, int], dict[str, list[Run]]] = {}
-    with tempfile.TemporaryDirectory() as name, above() as tier:
+    with tempfile.TemporaryDirectory() as name, above() as tier, contextlib.ExitStack() as servers:
         folder = Path(name)
+        ports = [free_port() for _ in range(3)]
+        peers: list[Peer] = [
+            livestream(ports[0], tier.port, *args.set),
+            nginx(ports[1], tier.port, folder),
+            varnish(ports[2], tier.port, folder),
+        ]
+        started = [
+            (peer, port, servers.enter_context(running(peer, port, folder)))
+            for peer, port in zip(peers, ports, strict=True)
+        ]
         for _ in range(args.rounds):
-            ports = [free_port() for _ in range(3)]
-            peers: list[Peer] = [
-                livestream(ports[0], tier.port, *args.set),
-                nginx(ports[1], tier.port, folder),
-                varnish(ports[2], tier.port, folder),
-            ]
-            for peer, port in zip(peers, ports, strict=True):
-                with running(peer, port, folder) as usage:
-                    for number in range(len(loads(tier))):
-                        load = loads(tier)[number]  # anew each time: the window moves on
-                        for path in load.paths:
-                            await_listed(port, path)
-                        run = measure(port, load, Family(usage), args.seconds, folder)
-                        results.setdefault((load.name, load.connections), {}).setdefault(peer.name, []).append(run)
+            for number in range(len(loads(tier))):
+                for peer, port, usage in started:
+                    load = loads(tier)[number]  # anew each time: the window moves on
+                    for path in load.paths:
+                        await_listed(port, path)
+                    run = measure(port, load, Family(usage), args.seconds, folder)
+                    results.setdefault((load.name, load.connections), {}).setdefault(peer.name, []).append(run)
         table(results)
 
 
