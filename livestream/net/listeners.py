@@ -12,6 +12,12 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 
+BACKLOG = 4096
+"""
+So many connections may wait in the kernel to be let in, unless an endpoint says otherwise (or the kernel, somaxconn).
+With Twisted's 50 a thousand viewers who come at once, as they do when another edge has died, lose a second.
+"""
+
 
 class CannotListen(Exception):
     """A port cannot be had; the message names the setting."""
@@ -65,6 +71,8 @@ class Listener(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        if isinstance(port, Port) and "backlog=" not in self.where:
+            port.socket.listen(BACKLOG)
         if self.is_held:
             cast(Port, port).stopReading()
 
