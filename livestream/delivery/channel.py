@@ -113,6 +113,7 @@ class Channel(HTTPChannel):
         self.phase = Phase.LOST
         if self._outflow is not None:
             self._outflow.abandon()
+            self._outflow = None
         if self._waiting is not None:
             self._waiting.cancel()
         self._plain = None

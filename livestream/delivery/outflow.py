@@ -140,6 +140,7 @@ class Outflow:
             self._is_armed = False
             if self.transport.connected and not self.transport._aborting:
                 self.transport.stopWriting()
+            if vars(self.transport).get("doWrite") == self._do_write:  # an abort has put another in its place
                 del self.transport.doWrite
 
     def _do_write(self) -> object:

@@ -1,10 +1,14 @@
 import contextlib
+import gc
 import socket
+import time
+import weakref
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
+from livestream.delivery.channel import Phase
 from livestream.delivery.limits import ChannelLimits, HttpLimits
 from livestream.net.body import Body
 from tests.delivery.edge import Edge, FoundObject
@@ -174,6 +178,27 @@ def test_a_slow_reader_costs_no_copy_of_what_it_reads(edge: Edge) -> None:
     assert client.channel.transport.dataBuffer == b""
     assert client.channel.transport._tempDataBuffer == []
     assert client.channel._held == b""
+
+
+def test_a_viewer_who_leaves_in_mid_body_leaves_nothing_of_it_for_the_collector() -> None:
+    edge = Edge()
+    edge.library.put("t", "720p", f"{EPOCH}-1.m4s", bytes(5_000_000))
+    client = edge.client(receive_bytes=4096)
+    client.socket.send(request(f"/live/t/720p/{EPOCH}-1.m4s"))
+    edge.loop.turn()
+    outflow = client.channel._outflow
+    assert outflow is not None and outflow.is_blocked
+    gone = weakref.ref(outflow)
+    del outflow
+    gc.disable()
+    try:
+        client.socket.close()
+        deadline = time.monotonic() + 5
+        while client.channel.phase is not Phase.LOST and time.monotonic() < deadline:
+            edge.loop.turn()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_the_send_buffer_is_bounded() -> None:
