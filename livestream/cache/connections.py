@@ -24,7 +24,8 @@ HEAD_BYTES = 16384
 
 READ_BYTES = 1 << 18
 """
-So much is read at once: what has come while a herd was being served is handed on together, and not by Twisted's 64 KB.
+So much is read at once over plain TCP: what has come while a herd was being served is handed on together, and not by
+Twisted's 64 KB.
 """
 
 PERSISTENT = 64

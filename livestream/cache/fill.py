@@ -11,13 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.cache.store import Found
 from livestream.model import ObjectInfo
-from livestream.net.body import Body, BodyState
-
-FIRST_BYTES = 4096
-"""
-Of the first bytes that come, so many are handed on by themselves: all who wait have an answer that has begun before
-anyone has the rest, which takes the kernel much longer than a header.
-"""
+from livestream.net.body import FIRST_BYTES, Body, BodyState
 
 
 class Unavailable(Exception):
@@ -75,17 +69,17 @@ class Fill:
         :raises Altered: with them, the object would not be the one that was announced; they are not added.
         :raises ValueError: they are too many.
         """
-        digest = self._hash.copy()
-        digest.update(data)
-        if self.body.received + len(data) == self.info.size and digest.hexdigest() != self.info.digest:
-            raise Altered("has other bytes than were announced")
-        self._hash = digest
+        received = self.body.received + len(data)
+        if received > self.info.size:
+            raise ValueError(f"{received} bytes are too many for an object of {self.info.size}")
+        if received == self.info.size:
+            self._check(data)
         if self._waiting:
-            self.body.append(data[:FIRST_BYTES])
+            self._append(data[:FIRST_BYTES])
             self._wake()
             data = data[FIRST_BYTES:]
         if data:
-            self.body.append(data)
+            self._append(data)
 
     def finish(self) -> None:
         """
@@ -112,6 +106,16 @@ class Fill:
         for waiter in waiters:
             if not waiter.called:
                 waiter.errback(Unavailable(self._reason))
+
+    def _check(self, last: bytes) -> None:
+        digest = self._hash.copy()
+        digest.update(last)
+        if digest.hexdigest() != self.info.digest:
+            raise Altered("has other bytes than were announced")
+
+    def _append(self, data: bytes) -> None:
+        self.body.append(data)
+        self._hash.update(data)
 
     def _leave(self, waiter: Deferred[Found]) -> None:
         self._waiting.pop(waiter, None)

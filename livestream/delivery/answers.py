@@ -14,12 +14,10 @@ from attrs import define, evolve, field, frozen
 
 from livestream.delivery.conditions import Conditions, Outcome, select
 from livestream.delivery.targets import Kind
-from livestream.net.body import Body
+from livestream.net.body import FIRST_BYTES, Body
 
 Field = tuple[bytes, bytes]
 
-OPENING_BYTES = 4096
-"""So much of a body is prepared with the header of an answer that many wait for."""
 
 EXPOSED = b"Age, Date, ETag, Content-Length, Content-Range, Cache-Status"
 SHARED: tuple[Field, ...] = (
@@ -104,7 +102,7 @@ class Answer:
     @cached_property
     def opened(self) -> bytes:
         """The bytes of the body that are part of the opening."""
-        return b"" if self.body is None else self.body.read(self.start, min(self.stop, self.start + OPENING_BYTES))
+        return b"" if self.body is None else self.body.read(self.start, min(self.stop, self.start + FIRST_BYTES))
 
     def head(self) -> bytes:
         """The status line and header of an HTTP/1.1 answer, with the empty line."""

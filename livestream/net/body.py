@@ -12,6 +12,11 @@ from twisted.logger import Logger
 
 FILE_BYTES = 8192
 """From this size on a body is a memory file, from which the kernel can send by itself."""
+FIRST_BYTES = 4096
+"""
+So much of a body goes with the header of an answer that many wait for, and is handed on by itself as soon as it has
+come: all have an answer that has begun before anyone has the rest, which takes the kernel much longer than a header.
+"""
 
 
 class BodyState(Enum):

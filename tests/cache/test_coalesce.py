@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
-from livestream.cache.fill import FIRST_BYTES, Altered, Unavailable
+from livestream.cache.fill import Altered, Unavailable
 from livestream.cache.store import Found, Key, Need, Store
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
-from livestream.net.body import FILE_BYTES
+from livestream.net.body import FILE_BYTES, FIRST_BYTES
 
 from .nodes import info_of, outcome
 
