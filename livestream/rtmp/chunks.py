@@ -103,8 +103,6 @@ class ChunkReader:
 
         Anything else is left to :meth:`_take_chunk`, with the reader as it was. Return where that begins.
         """
-        if self._in_flight > self.limits.message_bytes + IN_FLIGHT_BYTES:
-            return at
         streams, chunk_bytes, most, size = self._streams, self.chunk_bytes, self.limits.message_bytes, len(data)
         while at + LONGEST_HEADER <= size:
             first, second = _read_two(data, at)
@@ -146,11 +144,9 @@ class ChunkReader:
             stream, at = begun
         take = min(self._chunk_missing, len(data) - at)
         if take:
-            stream.parts.append(data[at : at + take])
+            self._hold(stream, data[at : at + take])
             at += take
-            stream.missing -= take
             self._chunk_missing -= take
-            self._in_flight += take
         if self._chunk_missing:
             self._current = stream
             return at
@@ -172,11 +168,17 @@ class ChunkReader:
                 break
             run = bytearray(data[at : at + count * stride])
             del run[::stride]
-            stream.parts.append(run)
-            stream.missing -= len(run)
-            self._in_flight += len(run)
+            self._hold(stream, run)
             at += count * stride
         return at
+
+    def _hold(self, stream: _ChunkStream, part: bytes | bytearray) -> None:
+        """Keep a part of a message that is not whole, or may not be."""
+        stream.parts.append(part)
+        stream.missing -= len(part)
+        self._in_flight += len(part)
+        if self._in_flight > self.limits.message_bytes + IN_FLIGHT_BYTES:
+            raise RemoteProtocolError("too many unfinished messages at once")
 
     def _complete(self, stream: _ChunkStream, messages: list[Message]) -> None:
         body = b"".join(stream.parts)
@@ -257,8 +259,6 @@ class ChunkReader:
         limit = self.limits.message_bytes if is_media else self.limits.command_bytes
         if stream.length > limit:
             raise RemoteProtocolError(f"a message of type {stream.type_id} with {stream.length} bytes")
-        if self._in_flight > self.limits.message_bytes + IN_FLIGHT_BYTES:
-            raise RemoteProtocolError("too many unfinished messages at once")
         stream.timestamp_ms = (stream.timestamp_ms + stream.delta_ms) & 0xFFFFFFFF
         stream.missing = stream.length
 

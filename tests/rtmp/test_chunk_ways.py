@@ -9,7 +9,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.rtmp.chunks import RUN_CHUNKS, ChunkLimits, ChunkReader, Message, split
+from livestream.rtmp.chunks import IN_FLIGHT_BYTES, RUN_CHUNKS, ChunkLimits, ChunkReader, Message, split
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.interleave import join_tick
 from livestream.rtmp.messages import set_chunk_size
@@ -71,7 +71,7 @@ class PlainReader:
 
 @define
 class Writer:
-    """Cuts messages into chunks, each with the shortest header that it may have, and not below ``least_kind``."""
+    """Cuts messages into chunks, each with the shortest header that it may have, or a longer one if that is wanted."""
 
     chunk_bytes: int
     last: dict[int, tuple[int, int, int, int]] = field(factory=dict)
@@ -204,13 +204,16 @@ def test_a_whole_picture_in_sight_may_be_no_longer_than_any_other() -> None:
         reader.receive(b"".join(split(longer, PICTURE_CSID, 4096)))
 
 
-def test_a_whole_picture_in_sight_does_not_pass_the_bound_of_what_is_unfinished() -> None:
-    reader = reader_of(600_000, ChunkLimits(message_bytes=700_000))
-    assert len(reader.receive(b"".join(split(Message(9, 1, 40, b"first"), PICTURE_CSID, 600_000)))) == 1
-    for csid in (7, 8, 9):
-        reader.receive(split(Message(9, 1, 40, bytes(600_001)), csid, 600_000)[0])
+def test_what_is_unfinished_on_all_streams_together_has_a_bound() -> None:
+    reader = reader_of(1000, ChunkLimits(message_bytes=100_000))
+    messages = [split(Message(9, 1, 40, bytes(90_000)), csid, 1000) for csid in range(3, 33)]
+    held = 0
     with pytest.raises(RemoteProtocolError, match="unfinished"):
-        reader.receive(b"".join(split(Message(9, 1, 40, b"picture"), PICTURE_CSID, 600_000)))
+        for row in list(zip(*messages, strict=True))[:-1]:
+            for chunk in row:
+                reader.receive(chunk)
+                held += 1000
+    assert 1_000_000 < held <= 100_000 + IN_FLIGHT_BYTES
 
 
 def test_a_picture_that_another_stream_interrupts_in_sight_is_whole() -> None:
