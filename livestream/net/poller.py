@@ -23,7 +23,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 EVENTS = 256
-"""How many events are handled before the reactor has its turn again."""
+"""How many events are handled at most before it looks again."""
+LOOKS = 4
+"""How often it looks before the reactor has its turn again: a peer that never stops must not keep that from others."""
 
 _GONE = EPOLLHUP | EPOLLERR
 
@@ -111,8 +113,7 @@ class Poller:
 
     def doRead(self) -> None:
         """Handle what there is, and what comes meanwhile: a turn of the reactor costs as much as several events."""
-        handled = 0
-        while handled < EVENTS:
+        for _ in range(LOOKS):
             events = self._epoll.poll(0, EVENTS)
             for fd, event in events:
                 self._handle(fd, event)
@@ -122,7 +123,6 @@ class Poller:
                 self._resting = self.reactor.callLater(rest_s, self._go_on)
             if rest_s or not events:
                 return
-            handled += len(events)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has stopped."""

@@ -38,8 +38,8 @@ REST_S = 0.008
 """How long frames may wait until those of other publishers are read as well."""
 UNWATCHED_REST_S = 0.048
 """And how long while nobody watches live: what is cut into segments of seconds has time for that."""
-READ_BYTES = 1 << 18
-"""So much is read at once, so that a publisher of 40 Mbit/s is not held up by a rest."""
+READ_BYTES = 1 << 19
+"""So much is read at once, so that a publisher of 50 Mbit/s is not held up by a rest."""
 MANY_PUBLISHERS = 8
 """From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
@@ -126,6 +126,7 @@ class RtmpConnection(TwistedProtocol):
         self._reason = ""
         self._is_over = False
         self._heard = False
+        self._has_shaken_hands = False
         self._has_spoken = False
         self._fd = -1
 
@@ -150,8 +151,10 @@ class RtmpConnection(TwistedProtocol):
                 if self._is_over:
                     return
             self._flush()
-            if self._sink is None and self._session.has_shaken_hands and self._session.state is State.CONNECTING:
-                self._expect_request()
+            if not self._has_shaken_hands and self._session.has_shaken_hands:
+                self._has_shaken_hands = True
+                if self._session.state in (State.CONNECTING, State.CONNECTED):
+                    self._expect_request()
         except RemoteProtocolError as error:
             self.factory.metrics.limits_hit.labels("rtmp").inc()
             self.close(str(error))

@@ -31,6 +31,10 @@ def acknowledge_at_once(transport: Any) -> None:
 
 
 def _handle(transport: Any) -> socket.socket | None:
-    """The socket of a TCP connection, TLS or not; ``None`` for any other transport."""
-    handle = getattr(transport, "getHandle", lambda: None)()
-    return handle if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX else None
+    """The socket of a TCP connection, below TLS if need be; ``None`` for any other transport."""
+    while transport is not None:
+        handle = getattr(transport, "getHandle", lambda: None)()
+        if isinstance(handle, socket.socket):
+            return handle if handle.family != socket.AF_UNIX else None
+        transport = getattr(transport, "transport", None)
+    return None
