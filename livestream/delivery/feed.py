@@ -170,8 +170,7 @@ class Feed:
             tick_s = self.limits.tick_ms / 1000
             if wire is Wire.RELAY:
                 tick_s = 0.0 if self.is_relayed else tick_s / RELAY_TICKS
-            start = self._start_relay if wire is Wire.RELAY else self._start
-            self._fanouts[wire] = Fanout(self._framing(wire), tick_s, start, self.clock, self.metrics)
+            self._fanouts[wire] = Fanout(self._framing(wire), tick_s, self._start, self.clock, self.metrics)
         return self._fanouts[wire]
 
     def _framing(self, wire: Wire) -> Framing:
@@ -182,13 +181,8 @@ class Feed:
         return FlvFraming() if wire is Wire.FLV else WebSocketFraming()
 
     def _start(self) -> Start:
-        return self._start_with(self._cache.frames())
-
-    def _start_relay(self) -> Start:
-        return self._start_with(self._cache.frames_to_resume())
-
-    def _start_with(self, frames: list[Frame]) -> Start:
-        """Cached frames, with the decoders' configurations at the time of the first frame that needs them."""
+        """The cached frames, with the decoders' configurations at the time of the first frame that needs them."""
+        frames = self._cache.frames()
         first_ms = next((frame.dts_ms for frame in frames if not frame.is_config), None)
         if first_ms is None:
             return Start(self.metadata, frames)

@@ -25,7 +25,7 @@ from livestream.model import Frame
 from livestream.net.rtmp import RtmpLimits, RtmpServerFactory
 from livestream.net.rtmp_play import RtmpUpstream
 
-from .frames import configs, group, sound
+from .frames import configs, group
 from .test_feed import flv_tags
 
 
@@ -141,18 +141,6 @@ def test_a_cut_upstream_is_followed_by_the_next_with_every_frame_once(tiers: Tie
     assert len(tiers.cables[1].pumps) == 1
     assert [body for *_, body in flv_tags(viewer.transport.value())][2:] == [frame.body for frame in FRAMES]
     assert not viewer.is_over
-
-
-def test_the_sound_right_before_a_key_frame_is_not_lost_with_an_upstream(tiers: Tiers) -> None:
-    viewer = tiers.watch()
-    late = [sound(16_776_000 + 40 * 40 + 10), *group(16_776_000 + 40 * 40 + 20, 5)]
-    for source in tiers.sources:
-        for frame in late:
-            source.add(frame)
-    tiers.cables[0].cut()
-    tiers.run(1)
-    seen = [body for *_, body in flv_tags(viewer.transport.value())][2:]
-    assert sorted(seen) == sorted(frame.body for frame in [*FRAMES[:40], *late])
 
 
 def test_a_silent_publisher_does_not_look_like_a_dead_upstream(tiers: Tiers) -> None:

@@ -24,17 +24,6 @@ def test_a_new_viewer_gets_the_configurations_and_all_since_the_last_key_frame()
     assert cache(*CONFIGS, picture(0, True), picture(40), *group) == [*CONFIGS, *group]
 
 
-def test_who_resumes_gets_the_sounds_right_before_the_group_as_well():
-    kept = GopCache()
-    sounds, group = [aac_frame(1600, b"a"), aac_frame(1900, b"b")], [picture(2000, True), aac_frame(1990, b"c")]
-    for frame in [*CONFIGS, picture(0, True), aac_frame(1400, b"x"), *sounds, picture(1960), *group]:
-        kept.add(frame)
-    assert kept.frames_to_resume() == [*CONFIGS, *sounds, *group]
-    assert kept.frames() == [*CONFIGS, *group]
-    kept.add(picture(30_000))
-    assert kept.frames_to_resume() == CONFIGS
-
-
 def test_the_newest_configuration_of_a_track_takes_the_place_of_the_one_before():
     newer = avc_config(b"three")
     assert cache(*CONFIGS, newer) == [newer, CONFIGS[1]]
