@@ -39,7 +39,7 @@ REST_S = 0.008
 UNWATCHED_REST_S = 0.048
 """And how long while nobody watches live: what is cut into segments of seconds has time for that."""
 READ_BYTES = 1 << 19
-"""So much is read at once, so that a publisher of 50 Mbit/s is not held up by a rest."""
+"""So much is read of a publisher at once, so that one of 50 Mbit/s is not held up by a rest; of a stranger, less."""
 MANY_PUBLISHERS = 8
 """From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
@@ -265,6 +265,7 @@ class RtmpConnection(TwistedProtocol):
             raise Refused("NetStream.Publish.Rejected", "this port takes no publishers; publish to the ingest")
         self._sink = self.factory.publishing.publish(request, self)
         self.factory.count_publishers(1)
+        self.transport.bufferSize = READ_BYTES
         self._session.accept_publish()
         self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
         self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
@@ -381,7 +382,6 @@ class RtmpServerFactory(ServerFactory):
         is_plain = isinstance(transport, Connection) and not transport.TLS
         if self._poller is None or not is_plain or transport.reactor is not self._poller.reactor:
             return -1
-        transport.bufferSize = READ_BYTES
         self._poller.adopt(transport)
         return int(transport.fileno())
 

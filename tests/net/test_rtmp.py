@@ -15,7 +15,15 @@ from twisted.internet.testing import StringTransport
 
 from livestream.metrics import Metrics
 from livestream.net.requests import PlayRequest, PublishRequest, Refused
-from livestream.net.rtmp import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S, RtmpConnection, RtmpLimits, RtmpServerFactory
+from livestream.net.rtmp import (
+    MANY_PUBLISHERS,
+    READ_BYTES,
+    REST_S,
+    UNWATCHED_REST_S,
+    RtmpConnection,
+    RtmpLimits,
+    RtmpServerFactory,
+)
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
 
@@ -334,4 +342,13 @@ def test_a_publishers_media_is_acknowledged_at_once_whatever_we_have_said() -> N
     while not scene.clock.turn() and time.monotonic() < deadline:
         pass
     assert line.near.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+    line.close()
+
+
+def test_little_is_read_at_once_of_whoever_has_not_been_let_in() -> None:
+    line = Line(Scene(clock=Loop()))
+    transport = line.connection.transport
+    assert transport.bufferSize == 65536
+    line.publish()
+    assert transport.bufferSize == READ_BYTES
     line.close()
