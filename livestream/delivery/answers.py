@@ -18,7 +18,6 @@ from livestream.net.body import FIRST_BYTES, Body
 
 Field = tuple[bytes, bytes]
 
-
 EXPOSED = b"Age, Date, ETag, Content-Length, Content-Range, Cache-Status"
 SHARED: tuple[Field, ...] = (
     (b"Access-Control-Allow-Origin", b"*"),

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from livestream.ingest.rendition import Feed, Rendition, Shelf
 from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.errors import MediaError, UnsupportedCodec
+from livestream.media.flv import VIDEO as VIDEO_TAG
 from livestream.media.flv import parse_audio, parse_video
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
@@ -32,7 +33,6 @@ from livestream.model import (
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager
 
-VIDEO_TYPE = 9
 HELD_FRAMES = 2_000
 """So many frames wait at most while a broadcast finds out where it goes on."""
 SHORTEST_GAP_MS = 1_000
@@ -203,7 +203,7 @@ class Broadcast:
     # Inside
 
     def _read(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
-        is_video = type_id == VIDEO_TYPE
+        is_video = type_id == VIDEO_TAG
         dts_ms, is_jump = self._timeline.place(VIDEO if is_video else AUDIO, timestamp_ms)
         if is_jump and self.phase is Phase.LIVE:
             self.metrics.discontinuities.labels("jump").inc()
