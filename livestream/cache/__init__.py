@@ -6,6 +6,7 @@ Bytes near the viewer: the same cache for an origin and an edge.
 - ``fill``: an object on its way
 - ``coalesce``: one fetch per object, however many ask
 - ``warm``: what is announced, fetched before anyone asks
+- ``lanes``: so many fetches at once, and no more
 - ``upstreams``: the tier above, node after node
 - ``upstream``: one node of it
 - ``connections``: TCP to it

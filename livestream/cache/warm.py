@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 
 from livestream.cache.coalesce import Cache
 from livestream.cache.fill import Unavailable
+from livestream.cache.lanes import Lanes
 from livestream.model import Announcement, ObjectInfo, Segment, SegmentAnnounced, StreamEnded
 
 AT_ONCE = 32
@@ -51,7 +53,7 @@ class Collector:
     _coming: dict[Rendition, deque[_Coming]] = field(factory=dict, init=False)
     _ended: dict[str, StreamEnded] = field(factory=dict, init=False)
     _running: set[Deferred[None]] = field(factory=set, init=False)
-    _lanes: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(AT_ONCE), init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -102,7 +104,7 @@ class Collector:
         until = self.clock.seconds() + heard.target_s
         while True:
             try:
-                await self._lanes.run(self.cache.warm, heard.stream, heard.info.name, info)
+                await self._lanes.run(partial(self.cache.warm, heard.stream, heard.info.name, info))
                 return True
             except CancelledError:
                 raise
@@ -130,7 +132,7 @@ class Warmer:
     """Fetches what is announced of renditions that have viewers here, so that their requests are hits."""
 
     cache: Cache
-    _lanes: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(AT_ONCE), init=False)
 
     def heard(self, stream: str, announcement: Announcement | None) -> None:
         """Take an announcement of the tier above."""
@@ -139,7 +141,7 @@ class Warmer:
         rendition = announcement.info.name
         if self.cache.store.interest.is_watched(stream, rendition, WATCHED_TARGETS * announcement.target_s):
             for info in _objects(announcement.segment):
-                self._lanes.run(self.cache.warm, stream, rendition, info).addErrback(_not_now)
+                self._lanes.run(partial(self.cache.warm, stream, rendition, info)).addErrback(_not_now)
 
 
 def _not_now(failure: Failure) -> None:

@@ -138,6 +138,23 @@ def test_an_origin_that_comes_late_does_not_fetch_everything_at_once() -> None:
     assert len(tier.source.fetches) == AT_ONCE + 1
 
 
+def test_however_many_fetches_fail_together_each_is_tried_again_and_none_is_stuck() -> None:
+    tier = Tier()
+    streams = [f"show{number}" for number in range(1000)]
+    for stream in streams:
+        tier.collector.heard(stream, announced(7, stream=stream))
+    tier.cache._is_stopped = True  # every fetch that begins from here on fails at once
+    tier.source.fetches[0].end(RuntimeError("no"))
+    tier.cache._is_stopped = False
+    for _ in range(20):
+        tier.clock.advance(RETRY_S)
+        for fetch in tier.source.fetches:
+            if not fetch.over.called:
+                fetch.take(b"init" if fetch.key.name == INIT.name else b"media7")
+                fetch.end()
+    assert sorted(told.stream for told in tier.out) == sorted(streams)
+
+
 def test_nothing_is_kept_of_a_stream_that_is_forgotten_nor_passed_on() -> None:
     tier = Tier()
     tier.collector.heard("show", announced(7))
