@@ -21,9 +21,8 @@ from collections import Counter
 
 from attrs import define, field
 
-from livestream.bus.announcements import encode_state
-from livestream.model import ObjectInfo, RenditionInfo, Segment
-from livestream.packaging.window import RenditionState, StreamState
+from livestream.bus.announcements import encode_document
+from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 
 STREAM = "bench"
 COLD = [f"{number}p" for number in range(901, 921)]
@@ -93,8 +92,7 @@ class Origin:
     def state(self, streams: list[str]) -> bytes:
         """What the tier below reads: one stream's state, or those of all."""
         names = streams or [STREAM, *(f"{STREAM}-{number}" for number in range(1, self.streams))]
-        documents = [encode_state(self._state(name)) for name in names]
-        return documents[0] if streams else b'{"v":1,"streams":[' + b",".join(documents) + b"]}"
+        return encode_document(told for name in names for told in self._announced(name))
 
     def playlist(self, rendition: str) -> bytes:
         """A media playlist of about 1 KB, for the peers: our own edge makes its own from the state."""
@@ -107,10 +105,14 @@ class Origin:
             lines += [f"#EXT-X-PROGRAM-DATE-TIME:{at}", f"#EXTINF:{SEGMENT_S}.000,", segment.media.name]
         return "\n".join([*lines, ""]).encode()
 
-    def _state(self, stream: str) -> StreamState:
+    def _announced(self, stream: str) -> list[SegmentAnnounced]:
         names = RENDITIONS if stream == STREAM else ["64p"]
-        renditions = tuple(RenditionState(self._info(name), tuple(self._segments(name))) for name in names)
-        return StreamState(stream, self.epoch, SEGMENT_S, False, renditions)
+        epoch = Epoch(self.epoch, 0)
+        return [
+            SegmentAnnounced(stream, epoch, SEGMENT_S, self._info(name), segment)
+            for name in names
+            for segment in self._segments(name)
+        ]
 
     def _info(self, name: str) -> RenditionInfo:
         rate = RENDITIONS[name] * 8 // SEGMENT_S

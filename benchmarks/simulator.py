@@ -28,8 +28,8 @@ from typing import Protocol
 
 from attrs import define, evolve, field, frozen
 
-from livestream.model import SOURCE, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
-from livestream.packaging.window import Change, Window
+from livestream.model import SOURCE, Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.packaging.window import Window
 from livestream.steering.balance import Balance, Viewer
 from livestream.steering.geo import distance_km
 from livestream.steering.nodes import Load, Node, Place
@@ -248,7 +248,7 @@ class Run:
                 edge.is_up, edge.down_since_s = False, now_s
             elif not edge.is_up and number not in down:
                 edge.is_up, edge.window, edge.fetched = True, Window("show", LENGTH), set()
-                edge.window.merge(self.origin.state())
+                edge.window.take(self.origin.announcements())
         self._up = {edge.id: edge for edge in self.world.edges if edge.is_up}
 
     def _picture(self, now_s: int) -> list[Node]:
@@ -272,13 +272,15 @@ class Run:
         """The next segment is announced, and all who watch ask for it."""
         media, init = ObjectInfo(f"1-{msn}.m4s", 1000, "0" * 64), ObjectInfo("1-init.mp4", 800, "0" * 64)
         segment = Segment(msn, 0, msn * SEGMENT_S * 1000, SEGMENT_S * 1000, media, init)
-        announcement = SegmentAnnounced("show", 1, SEGMENT_S, INFO, segment)
-        self.origin.apply(announcement)
+        announcement = SegmentAnnounced("show", Epoch(1, 0), SEGMENT_S, INFO, segment)
+        self.origin.take([announcement])
         for edge in self.world.edges:
             if not edge.is_up:
                 continue
-            if self.chance.random() >= LOSS and edge.window.apply(announcement) is Change.HOLE:
-                edge.window.merge(self.origin.state())
+            if self.chance.random() >= LOSS:
+                edge.window.take([announcement])
+            if edge.window.is_incomplete:
+                edge.window.take(self.origin.announcements())
             if edge.viewers:
                 self._ask(edge)
 

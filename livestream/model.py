@@ -1,7 +1,7 @@
 """
 The values that every part of the system speaks of: names, codecs, frames, and the state of a stream.
 
-Frames are what moves inside a process; an :class:`Announcement` is what moves between processes. Neither is changed
+Frames are what moves inside a process; an `Announcement` is what moves between processes. Neither is changed
 once it is made, holds I/O, or means another thing in another role.
 """
 
@@ -171,17 +171,40 @@ class Segment:
 
 
 @frozen
+class Epoch:
+    """
+    One writer's turn at a stream: what it says is of the numbers from ``first_msn`` on.
+
+    ``number`` is unique to the turn and rises: of two epochs, the one with the higher number is the younger, and no
+    number from its first on is of any older one. With ``restarts_list`` playlists list nothing from before
+    ``first_msn``, for nobody could say what there is.
+    """
+
+    number: int
+    first_msn: int
+    restarts_list: bool = False
+
+
+@frozen
+class EpochBegan:
+    """A writer has begun its turn; no segment of it is whole yet."""
+
+    stream: str
+    epoch: Epoch
+    node: str = ""
+
+
+@frozen
 class SegmentAnnounced:
     """
     A segment of a rendition is whole at the announcing tier.
 
-    ``epoch`` names one life of the broadcast's ingest and rises; ``target_s`` is the stream's target duration, the same
-    in every rendition and for the whole broadcast. ``info`` is the rendition as it stands with this segment. ``node``
-    is the id of the node that has it; empty where nodes have none.
+    ``target_s`` is the target duration of every playlist of the stream while the epoch lasts. ``info`` is the rendition
+    as it stands with this segment. ``node`` is the id of the node that has it; empty where nodes have none.
     """
 
     stream: str
-    epoch: int
+    epoch: Epoch
     target_s: int
     info: RenditionInfo
     segment: Segment
@@ -190,11 +213,38 @@ class SegmentAnnounced:
 
 @frozen
 class StreamEnded:
-    """The broadcast is over: ``last_msn`` is the last segment that any rendition will have."""
+    """The broadcast is over: ``last_msn`` is the last segment that any rendition will have in this epoch."""
 
     stream: str
-    epoch: int
+    epoch: Epoch
     last_msn: int
+    node: str = ""
 
 
-Announcement = SegmentAnnounced | StreamEnded
+Announcement = EpochBegan | SegmentAnnounced | StreamEnded
+"""What a writer says, once: a later announcement adds to it and never corrects it."""
+
+
+@frozen
+class StreamPosition:
+    """
+    How far a stream had come, as one node knows it. ``msn`` is the highest number that was given.
+
+    ``epoch`` is the number of the youngest epoch heard of, ``ends_at_ms`` (Unix milliseconds) the end of the newest
+    segment; all are 0 where nothing is known.
+    """
+
+    epoch: int = 0
+    msn: int = 0
+    discontinuity: int = 0
+    ends_at_ms: int = 0
+    target_s: int = 0
+    is_ended: bool = False
+
+
+class Superseded(Exception):
+    """Somebody has begun a younger epoch, the number of which is ``epoch``: an older one gives no more numbers."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"a younger epoch has begun: {epoch}")
+        self.epoch = epoch

@@ -10,7 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("livestream", "livestream.model", "livestream.config", "livestream.settings", "livestream.rules"),
+    (
+        "livestream",
+        "livestream.model",
+        "livestream.config",
+        "livestream.settings",
+        "livestream.rules",
+        "livestream.signing",
+    ),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
     ("livestream.metrics",),
@@ -27,7 +34,7 @@ LAYERS = (
     ("livestream.tap",),
 )
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
-PURE = ("rtmp", "media", "packaging", "steering", "model", "config", "settings", "rules")
+PURE = ("rtmp", "media", "packaging", "steering", "model", "config", "settings", "rules", "signing")
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
 ONLY_IN = {
     "av": ("livestream.transcode.",),

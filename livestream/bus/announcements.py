@@ -1,124 +1,144 @@
 """
-Announcements and stream states as JSON, the one schema of the bus, the snapshots and the tier above's answers.
+Announcements as JSON: the one schema of the bus, of the logs in Redis, and of what a tier answers to the one below.
 
-What a stranger could have written is read strictly: anything out of place is an :class:`InvalidMessage`.
+What an untrusted peer could have written is read strictly: anything out of place is an `InvalidMessage`. Kinds and
+fields that are not known here are those of a later version, and are left out.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from itertools import pairwise
-from math import isfinite
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from livestream.model import (
     Announcement,
+    Epoch,
+    EpochBegan,
     InvalidName,
     ObjectInfo,
     RenditionInfo,
     Segment,
     SegmentAnnounced,
     StreamEnded,
+    StreamPosition,
     node_name,
     rendition_name,
     stream_name,
 )
-from livestream.packaging.window import RenditionState, StreamState
 
-VERSION = 1
+VERSION = 2
 LARGEST_BYTES = 16 << 10
-LARGEST_STATE_BYTES = 1 << 20
+LARGEST_DOCUMENT_BYTES = 16 << 20
 _MOST = 1 << 53
+_LATEST_MS = 250_000_000_000_000
+"""A date must have a year of four digits, in a playlist too."""
 _OBJECT = re.compile(r"[0-9]{1,16}-(?:init-)?[0-9]{1,16}\.(?:m4s|mp4)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CODECS = re.compile(r"[A-Za-z0-9.,]{1,128}")
 
 
 class InvalidMessage(ValueError):
-    """A message that no node of ours wrote; the message says what is wrong with it."""
+    """A message that no node of ours wrote; it says what is wrong."""
+
+
+class UnknownKind(InvalidMessage):
+    """A message of a kind that is not known here, as those of a later version may be."""
 
 
 def encode(announcement: Announcement) -> bytes:
-    """An announcement as JSON."""
-    fields: dict[str, Any] = {"v": VERSION, "stream": announcement.stream, "epoch": announcement.epoch}
-    if isinstance(announcement, StreamEnded):
-        fields["ended"] = announcement.last_msn
+    """An announcement as JSON, in one line."""
+    epoch = announcement.epoch
+    fields: dict[str, Any] = {
+        "v": VERSION,
+        "stream": announcement.stream,
+        "epoch": epoch.number,
+        "first": epoch.first_msn,
+    }
+    if epoch.restarts_list:
+        fields["restarts"] = True
+    if announcement.node:
+        fields["node"] = announcement.node
+    if isinstance(announcement, SegmentAnnounced):
+        fields["kind"] = "segment"
+        fields["target"] = announcement.target_s
+        fields["rendition"] = _info(announcement.info)
+        fields["segment"] = _segment(announcement.segment)
+    elif isinstance(announcement, StreamEnded):
+        fields["kind"], fields["last"] = "ended", announcement.last_msn
     else:
-        fields |= {
-            "target": announcement.target_s,
-            "rendition": _info(announcement.info),
-            "segment": _segment(announcement.segment),
-            **_said_by(announcement.node),
-        }
-    return _text(fields)
+        fields["kind"] = "began"
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
 def decode(data: bytes) -> Announcement:
     """
     Read an announcement.
 
+    :raises UnknownKind: it is of a kind that is not known here.
     :raises InvalidMessage: it does not follow the schema.
     """
-    fields = _fields(data, LARGEST_BYTES)
-    stream, epoch = _stream(fields), _number(fields, "epoch")
-    if "ended" in fields:
-        return StreamEnded(stream, epoch, _number(fields, "ended"))
-    info = _read_info(_mapping(fields, "rendition"))
-    segment = _read_segment(_mapping(fields, "segment"), _target(fields))
-    return SegmentAnnounced(stream, epoch, _target(fields), info, segment, _node(fields))
+    fields = _fields(data)
+    kind, stream, node = fields.get("kind"), _name(fields.get("stream"), stream_name), _node(fields)
+    epoch = Epoch(_number(fields, "epoch"), _number(fields, "first"), fields.get("restarts") is True)
+    if kind == "segment":
+        target_s = _number(fields, "target", 60)
+        info = _read_info(_mapping(fields, "rendition"))
+        segment = _read_segment(_mapping(fields, "segment"), target_s)
+        return SegmentAnnounced(stream, epoch, target_s, info, segment, node)
+    if kind == "ended":
+        return StreamEnded(stream, epoch, _number(fields, "last"), node)
+    if kind == "began":
+        return EpochBegan(stream, epoch, node)
+    raise UnknownKind("kind: none that is known here")
 
 
-def encode_state(state: StreamState) -> bytes:
-    """A stream's state as JSON."""
-    return _text(state_fields(state))
+def encode_document(announcements: Iterable[Announcement]) -> bytes:
+    """What is known of one stream or of many, a line for each announcement."""
+    return b"\n".join(map(encode, announcements))
 
 
-def state_fields(state: StreamState) -> dict[str, Any]:
-    """A stream's state as what becomes JSON."""
-    renditions = [{**_info(r.info), "segments": [_segment(s) for s in r.segments]} for r in state.renditions]
+def decode_document(data: bytes) -> list[Announcement]:
+    """
+    Read what is known of streams; what is of an unknown kind is left out.
+
+    :raises InvalidMessage: it does not follow the schema.
+    """
+    if len(data) > LARGEST_DOCUMENT_BYTES:
+        raise InvalidMessage(f"{len(data)} bytes")
+    announcements = []
+    for line in data.splitlines():
+        try:
+            announcements.append(decode(line))
+        except UnknownKind:
+            continue
+    return announcements
+
+
+def encode_position(position: StreamPosition) -> dict[str, Any]:
+    """How far a stream has come, as what becomes JSON."""
     return {
         "v": VERSION,
-        "stream": state.stream,
-        "epoch": state.epoch,
-        "target": state.target_s,
-        "since": state.since_msn,
-        "is_ended": state.is_ended,
-        "renditions": renditions,
-        **_said_by(state.node),
+        "epoch": position.epoch,
+        "msn": position.msn,
+        "disc": position.discontinuity,
+        "ends": position.ends_at_ms,
+        "target": position.target_s,
+        "ended": position.is_ended,
     }
 
 
-def decode_state(data: bytes) -> StreamState:
+def decode_position(data: bytes) -> tuple[StreamPosition, Mapping[str, Any]]:
     """
-    Read a stream's state.
+    Read how far a stream has come, and what was said beside that.
 
     :raises InvalidMessage: it does not follow the schema.
     """
-    return read_state(_fields(data, LARGEST_STATE_BYTES))
-
-
-def read_state(fields: Mapping[str, Any]) -> StreamState:
-    """
-    Read a stream's state from what JSON became.
-
-    :raises InvalidMessage: it does not follow the schema.
-    """
-    target_s = _target(fields)
-    renditions = []
-    for each in _list(fields, "renditions"):
-        segments = tuple(_read_segment(segment, target_s) for segment in _list(each, "segments"))
-        if any(after.msn <= before.msn for before, after in pairwise(segments)):
-            raise InvalidMessage("segments: not in order")
-        renditions.append(RenditionState(_read_info(each), segments))
-    is_ended = fields.get("is_ended") is True
-    epoch, since_msn = _number(fields, "epoch"), _number(fields, "since")
-    return StreamState(_stream(fields), epoch, target_s, is_ended, tuple(renditions), since_msn, _node(fields))
-
-
-def _text(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+    fields = _fields(data)
+    epoch, msn, discontinuity = _number(fields, "epoch"), _number(fields, "msn"), _number(fields, "disc")
+    ends_at_ms, target_s = _number(fields, "ends", _LATEST_MS), _number(fields, "target", 60)
+    return StreamPosition(epoch, msn, discontinuity, ends_at_ms, target_s, fields.get("ended") is True), fields
 
 
 def _info(info: RenditionInfo) -> dict[str, Any]:
@@ -149,8 +169,8 @@ def _object(info: ObjectInfo | None) -> list[Any] | None:
     return None if info is None else [info.name, info.size, info.digest]
 
 
-def _fields(data: bytes, most: int) -> Mapping[str, Any]:
-    if len(data) > most:
+def _fields(data: bytes) -> Mapping[str, Any]:
+    if len(data) > LARGEST_BYTES:
         raise InvalidMessage(f"{len(data)} bytes")
     try:
         fields = json.loads(data)
@@ -161,16 +181,8 @@ def _fields(data: bytes, most: int) -> Mapping[str, Any]:
     return fields
 
 
-def _stream(fields: Mapping[str, Any]) -> str:
-    return _name(fields.get("stream"), stream_name)
-
-
-def _said_by(node: str) -> dict[str, str]:
-    return {"node": node} if node else {}
-
-
 def _node(fields: Mapping[str, Any]) -> str:
-    """Who says it; those who have no name, and those of before there were any, do not."""
+    """Who says it; nodes may have no name."""
     return _name(fields.get("node", ""), node_name)
 
 
@@ -195,22 +207,11 @@ def _mapping(fields: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def _list(fields: object, key: str) -> list[Any]:
-    value = fields.get(key) if isinstance(fields, dict) else None
-    if not isinstance(value, list) or len(value) > 4096:
-        raise InvalidMessage(f"{key}: no list")
-    return value
-
-
-def _target(fields: Mapping[str, Any]) -> int:
-    return _number(fields, "target", 60)
-
-
 def _read_info(fields: Mapping[str, Any]) -> RenditionInfo:
     codecs, rate = fields.get("codecs"), fields.get("rate")
     if not isinstance(codecs, str) or _CODECS.fullmatch(codecs) is None:
         raise InvalidMessage("codecs: not a list of codecs")
-    if not isinstance(rate, int | float) or not isfinite(rate) or not 0 <= rate <= 1000:
+    if not isinstance(rate, int | float) or not 0 <= rate <= 1000:
         raise InvalidMessage("rate: not a frame rate")
     name = _name(fields.get("name"), rendition_name)
     bandwidth, average = _number(fields, "bandwidth"), _number(fields, "average")
@@ -223,8 +224,8 @@ def _read_segment(fields: object, target_s: int) -> Segment:
         raise InvalidMessage("segment: missing")
     duration_ms = _number(fields, "ms", target_s * 1000 + 499)
     media, init = _read_object(fields, "media"), _read_object(fields, "init")
-    msn, discontinuity, at = (_number(fields, key) for key in ("msn", "disc", "at"))
-    return Segment(msn, discontinuity, at, duration_ms, media, init, fields.get("key") is True)
+    msn, discontinuity, at_ms = _number(fields, "msn"), _number(fields, "disc"), _number(fields, "at", _LATEST_MS)
+    return Segment(msn, discontinuity, at_ms, duration_ms, media, init, fields.get("key") is True)
 
 
 def _read_object(fields: Mapping[str, Any], key: str) -> ObjectInfo | None:
@@ -241,15 +242,3 @@ def _read_object(fields: Mapping[str, Any], key: str) -> ObjectInfo | None:
     if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
         raise InvalidMessage(f"{key}: not a digest")
     return ObjectInfo(name, size, digest)
-
-
-def decode_states(data: bytes) -> list[StreamState]:
-    """
-    Read the tier above's answer: one stream's state, or those of all its streams.
-
-    :raises InvalidMessage: it does not follow the schema.
-    """
-    fields = _fields(data, 16 << 20)
-    if "streams" in fields:
-        return [read_state(each) for each in _list(fields, "streams")]
-    return [read_state(fields)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from attrs import define, field
@@ -12,44 +12,48 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.bus.memory import Bus, Tier
+from livestream.bus.interface import Bus, NotNow, Tier
 from livestream.metrics import Metrics
-from livestream.model import Announcement, ObjectInfo, SegmentAnnounced
-from livestream.packaging.window import Change, StreamState, Window
+from livestream.model import Announcement, ObjectInfo, StreamPosition
+from livestream.packaging.window import Window
 
 LOOK_S = 0.5
 ASK_S = 1.0
 SLACK_S = 0.5
 """A stream that has been silent for so much longer than its target duration is asked for."""
-MOST_WAITING = 64
-"""So many announcements of a stream wait for what was before them."""
+MOST_EARLY = 64
+"""So many announcements of a stream wait while it is found out what was before them."""
 INFORMED_S = 5.0
 """An answer of the tier above is good for so long."""
 KEPT_S = 60.0
 """A stream that has ended, or of which nothing is heard, is known for so long."""
+LEARN_S = 2.0
+"""So long after its start a node may not know yet what it should have heard of."""
 
 Changed = Callable[[str, Announcement | None], None]
 
 
-class StateSource(Protocol):
-    """The tier above, asked over HTTP. Both answers may fail, and have what is older first."""
+class Upstream(Protocol):
+    """The tier above, asked over HTTP. Each answer may fail."""
 
-    def states(self) -> Deferred[Sequence[StreamState]]:
-        """The state of every stream."""
+    def every_stream(self) -> Deferred[Sequence[Announcement]]:
+        """What its nodes have announced of all streams."""
 
-    def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
-        """The state of one stream, from each node that knows it."""
+    def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
+        """What its nodes have announced of one stream."""
+
+    def warn(self, stream: str, node: str, epoch: int) -> None:
+        """Tell a node whose numbers are not taken here that the stream has been taken, in this epoch."""
 
 
 @define(eq=False)
 class _Entry:
-    """``waiting`` has what cannot be listed before something else is known, since ``waiting_since``."""
+    """``missing_since`` is since when something is missing that is known to exist; ``None`` while nothing is."""
 
     window: Window
     heard_at: float
     asked_at: float = float("-inf")
-    waiting: deque[Announcement] = field(factory=lambda: deque(maxlen=MOST_WAITING))
-    waiting_since: float = 0.0
+    missing_since: float | None = None
 
 
 @define(eq=False)
@@ -62,23 +66,25 @@ class Catalogue:
 
     bus: Bus
     tier: Tier
-    source: StateSource | None
+    upstream: Upstream | None
     length: int
     clock: IReactorTime
     metrics: Metrics
     _entries: dict[str, _Entry] = field(factory=dict, init=False)
-    _early: dict[str, deque[Announcement]] = field(factory=dict, init=False)
+    _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
     _asked_all_at: float = field(default=float("-inf"), init=False)
     _has_complained: bool = field(default=False, init=False)
     _answered_at: float = field(default=float("-inf"), init=False)
+    _started_at: float = field(default=float("inf"), init=False)
     _look: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def start(self) -> None:
         """Listen, and look regularly for what was missed."""
+        self._started_at = self.clock.seconds()
         self.bus.listen(self.tier, self)
         self._look = self.clock.callLater(0, self._tick)
 
@@ -115,84 +121,66 @@ class Catalogue:
         entry = self._entries.get(stream)
         return None if entry is None else entry.window.object_info(rendition, name)
 
+    def position(self, stream: str) -> StreamPosition:
+        """How far a stream has come, as far as is known here."""
+        entry = self._entries.get(stream)
+        return StreamPosition() if entry is None else entry.window.position()
+
+    def promise(self, stream: str, epoch: int) -> StreamPosition:
+        """
+        Say how far a stream has come, and take no further number from epochs older than this one.
+
+        :raises Superseded: a younger epoch is known.
+        :raises NotNow: this node has just started, and may have made promises that it does not know of.
+        """
+        if self.clock.seconds() - self._started_at < LEARN_S or self.uninformed():
+            raise NotNow("this node is still learning")
+        entry = self._entry(stream)
+        entry.heard_at = self.clock.seconds()
+        return entry.window.promise(epoch)
+
     # What the bus tells
 
     def announced(self, announcement: Announcement) -> None:
-        stream = announcement.stream
-        entry = self._entries.get(stream)
+        entry = self._entries.get(announcement.stream)
         if entry is None:
             self._first(announcement)
-            return
-        change = self._take(entry, announcement)
-        self.metrics.bus_messages.labels(change.name.lower()).inc()
-        if change is not Change.STALE:
-            entry.heard_at = self.clock.seconds()
-        if change is Change.NEWS:
-            self._try_waiting(entry)
-        elif change is Change.HOLE:
-            self._ask(entry)
+        else:
+            self._take(entry, [announcement])
 
-    def recovered(self, states: Sequence[StreamState]) -> None:
-        for state in states:
-            self._merge(state)
+    def recovered(self, announcements: Sequence[Announcement]) -> None:
+        by_stream: defaultdict[str, list[Announcement]] = defaultdict(list)
+        for announcement in announcements:
+            by_stream[announcement.stream].append(announcement)
+        for stream, told in by_stream.items():
+            if stream in self._early:
+                self._early[stream].extend(told)
+            else:
+                self._take(self._entry(stream), told)
 
     # Asking
 
     def _first(self, announcement: Announcement) -> None:
         """Of a stream that is new here, learn what was announced before."""
         stream = announcement.stream
-        early = self._early.setdefault(stream, deque(maxlen=MOST_WAITING))
-        early.append(announcement)
+        early = self._early.setdefault(stream, [])
+        if len(early) < MOST_EARLY:
+            early.append(announcement)
         if len(early) == 1:
             asked: Deferred[Any] = self.bus.recall(self.tier, stream).addErrback(self._unanswered)
-            asked.addCallback(self._or_above, stream).addErrback(self._unanswered)
+            asked.addCallback(self._or_upstream, stream).addErrback(self._unanswered)
             asked.addCallback(self._begin, stream)
 
-    def _or_above(
-        self, state: StreamState | None, stream: str
-    ) -> Sequence[StreamState] | Deferred[Sequence[StreamState]]:
-        if state is not None:
-            return [state]
-        return [] if self.source is None else self.source.state(stream).addTimeout(ASK_S, self.clock)
+    def _or_upstream(
+        self, known: Sequence[Announcement] | None, stream: str
+    ) -> Sequence[Announcement] | Deferred[Sequence[Announcement]]:
+        if known or self.upstream is None:
+            return known or ()
+        return self.upstream.one_stream(stream).addTimeout(ASK_S, self.clock)
 
-    def _begin(self, states: Sequence[StreamState] | None, stream: str) -> None:
-        early = self._early.pop(stream, deque())
-        for state in states or ():
-            self._merge(state)
-        for announcement in early:
-            if isinstance(announcement, SegmentAnnounced):
-                self._entry(stream)
-            if stream in self._entries:
-                self.announced(announcement)
-
-    def _take(self, entry: _Entry, announcement: Announcement) -> Change:
-        """Take an announcement in, or keep it until what is missing before it is known."""
-        change = entry.window.apply(announcement)
-        if change is Change.NEWS:
-            self._tell(entry.window.stream, entry.window.told(announcement))
-        elif change is Change.HOLE:
-            if not entry.waiting:
-                entry.waiting_since = self.clock.seconds()
-            entry.waiting.append(announcement)
-        return change
-
-    def _try_waiting(self, entry: _Entry) -> None:
-        """Something came: it may be what others waited for, in whatever order they were heard."""
-        is_news = True
-        while is_news and entry.waiting:
-            since, waiting = entry.waiting_since, list(entry.waiting)
-            entry.waiting.clear()
-            is_news = Change.NEWS in [self._take(entry, announcement) for announcement in waiting]
-            entry.waiting_since = since
-
-    def _give_up(self, entry: _Entry) -> None:
-        """Nobody has what is missing: go on without it."""
-        waiting = list(entry.waiting)
-        entry.waiting.clear()
-        self.log.warn("{stream}: what was not heard is listed as gaps", stream=entry.window.stream)
-        for announcement in waiting:
-            for news in entry.window.fill(announcement):
-                self._tell(entry.window.stream, news)
+    def _begin(self, known: Sequence[Announcement] | None, stream: str) -> None:
+        early = self._early.pop(stream, [])
+        self._take(self._entry(stream), [*(known or ()), *early])
 
     def _entry(self, stream: str) -> _Entry:
         entry = self._entries.get(stream)
@@ -200,21 +188,22 @@ class Catalogue:
             entry = self._entries[stream] = _Entry(Window(stream, self.length), self.clock.seconds())
         return entry
 
-    def _merge(self, state: StreamState) -> None:
-        if state.stream not in self._entries and self._is_over(state):
-            return
-        entry = self._entry(state.stream)
-        news = entry.window.merge(state)
+    def _take(self, entry: _Entry, announcements: Iterable[Announcement]) -> None:
+        news = entry.window.take(announcements)
         if news:
             entry.heard_at = self.clock.seconds()
+        self._note_missing(entry)
+        if entry.missing_since is not None:
+            self._ask(entry)
+        self.metrics.bus_messages.labels("news" if news else "known").inc()
         for announcement in news:
-            self._tell(state.stream, announcement)
-        self._try_waiting(entry)
+            self._tell(entry.window.stream, announcement)
 
-    def _is_over(self, state: StreamState) -> bool:
-        """A state that was left behind by a process that died long ago is none."""
-        ends = [s.starts_at_ms + s.duration_ms for r in state.renditions for s in r.segments]
-        return state.is_ended or max(ends, default=0) < (self.clock.seconds() - KEPT_S) * 1000
+    def _note_missing(self, entry: _Entry) -> None:
+        if not entry.window.is_incomplete:
+            entry.missing_since = None
+        elif entry.missing_since is None:
+            entry.missing_since = self.clock.seconds()
 
     def _tick(self) -> None:
         self._look = self.clock.callLater(LOOK_S, self._tick)
@@ -225,26 +214,37 @@ class Catalogue:
             self._look_at(entry)
 
     def _look_at(self, entry: _Entry) -> None:
-        now, target_s = self.clock.seconds(), max(entry.window.target_s, 1)
+        now, window, target_s = self.clock.seconds(), entry.window, max(entry.window.target_s, 1)
         if now - entry.heard_at > KEPT_S:
-            self._forget(entry.window.stream)
+            self._forget(window.stream)
             return
-        if entry.waiting and now - entry.waiting_since > target_s:
+        if entry.missing_since is not None and now - entry.missing_since > target_s:
             self._give_up(entry)
-        is_silent = not entry.window.is_ended and now - entry.heard_at > target_s + SLACK_S
-        if (is_silent and self.bus.is_healthy) or entry.waiting:
+        is_silent = not window.is_ended and now - entry.heard_at > target_s + SLACK_S
+        if (is_silent and self.bus.is_healthy) or entry.missing_since is not None:
             self._ask(entry)
+        if self.upstream is not None:
+            for node, epoch in window.refused_for:
+                self.upstream.warn(window.stream, node, epoch)
+
+    def _give_up(self, entry: _Entry) -> None:
+        """Nobody has what is missing: go on without it."""
+        listed = entry.window.skip_holes()
+        self._note_missing(entry)
+        self.log.warn("{stream}: the playlists go on without what was not heard", stream=entry.window.stream)
+        for announcement in listed:
+            self._tell(entry.window.stream, announcement)
 
     def _ask_all(self) -> None:
         now = self.clock.seconds()
-        if self.source is not None and not self._asking_all and now - self._asked_all_at >= ASK_S:
+        if self.upstream is not None and not self._asking_all and now - self._asked_all_at >= ASK_S:
             self._asking_all, self._asked_all_at = True, now
-            self.source.states().addCallbacks(self._answered, self._unanswered).addBoth(self._asked_all)
+            self.upstream.every_stream().addCallbacks(self._answered, self._unanswered).addBoth(self._asked_all)
 
-    def _answered(self, states: Sequence[StreamState]) -> None:
+    def _answered(self, announcements: Sequence[Announcement]) -> None:
         self._has_complained = False
         self._answered_at = self.clock.seconds()
-        self.recovered(states)
+        self.recovered(announcements)
 
     def _asked_all(self, _: object) -> None:
         self._asking_all = False
@@ -260,13 +260,9 @@ class Catalogue:
         if now - entry.asked_at < ASK_S:
             return
         entry.asked_at = now
-        self.bus.recall(self.tier, stream).addCallbacks(self._told, self._unanswered)
-        if self.source is not None:
-            self.source.state(stream).addCallbacks(self.recovered, self._unanswered)
-
-    def _told(self, state: StreamState | None) -> None:
-        if state is not None:
-            self._merge(state)
+        self.bus.recall(self.tier, stream).addCallbacks(self.recovered, self._unanswered)
+        if self.upstream is not None:
+            self.upstream.one_stream(stream).addCallbacks(self.recovered, self._unanswered)
 
     def _forget(self, stream: str) -> None:
         del self._entries[stream]

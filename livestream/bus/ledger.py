@@ -1,15 +1,14 @@
-"""What this node has announced itself: the windows of its own streams, told to the bus as they change."""
+"""What this node has announced itself: the windows of its own streams, for the bus and for those who ask over HTTP."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field
 
-from livestream.bus.announcements import encode_state, state_fields
-from livestream.bus.memory import Bus, Tier
-from livestream.model import Announcement, ObjectInfo, SegmentAnnounced
+from livestream.bus.announcements import encode_document
+from livestream.bus.interface import Bus, Tier
+from livestream.model import Announcement, ObjectInfo, StreamPosition
 from livestream.packaging.window import Window
 
 Changed = Callable[[str, Announcement | None], None]
@@ -17,55 +16,49 @@ Changed = Callable[[str, Announcement | None], None]
 
 @define(eq=False)
 class Ledger:
-    """Announces to ``tier``'s listeners as ``node``, and knows all that may still be fetched here."""
+    """
+    All that this node, ``node``, has announced to ``tier``'s listeners and that may still be fetched here.
+
+    It is the node's log (`livestream.bus.interface.Log`), should the bus have lost it.
+    """
 
     bus: Bus
     tier: Tier
     length: int
     node: str = ""
     _windows: dict[str, Window] = field(factory=dict, init=False)
-    _released: set[str] = field(factory=set, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.bus.restore_from(self.tier, self)
 
     def subscribe(self, changed: Changed) -> None:
         """Have ``changed(stream, announcement)`` called after every change, with ``None`` when a stream goes."""
         self._subscribers.append(changed)
 
-    def announce(self, announcement: Announcement) -> None:
-        """Say that something is here now, and that what is missing before it will not come."""
+    def show(self, announcement: Announcement) -> list[Announcement]:
+        """Tell who asks this node, from here on; what is no news changes nothing. Return what was news."""
         stream = announcement.stream
-        if stream in self._released:
-            self._released.discard(stream)
-            del self._windows[stream]
-        if isinstance(announcement, SegmentAnnounced):
-            announcement = evolve(announcement, node=self.node)
         window = self._windows.get(stream)
         if window is None:
             window = self._windows[stream] = Window(stream, self.length)
-        for news in window.fill(announcement):
-            self.bus.publish(self.tier, news, window.state())
+        news = window.take([evolve(announcement, node=self.node)])
+        for each in news:
             for changed in self._subscribers:
-                changed(stream, news)
+                changed(stream, each)
+        return news
+
+    def announce(self, announcement: Announcement) -> None:
+        """Tell who listens on the bus as well."""
+        for news in self.show(announcement):
+            self.bus.publish(self.tier, news)
 
     def forget(self, stream: str) -> None:
-        """A stream is long over."""
+        """A stream is long over here."""
         if self._windows.pop(stream, None) is not None:
-            if stream in self._released:
-                self._released.discard(stream)
-            else:
-                self.bus.forget(self.tier, stream)
+            self.bus.forget(self.tier, stream)
             for changed in self._subscribers:
                 changed(stream, None)
-
-    def release(self, stream: str) -> None:
-        """
-        Another node has the stream now. What was announced can still be fetched here, until it is forgotten.
-
-        If it comes back, it is announced as one that is new here.
-        """
-        if stream in self._windows:
-            self._released.add(stream)
-            self.bus.release(self.tier, stream)
 
     def window(self, stream: str) -> Window | None:
         return self._windows.get(stream)
@@ -78,12 +71,23 @@ class Ledger:
         window = self._windows.get(stream)
         return None if window is None else window.object_info(rendition, name)
 
+    def position(self, stream: str) -> StreamPosition:
+        """How far a stream has come here."""
+        window = self._windows.get(stream)
+        return StreamPosition() if window is None else window.position()
+
+    def streams(self) -> Sequence[str]:
+        return list(self._windows)
+
+    def announcements(self, stream: str) -> Sequence[Announcement]:
+        window = self._windows.get(stream)
+        return () if window is None else window.announcements()
+
     def every(self) -> bytes:
-        """Every stream's state, as the tier below reads it."""
-        states = [state_fields(window.state()) for window in self._windows.values()]
-        return json.dumps({"v": 1, "streams": states}, separators=(",", ":")).encode("ascii")
+        """What was announced of all streams, as the tier below reads it."""
+        return encode_document(each for window in self._windows.values() for each in window.announcements())
 
     def one(self, stream: str) -> bytes | None:
-        """One stream's state, as the tier below reads it."""
+        """What was announced of one stream, as the tier below reads it."""
         window = self._windows.get(stream)
-        return None if window is None else encode_state(window.state())
+        return None if window is None else encode_document(window.announcements())

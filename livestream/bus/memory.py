@@ -1,89 +1,65 @@
-"""The bus, and what is asked of every bus; in memory, for one process."""
+"""A bus within one process."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from enum import Enum
-from typing import Protocol
 
-from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, fail, succeed
 
-from livestream.model import Announcement
-from livestream.packaging.window import StreamState
-
-
-class Tier(Enum):
-    """Who announces: what an ingest has is for origins, what an origin has is for edges."""
-
-    INGEST = "ingest"
-    ORIGIN = "origin"
-
-
-class Listener(Protocol):
-    """Who hears what a tier announces."""
-
-    def announced(self, announcement: Announcement) -> None: ...
-    def recovered(self, states: Sequence[StreamState]) -> None:
-        """All that is known of the tier's streams, at the beginning and whenever something may have been missed."""
-
-
-class Bus(Protocol):
-    """Carries announcements from one tier to the next. Nothing in the media path waits for it."""
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether what is announced is heard at the moment."""
-
-    def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None:
-        """Announce, and keep ``state`` for those who come later. It never waits and never raises."""
-
-    def forget(self, tier: Tier, stream: str) -> None:
-        """Keep nothing of a stream any more."""
-
-    def release(self, tier: Tier, stream: str) -> None:
-        """Another node announces a stream from here on: what was announced here is not to be kept any more."""
-
-    def listen(self, tier: Tier, listener: Listener) -> None:
-        """Tell ``listener`` what a tier announces from here on."""
-
-    def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
-        """What is kept of a stream; ``None`` also when that cannot be found out in a second."""
-
-    def tell(self, channel: str, message: bytes) -> None:
-        """Say something to all who hear ``channel``, oneself included. It never waits and never raises."""
-
-    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
-        """Call ``heard`` with what is told on ``channel`` from here on, by whomever."""
+from livestream.bus.head import Head
+from livestream.bus.interface import Listener, Log, Taken, Tier
+from livestream.model import Announcement, Superseded
 
 
 @define(eq=False)
 class MemoryBus:
-    """A bus within one process."""
+    """Keeps the newest ``kept`` announcements of each stream. ``node`` is the id of this process."""
 
+    node: str = ""
+    kept: int = 256
     is_healthy: bool = field(default=True, init=False)
-    _states: dict[tuple[Tier, str], StreamState] = field(factory=dict, init=False)
+    _heads: dict[str, Head] = field(factory=dict, init=False)
+    _logs: dict[tuple[Tier, str], deque[Announcement]] = field(factory=dict, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
     _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
 
-    def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None:
-        self._states[tier, state.stream] = state
+    def take(self, stream: str, epoch: int) -> Deferred[Taken]:
+        head = self._heads.setdefault(stream, Head())
+        before, owner = head.position, head.owner
+        return succeed(Taken(head.take(self.node, epoch), before, owner))
+
+    def accept(self, announcement: Announcement) -> Deferred[None]:
+        try:
+            self._heads.setdefault(announcement.stream, Head()).accept(self.node, announcement)
+        except Superseded as error:
+            return fail(error)
+        self.publish(Tier.INGEST, announcement)
+        return succeed(None)
+
+    def leave(self, stream: str, epoch: int) -> None:
+        if stream in self._heads:
+            self._heads[stream].leave(epoch)
+
+    def publish(self, tier: Tier, announcement: Announcement) -> None:
+        announcement = evolve(announcement, node=announcement.node or self.node)
+        self._logs.setdefault((tier, announcement.stream), deque(maxlen=self.kept)).append(announcement)
         for listener in self._listeners[tier]:
             listener.announced(announcement)
 
-    def forget(self, tier: Tier, stream: str) -> None:
-        self._states.pop((tier, stream), None)
+    def restore_from(self, tier: Tier, log: Log) -> None:
+        """Nothing is ever lost here."""
 
-    def release(self, tier: Tier, stream: str) -> None:
-        """Whoever announces it has put another state in its place."""
+    def forget(self, tier: Tier, stream: str) -> None:
+        self._logs.pop((tier, stream), None)
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self._listeners[tier].append(listener)
-        listener.recovered([state for (kept, _), state in self._states.items() if kept is tier])
+        listener.recovered([each for (kept, _), log in self._logs.items() if kept is tier for each in log])
 
-    def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
-        return succeed(self._states.get((tier, stream)))
+    def recall(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
+        return succeed(list(self._logs.get((tier, stream), ())))
 
     def tell(self, channel: str, message: bytes) -> None:
         for heard in self._hearers[channel]:

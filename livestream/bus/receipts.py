@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field
 
+from livestream.bus.interface import Bus, Tier
 from livestream.bus.ledger import Ledger
-from livestream.bus.memory import Bus, Tier
 from livestream.model import Announcement, SegmentAnnounced
-from livestream.packaging.window import StreamState
 
-Rendition = tuple[str, str]
+Name = tuple[str, str, str]
+"""A stream, a rendition and an object."""
+MOST_AWAITED = 4096
 
 
 @define(eq=False)
@@ -25,32 +26,37 @@ class Receipts:
     bus: Bus
     ledger: Ledger
     origins: Callable[[], Collection[str]]
-    _newest: dict[Rendition, str] = field(factory=dict, init=False)
-    _had: dict[Rendition, dict[str, str]] = field(factory=dict, init=False)
+    _awaited: dict[Name, set[str]] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Watch what is announced from here on."""
+        """Watch what is announced from here on, and what may still be on its way."""
+        for window in self.ledger.windows():
+            for announcement in window.announcements():
+                self._told(window.stream, announcement)
         self.ledger.subscribe(self._told)
         self.bus.listen(Tier.ORIGIN, self)
 
     @property
     def missing(self) -> int:
-        """Of how many renditions some origin has not the newest segment, before which it has all others."""
-        return sum(not self._is_had(rendition, name) for rendition, name in self._newest.items())
+        """How many segments some origin does not have."""
+        self._awaited = {name: nodes for name, nodes in self._awaited.items() if not self._is_had(nodes)}
+        return len(self._awaited)
 
     def announced(self, announcement: Announcement) -> None:
         if isinstance(announcement, SegmentAnnounced) and announcement.segment.media is not None:
-            had = self._had.setdefault((announcement.stream, announcement.info.name), {})
-            had[announcement.node] = announcement.segment.media.name
+            name = (announcement.stream, announcement.info.name, announcement.segment.media.name)
+            if name in self._awaited:
+                self._awaited[name].add(announcement.node)
 
-    def recovered(self, states: Sequence[StreamState]) -> None:
-        """What was before is of no interest."""
+    def recovered(self, announcements: Sequence[Announcement]) -> None:
+        for announcement in announcements:
+            self.announced(announcement)
 
     def _told(self, stream: str, announcement: Announcement | None) -> None:
         if isinstance(announcement, SegmentAnnounced) and announcement.segment.media is not None:
-            self._newest[stream, announcement.info.name] = announcement.segment.media.name
+            self._awaited.setdefault((stream, announcement.info.name, announcement.segment.media.name), set())
+            if len(self._awaited) > MOST_AWAITED:
+                del self._awaited[next(iter(self._awaited))]
 
-    def _is_had(self, rendition: Rendition, name: str) -> bool:
-        had = self._had.get(rendition, {})
-        origins = self.origins() or [node for node, newest in had.items() if newest == name]
-        return bool(origins) and all(had.get(origin) == name for origin in origins)
+    def _is_had(self, nodes: set[str]) -> bool:
+        return bool(nodes) and nodes >= set(self.origins())

@@ -1,11 +1,11 @@
 """
-A bus between processes, on Redis: pub/sub for what is new, a key per stream for what a latecomer needs.
+A bus between processes, on Redis 7 or Valkey: pub/sub for what is new, and a log for each stream and node.
 
-A message is a hint and may be lost; the state is in the key, ``livestream:TIER:STREAM``, and ``livestream:TIER`` is
-both the channel and the set of the streams that have one. Redis may be absent, die, come back empty or freeze: whoever
-announces goes on, keeps nothing but the newest state of each stream, and puts those again when Redis is there.
+A message is a hint and may be lost; what is kept is in the logs, and who writes a stream in its head (see
+`livestream.bus.scripts`). Redis may be absent, die, come back empty or freeze: whoever announces goes on, and puts its
+logs back when Redis is there again.
 
-What is told on a channel is kept nowhere: ``livestream:CHANNEL``, for what is said again and again.
+What is told on a channel is kept nowhere: ``livestream:2:CHANNEL``, for what is said again and again.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import txredisapi
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.bus.announcements import InvalidMessage, decode, decode_state, encode, encode_state
+from livestream.bus.announcements import InvalidMessage, decode, encode
+from livestream.bus.head import WRITERS, position_of
+from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
 from livestream.bus.link import Link, RedisAddress
-from livestream.bus.memory import Listener, Tier
+from livestream.bus.scripts import ACCEPT, ALL, LEAVE, LIVE, PUBLISH, RECALL, RESTORE, TAKE, Script
 from livestream.metrics import Metrics
-from livestream.model import Announcement, SegmentAnnounced
-from livestream.packaging.window import StreamState
+from livestream.model import Announcement, SegmentAnnounced, StreamPosition, Superseded
 
 ANSWER_S = 1.0
 KEPT_S = 3600
-"""How long Redis keeps a state that nobody puts again; longer than numbers may run ahead of the clock."""
+"""How long Redis keeps what nobody adds to; longer than numbers may run ahead of the clock."""
+LIVE_S = 60
+"""A stream of which nothing was announced for so long is not told to those who come late."""
 LAST_S = 0.25
 """So long may what was said last take to go out when the process ends."""
 MOST_UNANSWERED = 1000
-"""A Redis that owes so many answers is told no more for now, and the newest states when it has caught up."""
-READ_AT_ONCE = 50
+"""A Redis that owes so many answers is told no more for now, and the logs when it has caught up."""
 COMPLAIN_S = 30.0
 FUTURE_MS = 86_400_000
 """What claims to be of more than a day ahead would shut out all that is of now."""
-PREFIX = "livestream:"
+PREFIX = "livestream:2:"
 
 
 class _Quiet:
@@ -70,22 +72,16 @@ class _Subscriber(_Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]
             self.heard(channel, message)
 
 
-@frozen
-class _Newest:
-    """What was published last of a stream."""
-
-    announcement: Announcement
-    state: StreamState
-
-
 @define(eq=False)
 class RedisBus(Service):
-    """A bus on the Redis at ``url``."""
+    """A bus on the Redis at ``url``, for ``node``. The log of a stream has ``kept`` announcements of each node."""
 
     url: str
     reactor: Any
     metrics: Metrics
-    _newest: dict[tuple[Tier, str], _Newest] = field(factory=dict, init=False)
+    node: str = ""
+    kept: int = 128
+    _logs: dict[Tier, Log] = field(factory=dict, init=False)
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
     _unanswered: int = field(default=0, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
@@ -95,6 +91,7 @@ class RedisBus(Service):
     _subscriber: Link = field(init=False)
     _complained_at: float = field(default=float("-inf"), init=False)
     _is_away: bool = field(default=False, init=False)
+    _is_too_old: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -122,59 +119,117 @@ class RedisBus(Service):
         is_up = self._commands.protocol is not None and self._subscriber.protocol is not None
         return is_up and self._subscribed >= set(self._channels())
 
-    def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None:
-        stream = state.stream
-        self._newest[tier, stream] = _Newest(announcement, state)
+    # Announcing
+
+    def take(self, stream: str, epoch: int) -> Deferred[Taken]:
+        answer = self._run(TAKE, [_key(Tier.INGEST, "head", stream)], [self.node, epoch, WRITERS, KEPT_S])
+        return answer.addCallback(_taken)
+
+    def accept(self, announcement: Announcement) -> Deferred[None]:
+        told = position_of(announcement)
+        numbers = [told.epoch, announcement.epoch.first_msn, told.msn, told.discontinuity, told.ends_at_ms]
+        keys, words = self._append(Tier.INGEST, announcement)
+        keys.append(_key(Tier.INGEST, "head", announcement.stream))
+        answer = self._run(ACCEPT, keys, [*words, *numbers, told.target_s, int(told.is_ended)])
+        return answer.addCallback(self._accepted, announcement.stream)
+
+    def leave(self, stream: str, epoch: int) -> None:
+        self._run(LEAVE, [_key(Tier.INGEST, "head", stream)], [epoch]).addErrback(self._complain)
+
+    def publish(self, tier: Tier, announcement: Announcement) -> None:
         if self._unanswered >= MOST_UNANSWERED:
-            self._behind.add((tier, stream))
+            self._behind.add((tier, announcement.stream))
         else:
-            self._put(tier, stream)
+            done = self._run(PUBLISH, *self._append(tier, announcement))
+            done.addCallback(self._published, tier, announcement.stream)
+            done.addErrback(self._unpublished, tier, announcement.stream)
+
+    def restore_from(self, tier: Tier, log: Log) -> None:
+        self._logs[tier] = log
 
     def forget(self, tier: Tier, stream: str) -> None:
-        self._newest.pop((tier, stream), None)
-        self._command("SREM", PREFIX + tier.value, stream)
-        self._command("DEL", _key(tier, stream))
-
-    def release(self, tier: Tier, stream: str) -> None:
-        self._newest.pop((tier, stream), None)
-
-    def listen(self, tier: Tier, listener: Listener) -> None:
-        self._listeners[tier].append(listener)
-        self._subscribe(tier.value)
-
-    def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
-        if self._commands.protocol is None:
-            return succeed(None)
-        return self._ask("GET", _key(tier, stream)).addCallbacks(self._read, lambda _: None)
+        self._command("DEL", _key(tier, "log", stream, self.node))
+        self._command("SREM", _key(tier, "logs", stream), self.node)
 
     def tell(self, channel: str, message: bytes) -> None:
         if self._unanswered < MOST_UNANSWERED:
             self._command("PUBLISH", PREFIX + channel, message)
 
+    def _append(self, tier: Tier, announcement: Announcement) -> tuple[list[str], list[Any]]:
+        """The keys and arguments with which every script that adds to a log begins."""
+        stream = announcement.stream
+        keys = [_key(tier, "log", stream, self.node), _key(tier, "logs", stream), _key(tier, "streams")]
+        return keys, [self.node, stream, PREFIX + tier.value, encode(announcement), self.kept, KEPT_S]
+
+    def _accepted(self, answer: list[Any], stream: str) -> None:
+        """:raises Superseded: as the script found."""
+        is_accepted, number = answer
+        if not is_accepted:
+            raise Superseded(int(number))
+        self._published(number, Tier.INGEST, stream)
+
+    def _published(self, length: int, tier: Tier, stream: str) -> None:
+        """A log that has nothing else has been lost, if there was more."""
+        if length == 1 and len(self._known(tier, stream)) > 1:
+            self._restore(tier, stream)
+
+    def _known(self, tier: Tier, stream: str) -> Sequence[Announcement]:
+        """What should be in this node's log."""
+        return self._logs[tier].announcements(stream) if tier in self._logs else ()
+
+    def _unpublished(self, failure: Failure, tier: Tier, stream: str) -> None:
+        self._behind.add((tier, stream))
+        self._complain(failure)
+
+    def _restore(self, tier: Tier, stream: str) -> None:
+        told = self._known(tier, stream)
+        if not told:
+            return
+        keys, words = self._append(tier, told[-1])
+        lines = [encode(each) for each in told][-self.kept :]
+        self._run(RESTORE, keys, [self.node, stream, KEPT_S, *lines]).addErrback(self._complain)
+        if tier is Tier.INGEST:
+            self.accept(told[-1]).addErrback(self._complain)
+        else:
+            self._run(PUBLISH, keys, words).addErrback(self._complain)
+
+    # Asking
+
+    def listen(self, tier: Tier, listener: Listener) -> None:
+        self._listeners[tier].append(listener)
+        self._subscribe(tier.value)
+
+    def recall(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
+        answer = self._run(RECALL, [_key(tier, "logs", stream)], [_key(tier, "log", stream, "")])
+        return answer.addCallbacks(self._read, lambda _: ())
+
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
         self._hearers[channel].append(heard)
         self._subscribe(channel)
 
-    # Announcing
-
-    def _put(self, tier: Tier, stream: str) -> None:
-        """Keep a stream's newest state, and then say what is new: who hears it finds the state there."""
-        newest = self._newest.get((tier, stream))
-        if newest is not None and self._commands.protocol is not None:
-            self._command("SADD", PREFIX + tier.value, stream)
-            self._command("SET", _key(tier, stream), encode_state(newest.state), "EX", KEPT_S)
-            self._command("PUBLISH", PREFIX + tier.value, encode(newest.announcement))
+    def _run(self, script: Script, keys: list[str], words: list[Any]) -> Deferred[Any]:
+        """Have a script done; what goes wrong is `NotNow`, whatever Redis calls it."""
+        if self._commands.protocol is None or self._unanswered >= MOST_UNANSWERED:
+            return fail(NotNow("Redis is away"))
+        protocol, rest = self._commands.protocol, [len(keys), *keys, *words]
+        self._unanswered += 1
+        answer: Deferred[Any] = protocol.execute_command("EVALSHA", script.sha, *rest)
+        answer.addErrback(_unless_unknown, lambda: protocol.execute_command("EVAL", script.text, *rest))
+        answer.addTimeout(ANSWER_S, self.reactor)
+        return answer.addBoth(self._answered).addErrback(_not_now)
 
     def _command(self, *words: object) -> None:
         """Have a command done; nobody waits for it."""
         if self._commands.protocol is not None:
             self._unanswered += 1
-            self._commands.protocol.execute_command(*words).addErrback(self._complain).addBoth(self._answered)
+            asked = self._commands.protocol.execute_command(*words)
+            asked.addBoth(self._answered).addErrback(self._complain)
 
-    def _answered(self, _: object) -> None:
+    def _answered(self, result: Any) -> Any:
         self._unanswered -= 1
         while self._behind and self._unanswered < MOST_UNANSWERED // 2:
-            self._put(*self._behind.pop())
+            self._restore(*self._behind.pop())
+        return result
 
     def _complain(self, failure: Failure) -> None:
         now = self.reactor.seconds()
@@ -184,12 +239,23 @@ class RedisBus(Service):
 
     # Coming and going
 
-    def _commands_up(self, _: Any) -> None:
+    def _commands_up(self, protocol: Any) -> None:
+        for script in ALL:
+            protocol.execute_command("SCRIPT", "LOAD", script.text).addErrback(self._script_refused)
         self._back()
-        for tier, stream in list(self._newest):
-            self._put(tier, stream)
+        for tier, log in self._logs.items():
+            for stream in log.streams():
+                self._restore(tier, stream)
         for tier in self._listeners:
             self._recover(tier)
+
+    def _script_refused(self, failure: Failure) -> None:
+        """One that does not know ``#!lua`` cannot compile it."""
+        if "ompil" not in failure.getErrorMessage():
+            self._complain(failure)
+        elif not self._is_too_old:
+            self._is_too_old = True
+            self.log.error("this Redis is too old: Redis 7 or newer is needed, or Valkey")
 
     def _subscriber_up(self, protocol: Any) -> None:
         protocol.heard = self._heard
@@ -229,32 +295,30 @@ class RedisBus(Service):
     def _recover(self, tier: Tier) -> None:
         """Once no announcement can be missed any more: read what was announced before."""
         if tier.value in self._subscribed and self._commands.protocol is not None:
-            asked = self._ask("SMEMBERS", PREFIX + tier.value)
-            asked.addCallback(self._read_all, tier).addErrback(self._complain)
+            asked = self._run(LIVE, [_key(tier, "streams")], [LIVE_S])
+            asked.addCallback(self._recover_streams, tier).addErrback(self._complain)
 
-    def _read_all(self, streams: Sequence[bytes], tier: Tier) -> None:
-        for first in range(0, len(streams), READ_AT_ONCE):
-            some = streams[first : first + READ_AT_ONCE]
-            keys = [PREFIX.encode() + tier.value.encode() + b":" + stream for stream in some]
-            self._ask("MGET", *keys).addCallback(self._recovered, tier, some).addErrback(self._complain)
+    def _recover_streams(self, streams: Sequence[bytes], tier: Tier) -> None:
+        for stream in streams:
+            self.recall(tier, stream.decode("ascii")).addCallback(self._recovered, tier)
 
-    def _recovered(self, texts: Sequence[bytes | None], tier: Tier, streams: Sequence[bytes]) -> None:
-        gone = [stream for stream, text in zip(streams, texts, strict=True) if text is None]
-        if gone:
-            self._command("SREM", PREFIX + tier.value, *gone)
-        states = [state for state in map(self._read, texts) if state is not None]
-        for listener in self._listeners[tier]:
-            self._guarded(listener.recovered, states)
+    def _recovered(self, announcements: Sequence[Announcement], tier: Tier) -> None:
+        for listener in self._listeners[tier] if announcements else ():
+            self._guarded(listener.recovered, announcements)
 
-    def _ask(self, *words: object) -> Deferred[Any]:
-        asked: Deferred[Any] = self._commands.protocol.execute_command(*words)
-        return asked.addTimeout(ANSWER_S, self.reactor)
+    def _read(self, text: bytes) -> list[Announcement]:
+        """The announcements of some logs; what is none of ours is left out."""
+        read = (self._decoded(line) for line in text.splitlines())
+        return [announcement for announcement in read if announcement is not None]
 
-    def _read(self, text: bytes | None) -> StreamState | None:
+    def _decoded(self, message: bytes) -> Announcement | None:
         try:
-            return None if text is None else decode_state(text)
+            announcement = decode(message)
+            self._check(announcement)
+            return announcement
         except InvalidMessage as error:
-            self._invalid(error)
+            self.metrics.bus_messages.labels("invalid").inc()
+            self.log.debug("a message that is none of ours: {error}", error=error)
             return None
 
     def _heard(self, channel: bytes, message: bytes) -> None:
@@ -262,21 +326,12 @@ class RedisBus(Service):
         if name in self._hearers:
             for heard in self._hearers[name]:
                 self._guarded(heard, message)
-        else:
-            self._heard_of(Tier(name), message)
-
-    def _heard_of(self, tier: Tier, message: bytes) -> None:
-        try:
-            announcement = decode(message)
-            self._check(announcement)
-        except InvalidMessage as error:
-            self._invalid(error)
-            return
-        for listener in self._listeners[tier]:
-            self._guarded(listener.announced, announcement)
+        elif (announcement := self._decoded(message)) is not None:
+            for listener in self._listeners[Tier(name)]:
+                self._guarded(listener.announced, announcement)
 
     def _check(self, announcement: Announcement) -> None:
-        latest_ms = announcement.epoch
+        latest_ms = announcement.epoch.number // WRITERS
         if isinstance(announcement, SegmentAnnounced):
             latest_ms = max(latest_ms, announcement.segment.starts_at_ms)
         if latest_ms > self.reactor.seconds() * 1000 + FUTURE_MS:
@@ -289,10 +344,24 @@ class RedisBus(Service):
         except Exception:
             self.log.failure("what was heard on the bus was not taken in")
 
-    def _invalid(self, error: Exception) -> None:
-        self.metrics.bus_messages.labels("invalid").inc()
-        self.log.debug("a message that is none of ours: {error}", error=error)
+
+def _key(tier: Tier, kind: str, *names: str) -> str:
+    return PREFIX + ":".join((tier.value, kind, *names))
 
 
-def _key(tier: Tier, stream: str) -> str:
-    return f"{PREFIX}{tier.value}:{stream}"
+def _taken(answer: list[bytes]) -> Taken:
+    number, before, owner, msn, discontinuity, ends_at_ms, target_s, is_ended, silent_s = answer
+    ends = int(ends_at_ms), int(target_s), is_ended == b"1"
+    position = StreamPosition(int(before), int(msn), int(discontinuity), *ends)
+    return Taken(int(number), position, owner.decode("ascii"), float(silent_s))
+
+
+def _unless_unknown(failure: Failure, load: Callable[[], Deferred[Any]]) -> Any:
+    """A script that Redis has lost is sent whole."""
+    failure.trap(txredisapi.ResponseError)
+    return load() if str(failure.value).startswith("NOSCRIPT") else failure
+
+
+def _not_now(failure: Failure) -> None:
+    """:raises NotNow: in the place of all that can be wrong with a Redis."""
+    raise NotNow(failure.getErrorMessage()) from failure.value

@@ -23,6 +23,7 @@ from livestream.cache.store import Key
 from livestream.model import ObjectInfo
 
 STATE_BYTES = 16 << 20
+ANSWER_BYTES = 4096
 REST_S = 10.0
 REFUSED_REST_S = 1.0
 """One that refuses is tried again soon, for it costs no time to find that it still does."""
@@ -92,12 +93,24 @@ class Upstream:
             return None
         return b"".join(parts)
 
+    async def post(self, path: str, headers: dict[str, list[str]]) -> tuple[int, bytes]:
+        """
+        Ask for something to be done, once; return the status and a small answer.
+
+        :raises UpstreamError: there was none.
+        """
+        parts: list[bytes] = []
+        with self._blamed(excused=()):
+            response = await self._get(path, headers, b"POST")
+            await self._read(response, parts.append, ANSWER_BYTES)
+        return response.code, b"".join(parts)
+
     def stop(self) -> None:
         """Close the connections that are idle."""
         self.pool.closeCachedConnections()
 
-    async def _get(self, path: str, headers: dict[str, list[str]]) -> IResponse:
-        asked: Deferred[IResponse] = self.agent.request(b"GET", f"{self.url}{path}".encode("ascii"), Headers(headers))
+    async def _get(self, path: str, headers: dict[str, list[str]], method: bytes = b"GET") -> IResponse:
+        asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), Headers(headers))
         deadline = self.clock.callLater(SILENCE_S, asked.cancel)
         try:
             return await asked

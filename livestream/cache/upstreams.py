@@ -93,6 +93,14 @@ class Upstreams:
         """
         return await self._documents(f"/state/{stream}", self.choice.urls(stream))
 
+    async def tell(self, url: str, path: str, headers: dict[str, list[str]]) -> None:
+        """
+        Have one node know something.
+
+        :raises UpstreamError: it does not answer.
+        """
+        await self._node(url).post(path, headers)
+
     def stop(self) -> None:
         """Close the connections that are idle."""
         for node in self._nodes.values():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from typing import ClassVar
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -24,10 +25,22 @@ AT_ONCE = 32
 
 RETRY_S = 0.3
 
+PATIENT_TARGETS = 6
+"""So many target durations are objects tried for: a node that was silent for a while may have them still."""
+
 WATCHED_TARGETS = 3
 """A rendition has viewers if any of it was asked for in so many target durations."""
 
 Rendition = tuple[str, str]
+
+
+class _Stage(Enum):
+    """Where the objects of an announcement are."""
+
+    COMING = "on their way here"
+    LATE = "not here after a target duration: what follows waits for them no longer"
+    HERE = "whole in memory"
+    MISSED = "not to be had"
 
 
 @define(eq=False)
@@ -35,7 +48,7 @@ class _Coming:
     """An announcement, and its objects on their way here."""
 
     announcement: SegmentAnnounced
-    is_settled: bool = False
+    stage: _Stage = _Stage.COMING
 
 
 @define(eq=False)
@@ -43,7 +56,8 @@ class Collector:
     """
     Fetches what is announced, and announces it in turn once it is here, of each rendition in the order it was heard.
 
-    It tries for one target duration; what could not be had by then is announced as a gap.
+    What is not here within a target duration is announced when it comes, out of its turn; one that cannot be had at all
+    is not announced, for another node of this tier may have it.
     """
 
     cache: Cache
@@ -61,14 +75,17 @@ class Collector:
         """Take an announcement of the tier above; ``None`` says that the stream is no longer known there."""
         if announcement is None:
             self._forget(stream)
+        elif isinstance(announcement, SegmentAnnounced):
+            self._collect(announcement)
         elif isinstance(announcement, StreamEnded):
             self._ended[stream] = announcement
             self._pass_end_on(stream)
         else:
-            self._collect(announcement)
+            self.announce(announcement)
 
     def stop(self) -> None:
         """Announce nothing more."""
+        self._coming.clear()
         for running in list(self._running):
             running.cancel()
 
@@ -91,17 +108,20 @@ class Collector:
             self.log.failure("a segment was not passed on", result)
 
     async def _settle(self, coming: _Coming) -> None:
-        heard = coming.announcement
-        for info in _objects(heard.segment):
-            if not await self._fetch(heard, info):
-                coming.announcement = _as_gap(heard)
-                break
-        coming.is_settled = True
-        self._pass_on(heard.stream, heard.info.name)
+        """Whatever happens, what follows is not kept back by this for ever."""
+        stage = _Stage.MISSED
+        try:
+            for info in _objects(coming.announcement.segment):
+                if not await self._fetch(coming, info):
+                    return
+            stage = _Stage.HERE
+        finally:
+            coming.stage = stage
+            self._pass_on(coming.announcement.stream, coming.announcement.info.name)
 
-    async def _fetch(self, heard: SegmentAnnounced, info: ObjectInfo) -> bool:
+    async def _fetch(self, coming: _Coming, info: ObjectInfo) -> bool:
         """Return whether the object is here."""
-        until = self.clock.seconds() + heard.target_s
+        heard, began_at = coming.announcement, self.clock.seconds()
         while True:
             try:
                 await self._lanes.run(partial(self.cache.warm, heard.stream, heard.info.name, info))
@@ -109,18 +129,29 @@ class Collector:
             except CancelledError:
                 raise
             except Exception as error:
-                if self.clock.seconds() + RETRY_S > until:
+                waited_targets = (self.clock.seconds() + RETRY_S - began_at) / max(heard.target_s, 1)
+                if waited_targets > PATIENT_TARGETS:
                     self.log.warn("{name} of {stream} is missed: {why}", name=info.name, stream=heard.stream, why=error)
                     return False
+                if waited_targets > 1 and coming.stage is _Stage.COMING:
+                    coming.stage = _Stage.LATE
+                    self._pass_on(heard.stream, heard.info.name)
             await deferLater(self.clock, RETRY_S)
 
     def _pass_on(self, stream: str, rendition: str) -> None:
-        coming = self._coming.get((stream, rendition), deque())
-        while coming and coming[0].is_settled:
-            self.announce(coming.popleft().announcement)
-        if not coming:
-            self._coming.pop((stream, rendition), None)
-            self._pass_end_on(stream)
+        here, kept = [], deque[_Coming]()
+        is_held = False
+        for each in self._coming.pop((stream, rendition), ()):
+            if each.stage is _Stage.HERE and not is_held:
+                here.append(each.announcement)
+            elif each.stage is not _Stage.MISSED:
+                kept.append(each)
+                is_held = is_held or each.stage is _Stage.COMING
+        if kept:
+            self._coming[stream, rendition] = kept
+        for announcement in here:
+            self.announce(announcement)
+        self._pass_end_on(stream)
 
     def _pass_end_on(self, stream: str) -> None:
         if stream in self._ended and not any(owner == stream for owner, _ in self._coming):
@@ -151,9 +182,3 @@ def _not_now(failure: Failure) -> None:
 
 def _objects(segment: Segment) -> list[ObjectInfo]:
     return [info for info in (segment.init, segment.media) if info is not None]
-
-
-def _as_gap(announcement: SegmentAnnounced) -> SegmentAnnounced:
-    segment = announcement.segment
-    gap = Segment(segment.msn, segment.discontinuity, segment.starts_at_ms, segment.duration_ms, None, segment.init)
-    return evolve(announcement, segment=gap)

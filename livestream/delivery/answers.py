@@ -193,7 +193,9 @@ class Answers:
         )
         return Answer("302 Found", fields, kind, "told")
 
-    def document(self, text: bytes, media_type: bytes, now: float, kind: Kind | None = None) -> Answer:
+    def document(
+        self, text: bytes, media_type: bytes, now: float, kind: Kind | None = None, status: str = "200 OK"
+    ) -> Answer:
         """A text that is true only now, such as the state that the tier below asks for."""
         fields = (
             (b"Date", self.date(now)),
@@ -202,7 +204,7 @@ class Answers:
             (b"Cache-Control", b"no-store"),
             *self._shared,
         )
-        return Answer("200 OK", fields, kind, "told", Body.whole(text), 0, len(text))
+        return Answer(status, fields, kind, "told", Body.whole(text), 0, len(text))
 
     def _measures(self, content: Content, outcome: Outcome, start: int, stop: int) -> list[Field]:
         fields = [(b"Content-Type", content.media_type), (b"Content-Length", b"%d" % (stop - start))]

@@ -25,6 +25,7 @@ from livestream.delivery.writing import write
 JSON = b"application/json"
 METHODS = ("GET", "HEAD", "OPTIONS")
 _STREAM_FLV = re.compile(rb"/live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.flv")
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
 
 
@@ -36,6 +37,13 @@ class States(Protocol):
 
     def one(self, stream: str) -> bytes | None:
         """One stream's state as JSON; ``None`` when it is not known."""
+
+
+class Takes(Protocol):
+    """What other nodes ask when one of them takes a stream."""
+
+    def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
+        """Answer ``POST /KIND/STREAM?epoch=EPOCH``: the status, and a JSON text."""
 
 
 class Push(Protocol):
@@ -50,7 +58,8 @@ class Hls:
     """
     Answers every request that the hot path leaves. ``seconds`` is the wall clock.
 
-    ``rest`` has the pages beside the media, and ``push`` the viewers of HTTP-FLV; either may be missing.
+    ``rest`` has the pages beside the media, ``push`` the viewers of HTTP-FLV, and ``takes`` what other nodes ask; each
+    may be missing.
     """
 
     service: Service
@@ -60,6 +69,7 @@ class Hls:
     states: States | None = None
     push: Push | None = None
     rest: IResource | None = None
+    takes: Takes | None = None
 
     router: ClassVar[Klein] = Klein()
 
@@ -98,6 +108,15 @@ class Hls:
     def one_state(self, request: Request, stream: str) -> Any:
         """The state of one stream, for the tier below."""
         return self._document(request, None if self.states is None else self.states.one(stream))
+
+    @router.route("/<any(take, taken):kind>/<stream>", methods=["POST"])
+    def take(self, request: Request, kind: str, stream: str) -> Deferred[None]:
+        """Another node takes a stream, or says that it was taken."""
+        if self.takes is None or _STREAM.fullmatch(stream) is None:
+            raise NotFound
+        epoch = request.args.get(b"epoch", [b""])[0].decode("ascii", "replace")
+        status, text = self.takes.answer(kind, stream, epoch, request.getHeader("x-livestream-node") or "")
+        return write(request, self.answers.document(text, JSON, self.seconds(), status=status))
 
     @router.route("/", branch=True)
     def others(self, request: Request) -> Any:

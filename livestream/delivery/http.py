@@ -31,6 +31,8 @@ PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
 """A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""
 
 METHODS = (b"GET", b"HEAD", b"OPTIONS")
+_NODES = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
+"""What other nodes POST."""
 
 
 DEFAULT_LIMITS = HttpLimits()
@@ -48,7 +50,7 @@ class MediaRequest(Request):
             answer = steered
         elif PATH.fullmatch(self.path) is None:
             answer = answers.error("404 Not Found", now)
-        elif self.method not in METHODS:
+        elif self.method not in METHODS and not (self.method == b"POST" and _NODES.fullmatch(self.path)):
             answer = answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
         else:
             super().process()

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import ClassVar, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from livestream.ingest.numbers import Numberless
 from livestream.ingest.rendition import Feed, Rendition, Shelf
+from livestream.ingest.writer import Writer
 from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.errors import MediaError, UnsupportedCodec
 from livestream.media.flv import VIDEO as VIDEO_TAG
@@ -22,19 +24,14 @@ from livestream.model import (
     AUDIO,
     SOURCE,
     VIDEO,
-    Announcement,
     Codec,
     Frame,
-    RenditionInfo,
-    Segment,
-    SegmentAnnounced,
-    StreamEnded,
 )
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager
 
 HELD_FRAMES = 2_000
-"""So many frames wait at most while a broadcast finds out where it goes on."""
+"""So many frames of a publisher who has returned wait at most for what the transcoder still holds."""
 SHORTEST_GAP_MS = 1_000
 """A publisher who was away for less than this leaves no gap: the next segment comes soon enough."""
 
@@ -42,7 +39,6 @@ SHORTEST_GAP_MS = 1_000
 class Phase(Enum):
     """Where a broadcast is in its life."""
 
-    OPENING = "finding out which numbers come next"
     LIVE = "its publisher is here"
     CLOSING = "what its transcoder still holds is coming out"
     ABSENT = "its publisher has gone, and may come back"
@@ -79,12 +75,11 @@ class Site(Protocol):
 
     @property
     def shelf(self) -> Shelf: ...
-    def open_feed(self, stream: str, rendition: str, epoch: int) -> Feed: ...
+    def open_feed(self, stream: str, rendition: str, number: int) -> Feed: ...
     def end_feed(self, feed: Feed) -> None: ...
     def cut_feed(self, feed: Feed) -> None:
         """Another ingest has the broadcast: whoever watches this is to find it there."""
 
-    def announce(self, announcement: Announcement) -> None: ...
     def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode: ...
     def rungs(self, height: int) -> Sequence[str]:
         """The names of the rungs below a source of this height."""
@@ -95,18 +90,24 @@ class Broadcast:
     """
     Lives from its first publisher to ``grace_s`` after its last; ``ended`` is then called with it.
 
-    ``seconds`` is the wall clock.
+    ``number`` tells it from all others, on this stream's time lines and in its objects' names. ``open_writer`` has the
+    stream taken for it; ``seconds`` is the wall clock.
     """
 
     stream: str
-    epoch: int
+    number: int
     settings: BroadcastSettings
     site: Site
     clock: IReactorTime
     seconds: Callable[[], float]
     metrics: Metrics
     ended: Callable[[Broadcast], None]
-    phase: Phase = field(default=Phase.OPENING, init=False)
+    open_writer: Callable[[Broadcast], Writer]
+    displaced: Callable[[str], None]
+    phase: Phase = field(default=Phase.LIVE, init=False)
+    is_given_up: bool = field(default=False, init=False)
+    """Whether another ingest goes on with the stream."""
+    writer: Writer = field(init=False)
     _timeline: Timeline = field(factory=Timeline, init=False)
     _planner: CutPlanner = field(init=False)
     _source: Rendition = field(init=False)
@@ -121,13 +122,18 @@ class Broadcast:
 
     log: ClassVar[Logger] = Logger()
 
-    def open(self, msn: int, discontinuity: int) -> None:
-        """Begin with the numbers that come next in this stream, unless the process has ended meanwhile."""
-        if self.phase is not Phase.OPENING:
-            return
-        self._planner = CutPlanner(self.settings.segment_s, msn, discontinuity)
+    def __attrs_post_init__(self) -> None:
+        self._planner = CutPlanner(self.settings.segment_s, 0, 0)
         self._source = self._rendition(SOURCE)
-        self._go_on()
+        self.writer = self.open_writer(self)
+
+    # What its writer asks and tells
+
+    def displaced_another(self) -> None:
+        self.displaced(self.stream)
+
+    def wants_to_write(self) -> bool:
+        return self.phase is LIVE
 
     # What the publisher's connection tells
 
@@ -159,6 +165,7 @@ class Broadcast:
     def returned(self) -> None:
         """A publisher is here, for the first time or again."""
         self._is_left = False
+        self.writer.go_on()
         if self.phase is Phase.ABSENT:
             self._fill_absence()
             self._go_on()
@@ -167,16 +174,25 @@ class Broadcast:
         """The process ends: nobody is told that the broadcast is over, for another process may go on with it."""
         self._cancel()
         self.phase = Phase.ENDED
+        self.writer.close()
         if self._transcode is not None:
             self._transcode.close()
 
-    def give_up(self) -> None:
-        """Another ingest goes on with the stream: nothing more is announced here, not even an end."""
+    def give_up(self, epoch: int, *, shows: bool) -> None:
+        """
+        Another ingest goes on with the stream in this epoch, and counts what is given a number here, if it is shown.
+
+        What has come is cut and announced before; whoever watches it live is to find it there.
+        """
         self.log.info("{stream}: the broadcast goes on at another ingest", stream=self.stream)
-        self.stop()
+        self._is_left = self.is_given_up = True
+        if self.phase is LIVE:
+            self._close("it goes on elsewhere")
+        self.writer.fence(epoch, shows=shows)
         for rendition in self._renditions():
             self.site.cut_feed(rendition.feed)
-        self.ended(self)
+        if self.phase is Phase.ABSENT:
+            self._end()
 
     # What the transcoder tells
 
@@ -284,8 +300,8 @@ class Broadcast:
         return [self._source, *self._rungs.values()]
 
     def _rendition(self, name: str) -> Rendition:
-        feed = self.site.open_feed(self.stream, name, self.epoch)
-        return Rendition(self.stream, self.epoch, Packager(name), feed, self.site.shelf, self._announce_segment)
+        feed = self.site.open_feed(self.stream, name, self.number)
+        return Rendition(self.stream, self.number, Packager(name), feed, self.site.shelf, self._give)
 
     def _release(self) -> None:
         if self._transcode is None:
@@ -295,35 +311,42 @@ class Broadcast:
         if known:
             self._transcode.release(min(known))
 
-    def _announce_segment(self, info: RenditionInfo, segment: Segment) -> None:
+    def _give(self, segment: Numberless) -> None:
         assert self._planner.target_s is not None
-        self.metrics.segments.labels("gap" if segment.is_gap else "media").inc()
-        following = self._begun_at.get(segment.msn + 1)
+        index = segment.cut.msn
+        self.metrics.segments.labels("media" if segment.shelve else "gap").inc()
+        following = self._begun_at.get(index + 1)
         if following is not None:
             self.metrics.announce_delay.observe(max(self.seconds() - following, 0))
-            self._begun_at.pop(segment.msn - 8, None)
-        self.site.announce(SegmentAnnounced(self.stream, self.epoch, self._planner.target_s, info, segment))
+            self._begun_at.pop(index - 8, None)
+        self.writer.give(evolve(segment, target_s=self._planner.target_s))
 
     # The publisher's absence
 
     def _close(self, reason: str) -> None:
+        """The source's last segment is whole now; those of the rungs are when the transcoder has nothing more."""
         self.log.info("{stream}: the publisher has gone: {reason}", stream=self.stream, reason=reason)
         self.phase = Phase.CLOSING
+        end_ms = self._planner.finish()
+        if end_ms is not None:
+            self._source.finish(end_ms)
         if self._transcode is None:
-            self._closed()
+            self._closed(end_ms)
         else:
-            self._transcode.flush().addBoth(lambda _: self._closed())
+            self._transcode.flush().addBoth(lambda _: self._closed(end_ms))
 
-    def _closed(self) -> None:
+    def _closed(self, end_ms: int | None) -> None:
         if self.phase is not Phase.CLOSING:
             return
         self.phase = Phase.ABSENT
         self._quiet_since = self.clock.seconds()
-        end_ms = self._planner.finish()
         if end_ms is not None:
-            for rendition in self._renditions():
-                rendition.finish(end_ms)
+            for rung in self._rungs.values():
+                rung.finish(end_ms)
         self._timeline.resume(max(self._timeline.newest_ms, self._planner.end_ms))
+        if self.is_given_up:
+            self._end()
+            return
         if not self._is_left:
             self._go_on()
             return
@@ -344,22 +367,24 @@ class Broadcast:
             self._skip(absent_ms)
 
     def _skip(self, duration_ms: int) -> None:
+        self._quiet_since = self.clock.seconds()
+        if not self.writer.fills_gaps:
+            return
         cut, duration_ms = self._planner.gap(duration_ms)
         for rendition in self._renditions():
             rendition.gap(cut, duration_ms)
         self._timeline.resume(self._planner.end_ms)
-        self._quiet_since = self.clock.seconds()
 
     def _end(self) -> None:
         self._cancel()
         self.phase = Phase.ENDED
         if self._transcode is not None:
             self._transcode.close()
-        if self._planner.target_s is not None:
-            self.site.announce(StreamEnded(self.stream, self.epoch, self._planner.msn - 1))
-        for rendition in self._renditions():
-            self.site.end_feed(rendition.feed)
-        self.log.info("{stream}: the broadcast is over", stream=self.stream)
+        if not self.is_given_up:
+            self.writer.end()
+            for rendition in self._renditions():
+                self.site.end_feed(rendition.feed)
+        self.log.info("{stream}: the broadcast is over here", stream=self.stream)
         self.ended(self)
 
     def _cancel(self) -> None:

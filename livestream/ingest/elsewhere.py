@@ -8,8 +8,11 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.ingest.publisher import SILENT_S
-from livestream.model import Announcement, SegmentAnnounced, StreamEnded
+from livestream.model import Announcement, EpochBegan, SegmentAnnounced, StreamEnded
 from livestream.steering.nodes import Node
+
+BEGINS_S = 6.0
+"""So long may the first segment of a publisher take."""
 
 Outdone = Callable[[str, int, str], None]
 
@@ -47,7 +50,7 @@ class Elsewhere:
             self._heard.pop(stream, None)
             return
         self._note(announcement)
-        self.outdone(stream, announcement.epoch, announcement.node)
+        self.outdone(stream, announcement.epoch.number, announcement.node)
 
     def holder(self, stream: str) -> str:
         """The id of another ingest that has a publisher of the stream at present; empty when none has."""
@@ -56,10 +59,12 @@ class Elsewhere:
             return ""
         return heard.node if any(node.id == heard.node and node.is_ready for node in self.nodes()) else ""
 
-    def _note(self, announcement: SegmentAnnounced) -> None:
+    def _note(self, announcement: EpochBegan | SegmentAnnounced) -> None:
         """A gap says that the publisher is away."""
-        if announcement.segment.is_gap:
-            self._heard.pop(announcement.stream, None)
-        else:
-            until = self.clock.seconds() + announcement.target_s + SILENT_S
-            self._heard[announcement.stream] = _Heard(announcement.node, until)
+        silent_s = BEGINS_S + SILENT_S
+        if isinstance(announcement, SegmentAnnounced):
+            silent_s = announcement.target_s + SILENT_S
+            if announcement.segment.is_gap:
+                self._heard.pop(announcement.stream, None)
+                return
+        self._heard[announcement.stream] = _Heard(announcement.node, self.clock.seconds() + silent_s)

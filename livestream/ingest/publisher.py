@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
@@ -11,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from livestream.ingest.keys import PublishKeys
+from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
 from livestream.model import InvalidName, stream_name
@@ -22,9 +22,6 @@ SILENT_S = 3.0
 """A publisher that sent no media for so long is taken for lost, and anyone who may publish the stream may follow it."""
 COUNTED_BYTES = 65_536
 """So many bytes are counted at once, for each count takes a lock."""
-TAKEOVERS = 3
-TAKEOVERS_S = 60.0
-"""Two encoders that fight over one name: after so many takeovers in so many seconds the newcomer is refused."""
 
 
 class Broadcaster(Protocol):
@@ -115,10 +112,10 @@ class PublishDoor:
     clock: IReactorTime
     metrics: Metrics
     limit: int
+    takeovers: Takeovers
     elsewhere: Callable[[str], str] = nowhere
     _closed: str = field(default="", init=False)
     _publishers: dict[str, Publisher] = field(factory=dict, init=False)
-    _takeovers: dict[str, deque[float]] = field(factory=dict, init=False)
 
     def publish(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
         """
@@ -167,10 +164,12 @@ class PublishDoor:
         if present is None and len(self._publishers) >= self.limit:
             raise Refused("NetStream.Publish.Rejected", f"this server takes {self.limit} broadcasts, and has them")
         if present is not None:
-            self._take_over(stream, silent=self.clock.seconds() - present.last_media > SILENT_S)
+            if self.clock.seconds() - present.last_media <= SILENT_S:
+                self._check_takeover(stream)
+            self.takeovers.count(stream)
             present.replace()
         elif holder := self.elsewhere(stream):
-            self._take_over(stream, silent=False, where=f" at {holder}")
+            self._check_takeover(stream, where=f" at {holder}")
         publisher = Publisher(stream, connection, self.stage.enter(stream), self, self.clock.seconds())
         self._publishers[stream] = publisher
         return publisher
@@ -186,16 +185,13 @@ class PublishDoor:
             raise Refused("NetStream.Publish.Denied", f"wrong or missing key: publish {stream}?key=SECRET")
         return stream
 
-    def _take_over(self, stream: str, *, silent: bool, where: str = "") -> None:
+    def _check_takeover(self, stream: str, where: str = "") -> None:
         """
-        Count a takeover.
+        Make sure that a stream may be taken over from a publisher who is there.
 
         :raises Refused: the newcomer is not the present publisher come back, as a proven key proves.
         """
-        now = self.clock.seconds()
-        if not silent and not self.keys.secrets:
+        if not self.keys.secrets:
             raise Refused("NetStream.Publish.BadName", f"{stream} is being published already{where}")
-        recent = self._takeovers.setdefault(stream, deque(maxlen=TAKEOVERS))
-        if not silent and len(recent) == TAKEOVERS and now - recent[0] < TAKEOVERS_S:
+        if self.takeovers.are_too_many(stream):
             raise Refused("NetStream.Publish.BadName", f"{stream}: two encoders fight over this name; stop one of them")
-        recent.append(now)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Protocol
 
 from attrs import define, field
 
-from livestream.model import Frame, ObjectInfo, RenditionInfo, Segment, Track
+from livestream.ingest.numbers import Numberless
+from livestream.model import Frame, ObjectInfo, RenditionInfo, Track
 from livestream.packaging.cuts import Cut
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
 
@@ -27,26 +29,25 @@ class Shelf(Protocol):
         """Have an object fetched from here on."""
 
 
-Announce = Callable[[RenditionInfo, Segment], None]
-
 HELD_SOUNDS = 512
 
 
 @define(eq=False)
 class Rendition:
     """
-    ``announce`` is called with every segment, in order, once it is on the shelf.
+    ``give`` is called with every segment, in order; it goes on the shelf once it has a number. ``broadcast`` is the
+    number that tells the broadcast from others.
 
     The sounds of a rung come before its pictures, which take their way through the transcoder; those who watch live
     get them together.
     """
 
     stream: str
-    epoch: int
+    broadcast: int
     packager: Packager
     feed: Feed
     shelf: Shelf
-    announce: Announce
+    give: Callable[[Numberless], None]
     _info: RenditionInfo | None = field(default=None, init=False)
     _init: ObjectInfo | None = field(default=None, init=False)
     _fed_ms: int = field(default=-1, init=False)
@@ -110,28 +111,21 @@ class Rendition:
     def gap(self, cut: Cut, duration_ms: int) -> None:
         """Announce that there is nothing for a while; before the first segment there is nothing to announce it of."""
         if self._info is not None:
-            segment = Segment(cut.msn, cut.discontinuity, cut.starts_at_ms, duration_ms, None, self._init)
-            self.announce(self._info, segment)
+            self.give(Numberless(cut, duration_ms, 0, self._info, self._init))
 
     def _ship(self, packaged: Sequence[Packaged]) -> None:
         for each in packaged:
             if isinstance(each, PackagedInit):
-                self._init = self._put(f"{self.epoch}-init-{each.number}.mp4", each.data)
+                self._init = self._put(each.data, f"{self.broadcast}-init-{each.number}.mp4")
             elif isinstance(each, PackagedSegment):
-                self._info = each.info
-                media = self._put(f"{self.epoch}-{each.cut.msn}.m4s", each.data)
-                cut = each.cut
+                self._info, cut = each.info, each.cut
                 independent = cut.independent or Track.VIDEO not in cut.tracks
-                self.announce(
-                    each.info,
-                    Segment(
-                        cut.msn, cut.discontinuity, cut.starts_at_ms, each.duration_ms, media, self._init, independent
-                    ),
-                )
+                shelve = partial(self._put, each.data)
+                self.give(Numberless(cut, each.duration_ms, 0, each.info, self._init, shelve, independent))
             else:
                 self.gap(each.cut, each.duration_ms)
 
-    def _put(self, name: str, data: bytes) -> ObjectInfo:
+    def _put(self, data: bytes, name: str) -> ObjectInfo:
         info = ObjectInfo(name, len(data), sha256(data).hexdigest())
         self.shelf.put(self.stream, self.name, info, data)
         return info

@@ -1,116 +1,78 @@
-"""The numbers and dates of a stream's segments, which go up whatever those who announce them have forgotten."""
+"""Whose a number is: the epochs of a stream, and what a node has promised not to hear of the older ones."""
 
 from __future__ import annotations
 
-from attrs import define, evolve, field, frozen
+from collections.abc import Sequence
 
-from livestream.model import ObjectInfo, Segment
+from attrs import define, field, frozen
+
+from livestream.model import Epoch
 
 
 @frozen
-class Place:
-    """Where a segment is in its stream: the same in every rendition. ``epoch`` is the life it is of."""
+class Promise:
+    """
+    No number above ``last_msn`` is taken from an epoch older than ``epoch``.
+
+    Made to a writer before it knows its own first number, which then takes the place of ``last_msn``.
+    """
 
     epoch: int
-    msn: int
-    discontinuity: int
-    starts_at_ms: int
-    duration_ms: int
-
-    @property
-    def ends_at_ms(self) -> int:
-        return self.starts_at_ms + self.duration_ms
-
-    def holding(self, media: ObjectInfo | None, init: ObjectInfo | None, independent: bool = True) -> Segment:
-        """A rendition's segment at this place; a gap without ``media``."""
-        return Segment(self.msn, self.discontinuity, self.starts_at_ms, self.duration_ms, media, init, independent)
+    last_msn: int
 
 
 @define(eq=False)
-class Numbering:
+class Epochs:
     """
-    The places of a stream's newest segments, one after the other and without a hole.
+    The epochs of one stream, in any order in which they become known.
 
-    Numbers are taken as they are announced while they go up. An ingest that began again with no memory of the life
-    before, or whose clock was put back, is lifted above what it had said.
+    A number is the youngest epoch's whose first number is not above it. So who knows more epochs may know a number to
+    be of a younger one, and never of an older one.
     """
 
-    _places: dict[int, Place] = field(factory=dict, init=False)
-    _msn_lift: int = field(default=0, init=False)
-    _discontinuity_lift: int = field(default=0, init=False)
-    first_msn: int = field(default=0, init=False)
-    last: Place | None = field(default=None, init=False)
+    _known: dict[int, Epoch] = field(factory=dict, init=False)
+    _promises: list[Promise] = field(factory=list, init=False)
+    list_start: int = field(default=0, init=False)
+    """No playlist lists a number below this one."""
+    newest: int = field(default=0, init=False)
+    """The number of the youngest epoch that is known, or that a promise was made to."""
 
-    def msn(self, epoch: int, announced: int) -> int:
-        """The number here of what ``epoch`` announces as ``announced``."""
-        return announced + self._lift_for(epoch, announced)
+    def add(self, epoch: Epoch) -> bool:
+        """Take an epoch in; return whether that is news."""
+        known = self._known.get(epoch.number)
+        if known is not None and (known.restarts_list or not epoch.restarts_list):
+            return False
+        self._known[epoch.number] = epoch
+        self.newest = max(self.newest, epoch.number)
+        if epoch.restarts_list:
+            self.list_start = max(self.list_start, epoch.first_msn)
+        return True
 
-    def at(self, msn: int) -> Place | None:
-        """The place of a number that is known."""
-        return self._places.get(msn)
+    def promise(self, epoch: int, last_msn: int) -> None:
+        """Take no number above ``last_msn`` from those that are older than ``epoch``."""
+        self._promises.append(Promise(epoch, last_msn))
+        self.newest = max(self.newest, epoch)
 
-    def accepts(self, epoch: int, msn: int) -> bool:
-        """Whether the number is known to be of that life, or may come to be."""
-        place = self._places.get(msn)
-        if place is not None:
-            return place.epoch == epoch
-        return self.last is None or (msn > self.last.msn and epoch >= self.last.epoch)
+    def owns(self, epoch: Epoch, msn: int) -> bool:
+        """Whether a number is of this epoch, as far as is known."""
+        if msn < epoch.first_msn:
+            return False
+        return not any(other.number > epoch.number and other.first_msn <= msn for other in self._known.values())
 
-    def take(self, epoch: int, segment: Segment) -> Place:
-        """The place of an announced segment, which :meth:`accepts`. After a hole the places begin again with it."""
-        lift = self._lift_for(epoch, segment.msn)
-        msn = segment.msn + lift
-        known = self._places.get(msn)
-        if known is not None:
-            return known
-        self._msn_lift = lift
-        place = self._after(epoch, evolve(segment, msn=msn))
-        if self.last is not None and msn > self.last.msn + 1:
-            self._places.clear()
-        self._put(place)
-        return place
+    def refusing(self, epoch: Epoch, msn: int) -> Promise | None:
+        """The promise, to a writer that has not begun, for which a number of this epoch is not taken; often none."""
+        for promise in self._promises:
+            is_older = epoch.number < promise.epoch
+            if is_older and promise.epoch not in self._known and msn > promise.last_msn:
+                return promise
+        return None
 
-    def bridge(self, epoch: int, segment: Segment, target_ms: int) -> None:
-        """Make places for all that is missing before an announced segment, in the time that there is."""
-        last = self.last
-        count = 0 if last is None else self.msn(epoch, segment.msn) - last.msn - 1
-        if last is None or count <= 0:
-            return
-        span_ms = segment.starts_at_ms - last.ends_at_ms
-        if not count * target_ms // 4 <= span_ms <= count * target_ms:
-            span_ms = count * target_ms
-        ends = [last.ends_at_ms + span_ms * index // count for index in range(count + 1)]
-        for index in range(count):
-            length_ms = ends[index + 1] - ends[index]
-            self._put(Place(last.epoch, last.msn + index + 1, last.discontinuity, ends[index], length_ms))
+    def trim(self, oldest_msn: int) -> None:
+        """Forget what has no bearing on numbers from ``oldest_msn`` on."""
+        settled = max((e.number for e in self._known.values() if e.first_msn <= oldest_msn), default=0)
+        self._known = {number: epoch for number, epoch in self._known.items() if number >= settled}
+        self._promises = [promise for promise in self._promises if promise.epoch > settled]
 
-    def forget_before(self, msn: int) -> None:
-        """Nothing older will be asked for."""
-        for old in range(self.first_msn, msn):
-            self._places.pop(old, None)
-        self.first_msn = max(self.first_msn, msn)
-
-    def _lift_for(self, epoch: int, msn: int) -> int:
-        last = self.last
-        if last is not None and epoch > last.epoch and msn + self._msn_lift <= last.msn:
-            return last.msn + 1 - msn
-        return self._msn_lift
-
-    def _after(self, epoch: int, segment: Segment) -> Place:
-        """The place of a segment that comes after all that are known."""
-        last = self.last
-        if last is None:
-            return Place(epoch, segment.msn, segment.discontinuity, segment.starts_at_ms, segment.duration_ms)
-        least = last.discontinuity + (epoch > last.epoch)
-        number = max(segment.discontinuity + self._discontinuity_lift, least)
-        self._discontinuity_lift = number - segment.discontinuity
-        starts_at_ms = max(segment.starts_at_ms, last.ends_at_ms)
-        if number == last.discontinuity and segment.msn == last.msn + 1:
-            starts_at_ms = last.ends_at_ms
-        return Place(epoch, segment.msn, number, starts_at_ms, segment.duration_ms)
-
-    def _put(self, place: Place) -> None:
-        if not self._places:
-            self.first_msn = place.msn
-        self._places[place.msn] = place
-        self.last = place
+    def all(self) -> Sequence[Epoch]:
+        """The epochs that still matter, the oldest first."""
+        return [self._known[number] for number in sorted(self._known)]

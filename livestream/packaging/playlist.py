@@ -53,7 +53,7 @@ def media_playlist(window: Window, rendition: str) -> str | None:
     for segment in segments:
         lines += _segment(segment, before)
         before = segment
-    if window.is_ended:
+    if window.is_complete(rendition):
         lines.append("#EXT-X-ENDLIST")
     return "\n".join(lines) + "\n"
 

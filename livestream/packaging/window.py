@@ -2,143 +2,202 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterable
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from livestream.model import Announcement, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded
-from livestream.packaging.numbering import Numbering, Place
+from livestream.model import (
+    Announcement,
+    EpochBegan,
+    ObjectInfo,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+    Superseded,
+)
+from livestream.packaging.numbering import Epochs
 
 LEAST_TARGETS = 3
 """RFC 8216, 6.2.2: a playlist is never shortened to less than this many target durations."""
+MOST_PENDING = 256
+"""So many segments of a rendition wait at most for one before them that is missing."""
 MOST_BREAKS = 16
 """A discontinuity number that jumps farther begins the list anew, for each step is a line in the playlist."""
 
 
-@frozen
-class RenditionState:
-    """A rendition, and its segments that may still be fetched, in order."""
-
-    info: RenditionInfo
-    segments: tuple[Segment, ...]
-
-
-@frozen
-class StreamState:
-    """
-    All that there is to know of a stream, as it travels between nodes. Nothing before ``since_msn`` is listed.
-
-    ``node`` is the id of the node that has its newest segments; empty where nodes have none.
-    """
-
-    stream: str
-    epoch: int
-    target_s: int
-    is_ended: bool
-    renditions: tuple[RenditionState, ...]
-    since_msn: int = 0
-    node: str = ""
-
-
-class Change(Enum):
-    """What an announcement was to a window."""
-
-    NEWS = "something new"
-    KNOWN = "nothing new"
-    HOLE = "something before it is missing"
-    STALE = "of an older life of the broadcast"
-
-
 @define(eq=False)
 class _Rendition:
+    """What is known, by number; all from ``start`` up to ``end`` (exclusive) is, and is listed or was."""
+
     info: RenditionInfo
-    segments: list[Segment] = field(factory=list)
+    known: dict[int, SegmentAnnounced] = field(factory=dict)
+    start: int = 0
+    end: int = 0
 
     @property
-    def newest_msn(self) -> int:
-        return self.segments[-1].msn
+    def pending(self) -> list[int]:
+        """The numbers that wait for one before them."""
+        return [msn for msn in self.known if msn > self.end]
+
+    def extend(self, list_start: int, length: int) -> None:
+        """List what follows without a hole; a list that is empty begins with what of the newest ``length`` there is."""
+        if self.start == self.end or self.end < list_start:
+            self._begin_late(list_start, length)
+        while self.end in self.known:
+            self.end += 1
+
+    def begin(self, msn: int) -> None:
+        """Begin the list anew with this number, unless it stands there."""
+        if msn != self.end:
+            self.start = self.end = msn
+
+    def _begin_late(self, list_start: int, length: int) -> None:
+        is_empty = self.start == self.end
+        late = [msn for msn in self.known if msn >= max(self.end, list_start)]
+        if late:
+            self.begin(min(msn for msn in late if msn > max(late) - length))
+        elif is_empty and self.known:
+            self.begin(min(msn for msn in self.known if msn > max(self.known) - length))
 
 
 @define(eq=False)
 class Window:
     """
-    One stream as announcements tell it: the newest ``length`` segments of each rendition are listed, and as many
-    more can still be fetched, since a viewer may have a playlist that is as old as it is long.
+    One stream: the newest ``length`` segments of each rendition are listed, and as many more can still be fetched,
+    since a viewer may have a playlist that is as old as it is long.
 
-    Numbers and dates never go down, and are the same in all renditions: see :class:`Numbering`. So what a window
-    tells others (:meth:`told`, :meth:`state`, and what :meth:`fill` and :meth:`merge` return) may have higher ones
-    than it was told.
+    It is a function of what is known and not of the order in which that came: of two nodes, each lists the same segment
+    with the same date and discontinuity under every number that both list. Numbers, dates and discontinuities are the
+    writer's; see `Epochs` for who that is. A segment is listed once all before it are, as far as they are listed here
+    at all, or once somebody has said, with `skip_holes`, that they will not come.
     """
 
     stream: str
     length: int
-    epoch: int = field(default=0, init=False)
     target_s: int = field(default=0, init=False)
-    is_ended: bool = field(default=False, init=False)
-    since_msn: int = field(default=0, init=False)
     node: str = field(default="", init=False)
+    """The node that has the newest segments; empty where nodes have no names."""
+    _epochs: Epochs = field(factory=Epochs, init=False)
     _renditions: dict[str, _Rendition] = field(factory=dict, init=False)
-    _numbering: Numbering = field(factory=Numbering, init=False)
+    _refused: dict[tuple[str, int, int], SegmentAnnounced] = field(factory=dict, init=False)
+    _ended: dict[int, StreamEnded] = field(factory=dict, init=False)
+    _epoch: int = field(default=0, init=False)
+    _oldest_msn: int = field(default=0, init=False)
+    _skipped_to_end: bool = field(default=False, init=False)
 
-    def apply(self, announcement: Announcement) -> Change:
-        """Take one announcement in, unless something before it is missing."""
-        if isinstance(announcement, StreamEnded):
-            change = self._weigh_end(announcement)
-            if change is Change.NEWS:
-                self._end(announcement)
-        else:
-            change = self._weigh(announcement)
-            if change is Change.NEWS:
-                self._append(announcement)
-        return change
+    # What becomes known
 
-    def fill(self, announcement: Announcement) -> list[Announcement]:
-        """
-        Take one announcement in for good, with gaps for what is missing before it, and return all that was new.
-
-        Where more is missing than a playlist lists, the list begins anew.
-        """
-        if isinstance(announcement, StreamEnded):
-            if self._weigh_end(announcement) not in (Change.NEWS, Change.HOLE):
-                return []
-            self._end(announcement)
-            return [self.told(announcement)]
-        change = self._weigh(announcement)
-        news: list[Announcement] = self._bridge(announcement) if change is Change.HOLE else []
-        if change in (Change.NEWS, Change.HOLE):
-            self._append(announcement)
-            news.append(self.told(announcement))
-        return news
-
-    def merge(self, state: StreamState) -> list[Announcement]:
-        """Take a whole state in, and return what of it was new, as announcements."""
-        if state.epoch < self.epoch:
-            return []
+    def take(self, announcements: Iterable[Announcement]) -> list[Announcement]:
+        """Take in what was announced, and return what of it is news and holds, together with what holds only now."""
         news: list[Announcement] = []
-        pairs = [(segment, rendition.info) for rendition in state.renditions for segment in rendition.segments]
-        for segment, info in sorted(pairs, key=lambda pair: (pair[0].msn, pair[0].is_gap)):
-            epoch = self._epoch_of(segment, state.epoch)
-            news += self.fill(SegmentAnnounced(state.stream, epoch, state.target_s, info, segment, state.node))
-        last = self._numbering.last
-        if last is not None and self.epoch == state.epoch:
-            since_msn = self._numbering.msn(state.epoch, state.since_msn)
-            self.since_msn = max(self.since_msn, min(since_msn, last.msn))
-            if state.is_ended:
-                news += self.fill(StreamEnded(self.stream, state.epoch, last.msn))
+        for announcement in announcements:
+            is_new_epoch = self._epochs.add(announcement.epoch)
+            if is_new_epoch:
+                self._drop_what_is_superseded()
+                news += self._look_again()
+            if announcement.epoch.number >= self._epoch:
+                self._follow(announcement)
+            if isinstance(announcement, SegmentAnnounced):
+                news += self._put(announcement)
+            elif isinstance(announcement, StreamEnded):
+                news += self._end(announcement)
+            elif is_new_epoch:
+                news.append(announcement)
+        for rendition in self._renditions.values():
+            rendition.extend(self._epochs.list_start, 2 * self.length)
+        self._trim()
         return news
 
-    def told(self, announcement: Announcement) -> Announcement:
-        """What has just been taken in, with the numbers that it got here."""
-        last = self._numbering.last
-        assert last is not None
-        if isinstance(announcement, StreamEnded):
-            return StreamEnded(self.stream, self.epoch, last.msn)
-        return self._announcement(self._renditions[announcement.info.name])
+    def promise(self, epoch: int) -> StreamPosition:
+        """
+        Say how far the stream has come, and take no further number from epochs older than this one.
 
-    def state(self) -> StreamState:
-        """What this node knows, for others."""
-        renditions = tuple(RenditionState(r.info, tuple(r.segments)) for r in self._renditions.values())
-        return StreamState(self.stream, self.epoch, self.target_s, self.is_ended, renditions, self.since_msn, self.node)
+        :raises Superseded: a younger epoch is known, or was promised.
+        """
+        if self._epochs.newest >= epoch:
+            raise Superseded(self._epochs.newest)
+        position = self.position()
+        self._epochs.promise(epoch, position.msn)
+        return position
+
+    def skip_holes(self) -> list[Announcement]:
+        """Nobody has what is missing: begin the lists anew behind it. Return what is listed only for that."""
+        listed: list[Announcement] = []
+        for rendition in self._renditions.values():
+            if pending := rendition.pending:
+                rendition.begin(min(pending))
+                rendition.extend(0, 2 * self.length)
+                listed.append(rendition.known[rendition.start])
+        if self.is_ended and not self._skipped_to_end:
+            self._skipped_to_end = True
+            listed.append(self._ended[self._epoch])
+        self._trim()
+        return listed
+
+    # What is known
+
+    @property
+    def epoch(self) -> int:
+        """The number of the youngest epoch of which anything was announced."""
+        return self._epoch
+
+    @property
+    def refused_for(self) -> list[tuple[str, int]]:
+        """The nodes that announced what is not taken because of a promise, each with the epoch of the promise."""
+        pairs = ((told, self._epochs.refusing(told.epoch, told.segment.msn)) for told in self._refused.values())
+        return list({(told.node, promise.epoch) for told, promise in pairs if promise is not None})
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the broadcast is over, as far as is known."""
+        return self._epoch in self._ended
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is something to see, and more to come."""
+        return not self.is_ended and self.last_msn is not None
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something is known to exist that is missing here."""
+        is_behind = any(rendition.pending for rendition in self._renditions.values())
+        return is_behind or (self.is_ended and not all(self.is_complete(name) for name in self._renditions))
+
+    def is_complete(self, rendition: str) -> bool:
+        """Whether the broadcast is over and a rendition lists its last segment, or will list no more."""
+        if not self.is_ended:
+            return False
+        known = self._renditions.get(rendition)
+        return known is None or self._skipped_to_end or known.end > self._ended[self._epoch].last_msn
+
+    @property
+    def last_msn(self) -> int | None:
+        """The newest number that any rendition lists."""
+        return max((rendition.end - 1 for rendition in self._renditions.values() if rendition.known), default=None)
+
+    def position(self) -> StreamPosition:
+        """How far the stream has come, with what is not listed and what is refused for now."""
+        segments = [told.segment for told in (*self._refused.values(), *self._segments())]
+        msns = [segment.msn for segment in segments]
+        msns += [epoch.first_msn - 1 for epoch in self._epochs.all()]
+        msns += [ended.last_msn for ended in self._ended.values()]
+        return StreamPosition(
+            self._epochs.newest,
+            max(msns, default=0),
+            max((segment.discontinuity for segment in segments), default=0),
+            max((segment.starts_at_ms + segment.duration_ms for segment in segments), default=0),
+            self.target_s,
+            self.is_ended,
+        )
+
+    def announcements(self) -> list[Announcement]:
+        """All that is known and still matters, for another window to take in."""
+        segments = sorted(self._segments(), key=lambda told: told.segment.msn)
+        shown = {told.epoch.number for told in segments}
+        begun = [EpochBegan(self.stream, epoch, self.node) for epoch in self._epochs.all() if epoch.number not in shown]
+        return [*begun, *segments, *self._ended.values()]
 
     def renditions(self) -> list[RenditionInfo]:
         """The renditions that have media listed, the most demanding first."""
@@ -147,125 +206,106 @@ class Window:
 
     def listed(self, rendition: str) -> list[Segment]:
         """What the playlist of a rendition lists: nothing of one that has fallen a whole list behind the others."""
-        known, last = self._renditions.get(rendition), self._numbering.last
-        if known is None or last is None or last.msn - known.newest_msn > self.length:
+        known, last_msn = self._renditions.get(rendition), self.last_msn
+        if known is None or last_msn is None:
             return []
-        first, total_ms = len(known.segments), 0
-        for segment in reversed(known.segments):
-            count = len(known.segments) - first
-            is_enough = count >= self.length and total_ms >= LEAST_TARGETS * self.target_s * 1000
-            if is_enough or segment.msn < self.since_msn or segment.msn != known.newest_msn - count:
+        if last_msn + 1 - self._reached(known) > self.length:
+            return []
+        segments: list[Segment] = []
+        total_ms = 0
+        for msn in range(known.end - 1, known.start - 1, -1):
+            is_enough = len(segments) >= self.length and total_ms >= LEAST_TARGETS * self.target_s * 1000
+            told = known.known.get(msn)
+            if is_enough or told is None or (segments and not _follows(told.segment, segments[-1])):
                 break
-            first, total_ms = first - 1, total_ms + segment.duration_ms
-        return known.segments[first:]
+            segments.append(told.segment)
+            total_ms += told.segment.duration_ms
+        segments.reverse()
+        return segments
 
     def object_info(self, rendition: str, name: str) -> ObjectInfo | None:
         """What is known of an object that may be fetched."""
         known = self._renditions.get(rendition)
-        for segment in reversed(known.segments if known else ()):
-            for info in (segment.media, segment.init):
+        for told in reversed(known.known.values() if known else ()):
+            for info in (told.segment.media, told.segment.init):
                 if info is not None and info.name == name:
                     return info
         return None
 
-    @property
-    def last_msn(self) -> int | None:
-        """The newest number that any rendition has."""
-        return None if self._numbering.last is None else self._numbering.last.msn
+    # Inside
 
-    def _weigh(self, announcement: SegmentAnnounced) -> Change:
-        """What a segment would be. One of an older life is heard only where the newer has not overtaken it."""
-        numbering, epoch = self._numbering, announcement.epoch
-        msn = numbering.msn(epoch, announcement.segment.msn)
-        if self.is_ended and epoch <= self.epoch:
-            return Change.KNOWN
-        if not numbering.accepts(epoch, msn):
-            return Change.STALE if epoch < self.epoch else Change.KNOWN
-        rendition = self._renditions.get(announcement.info.name)
-        newest = rendition.newest_msn if rendition is not None else self.last_msn
-        if newest is not None and msn > newest + 1:
-            return Change.HOLE
-        return Change.KNOWN if rendition is not None and msn <= rendition.newest_msn else Change.NEWS
+    def _reached(self, rendition: _Rendition) -> int:
+        """Where a rendition's list ends, as far behind as that is: nobody is behind by numbers that were left out."""
+        return max(rendition.end, min(self._epochs.list_start, (self.last_msn or 0) + 1))
 
-    def _weigh_end(self, ended: StreamEnded) -> Change:
-        if ended.epoch < self.epoch:
-            return Change.STALE
-        if self.last_msn is None or (self.is_ended and ended.epoch == self.epoch):
-            return Change.KNOWN
-        last_msn = self._numbering.msn(ended.epoch, ended.last_msn)
-        newest = min((r.newest_msn for name, r in self._renditions.items() if self.listed(name)), default=last_msn)
-        return Change.HOLE if ended.epoch > self.epoch or newest < last_msn else Change.NEWS
+    def _segments(self) -> list[SegmentAnnounced]:
+        return [told for rendition in self._renditions.values() for told in rendition.known.values()]
 
-    def _end(self, ended: StreamEnded) -> None:
-        self.epoch = ended.epoch
-        self.is_ended = True
-
-    def _append(self, announcement: SegmentAnnounced) -> None:
-        before = self._numbering.last
-        place = self._numbering.take(announcement.epoch, announcement.segment)
-        if announcement.epoch > self.epoch:
-            self._begin_epoch(announcement, place)
-        if announcement.epoch == self.epoch:
-            self.node = announcement.node
-        if before is not None and place.discontinuity - before.discontinuity > MOST_BREAKS:
-            self.since_msn = max(self.since_msn, place.msn)
-        segment = announcement.segment
-        self._put(announcement.info, place.holding(segment.media, segment.init, segment.independent))
-        self._trim()
-
-    def _begin_epoch(self, announcement: SegmentAnnounced, place: Place) -> None:
-        """A list that had ended, or whose target duration is too short now, begins anew; others just go on."""
-        if self.is_ended or announcement.target_s > self.target_s:
-            self.since_msn = place.msn if self.target_s else 0
+    def _follow(self, announcement: Announcement) -> None:
+        """What is said of the youngest epoch is said of the stream."""
+        self._epoch = announcement.epoch.number
+        self.node = announcement.node or self.node
+        if isinstance(announcement, SegmentAnnounced):
             self.target_s = announcement.target_s
-        self.is_ended = False
-        self.epoch = announcement.epoch
+            self._skipped_to_end = False
 
-    def _put(self, info: RenditionInfo, segment: Segment) -> None:
-        rendition = self._renditions.setdefault(info.name, _Rendition(info))
-        rendition.info = info
-        rendition.segments.append(segment)
+    def _put(self, told: SegmentAnnounced) -> list[Announcement]:
+        msn, epoch = told.segment.msn, told.epoch
+        if msn < self._oldest_msn or not self._epochs.owns(epoch, msn):
+            return []
+        if self._epochs.refusing(epoch, msn) is not None:
+            if len(self._refused) < MOST_PENDING:
+                self._refused[told.info.name, epoch.number, msn] = told
+            return []
+        rendition = self._renditions.setdefault(told.info.name, _Rendition(told.info))
+        known = rendition.known.get(msn)
+        if known is not None and (told.segment.is_gap or not known.segment.is_gap):
+            return []
+        rendition.known[msn] = told
+        if msn >= rendition.end - 1:
+            rendition.info = told.info
+        if len(pending := rendition.pending) > MOST_PENDING:
+            del rendition.known[min(pending)]
+        return [told]
 
-    def _bridge(self, announcement: SegmentAnnounced) -> list[Announcement]:
-        """Gaps for what a rendition misses before a segment, unless that is more than a list has."""
-        news: list[Announcement] = []
-        numbering, info, epoch = self._numbering, announcement.info, announcement.epoch
-        msn = numbering.msn(epoch, announcement.segment.msn)
-        if self.last_msn is not None and msn - self.last_msn - 1 <= self.length:
-            numbering.bridge(epoch, announcement.segment, self.target_s * 1000)
-        rendition = self._renditions.get(info.name)
-        if rendition is None or msn - rendition.newest_msn - 1 > self.length:
-            return news
-        for missing in range(rendition.newest_msn + 1, msn):
-            place = numbering.at(missing)
-            if place is not None:
-                last = numbering.at(missing - 1)
-                init = rendition.segments[-1].init if last is not None and last.epoch == place.epoch else None
-                self._put(info, place.holding(None, init))
-                news.append(self._announcement(rendition))
-        return news
+    def _end(self, ended: StreamEnded) -> list[Announcement]:
+        if ended.epoch.number in self._ended:
+            return []
+        self._ended[ended.epoch.number] = ended
+        return [ended] if self.is_ended else []
 
-    def _announcement(self, rendition: _Rendition) -> SegmentAnnounced:
-        """The newest segment of a rendition."""
-        segment = rendition.segments[-1]
-        place = self._numbering.at(segment.msn)
-        assert place is not None
-        return SegmentAnnounced(self.stream, place.epoch, self.target_s, rendition.info, segment, self.node)
+    def _drop_what_is_superseded(self) -> None:
+        """A younger epoch began: numbers from its first on are not of an older one."""
+        for rendition in self._renditions.values():
+            for msn, told in list(rendition.known.items()):
+                if not self._epochs.owns(told.epoch, msn):
+                    del rendition.known[msn]
+                    rendition.end = min(rendition.end, msn)
+            rendition.start = min(rendition.start, rendition.end)
+
+    def _look_again(self) -> list[Announcement]:
+        """Take in what was refused for a promise that is settled now."""
+        refused, self._refused = self._refused, {}
+        return [news for told in refused.values() for news in self._put(told)]
 
     def _trim(self) -> None:
         """Forget what no viewer can ask for any more."""
+        last_msn = self.last_msn
+        if last_msn is None:
+            return
         listed = max(len(self.listed(name)) for name in self._renditions)
-        oldest_msn = (self.last_msn or 0) - 2 * max(self.length, listed)
+        self._oldest_msn = max(self._oldest_msn, last_msn - 2 * max(self.length, listed))
         for name, rendition in list(self._renditions.items()):
-            rendition.segments = [segment for segment in rendition.segments if segment.msn >= oldest_msn]
-            if not rendition.segments:
+            is_to_follow = rendition.end <= self._epochs.list_start and self._reached(rendition) > self._oldest_msn
+            for msn in [msn for msn in rendition.known if msn < self._oldest_msn and not is_to_follow]:
+                del rendition.known[msn]
+            if not rendition.known:
                 del self._renditions[name]
-        self._numbering.forget_before(oldest_msn)
+        self._epochs.trim(self._oldest_msn)
+        kept = {epoch.number for epoch in self._epochs.all()}
+        self._ended = {number: ended for number, ended in self._ended.items() if number in kept}
+        self._refused = {key: told for key, told in self._refused.items() if told.segment.msn >= self._oldest_msn}
 
-    def _epoch_of(self, segment: Segment, epoch: int) -> int:
-        """The life that a segment in a state of ``epoch`` is of, as the names of its objects tell."""
-        for info in (segment.media, segment.init):
-            prefix = info.name.partition("-")[0] if info is not None else ""
-            if prefix.isdigit():
-                return min(int(prefix), epoch)
-        return epoch
+
+def _follows(before: Segment, after: Segment) -> bool:
+    return 0 <= after.discontinuity - before.discontinuity <= MOST_BREAKS

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from livestream.bus.announcements import decode_states
+from livestream.bus.announcements import decode_document
+from livestream.cache.reader import UpstreamError
 from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
 from livestream.delivery.relay import Relays
+from livestream.model import Announcement
 from livestream.net.rtmp_play import RtmpUpstream
-from livestream.packaging.window import StreamState
 from livestream.roles.choice import Choice
 from livestream.roles.parts import Parts
 from livestream.roles.renewing import renew_choice
+from livestream.steering.nodes import Node
 
 CONNECT_S = 2.0
 
@@ -30,6 +35,8 @@ class TierAbove:
     upstreams: Upstreams
     _had_somebody: bool = field(default=False, init=False)
 
+    log: ClassVar[Logger] = Logger()
+
     @classmethod
     def of(cls, parts: Parts, role: str) -> TierAbove:
         """The nodes of ``role`` in the cluster, and those of the configuration."""
@@ -37,7 +44,7 @@ class TierAbove:
         choice = Choice(role, fixed, parts.cluster().nodes)
         renew_choice(parts.reloading, choice)
         reactor = parts.reactor
-        upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_states, reactor)
+        upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_document, reactor)
         return cls(parts, choice, upstreams)
 
     def missing(self) -> list[str]:
@@ -49,11 +56,23 @@ class TierAbove:
         """What plays streams from there."""
         return Relays(self._players, self.parts.reactor, self.parts.metrics)
 
-    def states(self) -> Deferred[Sequence[StreamState]]:
-        return Deferred.fromCoroutine(self.upstreams.states()).addCallback(in_order)
+    def every_stream(self) -> Deferred[Sequence[Announcement]]:
+        return Deferred.fromCoroutine(self.upstreams.states())
 
-    def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
-        return Deferred.fromCoroutine(self.upstreams.state(stream)).addCallback(in_order)
+    def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
+        return Deferred.fromCoroutine(self.upstreams.state(stream))
+
+    def warn(self, stream: str, node: str, epoch: int) -> None:
+        path, headers = f"/taken/{stream}?epoch={epoch}", self.parts.credentials.headers()
+        for each in self.choice.nodes():
+            if each.id == node and each.http:
+                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, path, headers))
+                warned.addErrback(self._unwarned, each)
+
+    def _unwarned(self, failure: Failure, node: Node) -> None:
+        """It is told again soon."""
+        failure.trap(UpstreamError)
+        self.log.debug("{id} could not be told that a stream was taken: {why}", id=node.id, why=failure.value)
 
     def _players(self, stream: str) -> list[RtmpUpstream]:
         return [self._player(url) for url in self.choice.rtmp_urls(stream)]
@@ -62,12 +81,3 @@ class TierAbove:
         host, _, port = url.removeprefix("rtmp://").rpartition(":")
         reactor = self.parts.reactor
         return RtmpUpstream(url, HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S), reactor)
-
-
-def in_order(states: Sequence[StreamState]) -> list[StreamState]:
-    """What several nodes know, in the order in which it is put together: older lives first, and gaps last."""
-    return sorted(states, key=lambda state: (state.epoch, _gaps(state)))
-
-
-def _gaps(state: StreamState) -> int:
-    return sum(segment.is_gap for rendition in state.renditions for segment in rendition.segments)

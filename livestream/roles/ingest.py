@@ -6,31 +6,37 @@ With ``is_alone`` it is the whole system in one process: viewers are served from
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.bus.catalogue import Catalogue
+from livestream.bus.interface import Tier
 from livestream.bus.ledger import Ledger
-from livestream.bus.memory import MemoryBus, Tier
+from livestream.bus.memory import MemoryBus
 from livestream.bus.receipts import Receipts
 from livestream.cache.coalesce import NotKnown
 from livestream.cache.store import Found
+from livestream.cache.upstream import Upstream
 from livestream.delivery.feed import Feed
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.splice import Lineage
 from livestream.delivery.watch import Watch
 from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
-from livestream.ingest.broadcasts import Broadcasts
+from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
-from livestream.model import Announcement
+from livestream.ingest.take import WRITERS, Takes
+from livestream.ingest.takeovers import Takeovers
 from livestream.roles.leaving import leave_ingest
 from livestream.roles.parts import Parts, Shelf
 from livestream.roles.peers import Peers
 from livestream.roles.renewing import renew_door
+from livestream.roles.takes import IngestAnswers, OtherNodes
 from livestream.transcode.ladder import ladder_for
 from livestream.transcode.pool import TranscoderPool
 
@@ -54,22 +60,18 @@ class IngestSite:
     """What broadcasts find around them."""
 
     shelf: Shelf
-    ledger: Ledger
     feeds: Feeds
     pool: TranscoderPool
     heights: Sequence[int]
 
-    def open_feed(self, stream: str, rendition: str, epoch: int) -> Feed:
-        return self.feeds.begin(stream, rendition, Lineage(epoch))
+    def open_feed(self, stream: str, rendition: str, number: int) -> Feed:
+        return self.feeds.begin(stream, rendition, Lineage(number))
 
     def end_feed(self, feed: Any) -> None:
         self.feeds.end(feed)
 
     def cut_feed(self, feed: Any) -> None:
         self.feeds.cut(feed)
-
-    def announce(self, announcement: Announcement) -> None:
-        self.ledger.announce(announcement)
 
     def rungs(self, height: int) -> Sequence[str]:
         return [rung.name for rung in ladder_for(height, self.heights)]
@@ -82,34 +84,43 @@ class IngestSite:
 def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     """Put an ingest together, or the whole system in one process, whose broadcasts no other node of a cluster has."""
     config = parts.config
-    bus = MemoryBus() if is_alone and config.cluster.secret else parts.bus()
-    ledger = Ledger(bus, Tier.INGEST, config.hls.window, config.node.id)
+    bus = MemoryBus(parts.bus_node) if is_alone and config.cluster.secret else parts.bus()
+    ledger = Ledger(bus, Tier.INGEST, config.hls.window, parts.bus_node)
     shelf = Shelf(parts.store(ledger))
     feeds = parts.feeds(None)
     pool = TranscoderPool(parts.reactor, parts.metrics, config.transcode.preset)
-    site = IngestSite(shelf, ledger, feeds, pool, config.transcode.ladder)
+    site = IngestSite(shelf, feeds, pool, config.transcode.ladder)
     catalogue = Catalogue(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
     peers = Peers(catalogue, ledger, parts.cluster().nodes)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
+    connect = partial(Upstream.at, reactor=parts.reactor)
+    others = OtherNodes(parts.credentials, parts.cluster().nodes, connect, parts.reactor)
+    takes = Takes(
+        parts.bus_node, bus.take, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
+    )
+    takeovers = Takeovers(parts.reactor)
+    numbering = Numbering(parts.bus_node, takes, bus.accept, bus.leave, ledger.show, lambda: bus.is_healthy)
     broadcasts = Broadcasts(
         settings,
         site,
-        peers.recall,
+        numbering,
         ledger.forget,
+        takeovers.count,
         parts.reactor,
         parts.seconds,
         parts.metrics,
     )
     keys = PublishKeys(config.ingest.keys)
-    door = PublishDoor(keys, broadcasts, parts.reactor, parts.metrics, config.ingest.max_publishers)
+    door = PublishDoor(keys, broadcasts, parts.reactor, parts.metrics, config.ingest.max_publishers, takeovers)
     renew_door(parts.reloading, door)
     parts.rtmp("ingest.rtmp", door, feeds)
     library = LocalLibrary(shelf)
     if is_alone:
-        watch = Watch(lambda: [window.stream for window in ledger.windows() if not window.is_ended])
+        watch = Watch(lambda: [window.stream for window in ledger.windows() if window.is_live])
         parts.http("edge.http", ledger, library, feeds=feeds, rest=watch.resource())
     else:
-        parts.http("ingest.http", ledger, library, states=ledger)
+        answering = IngestAnswers(broadcasts, door, peers)
+        parts.http("ingest.http", ledger, library, states=ledger, answering=answering)
         peers.join(broadcasts, door)
         parts.reactor.callWhenRunning(catalogue.start)
         parts.at_stop(catalogue.stop)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from livestream.bus.memory import Bus
+from livestream.bus.interface import Bus
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.nodes import Nodes
 from livestream.cluster.presence import PERIOD_S, Presence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,7 +13,8 @@ from twisted.application.service import Service as TwistedService
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.web.resource import IResource
 
-from livestream.bus.memory import Bus, MemoryBus
+from livestream.bus.interface import Bus
+from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Need, Store
 from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
@@ -55,8 +57,11 @@ from livestream.roles.renewing import (
     renew_store,
     rtmp_limits,
 )
+from livestream.roles.takes import Answering, Credentials, TakeRequests
 
 SWEEP_S = 2.0
+LOG_WINDOWS = 2 * 8
+"""Of each stream a log keeps what may still be fetched, of eight renditions."""
 HOLD_S = 5.0
 """Who comes to a cache that has just been started waits so long at most, rather than hear that it has nothing."""
 LOOK_S = 0.05
@@ -94,6 +99,7 @@ class Parts:
     metrics: Metrics = field(factory=Metrics)
     draining: Draining = field(init=False)
     reloading: Reloading = field(init=False)
+    _bus_node: str = field(init=False)
     _bus: Bus | None = field(default=None, init=False)
     _presence: Presence | None = field(default=None, init=False)
     _feeds: Feeds | None = field(default=None, init=False)
@@ -104,6 +110,7 @@ class Parts:
         """A process that is all there is has nowhere to send anybody, and ends at once."""
         is_alone = self.config.role == "all" and not self.config.cluster.secret
         limit_s = 0.0 if is_alone else self.config.cluster.drain_s
+        self._bus_node = f"{self.config.role}-{secrets.token_hex(4)}"
         self.draining = Draining(limit_s, self.reactor, self.reactor.stop)
         self.draining.at(Phase.TOLD, lambda: self.cluster().drain())
         self.reloading = Reloading(self.config)
@@ -115,6 +122,16 @@ class Parts:
         return self.config.node.id or self.config.role
 
     @property
+    def bus_node(self) -> str:
+        """This process on the bus: no two processes that announce streams have the same name there."""
+        return self.config.node.id or self._bus_node
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who this node is to others that it asks."""
+        return Credentials(self.node, self.config.cluster.secret, self.seconds)
+
+    @property
     def seconds(self) -> Callable[[], float]:
         """The wall clock."""
         clock: Callable[[], float] = self.reactor.seconds
@@ -123,13 +140,14 @@ class Parts:
     def bus(self) -> Bus:
         """The bus that the configuration names, one for all; one between processes is a service."""
         if self._bus is None:
-            self._bus = self._redis() if self.config.bus.redis else MemoryBus()
+            self._bus = self._redis() if self.config.bus.redis else MemoryBus(self.bus_node)
         return self._bus
 
     def _redis(self) -> Bus:
         from livestream.bus.redis import RedisBus
 
-        bus = RedisBus(self.config.bus.redis, self.reactor, self.metrics)
+        kept = LOG_WINDOWS * self.config.hls.window
+        bus = RedisBus(self.config.bus.redis, self.reactor, self.metrics, self.bus_node, kept)
         self._run(bus)
         return bus
 
@@ -182,6 +200,7 @@ class Parts:
         states: States | None = None,
         feeds: Feeds | None = None,
         rest: IResource | None = None,
+        answering: Answering | None = None,
     ) -> None:
         """Serve a tier's objects and playlists at ``setting``; with ``feeds`` FLV as well."""
         answers, tallies, guide = Answers(self.node), Tallies(self.metrics), self.guide()
@@ -190,7 +209,8 @@ class Parts:
         proxies = Proxies.of(self.config.cluster.trusted_proxies)
         steer = Steer(self.node, guide, proxies, windows.window, answers, self.seconds)
         flv = None if feeds is None else FlvPush(feeds, answers)
-        hls = Hls(service, answers, tallies, self.seconds, states, flv, rest)
+        takes = None if answering is None else TakeRequests(self.credentials, answering)
+        hls = Hls(service, answers, tallies, self.seconds, states, flv, rest, takes)
         is_edge = setting == "edge.http"
         site = HttpSite(
             hls.resource(),
@@ -235,7 +255,7 @@ class Parts:
     def _carried(self, known: Known) -> dict[str, int]:
         """The streams of this node that are live, with how many watch the push of each."""
         viewers = Counter[str]() if self._feeds is None else self._feeds.viewers()
-        return {window.stream: viewers[window.stream] for window in known.windows() if not window.is_ended}
+        return {window.stream: viewers[window.stream] for window in known.windows() if window.is_live}
 
     def listen(self, setting: str, factory: IProtocolFactory) -> None:
         """Have ``factory`` serve the endpoint that is the value of ``setting``."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from livestream.bus.catalogue import Catalogue
+from livestream.bus.interface import Tier
 from livestream.bus.ledger import Ledger
-from livestream.bus.memory import Tier
 from livestream.cache.coalesce import Cache
 from livestream.cache.warm import Collector, Warmer
 from livestream.delivery.feeds import Feeds
@@ -12,6 +12,7 @@ from livestream.delivery.watch import Watch
 from livestream.roles.above import TierAbove
 from livestream.roles.leaving import leave_cache
 from livestream.roles.parts import Parts
+from livestream.roles.takes import OriginAnswers
 
 
 def build_origin(parts: Parts) -> None:
@@ -20,14 +21,14 @@ def build_origin(parts: Parts) -> None:
     above = TierAbove.of(parts, "ingest")
     catalogue = Catalogue(bus, Tier.INGEST, above, config.hls.window, parts.reactor, parts.metrics)
     above.choice.holder = catalogue.holder
-    ledger = Ledger(bus, Tier.ORIGIN, config.hls.window, config.node.id)
+    ledger = Ledger(bus, Tier.ORIGIN, config.hls.window, parts.bus_node)
     store = parts.store(catalogue)
     cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
     collector = Collector(cache, ledger.announce, ledger.forget, parts.reactor)
     catalogue.subscribe(collector.heard)
     parts.at_stop(collector.stop)
     feeds = parts.feeds(above.relays())
-    parts.http("origin.http", ledger, cache, states=ledger)
+    parts.http("origin.http", ledger, cache, states=ledger, answering=OriginAnswers(catalogue))
     parts.rtmp("origin.rtmp", None, feeds)
     _run(parts, catalogue, cache, feeds, above)
 
@@ -41,7 +42,7 @@ def build_edge(parts: Parts) -> None:
     feeds = parts.feeds(above.relays())
     catalogue.subscribe(Warmer(cache).heard)
     watch = Watch(
-        lambda: [window.stream for window in catalogue.windows() if not window.is_ended],
+        lambda: [window.stream for window in catalogue.windows() if window.is_live],
         is_steered=parts.guide() is not None,
     )
     parts.http("edge.http", catalogue, cache, feeds=feeds, rest=watch.resource())

@@ -67,12 +67,12 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def buses(server: Server) -> Iterator[Callable[[], RedisBus]]:
+def buses(server: Server) -> Iterator[Callable[..., RedisBus]]:
     """Makes buses on ``server``, which end with the test."""
     started: list[RedisBus] = []
 
-    def start() -> RedisBus:
-        bus = RedisBus(server.url, reactor, Metrics())
+    def start(node: str = "") -> RedisBus:
+        bus = RedisBus(server.url, reactor, Metrics(), node or f"node-{len(started)}")
         bus.startService()
         started.append(bus)
         return bus

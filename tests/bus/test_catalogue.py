@@ -10,12 +10,11 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from livestream.bus.catalogue import INFORMED_S, KEPT_S, Catalogue
-from livestream.bus.memory import Listener, Tier
+from livestream.bus.catalogue import INFORMED_S, KEPT_S, LEARN_S, Catalogue
+from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
 from livestream.metrics import Metrics
-from livestream.model import Announcement, SegmentAnnounced, StreamEnded
-from livestream.packaging.window import StreamState, Window
-from tests.packaging.windows import EPOCH, announced
+from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
+from tests.packaging.windows import EPOCH, announced, ended
 
 
 @define(eq=False)
@@ -24,12 +23,20 @@ class FakeBus:
 
     is_healthy: bool = True
     is_slow: bool = False
-    kept: dict[str, StreamState] = field(factory=dict)
+    kept: dict[str, list[Announcement]] = field(factory=dict)
     asked: list[str] = field(factory=list)
-    waiting: list[Deferred[StreamState | None]] = field(factory=list)
+    waiting: list[Deferred[Sequence[Announcement]]] = field(factory=list)
     listener: Listener | None = None
 
-    def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None: ...
+    def take(self, stream: str, epoch: int) -> Deferred[Taken]:
+        return fail(NotNow())
+
+    def accept(self, announcement: Announcement) -> Deferred[None]:
+        return fail(NotNow())
+
+    def leave(self, stream: str, epoch: int) -> None: ...
+    def publish(self, tier: Tier, announcement: Announcement) -> None: ...
+    def restore_from(self, tier: Tier, log: Log) -> None: ...
     def forget(self, tier: Tier, stream: str) -> None: ...
     def tell(self, channel: str, message: bytes) -> None: ...
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None: ...
@@ -37,36 +44,40 @@ class FakeBus:
     def listen(self, tier: Tier, listener: Listener) -> None:
         self.listener = listener
 
-    def recall(self, tier: Tier, stream: str) -> Deferred[StreamState | None]:
+    def recall(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
         self.asked.append(stream)
         if not self.is_slow:
-            return succeed(self.kept.get(stream))
+            return succeed(self.kept.get(stream, []))
         self.waiting.append(Deferred())
         return self.waiting[-1]
 
 
 @define(eq=False)
-class Above:
+class Upstream:
     """The tier above; ``None`` is one that does not answer."""
 
-    answer: list[StreamState] | None = None
+    answer: list[Announcement] | None = None
     asked: list[str] = field(factory=list)
+    warned: list[tuple[str, str, int]] = field(factory=list)
 
-    def states(self) -> Deferred[Sequence[StreamState]]:
+    def every_stream(self) -> Deferred[Sequence[Announcement]]:
         self.asked.append("*")
         return fail(ConnectionError()) if self.answer is None else succeed(self.answer)
 
-    def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
+    def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
         self.asked.append(stream)
         if self.answer is None:
             return fail(ConnectionError())
-        return succeed([state for state in self.answer if state.stream == stream])
+        return succeed([told for told in self.answer if told.stream == stream])
+
+    def warn(self, stream: str, node: str, epoch: int) -> None:
+        self.warned.append((stream, node, epoch))
 
 
 @define(eq=False)
 class Scene:
     bus: FakeBus = field(factory=FakeBus)
-    above: Above = field(factory=Above)
+    above: Upstream = field(factory=Upstream)
     clock: Clock = field(factory=Clock)
     told: list[Announcement | None] = field(factory=list)
     catalogue: Catalogue = field(init=False)
@@ -85,14 +96,14 @@ class Scene:
     def numbers(self) -> list[int]:
         return [told.segment.msn for told in self.told if isinstance(told, SegmentAnnounced)]
 
+    @property
+    def listed(self) -> list[int]:
+        window = self.catalogue.window("show")
+        return [] if window is None else [segment.msn for segment in window.listed("source")]
 
-def state(*msns: int, is_ended: bool = False) -> StreamState:
-    window = Window("show", 4)
-    for msn in msns:
-        window.fill(announced(msn))
-    if is_ended:
-        window.fill(StreamEnded("show", EPOCH, msns[-1]))
-    return window.state()
+
+def state(*msns: int, is_ended: bool = False) -> list[Announcement]:
+    return [*(announced(msn) for msn in msns), *([ended(msns[-1])] if is_ended else [])]
 
 
 @pytest.fixture
@@ -124,28 +135,28 @@ def test_a_hole_is_filled_from_what_is_kept(scene: Scene) -> None:
     scene.hear(announced(10))
     scene.bus.kept["show"] = state(10, 11, 12)
     scene.hear(announced(12))
-    assert scene.numbers == [10, 11, 12]
+    assert sorted(scene.numbers) == scene.listed == [10, 11, 12]
 
 
 def test_a_hole_is_filled_from_above_when_nothing_is_kept(scene: Scene) -> None:
     scene.hear(announced(10))
-    scene.above.answer = [state(10, 11, 12)]
+    scene.above.answer = state(10, 11, 12)
     scene.hear(announced(12))
-    assert scene.numbers == [10, 11, 12]
+    assert scene.listed == [10, 11, 12]
 
 
 def test_a_hole_is_filled_from_all_nodes_above_together(scene: Scene) -> None:
     scene.hear(announced(10))
-    scene.above.answer = [state(10, 11), state(10, 11, 12)]
+    scene.above.answer = [*state(10, 11), *state(10, 12)]
     scene.hear(announced(13))
-    assert scene.numbers == [10, 11, 12, 13]
+    assert scene.listed == [10, 11, 12, 13]
 
 
 def test_the_node_that_announced_a_stream_last_is_known(scene: Scene) -> None:
     assert scene.catalogue.holder("show") == ""
     scene.hear(attrs.evolve(announced(10), node="ingest-1"))
     assert scene.catalogue.holder("show") == "ingest-1"
-    scene.hear(attrs.evolve(announced(11, epoch=EPOCH + 1, discontinuity=1), node="ingest-2"))
+    scene.hear(attrs.evolve(announced(11, epoch=EPOCH + 1, first=11, discontinuity=1), node="ingest-2"))
     assert scene.catalogue.holder("show") == "ingest-2"
 
 
@@ -163,13 +174,13 @@ def test_an_end_that_was_missed_is_learnt(scene: Scene) -> None:
     scene.hear(announced(10))
     scene.bus.kept["show"] = state(10, 11, is_ended=True)
     scene.clock.pump([1] * 5)
-    assert scene.told[-1] == StreamEnded("show", EPOCH, 11)
+    assert scene.told[-1] == ended(11)
 
 
 def test_without_the_bus_the_tier_above_is_asked_every_second(scene: Scene) -> None:
     scene.bus.is_healthy = False
     for newest in (11, 12, 13):
-        scene.above.answer = [state(*range(10, newest + 1))]
+        scene.above.answer = state(*range(10, newest + 1))
         scene.clock.advance(1)
     assert scene.numbers == [10, 11, 12, 13]
     assert scene.above.asked == ["*"] * 3
@@ -189,24 +200,12 @@ def test_a_node_says_when_it_does_not_know_what_is_live(scene: Scene) -> None:
 
 
 def test_a_stream_of_which_nothing_is_heard_is_known_for_a_while_and_then_no_more(scene: Scene) -> None:
-    scene.hear(announced(10), StreamEnded("show", EPOCH, 10))
+    scene.hear(announced(10), ended(10))
     scene.clock.pump([1] * int(KEPT_S))
     assert scene.catalogue.window("show") is not None
     scene.clock.pump([1, 1])
     assert scene.catalogue.window("show") is None
     assert scene.told[-1] is None and scene.told.count(None) == 1
-
-
-def test_what_a_process_left_behind_long_ago_is_no_stream(scene: Scene) -> None:
-    scene.catalogue.recovered([state(10, is_ended=True)])
-    scene.clock.advance(KEPT_S + 60)
-    scene.catalogue.recovered([state(10, 11)])
-    assert scene.catalogue.windows() == []
-
-
-def test_an_end_of_a_stream_that_is_not_known_is_nothing(scene: Scene) -> None:
-    scene.hear(StreamEnded("show", EPOCH, 10))
-    assert scene.catalogue.windows() == [] and scene.told == []
 
 
 def test_a_subscriber_that_fails_does_not_keep_the_news_from_others(scene: Scene) -> None:
@@ -229,21 +228,23 @@ def test_nothing_is_left_on_the_clock_when_it_stops(scene: Scene) -> None:
 
 
 def test_what_is_heard_in_the_wrong_order_waits_for_its_turn(scene: Scene) -> None:
-    scene.hear(announced(10), announced(13), announced(12), announced(11))
-    assert scene.numbers == [10, 11, 12, 13]
+    scene.hear(announced(10), announced(13), announced(12))
+    assert scene.listed == [10]
+    scene.hear(announced(11))
+    assert scene.listed == [10, 11, 12, 13] and sorted(scene.numbers) == [10, 11, 12, 13]
 
 
-def test_what_nobody_has_is_a_gap_after_a_target_duration(scene: Scene) -> None:
-    scene.hear(announced(10), announced(12))
+def test_what_nobody_has_is_left_out_after_a_target_duration(scene: Scene) -> None:
+    scene.hear(announced(10), announced(12), announced(13))
     scene.clock.pump([0.5] * 6)
-    assert scene.numbers == [10]
+    assert scene.listed == [10]
+    scene.told.clear()
     scene.clock.pump([0.5] * 2)
-    assert scene.numbers == [10, 11, 12]
-    assert [told.segment.is_gap for told in scene.told if isinstance(told, SegmentAnnounced)] == [False, True, False]
+    assert scene.listed == [12, 13] and scene.told == [announced(12)]
 
 
-def test_an_older_life_does_not_break_the_silence(scene: Scene) -> None:
-    scene.hear(announced(10, epoch=EPOCH + 1))
+def test_an_older_epoch_does_not_break_the_silence(scene: Scene) -> None:
+    scene.hear(announced(10, epoch=EPOCH + 1, first=10))
     scene.bus.asked.clear()
     for msn in range(10, 14):
         scene.clock.advance(1)
@@ -256,3 +257,38 @@ def test_a_bus_that_came_back_empty_ends_nothing(scene: Scene) -> None:
     scene.catalogue.recovered([])
     assert scene.catalogue.window("show") is not None
     assert scene.told == [announced(10)]
+
+
+def test_what_is_recovered_while_a_stream_is_learnt_comes_with_the_rest() -> None:
+    scene = Scene(FakeBus(is_slow=True))
+    scene.hear(announced(12))
+    scene.catalogue.recovered(state(10, 11))
+    assert scene.numbers == []
+    scene.bus.waiting[0].callback([])
+    assert scene.listed == [10, 11, 12]
+
+
+def test_a_promise_is_made_once_this_node_has_learnt_what_there_is(scene: Scene) -> None:
+    with pytest.raises(NotNow):
+        scene.catalogue.promise("show", EPOCH + 9)
+    scene.clock.advance(LEARN_S)
+    scene.hear(announced(10))
+    assert scene.catalogue.promise("show", EPOCH + 9).msn == 10
+    with pytest.raises(Superseded):
+        scene.catalogue.promise("show", EPOCH + 9)
+    assert scene.catalogue.promise("other", EPOCH + 9).msn == 0
+    scene.bus.is_healthy = False
+    with pytest.raises(NotNow):
+        scene.catalogue.promise("third", EPOCH + 9)
+
+
+def test_who_is_not_heard_because_of_a_promise_is_told_so_until_the_younger_epoch_begins(scene: Scene) -> None:
+    scene.clock.advance(LEARN_S)
+    scene.hear(announced(10))
+    scene.catalogue.promise("show", EPOCH + 9)
+    scene.hear(attrs.evolve(announced(11), node="ingest-1"))
+    scene.clock.advance(0.5)
+    assert scene.above.warned == [("show", "ingest-1", EPOCH + 9)] and scene.numbers == [10]
+    scene.hear(EpochBegan("show", Epoch(EPOCH + 9, 12), "ingest-2"))
+    scene.clock.advance(0.5)
+    assert len(scene.above.warned) == 1 and scene.listed == [10, 11]

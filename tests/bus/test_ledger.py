@@ -1,41 +1,50 @@
-"""What a node has announced: told once, in order, and readable by the tier below."""
+"""What a node has announced: told once, and readable by the tier below."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pytest
 from attrs import define, evolve, field
 
-from livestream.bus.announcements import decode_state, decode_states
+from livestream.bus.announcements import decode_document
+from livestream.bus.interface import Tier
 from livestream.bus.ledger import Ledger
-from livestream.bus.memory import MemoryBus, Tier
-from livestream.model import Announcement, SegmentAnnounced, StreamEnded
-from livestream.packaging.window import StreamState, Window
-from tests.packaging.windows import EPOCH, RUNG, announced
+from livestream.bus.memory import MemoryBus
+from livestream.model import Announcement
+from livestream.packaging.window import Window
+from tests.packaging.windows import EPOCH, RUNG, announced, ended
+
+NODE = "origin-1"
 
 
 @define(eq=False)
 class Listening:
     heard: list[Announcement] = field(factory=list)
-    states: list[StreamState] = field(factory=list)
+    recalled: list[Announcement] = field(factory=list)
 
     def announced(self, announcement: Announcement) -> None:
         self.heard.append(announcement)
 
-    def recovered(self, states: list[StreamState]) -> None:
-        self.states += states
+    def recovered(self, announcements: Sequence[Announcement]) -> None:
+        self.recalled += announcements
 
 
 @define(eq=False)
 class Scene:
-    bus: MemoryBus = field(factory=MemoryBus)
+    bus: MemoryBus = field(factory=lambda: MemoryBus(NODE))
     listening: Listening = field(factory=Listening)
     told: list[tuple[str, Announcement | None]] = field(factory=list)
     ledger: Ledger = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.ledger = Ledger(self.bus, Tier.INGEST, 4)
+        self.ledger = Ledger(self.bus, Tier.ORIGIN, 4, NODE)
         self.ledger.subscribe(lambda stream, announcement: self.told.append((stream, announcement)))
-        self.bus.listen(Tier.INGEST, self.listening)
+        self.bus.listen(Tier.ORIGIN, self.listening)
+
+
+def ours(announcement: Announcement) -> Announcement:
+    return evolve(announcement, node=NODE)
 
 
 @pytest.fixture
@@ -43,19 +52,16 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_what_is_announced_is_told_on_the_bus_and_here(scene: Scene) -> None:
+def test_what_is_announced_is_told_on_the_bus_and_here_as_this_nodes(scene: Scene) -> None:
     for msn in (10, 11, 12):
-        scene.ledger.announce(announced(msn))
-    assert scene.listening.heard == [announced(msn) for msn in (10, 11, 12)]
+        scene.ledger.announce(evolve(announced(msn), node="ingest-1"))
+    assert scene.listening.heard == [ours(announced(msn)) for msn in (10, 11, 12)]
     assert scene.told == [("show", announcement) for announcement in scene.listening.heard]
 
 
-def test_whoever_announces_says_who_it_is_in_the_announcement_and_in_the_state(scene: Scene) -> None:
-    ledger = Ledger(scene.bus, Tier.INGEST, 4, "ingest-2")
-    ledger.announce(evolve(announced(10), node="ingest-1"))
-    assert scene.listening.heard == [evolve(announced(10), node="ingest-2")]
-    assert scene.bus.recall(Tier.INGEST, "show").result.node == "ingest-2"
-    assert decode_states(ledger.every())[0].node == "ingest-2"
+def test_what_is_only_shown_is_not_told_on_the_bus(scene: Scene) -> None:
+    scene.ledger.show(announced(10))
+    assert scene.listening.heard == [] and scene.told == [("show", ours(announced(10)))]
 
 
 def test_what_is_announced_twice_is_told_once(scene: Scene) -> None:
@@ -64,45 +70,21 @@ def test_what_is_announced_twice_is_told_once(scene: Scene) -> None:
     assert len(scene.listening.heard) == len(scene.told) == 1
 
 
-def test_what_was_left_out_is_announced_as_a_gap_before_what_follows(scene: Scene) -> None:
+def test_a_hole_is_left_as_it_is(scene: Scene) -> None:
     scene.ledger.announce(announced(10))
     scene.ledger.announce(announced(12))
-    heard = scene.listening.heard
-    assert [each.segment.msn for each in heard if isinstance(each, SegmentAnnounced)] == [10, 11, 12]
-    assert [each.segment.is_gap for each in heard if isinstance(each, SegmentAnnounced)] == [False, True, False]
+    assert scene.listening.heard == [ours(announced(10)), ours(announced(12))]
 
 
 def test_the_end_is_told_and_a_forgotten_stream_is_nowhere(scene: Scene) -> None:
     scene.ledger.announce(announced(10))
-    scene.ledger.announce(StreamEnded("show", EPOCH, 10))
-    assert scene.told[-1] == ("show", StreamEnded("show", EPOCH, 10))
+    scene.ledger.announce(ended(10))
+    assert scene.told[-1] == ("show", ours(ended(10)))
     scene.ledger.forget("show")
     scene.ledger.forget("show")
     assert scene.told[2:] == [("show", None)]
     assert scene.ledger.window("show") is None and scene.ledger.one("show") is None
-    assert scene.bus.recall(Tier.INGEST, "show").result is None
-
-
-def test_a_stream_that_another_node_announces_now_is_not_forgotten_on_the_bus_when_it_is_here(scene: Scene) -> None:
-    other = Ledger(scene.bus, Tier.INGEST, 4, "ingest-2")
-    scene.ledger.announce(announced(10))
-    other.announce(announced(11, epoch=EPOCH + 1))
-    scene.ledger.release("show")
-    scene.ledger.release("never-heard-of")
-    assert scene.ledger.window("show") is not None
-    scene.ledger.forget("show")
-    assert scene.ledger.window("show") is None
-    assert scene.bus.recall(Tier.INGEST, "show").result.node == "ingest-2"
-
-
-def test_a_stream_that_comes_back_from_another_node_has_no_gaps_for_what_was_announced_there(scene: Scene) -> None:
-    scene.ledger.announce(announced(10))
-    scene.ledger.release("show")
-    scene.ledger.announce(announced(13, epoch=EPOCH + 2))
-    state = scene.bus.recall(Tier.INGEST, "show").result
-    assert [segment.msn for segment in state.renditions[0].segments] == [13]
-    scene.ledger.forget("show")
-    assert scene.bus.recall(Tier.INGEST, "show").result is None
+    assert scene.bus.recall(Tier.ORIGIN, "show").result == []
 
 
 def test_an_object_is_known_by_its_own_rendition_and_name_only(scene: Scene) -> None:
@@ -122,28 +104,22 @@ def test_the_tier_below_reads_the_same_window(scene: Scene) -> None:
     for msn in range(10, 14):
         scene.ledger.announce(announced(msn))
         scene.ledger.announce(announced(msn, RUNG))
-    window = scene.ledger.window("show")
+    scene.ledger.announce(announced(14, epoch=EPOCH + 1, first=14, restarts=True, discontinuity=1))
+    window, below = scene.ledger.window("show"), Window("show", 4)
     assert window is not None
-    assert decode_states(scene.ledger.every()) == [window.state()]
-    assert decode_state(scene.ledger.one("show") or b"") == window.state()
-
-
-def test_the_tier_below_does_not_list_what_came_before_a_list_began_anew(scene: Scene) -> None:
-    scene.ledger.announce(announced(10))
-    scene.ledger.announce(StreamEnded("show", EPOCH, 10))
-    for msn in (11, 12):
-        scene.ledger.announce(announced(msn, epoch=EPOCH + 1, discontinuity=1))
-    below = Window("show", 4)
-    below.merge(decode_state(scene.ledger.one("show") or b""))
-    window = scene.ledger.window("show")
-    assert window is not None
-    assert [segment.msn for segment in below.listed("source")] == [segment.msn for segment in window.listed("source")]
-    assert [segment.msn for segment in window.listed("source")] == [11, 12]
+    below.take(decode_document(scene.ledger.one("show") or b""))
+    assert below.announcements() == window.announcements() == decode_document(scene.ledger.every())
+    assert [segment.msn for segment in below.listed("source")] == [14]
 
 
 def test_a_latecomer_is_told_what_is_kept(scene: Scene) -> None:
     scene.ledger.announce(announced(10))
     late = Listening()
-    scene.bus.listen(Tier.INGEST, late)
-    window = scene.ledger.window("show")
-    assert window is not None and late.states == [window.state()]
+    scene.bus.listen(Tier.ORIGIN, late)
+    assert late.recalled == [ours(announced(10))]
+
+
+def test_how_far_a_stream_has_come_is_known(scene: Scene) -> None:
+    assert scene.ledger.position("show").msn == 0
+    scene.ledger.show(announced(10))
+    assert scene.ledger.position("show").msn == 10

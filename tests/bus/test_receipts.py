@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 
+from livestream.bus.interface import Tier
 from livestream.bus.ledger import Ledger
-from livestream.bus.memory import MemoryBus, Tier
+from livestream.bus.memory import MemoryBus
 from livestream.bus.receipts import Receipts
-from livestream.model import StreamEnded
-from tests.packaging.windows import EPOCH, announced
+from tests.packaging.windows import announced, ended
 
 
 @define(eq=False)
@@ -32,29 +32,32 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_what_was_announced_before_is_not_waited_for(scene: Scene) -> None:
-    scene.ingest.announce(announced(10))
+def test_what_the_origins_had_before_is_not_waited_for(scene: Scene) -> None:
+    scene.origins = ["origin-1"]
+    scene.ingest.show(announced(10))
+    scene.origin("origin-1").announce(announced(10))
     scene.receipts.start()
     assert scene.receipts.missing == 0
 
 
-def test_every_origin_must_have_the_newest_segment(scene: Scene) -> None:
+def test_every_origin_must_have_every_segment_in_whatever_order(scene: Scene) -> None:
     scene.origins = ["origin-1", "origin-2"]
     first, second = scene.origin("origin-1"), scene.origin("origin-2")
+    scene.ingest.show(announced(10))
     scene.receipts.start()
-    for msn in (10, 11):
-        scene.ingest.announce(announced(msn))
+    scene.ingest.show(announced(11))
+    for msn in (11, 10):
         first.announce(announced(msn))
-    second.announce(announced(10))
-    assert scene.receipts.missing == 1
     second.announce(announced(11))
+    assert scene.receipts.missing == 1
+    second.announce(announced(10))
     assert scene.receipts.missing == 0
 
 
 def test_an_origin_that_has_gone_is_not_waited_for(scene: Scene) -> None:
     scene.origins = ["origin-1", "origin-2"]
     scene.receipts.start()
-    scene.ingest.announce(announced(10))
+    scene.ingest.show(announced(10))
     scene.origin("origin-1").announce(announced(10))
     assert scene.receipts.missing == 1
     scene.origins.remove("origin-2")
@@ -63,14 +66,13 @@ def test_an_origin_that_has_gone_is_not_waited_for(scene: Scene) -> None:
 
 def test_where_nobody_knows_the_origins_one_must_have_it(scene: Scene) -> None:
     scene.receipts.start()
-    scene.ingest.announce(announced(10))
+    scene.ingest.show(announced(10))
     assert scene.receipts.missing == 1
-    scene.origin("").announce(announced(10))
+    scene.origin("origin").announce(announced(10))
     assert scene.receipts.missing == 0
 
 
 def test_an_end_is_not_waited_for(scene: Scene) -> None:
-    scene.ingest.announce(announced(10))
     scene.receipts.start()
-    scene.ingest.announce(StreamEnded("show", EPOCH, 10))
+    scene.ingest.show(ended(10))
     assert scene.receipts.missing == 0

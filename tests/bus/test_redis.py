@@ -7,58 +7,68 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+import pytest
 import pytest_twisted
 from attrs import define, field
 from twisted.internet import reactor
+from twisted.internet.defer import DeferredList
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, globalLogPublisher
 
 from livestream.bus.announcements import encode
-from livestream.bus.memory import Tier
+from livestream.bus.interface import NotNow, Tier
 from livestream.bus.redis import MOST_UNANSWERED, RedisBus
-from livestream.model import Announcement, SegmentAnnounced, StreamEnded
-from livestream.packaging.window import StreamState, Window
+from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 
-from ..packaging.windows import EPOCH, announced
+from ..packaging.windows import announced, ended
 from .conftest import Server
 
-Buses = Callable[[], RedisBus]
-MILLENNIUM_MS = 1_000_000_000_000
+Buses = Callable[..., RedisBus]
+EPOCH = 1_000_000_000_000_000
+LOG = "livestream:2:ingest:log:show:"
 
 
-def announcement(msn: int) -> SegmentAnnounced:
+def announcement(msn: int, epoch: int = EPOCH, first: int = 100) -> SegmentAnnounced:
     """A segment of long ago: what is of the future is not believed."""
-    told = announced(msn, epoch=EPOCH - MILLENNIUM_MS)
-    return attrs.evolve(told, segment=attrs.evolve(told.segment, starts_at_ms=MILLENNIUM_MS + 3000 * msn))
+    told = announced(msn, epoch=epoch, first=first)
+    return attrs.evolve(told, segment=attrs.evolve(told.segment, starts_at_ms=EPOCH // 1000 + 3000 * msn))
 
 
 @define(eq=False)
 class Heard:
     news: list[Announcement] = field(factory=list)
-    states: list[StreamState] = field(factory=list)
+    recalled: list[Announcement] = field(factory=list)
 
     def announced(self, announcement: Announcement) -> None:
         self.news.append(announcement)
 
-    def recovered(self, states: Sequence[StreamState]) -> None:
-        self.states += states
+    def recovered(self, announcements: Sequence[Announcement]) -> None:
+        self.recalled += announcements
 
 
 @define(eq=False)
 class Speaker:
-    """An ingest's end of the bus."""
+    """An ingest's end of the bus, and its log."""
 
     bus: RedisBus
-    window: Window = field(factory=lambda: Window("show", 6))
+    told: list[Announcement] = field(factory=list)
     next: int = 100
 
+    def __attrs_post_init__(self) -> None:
+        self.bus.restore_from(Tier.INGEST, self)
+
     def speak(self) -> None:
-        told = announcement(self.next)
+        self.told.append(announcement(self.next))
         self.next += 1
-        self.window.apply(told)
-        self.bus.publish(Tier.INGEST, told, self.window.state())
+        self.bus.accept(self.told[-1]).addErrback(lambda failure: failure.trap(NotNow) and None)
+
+    def streams(self) -> list[str]:
+        return ["show"] if self.told else []
+
+    def announcements(self, stream: str) -> list[Announcement]:
+        return self.told
 
 
 async def until(condition: Callable[[], object], seconds: float = 15) -> None:
@@ -88,49 +98,144 @@ async def redis(bus: RedisBus, *words: object) -> Any:
 async def test_what_one_announces_the_other_hears_and_a_latecomer_learns(server: Server, buses: Buses) -> None:
     server.start()
     speaker, _, heard = await conversation(buses)
-    assert heard.news == [announcement(100)]
+    speaker.speak()
+    await until(lambda: heard.news == [announcement(100), announcement(101)])
     late, late_heard = buses(), Heard()
     late.listen(Tier.INGEST, late_heard)
-    await until(lambda: late_heard.states)
-    assert await late.recall(Tier.INGEST, "show") == late_heard.states[0] == speaker.window.state()
-    assert await late.recall(Tier.ORIGIN, "show") is None
-    assert await redis(late, "TTL", "livestream:ingest:show") > 60
+    await until(lambda: late_heard.recalled)
+    assert await late.recall(Tier.INGEST, "show") == late_heard.recalled == speaker.told
+    assert await late.recall(Tier.ORIGIN, "show") == []
+    assert await redis(late, "TTL", LOG + speaker.bus.node) > 60
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_forgotten_is_kept_nowhere(server: Server, buses: Buses) -> None:
+async def test_the_logs_of_all_nodes_are_read_together_and_each_is_bounded(server: Server, buses: Buses) -> None:
+    server.start()
+    first, second = buses("origin-1"), buses("origin-2")
+    await until(lambda: first.is_healthy and second.is_healthy)
+    for msn in range(100, 300):
+        first.publish(Tier.ORIGIN, announcement(msn))
+    second.publish(Tier.ORIGIN, announcement(42))
+    await until(lambda: not first._unanswered and not second._unanswered)
+    told = await first.recall(Tier.ORIGIN, "show")
+    numbers = sorted(each.segment.msn for each in told if isinstance(each, SegmentAnnounced))
+    assert numbers[0] == 42 and numbers[-1] == 299 and first.kept <= len(numbers) <= first.kept + 18
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_forgotten_is_in_no_log(server: Server, buses: Buses) -> None:
     server.start()
     speaker, listener, _ = await conversation(buses)
     speaker.bus.forget(Tier.INGEST, "show")
     await redis(speaker.bus, "PING")
-    assert await redis(listener, "KEYS", "livestream:*") == []
+    assert await redis(listener, "KEYS", "livestream:2:*log*") == []
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_state_that_redis_let_go_is_no_longer_counted_as_a_stream(server: Server, buses: Buses) -> None:
+async def test_one_who_takes_a_stream_learns_how_far_it_had_come_and_whose_it_was(server: Server, buses: Buses) -> None:
     server.start()
-    speaker, _, _ = await conversation(buses)
-    await redis(speaker.bus, "DEL", "livestream:ingest:show")
-    late, heard = buses(), Heard()
-    late.listen(Tier.INGEST, heard)
-    await until(lambda: late.is_healthy)
-    while await redis(speaker.bus, "SCARD", "livestream:ingest"):
-        await deferLater(reactor, 0.02)
-    assert heard.states == []
+    first, second = buses("a"), buses("b")
+    await until(lambda: first.is_healthy and second.is_healthy)
+    taken = await first.take("show", EPOCH + 7)
+    assert (taken.epoch, taken.position, taken.owner) == (EPOCH + 7, StreamPosition(), "")
+    await first.accept(EpochBegan("show", Epoch(EPOCH + 7, 100), "a"))
+    await first.accept(announcement(100, EPOCH + 7))
+    for wanted, given in ((EPOCH + 3, EPOCH + 1003), (EPOCH + 5003, EPOCH + 5003)):
+        again = await second.take("show", wanted)
+        assert again.epoch == given and again.silent_s < 5
+    assert (again.position.msn, again.position.target_s, again.owner) == (100, 3, "b")
+    assert again.position.ends_at_ms == announcement(100).segment.starts_at_ms + 3000
+    await second.accept(announcement(101, EPOCH + 5003, 101))
+    await second.accept(attrs.evolve(ended(101), epoch=Epoch(EPOCH + 5003, 101)))
+    assert (await first.take("show", EPOCH)).position.is_ended
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_redis_that_is_absent_at_first_is_found_and_told_the_newest(server: Server, buses: Buses) -> None:
+async def test_only_a_younger_epoch_ends_a_writer_and_what_it_had_given_before_is_still_accepted(
+    server: Server, buses: Buses
+) -> None:
+    server.start()
+    old, young = buses("a"), buses("b")
+    await until(lambda: old.is_healthy and young.is_healthy)
+    await old.accept(announcement(100))
+    taken = await young.take("show", EPOCH + 1000)
+    await old.accept(announcement(100))
+    with pytest.raises(Superseded) as refused:
+        await old.accept(announcement(101))
+    assert refused.value.epoch == taken.epoch
+    await young.accept(EpochBegan("show", Epoch(taken.epoch, 103), "b"))
+    await old.accept(announcement(102))
+    for late in (announcement(103), attrs.evolve(ended(102), epoch=Epoch(EPOCH, 100))):
+        with pytest.raises(Superseded):
+            await old.accept(late)
+    await redis(old, "FLUSHALL")
+    await old.accept(announcement(103))
+
+
+NOT_NOW = {
+    "a replica": ("REPLICAOF", "127.0.0.1", "1"),
+    "out of memory": ("CONFIG", "SET", "maxmemory", "1"),
+}
+
+
+@pytest.mark.parametrize("state", NOT_NOW)
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_can_do_nothing_now_ends_no_writer_and_writes_nothing(
+    server: Server, buses: Buses, state: str
+) -> None:
+    server.start()
+    bus = buses("a")
+    await until(lambda: bus.is_healthy)
+    await bus.accept(announcement(100))
+    await redis(bus, *NOT_NOW[state])
+    for asked in (bus.accept(announcement(101)), bus.take("show", EPOCH)):
+        with pytest.raises(NotNow):
+            await asked
+    await redis(bus, "REPLICAOF", "NO", "ONE")
+    await redis(bus, "CONFIG", "SET", "maxmemory", "0")
+    assert await bus.recall(Tier.INGEST, "show") == [announcement(100)]
+    await bus.accept(announcement(101))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_lost_its_scripts_is_given_them_again(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, _, heard = await conversation(buses)
+    await redis(speaker.bus, "SCRIPT", "FLUSH")
+    speaker.speak()
+    await until(lambda: announcement(101) in heard.news)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_log_that_was_lost_is_put_back_with_the_next_announcement(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, listener, heard = await conversation(buses)
+    for _ in range(3):
+        speaker.speak()
+    await until(lambda: announcement(103) in heard.news)
+    await redis(speaker.bus, "FLUSHALL")
+    speaker.speak()
+    await until(lambda: announcement(104) in heard.news)
+    await redis(speaker.bus, "PING")
+    recalled = await listener.recall(Tier.INGEST, "show")
+    assert [announcement(msn) for msn in range(100, 105)] == sorted(
+        {each.segment.msn: each for each in recalled if isinstance(each, SegmentAnnounced)}.values(),
+        key=lambda each: each.segment.msn,
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_redis_that_is_absent_at_first_is_found_and_told_all(server: Server, buses: Buses) -> None:
     speaker, listener, heard = Speaker(buses()), buses(), Heard()
     listener.listen(Tier.INGEST, heard)
     for _ in range(3):
         speaker.speak()
-    assert await listener.recall(Tier.INGEST, "show") is None
+    assert await listener.recall(Tier.INGEST, "show") == ()
     assert not listener.is_healthy
     server.start()
-    await until(lambda: heard.states or heard.news)
+    await until(lambda: heard.recalled or heard.news)
     await until(lambda: listener.is_healthy)
-    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
+    assert set(map(encode, speaker.told)) == set(map(encode, await listener.recall(Tier.INGEST, "show")))
 
 
 @pytest_twisted.ensureDeferred
@@ -143,30 +248,28 @@ async def test_a_redis_that_comes_back_empty_is_told_again_within_two_seconds(se
     heard.news.clear()
     server.start()
     await until(server.socket.exists)
-    await until(lambda: heard.news or heard.states, 2)
-    assert heard.news in ([], [announcement(101)])
+    await until(lambda: heard.news or heard.recalled, 2)
     await until(lambda: listener.is_healthy)
-    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
+    assert announcement(101) in await listener.recall(Tier.INGEST, "show")
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_another_node_announces_by_now_is_not_told_again_to_a_redis_that_comes_back(
-    server: Server, buses: Buses
-) -> None:
+async def test_an_older_redis_is_named_as_one(server: Server, buses: Buses) -> None:
     server.start()
-    speaker, listener, heard = await conversation(buses)
-    other = Speaker(speaker.bus)
-    other.window.stream = "other"
-    speaker.bus.publish(Tier.INGEST, attrs.evolve(announcement(100), stream="other"), other.window.state())
-    server.kill()
-    await until(lambda: not listener.is_healthy and not speaker.bus.is_healthy)
-    speaker.bus.release(Tier.INGEST, "show")
-    server.start()
-    await until(server.socket.exists)
-    await until(lambda: heard.news[1:] or heard.states)
-    await until(lambda: listener.is_healthy)
-    assert await listener.recall(Tier.INGEST, "show") is None
-    assert await listener.recall(Tier.INGEST, "other") is not None
+    bus = buses()
+    await until(lambda: bus.is_healthy)
+    said: list[str] = []
+    globalLogPublisher.addObserver(lambda event: said.append(event.get("log_format") or ""))
+    bus._script_refused(txredisapi_error("ERR Error compiling script (new function): user_script:1: unexpected symbol"))
+    bus._script_refused(txredisapi_error("ERR Error compiling script"))
+    assert len([text for text in said if "Redis 7" in text]) == 1
+
+
+def txredisapi_error(text: str) -> Any:
+    import txredisapi
+    from twisted.python.failure import Failure
+
+    return Failure(txredisapi.ResponseError(text))
 
 
 @pytest_twisted.ensureDeferred
@@ -178,13 +281,13 @@ async def test_a_frozen_redis_is_noticed_and_found_again(server: Server, buses: 
         asked = listener.recall(Tier.INGEST, "show")
         speaker.speak()
         await until(lambda: not listener.is_healthy and not speaker.bus.is_healthy, 4)
-        assert await asked is None
+        assert await asked == ()
         speaker.speak()
     finally:
         server.signal(signal.SIGCONT)
-    await until(lambda: announcement(102) in heard.news or heard.states)
+    await until(lambda: announcement(102) in heard.news or announcement(102) in heard.recalled)
     await until(lambda: listener.is_healthy)
-    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
+    assert announcement(102) in await listener.recall(Tier.INGEST, "show")
 
 
 @pytest_twisted.ensureDeferred
@@ -200,25 +303,26 @@ async def test_whoever_reads_too_slowly_is_cut_off_and_learns_what_it_missed(ser
             "EVAL",
             "for i=1,100 do redis.call('PUBLISH', KEYS[1], ARGV[1]) end",
             1,
-            "livestream:ingest",
+            "livestream:2:ingest",
             flood,
         )
     speaker.speak()
-    heard.states.clear()
-    await until(lambda: heard.states)
-    assert heard.states[-1] == speaker.window.state()
+    heard.recalled.clear()
+    await until(lambda: announcement(101) in heard.recalled)
     assert listener.is_healthy
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_redis_that_does_not_keep_up_is_told_the_newest_when_it_does(server: Server, buses: Buses) -> None:
+async def test_a_redis_that_does_not_keep_up_is_told_what_it_missed_when_it_does(server: Server, buses: Buses) -> None:
     server.start()
     speaker, listener, _ = await conversation(buses)
-    for _ in range(MOST_UNANSWERED):
-        speaker.speak()
+    for msn in range(101, 101 + 2 * MOST_UNANSWERED):
+        speaker.told = [*speaker.told[-50:], announcement(msn)]
+        speaker.bus.publish(Tier.INGEST, speaker.told[-1])
     assert speaker.bus._unanswered <= MOST_UNANSWERED + 2
     await until(lambda: speaker.bus._unanswered == 0)
-    assert await listener.recall(Tier.INGEST, "show") == speaker.window.state()
+    await DeferredList([speaker.bus.accept(announcement(5000))])
+    assert speaker.told[-1] in await listener.recall(Tier.INGEST, "show")
 
 
 @pytest_twisted.ensureDeferred
@@ -242,13 +346,13 @@ async def test_garbage_on_the_channel_and_in_the_keys_is_counted_and_harms_nothi
 ) -> None:
     server.start()
     speaker, listener, heard = await conversation(buses)
-    future = attrs.evolve(announcement(101), epoch=10 * EPOCH)
+    future = announcement(101, 5 * EPOCH)
     garbage = [b"12345", b"{", b"\xff\x00", b'{"v":1}', b"[]", b"x" * 100_000, encode(future)]
-    garbage.append(encode(StreamEnded("show", 10 * EPOCH, 1)))
+    garbage.append(encode(attrs.evolve(ended(1), epoch=Epoch(5 * EPOCH, 1))))
     for each in garbage:
-        await redis(speaker.bus, "PUBLISH", "livestream:ingest", each)
-    await redis(speaker.bus, "SET", "livestream:ingest:show", b"\xff[")
-    assert await listener.recall(Tier.INGEST, "show") is None
+        await redis(speaker.bus, "PUBLISH", "livestream:2:ingest", each)
+    await redis(speaker.bus, "RPUSH", LOG + speaker.bus.node, b"\xff[")
+    assert await listener.recall(Tier.INGEST, "show") == [announcement(100)]
     speaker.speak()
     await until(lambda: announcement(101) in heard.news)
     assert heard.news == [announcement(100), announcement(101)]

@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
 
-from livestream.bus.announcements import decode_states
+from livestream.bus.announcements import decode_document
 from livestream.cache.connections import BoundedEndpoint, kept_connections
 from livestream.cache.fill import Fill
 from livestream.cache.store import Key
@@ -131,7 +131,7 @@ class Above:
     def __attrs_post_init__(self) -> None:
         self.nodes = [Node(self.clock) for _ in range(self.count)]
         self.order = list(range(self.count))
-        self.upstreams = Upstreams(self, self._connect, self.metrics, decode_states, self.clock)
+        self.upstreams = Upstreams(self, self._connect, self.metrics, decode_document, self.clock)
 
     def urls(self, stream: str) -> list[str]:
         return self.every_url()

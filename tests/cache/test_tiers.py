@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
 
-from livestream.bus.announcements import decode_states
+from livestream.bus.announcements import decode_document
 from livestream.cache.coalesce import Cache
 from livestream.cache.store import Found, Need, Store
 from livestream.cache.upstream import Upstream
@@ -76,7 +76,7 @@ class Tiers:
         self.wire = Wire("127.0.0.1", ports[0])
         urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
         self.above = {url: Upstream.at(url, reactor) for url in urls}
-        self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_states, reactor)
+        self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_document, reactor)
         store = Store(1 << 30, lambda _: Need.LISTED, reactor.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.upstreams, known, reactor, reactor.seconds)

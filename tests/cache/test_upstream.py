@@ -5,11 +5,11 @@ import gzip
 import pytest
 from twisted.internet.defer import CancelledError
 
-from livestream.bus.announcements import encode_state
+from livestream.bus.announcements import encode
 from livestream.cache.connections import HEAD_BYTES, IDLE_S
 from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
-from livestream.packaging.window import StreamState
+from livestream.model import Epoch, EpochBegan
 
 from .nodes import Above, answer, info_of, outcome
 
@@ -172,13 +172,13 @@ def test_a_connection_may_be_used_again_from_within_the_last_bytes_of_an_answer(
     assert [len(each.requests) for each in above.nodes[0].lines] == [2]
 
 
-STATE = StreamState("show", 1, 3, False, ())
+STATE = EpochBegan("show", Epoch(1, 7))
 
 
 def test_a_document_is_read_whole_or_is_not_there() -> None:
     above = Above(1)
     for said, expected in (
-        (answer(encode_state(STATE)), [STATE]),
+        (answer(encode(STATE)), [STATE]),
         (answer(b"no", status="404 Not Found"), []),
     ):
         asked = above.run(above.upstreams.state("show"))
@@ -191,7 +191,7 @@ def test_a_document_is_read_whole_or_is_not_there() -> None:
 BAD_DOCUMENTS = {
     "not ours": answer(b"{}"),
     "not JSON": answer(b"\xff{"),
-    "compressed": answer(gzip.compress(encode_state(STATE)), "Content-Encoding: gzip"),
+    "compressed": answer(gzip.compress(encode(STATE)), "Content-Encoding: gzip"),
     "500": answer(b"", status="500 Oops"),
     "too long": b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (17 << 20),
 }
@@ -203,7 +203,7 @@ def test_a_document_that_cannot_be_read_is_had_from_another_node(said: bytes) ->
     asked = above.run(above.upstreams.state("show"))
     above.nodes[0].lines[0].say(said)
     above.turn()
-    above.nodes[1].lines[0].say(answer(encode_state(STATE)))
+    above.nodes[1].lines[0].say(answer(encode(STATE)))
     above.turn()
     assert outcome(asked) == [STATE]
     assert above.leaves_nothing()

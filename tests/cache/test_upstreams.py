@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import json
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from livestream.bus.announcements import encode_state, state_fields
+from livestream.bus.announcements import encode, encode_document
 from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, UpstreamError
 from livestream.cache.upstream import REFUSED_REST_S, REST_S
 from livestream.cache.upstreams import PASS_OVER_S
-from livestream.packaging.window import StreamState
+from livestream.model import Epoch, EpochBegan
 
 from .nodes import Above, Line, answer, info_of, outcome
 
@@ -203,12 +201,12 @@ def test_every_request_is_counted() -> None:
     assert counts == {"ok": 1, "error": 1}
 
 
-def state(stream: str, epoch: int = 1) -> StreamState:
-    return StreamState(stream, epoch, 3, False, ())
+def state(stream: str, epoch: int = 1) -> EpochBegan:
+    return EpochBegan(stream, Epoch(epoch, 7))
 
 
 def states(*streams: str) -> bytes:
-    return answer(json.dumps({"v": 1, "streams": [state_fields(state(stream)) for stream in streams]}).encode())
+    return answer(encode_document(state(stream) for stream in streams))
 
 
 def test_another_order_is_followed_from_the_next_object_on_and_over_the_same_connections() -> None:
@@ -301,7 +299,7 @@ def test_what_one_node_does_not_know_another_may() -> None:
     above = Above(2)
     told = above.run(above.upstreams.state("show"))
     above.nodes[0].lines[0].say(NOT_THERE)
-    above.nodes[1].lines[0].say(answer(encode_state(state("show"))))
+    above.nodes[1].lines[0].say(answer(encode(state("show"))))
     above.turn()
     assert outcome(told) == [state("show")]
     assert above.leaves_nothing()

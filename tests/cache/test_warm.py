@@ -5,16 +5,25 @@ from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import HOLD_DOWN_S, Cache
 from livestream.cache.store import Need, Store
-from livestream.cache.warm import AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
+from livestream.cache.warm import AT_ONCE, PATIENT_TARGETS, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.metrics import Metrics
-from livestream.model import Announcement, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded
+from livestream.model import (
+    Announcement,
+    Epoch,
+    EpochBegan,
+    ObjectInfo,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+)
 
 from .nodes import info_of
 from .test_coalesce import Fetch, Source
 
 TARGET_S = 3
 INIT = info_of(b"init", "1-init-0.mp4")
-ENDED = StreamEnded("show", 1, 9)
+ENDED = StreamEnded("show", Epoch(1, 0), 9)
 
 
 def media(msn: int) -> ObjectInfo:
@@ -23,7 +32,7 @@ def media(msn: int) -> ObjectInfo:
 
 def announced(msn: int, rendition: str = "source", stream: str = "show") -> SegmentAnnounced:
     segment = Segment(msn, 0, msn * 3000, 3000, media(msn), INIT)
-    return SegmentAnnounced(stream, 1, TARGET_S, RenditionInfo(rendition, "avc1", 1, 1), segment)
+    return SegmentAnnounced(stream, Epoch(1, 0), TARGET_S, RenditionInfo(rendition, "avc1", 1, 1), segment)
 
 
 @define(eq=False)
@@ -94,32 +103,55 @@ def test_the_end_is_passed_on_after_everything_else() -> None:
     tier = Tier()
     tier.collector.heard("show", announced(9))
     tier.collector.heard("show", ENDED)
-    tier.collector.heard("other", StreamEnded("other", 1, 1))
-    assert tier.out == [StreamEnded("other", 1, 1)]
+    tier.collector.heard("other", StreamEnded("other", Epoch(1, 0), 1))
+    assert tier.out == [StreamEnded("other", Epoch(1, 0), 1)]
     tier.end(INIT.name)
     tier.end("1-9.m4s")
     assert tier.out[1:] == [announced(9), ENDED]
 
 
-def test_what_fails_is_tried_again_for_a_target_duration_and_then_a_gap() -> None:
+def fail_until(tier: Tier, name: str, seconds: float) -> None:
+    """Have every fetch of an object fail for so long."""
+    until = tier.clock.seconds() + seconds
+    while tier.clock.seconds() < until:
+        for fetch in tier.source.fetches:
+            if fetch.key.name == name and not fetch.over.called:
+                fetch.end(RuntimeError("no"))
+        tier.clock.advance(RETRY_S)
+
+
+def test_what_cannot_be_had_is_not_announced_and_is_tried_no_more_in_the_end() -> None:
     tier = Tier()
     tier.collector.heard("show", announced(7))
     tier.end(INIT.name)
-    for _ in range(100):
-        if tier.out:
-            break
-        if not tier.source.fetches[-1].over.called:
-            tier.end("1-7.m4s", error=RuntimeError("no"))
-        tier.clock.advance(RETRY_S)
-    (gap,) = tier.out
-    assert isinstance(gap, SegmentAnnounced)
-    assert (gap.segment.msn, gap.segment.media, gap.segment.init) == (7, None, INIT)
-    assert TARGET_S - 1 <= tier.clock.seconds() <= TARGET_S + 1
-    assert tier.clock.getDelayedCalls() == []
-    assert len(tier.source.fetches) <= 2 + TARGET_S / HOLD_DOWN_S
+    fail_until(tier, "1-7.m4s", (PATIENT_TARGETS + 1) * TARGET_S)
+    assert (tier.out, tier.collector._coming, tier.clock.getDelayedCalls()) == ([], {}, [])
+    assert len(tier.source.fetches) <= 2 + PATIENT_TARGETS * TARGET_S / HOLD_DOWN_S
 
 
-def test_what_succeeds_in_the_end_is_no_gap() -> None:
+def test_what_is_late_keeps_the_others_for_a_target_duration_and_is_announced_when_it_comes() -> None:
+    tier = Tier()
+    for msn in (7, 8):
+        tier.collector.heard("show", announced(msn))
+    tier.end(INIT.name)
+    tier.end("1-8.m4s")
+    fail_until(tier, "1-7.m4s", TARGET_S - 1)
+    assert tier.out == []
+    fail_until(tier, "1-7.m4s", 2)
+    assert tier.out == [announced(8)]
+    tier.end("1-7.m4s")
+    assert tier.out == [announced(8), announced(7)]
+
+
+def test_that_an_epoch_began_is_passed_on_at_once() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(7))
+    began = EpochBegan("show", Epoch(2, 8))
+    tier.collector.heard("show", began)
+    assert tier.out == [began]
+
+
+def test_what_succeeds_in_the_end_is_announced() -> None:
     tier = Tier()
     tier.collector.heard("show", announced(7))
     tier.end(INIT.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.model import ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.window import Window
 
 EPOCH = 1_799_999_000_000
@@ -15,5 +15,5 @@ def window_of(stream: str, segments: int = 3) -> Window:
     for msn in range(1, segments + 1):
         media = ObjectInfo(f"{EPOCH}-{msn}.m4s", 1000, f"{msn:064x}")
         segment = Segment(msn, 0, EPOCH + 3000 * msn, 3000, media, ObjectInfo(f"{EPOCH}-init-0.mp4", 800, "0" * 64))
-        window.apply(SegmentAnnounced(stream, EPOCH, 3, INFO, segment))
+        window.take([SegmentAnnounced(stream, Epoch(EPOCH, 1), 3, INFO, segment)])
     return window

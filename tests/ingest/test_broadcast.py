@@ -6,16 +6,26 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from livestream.bus.interface import Taken
+from livestream.bus.memory import MemoryBus
 from livestream.ingest.broadcast import BroadcastSettings, Phase
-from livestream.ingest.broadcasts import Broadcasts
+from livestream.ingest.broadcasts import Broadcasts, Numbering
+from livestream.ingest.take import Survey, Takes
 from livestream.media.errors import UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config
 from livestream.metrics import Metrics
-from livestream.model import Announcement, Frame, ObjectInfo, SegmentAnnounced, StreamEnded, Track
-from livestream.packaging.window import StreamState, Window
+from livestream.model import (
+    Announcement,
+    Frame,
+    ObjectInfo,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+    Track,
+)
 from tests.packaging.broadcasts import ASC, RECORD, mixed, pictures, sounds
 
 GRACE_S = 10.0
@@ -46,7 +56,7 @@ class FakeSite:
     def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
         self.objects[rendition, info.name] = data
 
-    def open_feed(self, stream: str, rendition: str, epoch: int) -> FakeFeed:
+    def open_feed(self, stream: str, rendition: str, number: int) -> FakeFeed:
         return self.feeds.setdefault(rendition, FakeFeed())
 
     def end_feed(self, feed: object) -> None:
@@ -54,9 +64,6 @@ class FakeSite:
 
     def cut_feed(self, feed: object) -> None:
         self.cut.append(feed)
-
-    def announce(self, announcement: Announcement) -> None:
-        self.told.append(announcement)
 
     def rungs(self, height: int) -> Sequence[str]:
         return ()
@@ -66,27 +73,48 @@ class FakeSite:
 
 
 @define(eq=False)
+class Nobody:
+    """There is no other node to be asked."""
+
+    async def survey(self, stream: str, epoch: int) -> Survey:
+        return Survey()
+
+
+@define(eq=False)
 class Scene:
+    """An ingest alone, that has heard of streams what ``heard`` says."""
+
     clock: Clock = field(factory=Clock)
     site: FakeSite = field(factory=FakeSite)
-    remembered: StreamState | None = None
+    heard: StreamPosition = field(factory=StreamPosition)
     forgotten: list[str] = field(factory=list)
+    displaced: list[str] = field(factory=list)
+    bus: MemoryBus = field(factory=lambda: MemoryBus("ingest-1"))
     broadcasts: Broadcasts = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_800_000_000)
+        clock = self.clock
+        takes = Takes("ingest-1", self._take, Nobody(), lambda _: self.heard, 7, clock, clock.seconds)
+        numbering = Numbering(
+            "ingest-1", takes, self._accept, self.bus.leave, self.site.told.append, lambda: self.bus.is_healthy
+        )
         self.broadcasts = Broadcasts(
             BroadcastSettings(3, GRACE_S, ()),
             self.site,
-            self._recall,
+            numbering,
             self.forgotten.append,
-            self.clock,
-            self.clock.seconds,
+            self.displaced.append,
+            clock,
+            clock.seconds,
             Metrics(),
         )
 
-    def _recall(self, stream: str) -> Deferred[StreamState | None]:
-        return succeed(self.remembered)
+    def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
+        return self.bus.take(stream, epoch)
+
+    def _accept(self, announcement: Announcement) -> Deferred[None]:
+        return self.bus.accept(announcement)
 
     @property
     def segments(self) -> list[SegmentAnnounced]:
@@ -129,7 +157,7 @@ def test_an_absent_publisher_leaves_gaps_and_then_the_end(scene: Scene) -> None:
     scene.clock.pump([1] * 9)
     gaps = scene.segments[whole:]
     assert [told.segment.is_gap for told in gaps] == [True, True]
-    assert all(isinstance(told, SegmentAnnounced) for told in scene.site.told)
+    assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
     scene.clock.advance(1.1)
     last = scene.site.told[-1]
     assert isinstance(last, StreamEnded)
@@ -173,16 +201,35 @@ def test_an_absence_is_listed_when_the_publisher_returns(scene: Scene, away_s: f
     assert [told.segment.duration_ms for told in scene.segments if told.segment.is_gap] == gaps_ms
 
 
-def test_a_new_broadcast_goes_on_from_the_numbers_that_are_remembered(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
-    send(broadcast, media(0, 9_000))
-    window = Window("show", 6)
-    for told in scene.site.told:
-        window.apply(told)
-    again = Scene(remembered=window.state())
-    send(again.broadcasts.enter("show"), media(0, 9_000))
-    before, after = scene.segments[-1].segment, again.segments[0].segment
-    assert (after.msn, after.discontinuity) == (before.msn + 1, before.discontinuity + 1)
+def test_a_new_broadcast_goes_on_from_the_numbers_that_were_heard(scene: Scene) -> None:
+    scene.heard = StreamPosition(9, 700_000_000, 70_000_000, 1_900_000_000_000, 4)
+    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    first = scene.segments[0]
+    assert (first.segment.msn, first.segment.discontinuity) == (700_000_001, 70_000_001)
+    assert first.segment.starts_at_ms == 1_900_000_000_000
+    assert first.epoch.number > 9 and not first.epoch.restarts_list
+
+
+def test_what_had_ended_is_followed_by_a_list_of_its_own(scene: Scene) -> None:
+    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    scene.broadcasts.live()[0].left("closed")
+    scene.clock.pump([1] * 11)
+    ended = scene.site.told[-1]
+    assert isinstance(ended, StreamEnded)
+    scene.site.told.clear()
+    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    first = scene.segments[0]
+    assert first.epoch.first_msn == first.segment.msn == ended.last_msn + 1 and first.epoch.restarts_list
+
+
+@pytest.mark.parametrize(("target_s", "restarts"), [(3, True), (4, False), (5, False)])
+def test_a_longer_target_duration_than_that_of_the_lists_begins_them_anew(
+    scene: Scene, target_s: int, restarts: bool
+) -> None:
+    scene.heard = StreamPosition(9, 700_000_000, 7, 1_800_000_000_000, target_s)
+    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    assert [told.epoch.restarts_list for told in scene.segments] == [restarts] * len(scene.segments)
+    assert {told.target_s for told in scene.segments} == {max(target_s, 4)}
 
 
 def test_a_codec_that_cannot_be_served_is_refused_in_words(scene: Scene) -> None:

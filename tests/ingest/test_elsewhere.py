@@ -9,16 +9,16 @@ from twisted.internet.task import Clock
 
 from livestream.ingest.broadcast import Phase
 from livestream.ingest.elsewhere import Elsewhere
-from livestream.ingest.publisher import SILENT_S, TAKEOVERS
-from livestream.model import SegmentAnnounced, StreamEnded
+from livestream.ingest.publisher import SILENT_S
+from livestream.ingest.takeovers import MOST
+from livestream.model import Epoch, EpochBegan, SegmentAnnounced, StreamEnded, StreamPosition
 from livestream.net.requests import Refused
-from livestream.packaging.window import Window
 from livestream.steering.nodes import Node, NodeState
 from tests.ingest.test_broadcast import GRACE_S, media, send
 from tests.ingest.test_broadcast import Scene as BroadcastScene
 from tests.ingest.test_publisher import KEYS
 from tests.ingest.test_publisher import Scene as DoorScene
-from tests.packaging.windows import EPOCH, announced
+from tests.packaging.windows import EPOCH, announced, ended
 
 OTHER = Node("ingest-2", "ingest", "http://ingest-2")
 
@@ -56,7 +56,7 @@ def test_a_stream_is_where_its_newest_segment_was_announced(scene: Scene) -> Non
     assert scene.hear(heard(11, "ingest-1")) == ""
 
 
-@pytest.mark.parametrize("announcement", [StreamEnded("show", EPOCH, 10), heard(11, is_gap=True), None], ids=str)
+@pytest.mark.parametrize("announcement", [ended(10), heard(11, is_gap=True), None], ids=str)
 def test_a_stream_that_has_no_publisher_any_more_is_free(scene: Scene, announcement: SegmentAnnounced | None) -> None:
     scene.hear(heard(10))
     assert scene.hear(announcement) == ""
@@ -79,7 +79,7 @@ def test_a_stream_of_an_ingest_that_is_gone_or_going_is_free(scene: Scene) -> No
 
 
 def test_all_that_others_announce_is_told_and_nothing_of_our_own(scene: Scene) -> None:
-    for announcement in (heard(10), heard(11, "ingest-1"), heard(12, ""), StreamEnded("show", EPOCH, 12)):
+    for announcement in (heard(10), heard(11, "ingest-1"), heard(12, ""), ended(12)):
         scene.hear(announcement)
     assert scene.outdone == [("show", EPOCH, "ingest-2"), ("show", EPOCH, "")]
 
@@ -97,12 +97,27 @@ def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> 
 def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fight_for_ever() -> None:
     door = DoorScene(KEYS)
     door.door.elsewhere = lambda stream: "ingest-2"
-    for _ in range(TAKEOVERS):
+    for _ in range(MOST):
         _, connection = door.publish(key="show-secret")
+        door.door.takeovers.count("show")
         door.door.outdone("show", "ingest-2")
         assert connection.ends == ["replaced by a new connection of the same publisher, at ingest-2"]
     with pytest.raises(Refused, match="two encoders fight"):
         door.publish(key="show-secret")
+
+
+def test_one_encoder_that_leaves_the_other_ingest_in_good_order_each_time_does_not_fight_with_itself() -> None:
+    door = DoorScene(KEYS)
+    door.door.elsewhere = lambda stream: "ingest-2"
+    for _ in range(3 * MOST):
+        publisher, _ = door.publish(key="show-secret")
+        publisher.lost("closed")
+
+
+def test_a_stream_whose_writer_has_just_begun_is_where_that_is(scene: Scene) -> None:
+    scene.elsewhere.changed("show", EpochBegan("show", Epoch(EPOCH + 1, 9), "ingest-2"))
+    assert scene.elsewhere.holder("show") == "ingest-2"
+    assert scene.outdone == [("show", EPOCH + 1, "ingest-2")]
 
 
 def test_a_publisher_that_was_outdone_leaves_room_for_the_next() -> None:
@@ -115,32 +130,31 @@ def test_a_publisher_that_was_outdone_leaves_room_for_the_next() -> None:
     assert second.ends == []
 
 
-def test_a_broadcast_that_goes_on_elsewhere_is_given_up_without_a_word() -> None:
+def test_a_broadcast_that_goes_on_elsewhere_is_given_up_with_what_has_come_and_no_end() -> None:
     scene = BroadcastScene()
     broadcast = scene.broadcasts.enter("show")
     send(broadcast, media(0, 5_000))
-    told = list(scene.site.told)
-    assert not scene.broadcasts.give_up("show", broadcast.epoch)
-    assert not scene.broadcasts.give_up("other", broadcast.epoch + 1)
-    assert scene.broadcasts.give_up("show", broadcast.epoch + 1)
+    epoch = broadcast.writer.epoch
+    assert not scene.broadcasts.give_up("show", epoch)
+    assert not scene.broadcasts.give_up("other", epoch + 1)
+    assert scene.broadcasts.give_up("show", epoch + 1)
     send(broadcast, media(5_000, 9_000))
     broadcast.left("replaced")
     scene.clock.pump([1] * (int(GRACE_S) + 2))
-    assert scene.site.told == told
+    assert [told.segment.duration_ms for told in scene.segments] == [4_000, 1_000]
+    assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
     assert scene.site.cut == [scene.site.feeds["source"]] and scene.site.ended == []
     assert broadcast.phase is Phase.ENDED and scene.broadcasts.live() == []
     assert scene.broadcasts.enter("show") is not broadcast
 
 
-def test_a_broadcast_is_newer_than_the_life_that_it_follows_whatever_the_clock_of_the_other_ingest() -> None:
+def test_an_epoch_is_younger_than_the_one_that_it_follows_whatever_the_clock_of_the_other_ingest() -> None:
     scene = BroadcastScene()
-    ahead = int(scene.clock.seconds() * 1000) + 300_000
-    window = Window("show", 6)
-    window.apply(announced(700_000_000, epoch=ahead))
-    scene.remembered = window.state()
+    ahead = int(scene.clock.seconds() * 1000 + 300_000) * 1000 + 5
+    scene.heard = StreamPosition(ahead, 700_000_000, 1, 1_800_000_300_000, 4)
     broadcast = scene.broadcasts.enter("show")
     send(broadcast, media(0, 5_000))
-    assert scene.segments[0].epoch == ahead + 1 and scene.segments[0].segment.msn == 700_000_001
-    assert scene.segments[0].segment.media is not None
-    assert scene.segments[0].segment.media.name.startswith(f"{ahead + 1}-")
+    (told,) = scene.segments
+    assert ahead < told.epoch.number <= ahead + 2000 and told.segment.msn == 700_000_001
+    assert told.segment.media is not None and told.segment.media.name.startswith(f"{told.epoch.number}-")
     assert not scene.broadcasts.give_up("show", ahead)

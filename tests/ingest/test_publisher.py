@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import SILENT_S, PublishDoor, Publisher
+from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
 from livestream.net.requests import PublishRequest, Refused
@@ -54,7 +55,7 @@ class Scene:
     door: PublishDoor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.door = PublishDoor(PublishKeys(self.secrets), self.stage, self.clock, Metrics(), 2)
+        self.door = PublishDoor(PublishKeys(self.secrets), self.stage, self.clock, Metrics(), 2, Takeovers(self.clock))
 
     def publish(self, name: str = "show", key: str = "", app: str = "live") -> tuple[Publisher, FakeConnection]:
         connection = FakeConnection()

@@ -1,30 +1,39 @@
-"""What a node knows of a stream, however and in whatever order it hears of it."""
+"""What a node knows of a stream: a function of what it heard, and not of the order in which that came."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.model import SegmentAnnounced, StreamEnded
-from livestream.packaging.window import Change, Window
+from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
+from livestream.packaging.window import MOST_PENDING, Window
 
-from .windows import EPOCH, RUNG, SOURCE, announced
+from .windows import EPOCH, RUNG, SOURCE, announced, ended
+
+LATER = EPOCH + 5000
 
 
-def _window(*announcements: SegmentAnnounced | StreamEnded) -> Window:
-    window = Window("show", 6)
+def _window(*announcements: Announcement, length: int = 6) -> Window:
+    window = Window("show", length)
     for announcement in announcements:
-        assert window.apply(announcement) is Change.NEWS
+        window.take([announcement])
     return window
 
 
-def _steady(first: int, last: int) -> list[SegmentAnnounced | StreamEnded]:
+def _steady(first: int, last: int) -> list[Announcement]:
     return [announced(msn, info) for msn in range(first, last + 1) for info in (SOURCE, RUNG)]
 
 
 def _listed(window: Window, rendition: str = "source") -> list[int]:
     return [segment.msn for segment in window.listed(rendition)]
+
+
+def _named(window: Window, rendition: str = "source") -> dict[int, tuple[object, ...]]:
+    return {each.msn: (each.media, each.starts_at_ms, each.discontinuity) for each in window.listed(rendition)}
 
 
 def test_the_newest_six_are_listed_and_seven_more_can_be_fetched() -> None:
@@ -40,169 +49,174 @@ def test_renditions_are_listed_from_the_most_demanding_once_they_have_media() ->
     assert _window(announced(1, RUNG, is_gap=True)).renditions() == []
 
 
-def test_an_announcement_heard_again_changes_nothing() -> None:
+def test_an_announcement_heard_again_is_no_news() -> None:
     window = _window(*_steady(1, 3))
-    before = window.state()
-    assert window.apply(announced(2)) is Change.KNOWN
-    assert window.state() == before
+    before = window.announcements()
+    assert window.take([announced(2)]) == []
+    assert window.announcements() == before
 
 
-def test_a_number_that_was_skipped_is_a_hole_and_is_not_listed_past() -> None:
-    window = _window(*_steady(1, 3))
-    assert window.apply(announced(5)) is Change.HOLE
-    assert _listed(window) == [1, 2, 3]
-
-
-def test_the_node_that_has_a_stream_is_the_one_that_announced_its_newest_life() -> None:
-    window = _window(attrs.evolve(announced(1), node="a"))
-    assert window.state().node == "a"
-    window.apply(attrs.evolve(announced(2, epoch=EPOCH + 1, discontinuity=1), node="b"))
-    assert window.apply(attrs.evolve(announced(3), node="a")) is Change.STALE
-    told = window.told(announced(2, epoch=EPOCH + 1))
-    assert window.state().node == "b" and isinstance(told, SegmentAnnounced) and told.node == "b"
-    other = _window(attrs.evolve(announced(1), node="a"))
-    other.merge(window.state())
-    assert other.state() == window.state()
-
-
-def test_a_state_fills_a_hole_and_tells_what_was_new() -> None:
-    behind, ahead = _window(*_steady(1, 3)), _window(*_steady(1, 6))
-    news = behind.merge(ahead.state())
-    assert {item.segment.msn for item in news if isinstance(item, SegmentAnnounced)} == {4, 5, 6}
-    assert behind.state() == ahead.state()
-    assert behind.merge(ahead.state()) == []
-
-
-def test_what_nobody_has_any_more_becomes_a_gap_in_its_time() -> None:
-    behind, ahead = _window(announced(1), announced(2)), _window(*(announced(msn) for msn in range(5, 8)))
-    behind.merge(ahead.state())
-    assert [(s.msn, s.is_gap, s.starts_at_ms - EPOCH) for s in behind.listed("source")][:4] == [
-        (2, False, 6000),
-        (3, True, 9000),
-        (4, True, 12000),
-        (5, False, 15000),
-    ]
-
-
-def test_an_older_life_of_the_broadcast_is_not_heard() -> None:
-    window = _window(announced(9, epoch=EPOCH + 1))
-    assert window.apply(announced(10)) is Change.STALE
-    assert window.merge(_window(announced(10)).state()) == []
-
-
-def test_a_new_life_goes_on_after_the_old_one_with_a_discontinuity() -> None:
-    window = _window(announced(1, discontinuity=4), announced(2, discontinuity=4))
-    window.apply(announced(3, epoch=EPOCH + 5000, discontinuity=0))
-    assert [(s.msn, s.discontinuity) for s in window.listed("source")] == [(1, 4), (2, 4), (3, 5)]
-
-
-def test_the_end_is_believed_once_the_last_segment_is_here() -> None:
-    window = _window(announced(1), announced(2))
-    assert window.apply(StreamEnded("show", EPOCH, 3)) is Change.HOLE
-    assert not window.is_ended
-    window.apply(announced(3))
-    assert window.apply(StreamEnded("show", EPOCH, 3)) is Change.NEWS
-    assert window.is_ended
-    assert window.apply(StreamEnded("show", EPOCH, 3)) is Change.KNOWN
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 12), max_size=30), st.sampled_from([3, 6]))
-def test_whatever_was_lost_a_state_makes_two_nodes_agree(heard: list[int], length: int) -> None:
-    whole, lossy = Window("show", length), Window("show", length)
-    for msn in range(1, 13):
-        whole.apply(announced(msn))
-    for msn in heard:
-        lossy.apply(announced(msn))
-    lossy.merge(whole.state())
-    assert _listed(lossy) == _listed(whole)[-len(_listed(lossy)) :]
-    assert lossy.last_msn == 12
-
-
-def test_a_new_life_with_lower_numbers_goes_on_above_the_old_one_and_tells_the_higher_ones() -> None:
-    window = _window(*_steady(10, 12))
-    again = announced(3, epoch=EPOCH + 5000)
-    assert window.apply(again) is Change.NEWS
-    told = window.told(again)
-    assert isinstance(told, SegmentAnnounced) and told.segment.msn == 13
-    assert window.apply(StreamEnded("show", EPOCH + 5000, 3)) is Change.HOLE  # the other rendition is not there yet
-    assert window.apply(announced(3, RUNG, epoch=EPOCH + 5000)) is Change.NEWS
-    assert _listed(window) == _listed(window, "720p") == [10, 11, 12, 13]
-
-
-def test_a_new_life_whose_clock_was_put_back_does_not_step_back_in_time() -> None:
-    window = _window(announced(1), announced(2), announced(3, is_gap=True))
-    early = attrs.evolve(announced(4, epoch=EPOCH + 5000).segment, starts_at_ms=EPOCH + 3000)
-    window.apply(attrs.evolve(announced(4, epoch=EPOCH + 5000), segment=early))
-    window.apply(announced(5, epoch=EPOCH + 5000))
-    assert [segment.starts_at_ms - EPOCH for segment in window.listed("source")] == [3000, 6000, 9000, 12000, 15000]
-
-
-def test_a_number_has_one_place_in_all_renditions_whoever_brings_it_first() -> None:
-    window = _window(announced(1), announced(1, RUNG), announced(2))
-    other = attrs.evolve(announced(2, RUNG).segment, discontinuity=7, starts_at_ms=0, duration_ms=1)
-    window.apply(attrs.evolve(announced(2, RUNG), segment=other))
-    first, second = window.listed("source")[-1], window.listed("720p")[-1]
-    assert attrs.evolve(second, media=first.media) == first
-
-
-def test_dates_go_on_evenly_where_more_time_is_missing_than_gaps_may_last() -> None:
+def test_what_follows_a_hole_is_news_and_is_listed_when_the_hole_is_filled() -> None:
     window = _window(announced(1))
-    late = attrs.evolve(announced(3).segment, starts_at_ms=EPOCH + 60_000)
-    window.fill(attrs.evolve(announced(3), segment=late))
-    assert [(s.msn, s.starts_at_ms - EPOCH, s.duration_ms) for s in window.listed("source")] == [
-        (1, 3000, 3000),
-        (2, 6000, 3000),
-        (3, 9000, 3000),
-    ]
+    assert window.take([announced(3)]) == [announced(3)]
+    assert _listed(window) == [1] and window.is_incomplete
+    window.take([announced(2)])
+    assert _listed(window) == [1, 2, 3] and not window.is_incomplete
 
 
-def test_a_rendition_that_falls_a_whole_list_behind_is_not_offered_and_begins_anew_when_it_returns() -> None:
+def test_a_list_begins_anew_behind_what_nobody_has() -> None:
+    window = _window(announced(1), announced(3), announced(4))
+    assert window.skip_holes() == [announced(3)]
+    assert _listed(window) == [3, 4]
+    window.take([announced(2)])
+    assert _listed(window) == [3, 4]
+
+
+def test_a_node_that_comes_late_begins_with_the_newest_and_not_with_a_log_of_long_ago() -> None:
+    window = Window("show", 6)
+    window.take([*_steady(100, 112), *_steady(900, 905)])
+    assert _listed(window) == [900, 901, 902, 903, 904, 905]
+
+
+def test_a_younger_epoch_owns_its_numbers_and_an_older_one_those_below() -> None:
+    young = [announced(msn, epoch=LATER, first=4, discontinuity=1) for msn in (4, 5)]
+    window = _window(announced(1), announced(2), *young)
+    assert window.take([announced(4), announced(5)]) == []
+    assert window.take([announced(3)]) == [announced(3)]
+    assert [each[0].name for each in _named(window).values()] == [  # type: ignore[attr-defined]
+        f"{EPOCH}-1.m4s", f"{EPOCH}-2.m4s", f"{EPOCH}-3.m4s", f"{LATER}-4.m4s", f"{LATER}-5.m4s",
+    ]  # fmt: skip
+
+
+def test_a_younger_epoch_that_restarts_the_list_is_listed_alone_once_it_has_something() -> None:
+    window = _window(*_steady(1, 3), EpochBegan("show", Epoch(LATER, 50, True)))
+    assert _listed(window) == [1, 2, 3]
+    window.take([announced(50, epoch=LATER, first=50, restarts=True)])
+    assert _listed(window) == [50] and _listed(window, "720p") == [1, 2, 3]
+    window.take([announced(50, RUNG, epoch=LATER, first=50, restarts=True)])
+    assert _listed(window, "720p") == [50]
+
+
+def test_a_promise_refuses_higher_numbers_of_older_epochs_until_the_younger_begins() -> None:
+    window = _window(announced(1), announced(2))
+    assert window.promise(LATER).msn == 2
+    assert window.take([announced(3)]) == [] and window.take([announced(2, RUNG)]) == [announced(2, RUNG)]
+    assert window.refused_for == [("", LATER)]
+    assert window.position().msn == 3
+    began = EpochBegan("show", Epoch(LATER, 4))
+    assert window.take([began]) == [announced(3), began]
+    assert _listed(window) == [1, 2, 3] and window.refused_for == []
+
+
+def test_what_was_refused_stays_out_where_the_younger_epoch_has_its_number() -> None:
+    window = _window(announced(1), announced(2))
+    window.promise(LATER)
+    window.take([announced(3), announced(3, epoch=LATER, first=3)])
+    assert [each[0].name for each in _named(window).values()][-1] == f"{LATER}-3.m4s"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("asked", [EPOCH, LATER - 1, LATER])
+def test_no_promise_is_made_to_an_epoch_that_is_not_younger_than_all(asked: int) -> None:
+    window = _window(announced(1))
+    window.promise(LATER)
+    with pytest.raises(Superseded) as refused:
+        window.promise(asked)
+    assert refused.value.epoch == LATER
+
+
+def test_how_far_a_stream_has_come_counts_what_was_begun_refused_and_ended() -> None:
+    window = _window(announced(4, discontinuity=2))
+    position = window.position()
+    assert (position.msn, position.discontinuity, position.ends_at_ms) == (4, 2, EPOCH + 15_000)
+    assert (position.target_s, position.is_ended, position.epoch) == (3, False, EPOCH)
+    window.take([EpochBegan("show", Epoch(LATER, 9))])
+    assert (window.position().msn, window.position().epoch) == (8, LATER)
+    window.take([ended(11, LATER, 9)])
+    assert (window.position().msn, window.position().is_ended) == (11, True)
+
+
+def test_media_is_preferred_to_a_gap() -> None:
+    gap, media = announced(2, is_gap=True), announced(2)
+    for order in ([gap, media], [media, gap]):
+        window = _window(announced(1), *order)
+        assert not any(segment.is_gap for segment in window.listed("source"))
+
+
+def test_the_node_that_has_a_stream_is_the_one_that_announced_its_youngest_epoch() -> None:
+    window = _window(attrs.evolve(announced(1), node="a"))
+    window.take([EpochBegan("show", Epoch(LATER, 2), "b")])
+    window.take([attrs.evolve(announced(1, RUNG), node="a")])
+    assert window.node == "b"
+
+
+def test_a_list_is_over_when_its_last_segment_is_here_or_will_not_come() -> None:
+    window = _window(announced(1), announced(1, RUNG), announced(2, RUNG))
+    window.take([ended(2)])
+    assert window.is_ended and window.is_incomplete
+    assert not window.is_complete("source") and window.is_complete("720p")
+    assert window.skip_holes() == [ended(2)]
+    assert window.is_complete("source") and not window.is_incomplete
+
+
+def test_an_end_of_an_older_epoch_ends_nothing() -> None:
+    window = _window(announced(1), announced(2, epoch=LATER, first=2))
+    assert window.take([ended(1)]) == [] and not window.is_ended
+
+
+def test_a_rendition_that_falls_a_whole_list_behind_is_not_offered() -> None:
     window = _window(*_steady(1, 3), *(announced(msn) for msn in range(4, 10)))
     assert [info.name for info in window.renditions()] == ["source", "720p"]
-    window.apply(announced(10))
+    window.take([announced(10)])
     assert [info.name for info in window.renditions()] == ["source"]
     assert window.listed("720p") == []
-    assert window.apply(announced(11, RUNG)) is Change.HOLE
-    assert [news.segment.msn for news in window.fill(announced(11, RUNG)) if isinstance(news, SegmentAnnounced)] == [11]
-    assert _listed(window, "720p") == [11]
 
 
 def test_a_jump_of_many_discontinuities_begins_the_list_anew() -> None:
     window = _window(announced(1), announced(2), announced(3, discontinuity=16))
     assert _listed(window) == [1, 2, 3]
-    window.apply(announced(4, discontinuity=33))
+    window.take([announced(4, discontinuity=33)])
     assert _listed(window) == [4]
 
 
-def test_nothing_is_added_after_the_end_but_a_new_broadcast_begins_a_list_of_its_own() -> None:
-    window = _window(announced(1), announced(2), StreamEnded("show", EPOCH, 2))
-    assert window.apply(announced(3)) is Change.KNOWN
-    assert window.fill(announced(3)) == []
-    assert window.apply(announced(3, epoch=EPOCH + 5000)) is Change.NEWS
-    assert (_listed(window), window.is_ended) == ([3], False)
-    assert window.object_info("source", f"{EPOCH}-2.m4s") is not None
+def test_what_waits_for_a_hole_is_bounded() -> None:
+    window = _window(announced(1), *(announced(msn) for msn in range(3, 4 * MOST_PENDING, 2)))
+    assert len(window.announcements()) <= MOST_PENDING + 2
 
 
-def test_a_new_life_that_needs_a_longer_target_duration_begins_a_list_of_its_own() -> None:
-    window = _window(announced(1), announced(2))
-    window.apply(attrs.evolve(announced(3, epoch=EPOCH + 5000), target_s=2))
-    assert (_listed(window), window.target_s) == ([1, 2, 3], 3)
-    window.apply(attrs.evolve(announced(4, epoch=EPOCH + 9000), target_s=4))
-    assert (_listed(window), window.target_s) == ([4], 4)
+def _history() -> list[SegmentAnnounced]:
+    """Three writers, the third of whom began a list of its own."""
+    first = [announced(msn, info) for msn in range(1, 9) for info in (SOURCE, RUNG)]
+    second = [announced(msn, epoch=LATER, first=7, discontinuity=1) for msn in range(7, 12)]
+    third = [announced(msn, epoch=LATER + 9, first=30, restarts=True, discontinuity=2) for msn in range(30, 33)]
+    return [*first, *second, *third]
 
 
-def test_a_segment_of_the_old_life_is_heard_where_the_new_one_has_not_overtaken_it() -> None:
-    window = _window(*_steady(1, 2), announced(3), announced(4, epoch=EPOCH + 5000))
-    assert window.apply(announced(3, RUNG)) is Change.NEWS
-    assert window.apply(announced(4, RUNG)) is Change.STALE
-    assert window.apply(announced(4, RUNG, epoch=EPOCH + 5000)) is Change.NEWS
+@settings(deadline=None, max_examples=100)
+@given(st.permutations(_history()), st.sampled_from([3, 6]))
+def test_whatever_the_order_two_nodes_that_heard_the_same_list_the_same(
+    told: list[SegmentAnnounced], length: int
+) -> None:
+    one, other = Window("show", length), _window(length=length)
+    one.take(_history())
+    for each in told:
+        other.take([each])
+    other.skip_holes()
+    for name in ("source", "720p"):
+        shared = _named(one, name).keys() & _named(other, name).keys()
+        assert {msn: _named(one, name)[msn] for msn in shared} == {msn: _named(other, name)[msn] for msn in shared}
+    assert _listed(one)[-1] == _listed(other)[-1]
 
 
-def test_the_end_of_a_life_that_was_never_heard_is_a_hole_and_ends_it_for_good_when_it_must() -> None:
-    window = _window(announced(1))
-    ended = StreamEnded("show", EPOCH + 5000, 7)
-    assert window.apply(ended) is Change.HOLE
-    assert not window.is_ended
-    assert window.fill(ended) == [StreamEnded("show", EPOCH + 5000, 1)]
-    assert window.is_ended
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.sampled_from(_history()), max_size=40), st.lists(st.sampled_from(_history()), max_size=40))
+def test_whatever_was_lost_what_two_nodes_list_is_the_same_once_they_know_the_same_epochs(
+    one: Sequence[SegmentAnnounced], other: Sequence[SegmentAnnounced]
+) -> None:
+    epochs = [EpochBegan("show", each) for each in (Epoch(EPOCH, 0), Epoch(LATER, 7), Epoch(LATER + 9, 30, True))]
+    windows = [_window(*epochs, *told) for told in (one, other)]
+    before = [_named(window) for window in windows]
+    for msn in before[0].keys() & before[1].keys():
+        assert before[0][msn] == before[1][msn]
+    windows[0].take(windows[1].announcements())
+    for msn in before[0].keys() & _named(windows[0]).keys():
+        assert before[0][msn] == _named(windows[0])[msn]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.model import ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded
 
 EPOCH = 1_799_999_000_000
 SOURCE = RenditionInfo("source", "avc1.64002a,mp4a.40.2", 6_000_000, 5_000_000, 1920, 1080, 60.0)
@@ -16,5 +16,13 @@ def segment(msn: int, discontinuity: int = 0, epoch: int = EPOCH, init: int = 0,
     return Segment(msn, discontinuity, starts_at_ms, 3000, media, ObjectInfo(f"{epoch}-init-{init}.mp4", 800, "0" * 64))
 
 
-def announced(msn: int, info: RenditionInfo = SOURCE, epoch: int = EPOCH, **how: object) -> SegmentAnnounced:
-    return SegmentAnnounced("show", epoch, 3, info, segment(msn, epoch=epoch, **how))  # type: ignore[arg-type]
+def announced(
+    msn: int, info: RenditionInfo = SOURCE, epoch: int = EPOCH, first: int = 0, restarts: bool = False, **how: object
+) -> SegmentAnnounced:
+    """Segment ``msn`` of the epoch with the number ``epoch``, which began with ``first``."""
+    placed = segment(msn, epoch=epoch, **how)  # type: ignore[arg-type]
+    return SegmentAnnounced("show", Epoch(epoch, first, restarts), 3, info, placed)
+
+
+def ended(last_msn: int, epoch: int = EPOCH, first: int = 0) -> StreamEnded:
+    return StreamEnded("show", Epoch(epoch, first), last_msn)

@@ -69,6 +69,7 @@ def test_an_origin_and_an_ingest_are_killed_and_viewers_stay_and_get_every_numbe
         _await_more(viewer, 2)
         assert viewer.troubles == []
         cluster.start(first)
+        first.daemon.await_ready()
 
         cluster.nodes["ingest-1"].daemon.kill()
         before = _newest(viewer)

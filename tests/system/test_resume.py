@@ -16,9 +16,8 @@ from random import Random
 import pytest
 from attrs import define, field
 
-from livestream.bus.announcements import encode_state
-from livestream.model import ObjectInfo, RenditionInfo, Segment
-from livestream.packaging.window import RenditionState, StreamState
+from livestream.bus.announcements import encode_document
+from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 
 from ..ports import free_port
 from .conftest import Site
@@ -36,12 +35,12 @@ DIGESTS = {path: hashlib.sha256(body_of(path)).hexdigest() for path in PATHS}
 
 def _state() -> bytes:
     """What the edge is told: a live stream of as many renditions, with one segment each."""
-    renditions = []
+    announced = []
     for path, digest in DIGESTS.items():
         _, _, _, name, media = path.split("/")
         segment = Segment(1, 0, int(time.time() * 1000), 3000, ObjectInfo(media, SIZE, digest), None)
-        renditions.append(RenditionState(RenditionInfo(name, "avc1.64001f", 1, 1), (segment,)))
-    return encode_state(StreamState("show", 1, 3, False, tuple(renditions)))
+        announced.append(SegmentAnnounced("show", Epoch(1, 1), 3, RenditionInfo(name, "avc1.64001f", 1, 1), segment))
+    return encode_document(announced)
 
 
 @define(eq=False)

@@ -1,0 +1,175 @@
+"""
+How nodes ask and answer each other when an ingest takes a stream (see `livestream.ingest.take`), over HTTP.
+
+``POST /take/STREAM?epoch=EPOCH`` is answered with how far the stream had come, with 409 and the younger epoch, or with
+503 by a node that does not know. ``POST /taken/STREAM?epoch=EPOCH`` tells an ingest whose numbers are refused why.
+Both are signed with the cluster's secret (`livestream.signing`); without one there are no takes over HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from livestream.bus.announcements import InvalidMessage, decode_position, encode_position
+from livestream.bus.catalogue import Catalogue
+from livestream.bus.interface import NotNow
+from livestream.cache.reader import UpstreamError
+from livestream.cache.upstream import Upstream
+from livestream.ingest.broadcasts import Broadcasts
+from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.take import Survey
+from livestream.model import StreamPosition, Superseded
+from livestream.roles.peers import Peers
+from livestream.signing import sign, signer_of
+from livestream.steering.nodes import Node
+
+SIGNATURE = "X-Livestream-Node"
+LEARNING_S = 2.0
+"""So long is a node asked again that has just started: it knows by then, and a first segment takes longer."""
+AGAIN_S = 0.25
+
+
+@frozen
+class Credentials:
+    """Who this node is to others, under the cluster's secret. ``seconds`` is the wall clock."""
+
+    node: str
+    secret: str
+    seconds: Callable[[], float]
+
+    def headers(self) -> dict[str, list[str]]:
+        return {SIGNATURE: [sign(self.node, self.secret, self.seconds())]}
+
+    def signer(self, signature: str) -> str | None:
+        """The node that signed a request; ``None`` for none of ours."""
+        return signer_of(signature, self.secret, self.seconds()) if self.secret else None
+
+
+@define(eq=False)
+class OtherNodes:
+    """The other ingests, and all origins, as a take asks them. ``connect`` makes a node of its URL."""
+
+    credentials: Credentials
+    nodes: Callable[[], Sequence[Node]]
+    connect: Callable[[str], Upstream]
+    clock: IReactorTime
+
+    log: ClassVar[Logger] = Logger()
+
+    async def survey(self, stream: str, epoch: int) -> Survey:
+        asked = [node for node in self.nodes() if node.role in ("ingest", "origin") and node.http]
+        asked = [node for node in asked if node.id != self.credentials.node]
+        answers: Any = await DeferredList([Deferred.fromCoroutine(self._ask(node, stream, epoch)) for node in asked])
+        return self._sum_up(asked, [answer for _, answer in answers])
+
+    async def _ask(self, node: Node, stream: str, epoch: int) -> tuple[StreamPosition | None, int, bool]:
+        """How far the stream had come there; or else which epoch is younger; and whether it had its publisher."""
+        try:
+            status, body = await self._post(node, f"/take/{stream}?epoch={epoch}")
+            if status not in (200, 409):
+                raise UpstreamError(f"answers {status}")
+            position, fields = decode_position(body)
+        except (UpstreamError, InvalidMessage) as error:
+            self.log.warn("{stream}: {id} does not say how far it is: {why}", stream=stream, id=node.id, why=error)
+            return None, 0, False
+        return (None, position.epoch, False) if status == 409 else (position, 0, fields.get("live") is True)
+
+    async def _post(self, node: Node, path: str) -> tuple[int, bytes]:
+        """Ask a node, and one that has just started again while it learns."""
+        until = self.clock.seconds() + LEARNING_S
+        while True:
+            status, body = await self.connect(node.http).post(path, self.credentials.headers())
+            if status != 503 or self.clock.seconds() > until:
+                return status, body
+            await deferLater(self.clock, AGAIN_S)
+
+    def _sum_up(self, asked: Sequence[Node], answers: Sequence[tuple[StreamPosition | None, int, bool]]) -> Survey:
+        unanswered = {node.role for node, answer in zip(asked, answers, strict=True) if answer[0] is None}
+        roles = {node.role for node in asked}
+        return Survey(
+            [position for position, _, _ in answers if position is not None],
+            younger=max((younger for _, younger, _ in answers), default=0),
+            is_complete=bool(roles - unanswered),
+            has_addresses=bool(self.credentials.secret),
+            displaced=any(displaced for _, _, displaced in answers),
+        )
+
+
+class Answering(Protocol):
+    """What a role answers to those who take streams."""
+
+    def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
+        """
+        How far a stream has come, as what becomes JSON.
+
+        :raises Superseded: a younger epoch is known.
+        :raises NotNow: this node does not know.
+        """
+
+    def taken(self, stream: str, epoch: int) -> None:
+        """The stream was taken."""
+
+
+@define(eq=False)
+class IngestAnswers:
+    """Fences an ingest's own broadcasts."""
+
+    broadcasts: Broadcasts
+    door: PublishDoor
+    peers: Peers
+
+    def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
+        was_live = self.broadcasts.fence(stream, epoch)
+        self.door.outdone(stream, "")
+        return {**encode_position(self.peers.position(stream)), "live": was_live}
+
+    def taken(self, stream: str, epoch: int) -> None:
+        self.broadcasts.warn(stream, epoch)
+
+
+@define(eq=False)
+class OriginAnswers:
+    """Promises to take no older numbers."""
+
+    catalogue: Catalogue
+
+    def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
+        return encode_position(self.catalogue.promise(stream, epoch))
+
+    def taken(self, stream: str, epoch: int) -> None:
+        """An origin gives no numbers."""
+
+
+@define(eq=False)
+class TakeRequests:
+    """Answers the requests of other nodes (`livestream.delivery.hls.Takes`)."""
+
+    credentials: Credentials
+    answering: Answering
+
+    def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
+        if self.credentials.signer(signature) is None:
+            return "403 Forbidden", b""
+        if not epoch.isdigit() or len(epoch) > 16:
+            return "400 Bad Request", b""
+        if kind == "taken":
+            self.answering.taken(stream, int(epoch))
+            return "200 OK", b"{}"
+        try:
+            return "200 OK", _json(self.answering.take(stream, int(epoch)))
+        except Superseded as error:
+            return "409 Conflict", _json(encode_position(StreamPosition(error.epoch)))
+        except NotNow:
+            return "503 Service Unavailable", b""
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
