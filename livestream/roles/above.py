@@ -40,6 +40,11 @@ class TierAbove:
         upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_states, reactor)
         return cls(parts, choice, upstreams)
 
+    @property
+    def has_cut_off_nodes(self) -> bool:
+        """Whether a node of the tier above is cut off from the bus: what it announces is only to be had by asking."""
+        return self.choice.has_cut_off_nodes
+
     def missing(self) -> list[str]:
         """Why there is nobody to ask yet; nothing once there was somebody: what came from there can be served."""
         self._had_somebody = self._had_somebody or bool(self.choice.every_url())
