@@ -57,6 +57,16 @@ class Bus(Protocol):
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
         """Call ``heard`` with what is told on ``channel`` from here on, by whomever."""
 
+    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+        """
+        Keep the newest message of ``name`` for those who come later; ``None``: keep it no more.
+
+        It never waits and never raises, and may be lost: keep it again now and then.
+        """
+
+    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+        """What is kept of every name, in no order, and at most so many as there may be; it fails if nobody answers."""
+
 
 @define(eq=False)
 class MemoryBus:
@@ -66,6 +76,7 @@ class MemoryBus:
     _states: dict[tuple[Tier, str], StreamState] = field(factory=dict, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
     _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
+    _kept: defaultdict[str, dict[str, bytes]] = field(factory=lambda: defaultdict(dict), init=False)
 
     def publish(self, tier: Tier, announcement: Announcement, state: StreamState) -> None:
         self._states[tier, state.stream] = state
@@ -91,3 +102,12 @@ class MemoryBus:
 
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
         self._hearers[channel].append(heard)
+
+    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+        if message is None:
+            self._kept[channel].pop(name, None)
+        else:
+            self._kept[channel][name] = message
+
+    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+        return succeed(list(self._kept[channel].values()))

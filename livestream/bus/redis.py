@@ -5,7 +5,8 @@ A message is a hint and may be lost; the state is in the key, ``livestream:TIER:
 both the channel and the set of the streams that have one. Redis may be absent, die, come back empty or freeze: whoever
 announces goes on, keeps nothing but the newest state of each stream, and puts those again when Redis is there.
 
-What is told on a channel is kept nowhere: ``livestream:CHANNEL``, for what is said again and again.
+What is told on a channel is kept nowhere: ``livestream:CHANNEL``, for what is said again and again. What is kept of a
+channel, beside that, is in the hash of the same name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 import txredisapi
 from attrs import define, field, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -33,6 +34,8 @@ KEPT_S = 3600
 """How long Redis keeps a state that nobody puts again; longer than numbers may run ahead of the clock."""
 LAST_S = 0.25
 """So long may what was said last take to go out when the process ends."""
+MOST_KEPT = 10_000
+"""So many names of a channel are read at most."""
 MOST_UNANSWERED = 1000
 """A Redis that owes so many answers is told no more for now, and the newest states when it has caught up."""
 READ_AT_ONCE = 50
@@ -154,6 +157,19 @@ class RedisBus(Service):
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
         self._hearers[channel].append(heard)
         self._subscribe(channel)
+
+    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+        if message is None:
+            self._command("HDEL", PREFIX + channel, name)
+        elif self._unanswered < MOST_UNANSWERED:
+            self._command("HSET", PREFIX + channel, name, message)
+            self._command("EXPIRE", PREFIX + channel, KEPT_S)
+
+    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+        if self._commands.protocol is None:
+            return fail(ConnectionError("Redis is away"))
+        asked = self._ask("HRANDFIELD", PREFIX + channel, MOST_KEPT, "WITHVALUES")
+        return asked.addCallback(lambda names_and_messages: names_and_messages[1::2])
 
     # Announcing
 
