@@ -31,6 +31,7 @@ from livestream.roles.leaving import leave_ingest
 from livestream.roles.parts import Parts, Shelf
 from livestream.roles.peers import Peers
 from livestream.roles.renewing import renew_door
+from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import ladder_for
 from livestream.transcode.pool import TranscoderPool
 
@@ -114,11 +115,12 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
         parts.reactor.callWhenRunning(catalogue.start)
         parts.at_stop(catalogue.stop)
     parts.ops(ledger, list)
-    receipts = None if is_alone else Receipts(bus, ledger, lambda: _origins(parts))
+    receipts = None if is_alone else Receipts(bus, ledger, lambda: heard_origins(parts.cluster().nodes()))
     leave_ingest(parts.draining, door, broadcasts, receipts)
     parts.at_stop(broadcasts.stop)
     parts.at_stop(feeds.stop)
 
 
-def _origins(parts: Parts) -> list[str]:
-    return [node.id for node in parts.cluster().nodes() if node.role == "origin"]
+def heard_origins(nodes: Sequence[Node]) -> list[str]:
+    """The origins that can say on the bus what they have; one that is cut off from it cannot."""
+    return [node.id for node in nodes if node.role == "origin" and node.state is not NodeState.CUT_OFF]
