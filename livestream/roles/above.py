@@ -34,10 +34,14 @@ class TierAbove:
     def of(cls, parts: Parts, role: str) -> TierAbove:
         """The nodes of ``role`` in the cluster, and those of the configuration."""
         fixed = getattr(parts.config, parts.config.role).upstreams
-        choice = Choice(role, fixed, parts.cluster().nodes)
+        presence, reactor = parts.cluster(), parts.reactor
+        choice = Choice(role, fixed, presence.nodes)
         renew_choice(parts.reloading, choice)
-        reactor = parts.reactor
-        upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_states, reactor)
+
+        def connect(url: str) -> Upstream:
+            return Upstream.at(url, reactor, presence.others)
+
+        upstreams = Upstreams(choice, connect, parts.metrics, decode_states, reactor)
         return cls(parts, choice, upstreams)
 
     @property
@@ -52,7 +56,7 @@ class TierAbove:
 
     def relays(self) -> Relays:
         """What plays streams from there."""
-        return Relays(self._players, self.parts.reactor, self.parts.metrics)
+        return Relays(self.players, self.parts.reactor, self.parts.metrics)
 
     def states(self) -> Deferred[Sequence[StreamState]]:
         return Deferred.fromCoroutine(self.upstreams.states()).addCallback(in_order)
@@ -60,13 +64,15 @@ class TierAbove:
     def state(self, stream: str) -> Deferred[Sequence[StreamState]]:
         return Deferred.fromCoroutine(self.upstreams.state(stream)).addCallback(in_order)
 
-    def _players(self, stream: str) -> list[RtmpUpstream]:
+    def players(self, stream: str) -> list[RtmpUpstream]:
+        """Where a stream can be played, in the order in which they are tried."""
         return [self._player(url) for url in self.choice.rtmp_urls(stream)]
 
     def _player(self, url: str) -> RtmpUpstream:
         host, _, port = url.removeprefix("rtmp://").rpartition(":")
         reactor = self.parts.reactor
-        return RtmpUpstream(url, HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S), reactor)
+        endpoint = HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S)
+        return RtmpUpstream(url, endpoint, reactor, self.parts.cluster().others)
 
 
 def in_order(states: Sequence[StreamState]) -> list[StreamState]:
