@@ -34,6 +34,10 @@ Changed = Callable[[str, Announcement | None], None]
 class StateSource(Protocol):
     """The tier above, asked over HTTP. Both answers may fail, and have what is older first."""
 
+    @property
+    def has_cut_off_nodes(self) -> bool:
+        """Whether the bus does not carry what some of its nodes announce."""
+
     def states(self) -> Deferred[Sequence[StreamState]]:
         """The state of every stream."""
 
@@ -219,7 +223,7 @@ class Catalogue:
     def _tick(self) -> None:
         self._look = self.clock.callLater(LOOK_S, self._tick)
         self.metrics.bus_up.set(self.bus.is_healthy)
-        if not self.bus.is_healthy:
+        if not self.bus.is_healthy or (self.source is not None and self.source.has_cut_off_nodes):
             self._ask_all()
         for entry in list(self._entries.values()):
             self._look_at(entry)

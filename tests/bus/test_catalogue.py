@@ -51,6 +51,7 @@ class Above:
 
     answer: list[StreamState] | None = None
     asked: list[str] = field(factory=list)
+    has_cut_off_nodes: bool = False
 
     def states(self) -> Deferred[Sequence[StreamState]]:
         self.asked.append("*")
@@ -256,3 +257,16 @@ def test_a_bus_that_came_back_empty_ends_nothing(scene: Scene) -> None:
     scene.catalogue.recovered([])
     assert scene.catalogue.window("show") is not None
     assert scene.told == [announced(10)]
+
+
+def test_while_a_node_above_is_cut_off_from_the_bus_all_of_them_are_asked_for_what_is_new(scene: Scene) -> None:
+    scene.above.answer = [state(10, 11)]
+    scene.clock.pump([0.5] * 4)
+    assert scene.above.asked == [] and scene.catalogue.window("show") is None
+    scene.above.has_cut_off_nodes = True
+    scene.clock.pump([0.5] * 4)
+    assert scene.above.asked == ["*"] * 2 and scene.numbers == [10, 11]
+    scene.above.has_cut_off_nodes = False
+    scene.above.asked.clear()
+    scene.clock.pump([0.5] * 4)
+    assert "*" not in scene.above.asked

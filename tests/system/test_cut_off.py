@@ -53,3 +53,13 @@ def test_a_broadcast_goes_on_while_one_of_its_nodes_is_cut_off_from_redis(site: 
     print(f"longest list {source.oldest_s:.1f} s old")
     assert source.oldest_s < STALL_S
     assert viewer.lost("source") == [] and source.gaps == [] and len(source.discontinuities) == 0
+
+
+def test_a_broadcast_that_begins_at_an_ingest_that_is_cut_off_is_found(site: Site) -> None:
+    cluster = Cluster(site, ("ingest-1", "origin-1", "edge-1"), SETTINGS, wired=["ingest-1"])
+    cluster.wires["ingest-1"].cut()
+    until(lambda: _nodes(cluster, "origin-1")["ingest-1"]["state"] == "cut_off", "it is cut off", 6)
+    viewer = Viewer(cluster.nodes["edge-1"].http, "show")
+    with viewer.watching():
+        cluster.site.publish(f"{cluster.nodes['ingest-1'].rtmp}/live/show", 30, gop_s=1)
+        until(lambda: viewer.renditions and len(viewer.renditions["source"].segments) > 3, "segments", 15)
