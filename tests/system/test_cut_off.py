@@ -55,10 +55,12 @@ def test_a_broadcast_goes_on_while_one_of_its_nodes_is_cut_off_from_redis(site: 
     assert viewer.lost("source") == [] and source.gaps == [] and len(source.discontinuities) == 0
 
 
-def test_a_broadcast_that_begins_at_an_ingest_that_is_cut_off_is_found(site: Site) -> None:
+def test_a_broadcast_that_begins_at_an_ingest_that_is_cut_off_is_found_also_by_who_starts_later(site: Site) -> None:
     cluster = Cluster(site, ("ingest-1", "origin-1", "edge-1"), SETTINGS, wired=["ingest-1"])
     cluster.wires["ingest-1"].cut()
     until(lambda: _nodes(cluster, "origin-1")["ingest-1"]["state"] == "cut_off", "it is cut off", 6)
+    cluster.nodes["origin-1"].daemon.kill()
+    cluster.start(cluster.nodes["origin-1"])
     viewer = Viewer(cluster.nodes["edge-1"].http, "show")
     with viewer.watching():
         cluster.site.publish(f"{cluster.nodes['ingest-1'].rtmp}/live/show", 30, gop_s=1)
