@@ -42,8 +42,15 @@ class Choice:
         return _each_once([node.http for node in self._above()] + [each.http for each in self.fixed])
 
     def rtmp_urls(self, stream: str) -> list[str]:
-        """Where those that play RTMP do."""
-        return _each_once([node.rtmp for node in self._of(stream)] + [each.rtmp for each in self.fixed])
+        """
+        Where those that play RTMP do, without those that do not answer, unless none does.
+
+        Each of them would cost a relay seconds whenever it looks for its stream; that one answers again is found out by
+        the requests over HTTP.
+        """
+        nodes = self._of(stream)
+        answering = [node for node in nodes if node.is_answering]
+        return _each_once([node.rtmp for node in answering or nodes] + [each.rtmp for each in self.fixed])
 
     @property
     def has_cut_off_nodes(self) -> bool:

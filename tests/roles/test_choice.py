@@ -103,7 +103,13 @@ def test_the_node_that_has_a_stream_is_asked_first_when_it_is_cut_off_and_last_w
     assert all(some.rtmp_urls(stream)[0] == "rtmp://origin-2:1936" for stream in STREAMS)
     nodes[2] = attrs.evolve(nodes[2], is_answering=False)
     assert all(some.urls(stream)[-1] == "http://origin-2" for stream in STREAMS)
-    assert all(some.rtmp_urls(stream)[-1] == "rtmp://origin-2:1936" for stream in STREAMS)
+    assert all(len(some.rtmp_urls(stream)) == 3 for stream in STREAMS)
+    assert not any("rtmp://origin-2:1936" in some.rtmp_urls(stream) for stream in STREAMS)
+
+
+def test_when_no_node_answers_all_are_played_from() -> None:
+    nodes = [attrs.evolve(node, state=NodeState.CUT_OFF, is_answering=False) for node in ORIGINS]
+    assert sorted(choice(nodes).rtmp_urls("show")) == [node.rtmp for node in ORIGINS]
 
 
 def test_it_is_known_whether_any_node_of_the_tier_above_is_cut_off() -> None:
