@@ -94,7 +94,7 @@ class Metrics:
         self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects held.")
         self.cache_evictions = self._counter("cache_evictions", "Objects dropped from the store.", "reason")
         self.limits_hit = self._counter("limits_hit", "Peers refused or cut at a limit.", "limit")
-        self.bus_up = self._gauge("bus_up", "1 while the bus is heard.")
+        self.bus_up = self._gauge("bus_up", "1 while this node hears the bus; at 0 it is cut off from it.")
         self.bus_messages = self._counter("bus_messages", "Announcements heard.", "outcome")
         self.nodes = self._gauge(
             "nodes", "Nodes of the cluster that are known here, this one included.", "role", "state"

@@ -36,6 +36,10 @@ Changed = Callable[[str, Announcement | None], None]
 class Upstream(Protocol):
     """The tier above, asked over HTTP. Each answer may fail."""
 
+    @property
+    def has_cut_off_nodes(self) -> bool:
+        """Whether the bus does not carry what some of its nodes announce."""
+
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         """What its nodes have announced of all streams."""
 
@@ -208,7 +212,7 @@ class Catalogue:
     def _tick(self) -> None:
         self._look = self.clock.callLater(LOOK_S, self._tick)
         self.metrics.bus_up.set(self.bus.is_healthy)
-        if not self.bus.is_healthy:
+        if not self.bus.is_healthy or (self.upstream is not None and self.upstream.has_cut_off_nodes):
             self._ask_all()
         for entry in list(self._entries.values()):
             self._look_at(entry)

@@ -98,3 +98,13 @@ class Bus(Protocol):
 
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
         """Call ``heard`` with what is told on ``channel`` from here on, by whomever."""
+
+    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+        """
+        Keep the newest message of ``name`` for those who come later; ``None``: keep it no more.
+
+        It never waits and never raises, and may be lost: keep it again now and then.
+        """
+
+    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+        """What is kept of every name, in no order, and at most so many as there may be; it fails if nobody answers."""

@@ -15,15 +15,16 @@ from livestream.model import Announcement, Superseded
 
 @define(eq=False)
 class MemoryBus:
-    """Keeps the newest ``kept`` announcements of each stream. ``node`` is the id of this process."""
+    """Keeps the newest ``most`` announcements of each stream. ``node`` is the id of this process."""
 
     node: str = ""
-    kept: int = 256
+    most: int = 256
     is_healthy: bool = field(default=True, init=False)
     _heads: dict[str, Head] = field(factory=dict, init=False)
     _logs: dict[tuple[Tier, str], deque[Announcement]] = field(factory=dict, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
     _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
+    _kept: defaultdict[str, dict[str, bytes]] = field(factory=lambda: defaultdict(dict), init=False)
 
     def take(self, stream: str, epoch: int) -> Deferred[Taken]:
         head = self._heads.setdefault(stream, Head())
@@ -44,7 +45,7 @@ class MemoryBus:
 
     def publish(self, tier: Tier, announcement: Announcement) -> None:
         announcement = evolve(announcement, node=announcement.node or self.node)
-        self._logs.setdefault((tier, announcement.stream), deque(maxlen=self.kept)).append(announcement)
+        self._logs.setdefault((tier, announcement.stream), deque(maxlen=self.most)).append(announcement)
         for listener in self._listeners[tier]:
             listener.announced(announcement)
 
@@ -67,3 +68,12 @@ class MemoryBus:
 
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
         self._hearers[channel].append(heard)
+
+    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+        if message is None:
+            self._kept[channel].pop(name, None)
+        else:
+            self._kept[channel][name] = message
+
+    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+        return succeed(list(self._kept[channel].values()))

@@ -5,7 +5,8 @@ A message is a hint and may be lost; what is kept is in the logs, and who writes
 `livestream.bus.scripts`). Redis may be absent, die, come back empty or freeze: whoever announces goes on, and puts its
 logs back when Redis is there again.
 
-What is told on a channel is kept nowhere: ``livestream:2:CHANNEL``, for what is said again and again.
+What is told on a channel is kept nowhere: ``livestream:2:CHANNEL``, for what is said again and again. What is kept of a
+channel, beside that, is in the hash of the same name.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ LIVE_S = 60
 """A stream of which nothing was announced for so long is not told to those who come late."""
 LAST_S = 0.25
 """So long may what was said last take to go out when the process ends."""
+MOST_KEPT = 10_000
+"""So many names of a channel are read at most."""
 MOST_UNANSWERED = 1000
 """A Redis that owes so many answers is told no more for now, and the logs when it has caught up."""
 COMPLAIN_S = 30.0
@@ -74,13 +77,13 @@ class _Subscriber(_Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]
 
 @define(eq=False)
 class RedisBus(Service):
-    """A bus on the Redis at ``url``, for ``node``. The log of a stream has ``kept`` announcements of each node."""
+    """A bus on the Redis at ``url``, for ``node``. The log of a stream has ``most`` announcements of each node."""
 
     url: str
     reactor: Any
     metrics: Metrics
     node: str = ""
-    kept: int = 128
+    most: int = 128
     _logs: dict[Tier, Log] = field(factory=dict, init=False)
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
     _unanswered: int = field(default=0, init=False)
@@ -159,7 +162,7 @@ class RedisBus(Service):
         """The keys and arguments with which every script that adds to a log begins."""
         stream = announcement.stream
         keys = [_key(tier, "log", stream, self.node), _key(tier, "logs", stream), _key(tier, "streams")]
-        return keys, [self.node, stream, PREFIX + tier.value, encode(announcement), self.kept, KEPT_S]
+        return keys, [self.node, stream, PREFIX + tier.value, encode(announcement), self.most, KEPT_S]
 
     def _accepted(self, answer: list[Any], stream: str) -> None:
         """:raises Superseded: as the script found."""
@@ -186,7 +189,7 @@ class RedisBus(Service):
         if not told:
             return
         keys, words = self._append(tier, told[-1])
-        lines = [encode(each) for each in told][-self.kept :]
+        lines = [encode(each) for each in told][-self.most :]
         self._run(RESTORE, keys, [self.node, stream, KEPT_S, *lines]).addErrback(self._complain)
         if tier is Tier.INGEST:
             self.accept(told[-1]).addErrback(self._complain)
@@ -206,6 +209,22 @@ class RedisBus(Service):
     def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
         self._hearers[channel].append(heard)
         self._subscribe(channel)
+
+    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+        if message is None:
+            self._command("HDEL", PREFIX + channel, name)
+        elif self._unanswered < MOST_UNANSWERED:
+            self._command("HSET", PREFIX + channel, name, message)
+            self._command("EXPIRE", PREFIX + channel, KEPT_S)
+
+    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+        if self._commands.protocol is None:
+            return fail(NotNow("Redis is away"))
+        asked: Deferred[Any] = self._commands.protocol.execute_command(
+            "HRANDFIELD", PREFIX + channel, MOST_KEPT, "WITHVALUES"
+        )
+        asked.addTimeout(ANSWER_S, self.reactor)
+        return asked.addCallback(lambda names_and_messages: names_and_messages[1::2])
 
     def _run(self, script: Script, keys: list[str], words: list[Any]) -> Deferred[Any]:
         """Have a script done; what goes wrong is `NotNow`, whatever Redis calls it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -37,28 +37,40 @@ class NotThere(UpstreamError):
     """The node does not have it, which is no fault."""
 
 
+class Observer(Protocol):
+    """Who wants to know whether nodes answer."""
+
+    def answered(self, url: str) -> None:
+        """The node at ``url`` gave what it was asked for, or said that it does not have it."""
+
+    def did_not_answer(self, url: str) -> None:
+        """It did not, in time and as it should."""
+
+
 @define(eq=False)
 class Upstream:
     """
     One node of the tier above, at ``url`` (``http://HOST:PORT``).
 
-    Whatever it does wrong, ``rests_until`` (on the clock) says until when the others are to be asked before it.
+    Whatever it does wrong, ``rests_until`` (on the clock) says until when the others are to be asked before it, and
+    ``observer`` is told how each request ended.
     """
 
     url: str
     agent: Agent
     pool: HTTPConnectionPool
     clock: IReactorTime
+    observer: Observer
     rests_until: float = field(default=0.0, init=False)
     _is_failing: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     @classmethod
-    def at(cls, url: str, reactor: Any) -> Upstream:
+    def at(cls, url: str, reactor: Any, observer: Observer) -> Upstream:
         """The node at ``url``, with connections that are kept."""
         pool = kept_connections(reactor)
-        return cls(url, Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool), pool, reactor)
+        return cls(url, Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool), pool, reactor, observer)
 
     @property
     def is_resting(self) -> bool:
@@ -133,14 +145,18 @@ class Upstream:
         try:
             yield
         except (UpstreamError, Altered) as error:
-            if not isinstance(error, excused):
+            if isinstance(error, excused):
+                self.observer.answered(self.url)
+            else:
                 self._rest(error)
             raise
+        self.observer.answered(self.url)
         if self._is_failing:
             self._is_failing = False
             self.log.info("{url} serves again", url=self.url)
 
     def _rest(self, error: Exception) -> None:
+        self.observer.did_not_answer(self.url)
         if not self._is_failing:
             self._is_failing = True
             self.log.warn("{url} {reason}: for a while the others are asked first", url=self.url, reason=str(error))

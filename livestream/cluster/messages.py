@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from livestream.config import ROLES
 from livestream.model import InvalidName, node_name, stream_name
-from livestream.steering.nodes import Load, Node, NodeState, Place
+from livestream.steering.nodes import SAID, Load, Node, NodeState, Place
 
 VERSION = 1
 LARGEST_BYTES = 4096
@@ -33,7 +33,7 @@ _PEOPLE = 10**9
 _LARGEST = 1e15
 _LATEST_S = 1e11
 _SIGNATURE_BYTES = 64
-_STATES = [state.value for state in NodeState]
+_STATES = [state.value for state in SAID]
 _HTTP = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,260}")
 _RTMP = re.compile(r"(rtmp://[A-Za-z0-9._:\[\]-]{1,260}:[0-9]{1,5})?")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9_-]{0,15}")

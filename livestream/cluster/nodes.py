@@ -1,20 +1,22 @@
-"""The other nodes: what each said last, for as long as it goes on saying something."""
+"""The other nodes: what each said last, for as long as it goes on saying something or, cut off, answers."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.logger import Logger
 
+from livestream.cluster.cut_off import GIVE_UP_S, KNOWN_S, CutOffNodes
 from livestream.cluster.messages import Fault, Heartbeat, InvalidHeartbeat, decode
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Node
 
 SILENT_S = 3.0
-"""A node of which nothing was heard for so long is gone."""
+"""A node of which nothing was heard for so long is cut off from the bus."""
 DEAF_S = 1.5
 """When nothing at all was heard for so long, not even ourselves, it is the bus that is away, and not the others."""
 FAR_S = 900.0
@@ -45,6 +47,20 @@ class Known:
     is_contested: bool = False
 
 
+@frozen
+class LastHeard:
+    """
+    What a node said last, and how many seconds ago.
+
+    ``answered_age_s`` is how many seconds ago one that is cut off has answered a request; ``None``: it has not.
+    """
+
+    heartbeat: Heartbeat
+    age_s: float
+    is_cut_off: bool = False
+    answered_age_s: float | None = None
+
+
 @define(eq=False)
 class Past:
     """A run of a node: how far it has come, and when it was heard last."""
@@ -59,8 +75,9 @@ class Nodes:
     """
     The nodes that live, without ourselves, who are ``own`` in our run ``boot``.
 
-    When they were heard is told by ``monotonic``; their clocks and ours, ``seconds``, may be wrong. While the bus is
-    away, and ``SILENT_S`` longer, the last picture holds. ``most`` bounds it.
+    One that falls silent with no goodbye is cut off from the bus, and stays while it answers. When they were heard is
+    told by ``monotonic``; their clocks and ours, ``seconds``, may be wrong. While the bus is away, and ``SILENT_S``
+    longer, the last picture holds. ``most`` bounds it.
     """
 
     own: str
@@ -72,6 +89,7 @@ class Nodes:
     metrics: Metrics
     most: int = 10_000
     _known: OrderedDict[str, Known] = field(factory=OrderedDict, init=False)
+    _cut_off: CutOffNodes = field(init=False)
     _past: OrderedDict[tuple[str, int], Past] = field(factory=OrderedDict, init=False)
     _alive: Sequence[Node] | None = field(default=None, init=False)
     _heard_at: float = field(default=float("-inf"), init=False)
@@ -80,18 +98,75 @@ class Nodes:
 
     log: ClassVar[Logger] = Logger()
 
+    def __attrs_post_init__(self) -> None:
+        self._cut_off = CutOffNodes(self._changed)
+
     def alive(self) -> Sequence[Node]:
-        """The nodes that live, as they said last."""
+        """The nodes that are heard, as they said last, and then those that are cut off and not given up."""
         self._expire()
         if self._alive is None:
-            self._alive = tuple(known.heartbeat.node for known in self._known.values())
+            heard = [known.heartbeat.node for known in self._known.values()]
+            self._alive = (*heard, *(each.node for each in self._cut_off.in_use()))
         return self._alive
 
-    def heard_last(self) -> Sequence[tuple[Heartbeat, float]]:
-        """All that they said last, and how many seconds ago."""
+    def reachable(self) -> Sequence[Node]:
+        """The nodes that have not said goodbye and were heard, or have answered, within ten minutes, by their ids."""
+        self._expire()
+        heard = (known.heartbeat.node for known in self._known.values())
+        return sorted([*heard, *self._cut_off.known()], key=lambda node: node.id)
+
+    def heard_last(self) -> Sequence[LastHeard]:
+        """What those that live said last."""
         self._expire()
         now = self.monotonic()
-        return [(known.heartbeat, now - known.heard_at) for known in self._known.values()]
+        heard = [LastHeard(known.heartbeat, now - known.heard_at) for known in self._known.values()]
+        for each in self._cut_off.in_use():
+            answered_age_s = None if each.answered_at is None else now - each.answered_at
+            heard.append(LastHeard(each.heartbeat, now - each.heard_at, True, answered_age_s))
+        return heard
+
+    def answered(self, url: str) -> None:
+        """A node has answered a request of ours at ``url``, its HTTP or its RTMP address."""
+        if self._cut_off:
+            self._cut_off.answered(url, self.monotonic())
+
+    def did_not_answer(self, url: str) -> None:
+        """A node was asked at ``url`` in vain."""
+        if self._cut_off:
+            self._cut_off.did_not_answer(url, self.monotonic())
+
+    def restore(self, messages: Iterable[bytes]) -> Sequence[str]:
+        """
+        Take in what was kept of nodes that may not be heard at present; the ids of those that are out of date.
+
+        It is believed only so far that such a node is asked where it says.
+        """
+        out_of_date = []
+        for message in messages:
+            with suppress(InvalidHeartbeat):
+                heartbeat = decode(message, self.secret)
+                if self._is_out_of_date(heartbeat):
+                    out_of_date.append(heartbeat.node.id)
+                else:
+                    self._restore(heartbeat)
+        self._cut_off.replaced(self._addresses())
+        return out_of_date
+
+    def _is_out_of_date(self, heartbeat: Heartbeat) -> bool:
+        past = self._past.get((heartbeat.node.id, heartbeat.boot))
+        is_over = heartbeat.is_last or (past is not None and past.is_over)
+        return is_over or abs(heartbeat.sent_at - self.seconds()) > FAR_S
+
+    def _restore(self, heartbeat: Heartbeat) -> None:
+        """Whatever its clock says, there is time to ask it."""
+        name, age_s = heartbeat.node.id, self.seconds() - heartbeat.sent_at
+        is_known = name == self.own or name in self._known or name in self._cut_off
+        if not is_known and self._has_room():
+            self._cut_off.add(heartbeat, self.monotonic() - min(max(age_s, 0.0), KNOWN_S - GIVE_UP_S))
+
+    def _addresses(self) -> set[str]:
+        """Where those that are heard answer HTTP."""
+        return {known.heartbeat.node.http for known in self._known.values()}
 
     def heard(self, message: bytes) -> None:
         """Take in what came over the bus, from whomever."""
@@ -112,6 +187,7 @@ class Nodes:
         self._listening()
         if name == self.own:
             if heartbeat.boot == self.boot:
+                self._cut_off.replaced([heartbeat.node.http])
                 return "own"
             raise _fault(Fault.DUPLICATE, heartbeat)
         self._expire()
@@ -120,8 +196,8 @@ class Nodes:
             known.is_contested = not heartbeat.is_last
             return Fault.DUPLICATE.value
         if heartbeat.is_last:
-            self._forget(name)
-        elif known is None and len(self._known) >= self.most:
+            self._forget(heartbeat)
+        elif known is None and not self._has_room(name):
             raise _fault(Fault.TOO_MANY, heartbeat)
         else:
             self._keep(heartbeat, known)
@@ -131,16 +207,44 @@ class Nodes:
         name = heartbeat.node.id
         self._known[name] = Known(heartbeat, self.monotonic())
         self._known.move_to_end(name)
-        self._alive = None
+        self._changed()
         if known is None:
-            self.log.info("node {id} is there: {role} at {http}", **_words(heartbeat.node))
+            self._greet(heartbeat)
         elif known.is_contested:
             self._complain(_fault(Fault.DUPLICATE, heartbeat))
 
-    def _forget(self, name: str) -> None:
-        if self._known.pop(name, None) is not None:
-            self._alive = None
-            self.log.info("node {id} has left", id=name)
+    def _greet(self, heartbeat: Heartbeat) -> None:
+        """A node is heard that was not heard before, or not any more."""
+        before = self._cut_off.remove(heartbeat.node.id)
+        self._cut_off.replaced([heartbeat.node.http])
+        if before is not None and before.is_logged and before.heartbeat.boot == heartbeat.boot:
+            silent_s = self.monotonic() - before.heard_at
+            self.log.info("node {id} is heard again, after {s:.0f} s", id=heartbeat.node.id, s=silent_s)
+        else:
+            self.log.info("node {id} is there: {role} at {http}", **_words(heartbeat.node))
+
+    def _forget(self, heartbeat: Heartbeat) -> None:
+        """A node has said goodbye. Of two runs that had its name, only the one that ends is forgotten."""
+        name = heartbeat.node.id
+        cut_off = self._cut_off.get(name)
+        if cut_off is not None and cut_off.heartbeat.boot == heartbeat.boot:
+            self._cut_off.remove(name)
+        elif self._known.pop(name, None) is None:
+            return
+        self._changed()
+        self.log.info("node {id} has left", id=name)
+
+    def _has_room(self, name: str = "") -> bool:
+        """Whether one more may be known; the first that was cut off is forgotten for ``name``, which is heard."""
+        if len(self._known) + len(self._cut_off) < self.most or name in self._cut_off:
+            return True
+        if name and self._cut_off:
+            self._cut_off.remove_oldest()
+            return True
+        return False
+
+    def _changed(self) -> None:
+        self._alive = None
 
     def _remember(self, heartbeat: Heartbeat) -> None:
         """
@@ -167,19 +271,23 @@ class Nodes:
         self._heard_at = now
 
     def _expire(self) -> None:
-        """Forget those who are silent, while it is not the bus that is."""
+        """Find those that have fallen silent, while it is not the bus that has."""
         now = self.monotonic()
         if not self.is_bus_healthy():
             self._back_at = now
         if now - self._heard_at > DEAF_S or now - self._back_at <= SILENT_S:
             return
-        while self._known:
-            name, known = next(iter(self._known.items()))
-            if now - known.heard_at <= SILENT_S:
-                return
-            del self._known[name]
-            self._alive = None
-            self.log.warn("node {id} has not been heard for {s} s, and is gone", id=name, s=SILENT_S)
+        self._cut_off_silent(now)
+        self._cut_off.look(now)
+
+    def _cut_off_silent(self, now: float) -> None:
+        silent = []
+        while self._known and now - next(iter(self._known.values())).heard_at > SILENT_S:
+            silent.append(self._known.popitem(last=False)[1])
+        for known in silent:
+            self._cut_off.add(known.heartbeat, known.heard_at)
+        if silent:
+            self._cut_off.replaced(self._addresses())
 
     def _complain(self, error: InvalidHeartbeat) -> None:
         now = self.monotonic()

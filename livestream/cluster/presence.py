@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 from attrs import define, field
 
+from livestream.cluster.kept import KeptList
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.messages import MOST_STREAMS, Heartbeat, encode
-from livestream.cluster.nodes import Nodes
-from livestream.cluster.report import described
+from livestream.cluster.nodes import LastHeard, Nodes
+from livestream.cluster.report import clock_time, described, iso_time
 from livestream.config import ROLES
 from livestream.steering.nodes import Node, NodeState
 
@@ -26,24 +27,42 @@ class Presence:
     This node among those that live. ``own`` is what it says of itself, by ``tell``, with every :meth:`tick`.
 
     It is ready while ``reasons`` has none, in words, why it is not. ``streams`` has those it serves, each with how many
-    watch its push here.
+    watch its push here. ``kept`` is the list of all nodes for those that start later.
     """
 
     own: Node
     others: Nodes
     tell: Callable[[bytes], None]
     meter: LoadMeter
+    kept: KeptList | None = None
     reasons: Callable[[], Sequence[str]] = field(default=lambda: ["this node is starting"])
     streams: Callable[[], Mapping[str, int]] = field(default=dict)
+    _cut_off_since: float | None = field(default=None, init=False)
     _sequence: int = field(default=0, init=False)
     _has_left: bool = field(default=False, init=False)
 
     def nodes(self) -> Sequence[Node]:
-        """All nodes that live, this one first."""
+        """All nodes that live, this one first, and last those that are cut off from the bus."""
         return [self.own, *self.others.alive()]
+
+    def reachable(self, role: str) -> Sequence[Node]:
+        """
+        The other nodes of ``role`` that have not said goodbye and were heard, or have answered, within ten minutes.
+
+        What none of them knows, nobody knows: they are more than :meth:`nodes` has, for some may have been given up.
+        """
+        return [node for node in self.others.reachable() if node.role == role]
+
+    def warnings(self) -> list[str]:
+        """What an operator should know of this node, though it may be ready."""
+        if self._cut_off_since is None:
+            return []
+        lasted_s = self.others.seconds() - self._cut_off_since
+        return [f"cut off from the bus since {clock_time(self._cut_off_since)} ({lasted_s:.0f} s)"]
 
     def tick(self) -> None:
         """Look at ourselves, and say what there is to say."""
+        self._look_at_bus()
         state = self.own.state
         if state is not NodeState.DRAINING:
             state = NodeState.STARTING if self.reasons() else NodeState.READY
@@ -57,6 +76,8 @@ class Presence:
     def become(self, own: Node) -> None:
         """Be ``own`` from the next message on, in the state and with the load that we have."""
         self.own = attrs.evolve(own, state=self.own.state, load=self.own.load)
+        if self.kept is not None:
+            self.kept.renew()
 
     def drain(self) -> None:
         """Take no new work from here on; the others know at once."""
@@ -67,17 +88,30 @@ class Presence:
         """Be no more: the others forget this node at once."""
         self._say(is_last=True)
         self._has_left = True
+        if self.kept is not None:
+            self.kept.remove()
 
     def report(self) -> list[Mapping[str, Any]]:
-        """All nodes that live, this one first, as what becomes JSON."""
+        """The nodes that live, this one first, as what becomes JSON."""
         now = self.others.seconds()
-        own = {**described(self._heartbeat(), 0.0, now), "is_self": True}
-        return [own, *(described(heartbeat, age_s, now) for heartbeat, age_s in self.others.heard_last())]
+        own = {**described(LastHeard(self._heartbeat(), 0.0), now), "is_self": True}
+        if self._cut_off_since is not None:
+            own["cut_off_since"] = iso_time(self._cut_off_since)
+        return [own, *(described(last, now) for last in self.others.heard_last())]
+
+    def _look_at_bus(self) -> None:
+        if self.others.is_bus_healthy():
+            self._cut_off_since = None
+        elif self._cut_off_since is None:
+            self._cut_off_since = self.others.seconds()
 
     def _say(self, *, is_last: bool = False) -> None:
         if not self._has_left:
             self._sequence += 1
-            self.tell(encode(self._heartbeat(is_last=is_last), self.others.secret))
+            message = encode(self._heartbeat(is_last=is_last), self.others.secret)
+            self.tell(message)
+            if self.kept is not None and not is_last:
+                self.kept.keep(message)
 
     def _heartbeat(self, *, is_last: bool = False) -> Heartbeat:
         streams = self.streams()

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from livestream.cluster.messages import Heartbeat
+from livestream.cluster.nodes import LastHeard
 from livestream.steering.balance import used
+from livestream.steering.nodes import NodeState
 
 
-def described(heartbeat: Heartbeat, age_s: float, now: float) -> Mapping[str, Any]:
+def iso_time(seconds: float) -> str:
+    """A time of our wall clock as programs read it: ``2026-11-30T12:34:56Z``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def clock_time(seconds: float) -> str:
+    """A time of our wall clock as people read it: ``12:34:56 UTC``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
+
+
+def described(last: LastHeard, now: float) -> Mapping[str, Any]:
     """
-    A node as what becomes JSON, with what it said ``age_s`` seconds before ``now``, our wall clock.
+    A node as what becomes JSON, with what it said last, some time before ``now``, our wall clock.
 
     ``clock_ahead_s`` is by how much its clock is ahead of ours, or behind if it is negative.
     """
+    heartbeat, age_s = last.heartbeat, last.age_s
     node, load = heartbeat.node, heartbeat.node.load
     return {
         "id": node.id,
         "role": node.role,
         "is_self": False,
-        "state": node.state.value,
+        "state": NodeState.CUT_OFF.value if last.is_cut_off else node.state.value,
+        "cut_off_since": iso_time(now - age_s) if last.is_cut_off else None,
         "http": node.http,
         "rtmp": node.rtmp,
         "region": node.region,
@@ -37,6 +51,7 @@ def described(heartbeat: Heartbeat, age_s: float, now: float) -> Mapping[str, An
         "streams": dict(heartbeat.streams),
         "stream_count": heartbeat.stream_count,
         "age_s": round(age_s, 3),
+        "answered_age_s": None if last.answered_age_s is None else round(last.answered_age_s, 3),
         "clock_ahead_s": round(heartbeat.sent_at - (now - age_s), 3),
         "boot": heartbeat.boot,
         "sequence": heartbeat.sequence,

@@ -26,10 +26,10 @@ class Ops:
     """
     The operations endpoint of one process. It is for its own port: it has no key and tells all.
 
-    ``ready`` has the reasons, in plain words, why this node should get no traffic yet; none: it is ready. ``streams``
-    describes what the node knows, as what becomes JSON, and ``nodes`` the cluster. ``route`` has the edges for a viewer
-    of a stream at an address, best first; without it there is no cluster. ``drain`` takes this node out of service and
-    ends the process.
+    ``ready`` has the reasons, in plain words, why this node should get no traffic yet; none: it is ready. ``warnings``
+    has what is wrong with it all the same. ``streams`` describes what the node knows, as what becomes JSON, and
+    ``nodes`` the cluster. ``route`` has the edges for a viewer of a stream at an address, best first; without it there
+    is no cluster. ``drain`` takes this node out of service and ends the process.
     """
 
     ready: Callable[[], list[str]]
@@ -38,6 +38,7 @@ class Ops:
     route: Callable[[str, str], Sequence[Mapping[str, Any]]] | None = None
     drain: Callable[[], object] | None = None
     nodes: Callable[[], Sequence[Mapping[str, Any]]] = list
+    warnings: Callable[[], list[str]] = list
     _assets: Assets = field(factory=lambda: Assets.of(TYPES), init=False)
     _page: str = field(factory=lambda: text("cluster.html"), init=False)
 
@@ -53,11 +54,11 @@ class Ops:
 
     @router.route("/readyz")
     def readiness(self, request: IRequest) -> bytes:
-        """200 when viewers and tiers below may be sent here, or 503 with the reasons why not."""
+        """200 when viewers and tiers below may be sent here, whatever the warnings, or 503 with the reasons why not."""
         reasons = self.ready()
         if reasons:
             request.setResponseCode(503)
-        return _json(request, {"ready": not reasons, "reasons": reasons})
+        return _json(request, {"ready": not reasons, "reasons": reasons, "warnings": self.warnings()})
 
     @router.route("/metrics")
     def counts(self, request: IRequest) -> bytes:

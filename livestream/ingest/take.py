@@ -59,6 +59,13 @@ class Others(Protocol):
         """Ask all of them at once. It takes a bounded time and never fails."""
 
 
+class NoOthers:
+    """There is no other node."""
+
+    async def survey(self, stream: str, epoch: int) -> Survey:
+        return Survey()
+
+
 class Answer(Protocol):
     """What the bus says to who takes a stream."""
 

@@ -20,6 +20,11 @@ from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RtmpError
 from livestream.rtmp.events import Answered, ClientEvent, DataReceived, PeerRefused, Started, StreamEnded
 
+SILENT_S = 1.5
+"""Who closes a play that has been silent for so long, and asks about silence sooner, had no answer."""
+REPORT_S = 1.0
+"""Of a stream that plays it is reported so often that its node answers."""
+
 
 class Receiver(Protocol):
     """Who is told of what is played; ``lost`` comes once, and not after ``close``."""
@@ -30,6 +35,16 @@ class Receiver(Protocol):
     def data(self, timestamp_ms: int, name: str, values: list[object]) -> None: ...
     def over(self) -> None: ...
     def lost(self, reason: str) -> None: ...
+
+
+class Observer(Protocol):
+    """Who wants to know whether nodes answer."""
+
+    def answered(self, url: str) -> None:
+        """The node at ``url`` has said something."""
+
+    def did_not_answer(self, url: str) -> None:
+        """It could not be reached, or has said nothing for long."""
 
 
 class _PlayProtocol(TwistedProtocol):
@@ -65,10 +80,14 @@ class _PlayProtocol(TwistedProtocol):
 
 @define(eq=False)
 class RtmpLink:
-    """One play of a stream, until it is lost or closed."""
+    """One play of a stream from the node at ``url``, until it is lost or closed."""
 
+    url: str
     _receiver: Receiver | None
     _clock: IReactorTime
+    _observer: Observer
+    _heard_at: float = field(default=0.0, init=False)
+    _reported_at: float = field(default=float("-inf"), init=False)
     _protocol: _PlayProtocol | None = field(default=None, init=False)
     _connecting: Deferred[Any] | None = field(default=None, init=False)
 
@@ -77,9 +96,10 @@ class RtmpLink:
     def connect(self, endpoint: IStreamClientEndpoint, session: ClientSession) -> None:
         if self._receiver is None:
             return
+        self._heard_at = self._clock.seconds()
         connecting = endpoint.connect(Factory.forProtocol(lambda: _PlayProtocol(self, session)))
         self._connecting = connecting
-        connecting.addCallbacks(self._connected, lambda failure: self.lose(failure.getErrorMessage()))
+        connecting.addCallbacks(self._connected, self._unreachable)
 
     def ask(self) -> None:
         """Have the upstream say something."""
@@ -89,6 +109,9 @@ class RtmpLink:
 
     def close(self) -> None:
         """Play no more; the receiver hears nothing from here on."""
+        is_asked = self._receiver is not None and self._connecting is not None
+        if is_asked and self._clock.seconds() - self._heard_at >= SILENT_S:
+            self._observer.did_not_answer(self.url)
         self._receiver = None
         if self._protocol is not None:
             self._protocol.transport.abortConnection()
@@ -115,6 +138,10 @@ class RtmpLink:
                 pass
 
     def heard(self) -> None:
+        now = self._heard_at = self._clock.seconds()
+        if now - self._reported_at >= REPORT_S:
+            self._reported_at = now
+            self._observer.answered(self.url)
         if self._receiver is not None:
             self._receiver.heard()
 
@@ -122,6 +149,11 @@ class RtmpLink:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.lost(reason)
+
+    def _unreachable(self, failure: Failure) -> None:
+        if self._receiver is not None:
+            self._observer.did_not_answer(self.url)
+        self.lose(failure.getErrorMessage())
 
     def _connected(self, protocol: _PlayProtocol) -> None:
         self._protocol = protocol
@@ -131,11 +163,16 @@ class RtmpLink:
 
 @frozen
 class RtmpUpstream:
-    """A node of the tier above, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``, and names it."""
+    """
+    A node of the tier above, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``, and names it.
+
+    ``observer`` is told whether it answers.
+    """
 
     url: str
     endpoint: IStreamClientEndpoint = field(eq=False)
     clock: IReactorTime = field(eq=False)
+    observer: Observer = field(eq=False)
 
     def __str__(self) -> str:
         return self.url
@@ -144,6 +181,6 @@ class RtmpUpstream:
         """Begin to play one rendition of a stream; ``receiver`` is not called before this returns."""
         name = f"{stream}?{urlencode({'rendition': rendition, 'relay': '1'})}"
         session = ClientSession(os.urandom(16), "live", f"{self.url}/live", name)
-        link = RtmpLink(receiver, self.clock)
+        link = RtmpLink(self.url, receiver, self.clock, self.observer)
         self.clock.callLater(0, link.connect, self.endpoint, session)
         return link

@@ -41,11 +41,20 @@ class TierAbove:
     def of(cls, parts: Parts, role: str) -> TierAbove:
         """The nodes of ``role`` in the cluster, and those of the configuration."""
         fixed = getattr(parts.config, parts.config.role).upstreams
-        choice = Choice(role, fixed, parts.cluster().nodes)
+        presence, reactor = parts.cluster(), parts.reactor
+        choice = Choice(role, fixed, presence.nodes)
         renew_choice(parts.reloading, choice)
-        reactor = parts.reactor
-        upstreams = Upstreams(choice, lambda url: Upstream.at(url, reactor), parts.metrics, decode_document, reactor)
+
+        def connect(url: str) -> Upstream:
+            return Upstream.at(url, reactor, presence.others)
+
+        upstreams = Upstreams(choice, connect, parts.metrics, decode_document, reactor)
         return cls(parts, choice, upstreams)
+
+    @property
+    def has_cut_off_nodes(self) -> bool:
+        """Whether a node of the tier above is cut off from the bus: what it announces is only to be had by asking."""
+        return self.choice.has_cut_off_nodes
 
     def missing(self) -> list[str]:
         """Why there is nobody to ask yet; nothing once there was somebody: what came from there can be served."""
@@ -54,7 +63,7 @@ class TierAbove:
 
     def relays(self) -> Relays:
         """What plays streams from there."""
-        return Relays(self._players, self.parts.reactor, self.parts.metrics)
+        return Relays(self.players, self.parts.reactor, self.parts.metrics)
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         return Deferred.fromCoroutine(self.upstreams.states())
@@ -74,10 +83,12 @@ class TierAbove:
         failure.trap(UpstreamError)
         self.log.debug("{id} could not be told that a stream was taken: {why}", id=node.id, why=failure.value)
 
-    def _players(self, stream: str) -> list[RtmpUpstream]:
+    def players(self, stream: str) -> list[RtmpUpstream]:
+        """Where a stream can be played, in the order in which they are tried."""
         return [self._player(url) for url in self.choice.rtmp_urls(stream)]
 
     def _player(self, url: str) -> RtmpUpstream:
         host, _, port = url.removeprefix("rtmp://").rpartition(":")
         reactor = self.parts.reactor
-        return RtmpUpstream(url, HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S), reactor)
+        endpoint = HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S)
+        return RtmpUpstream(url, endpoint, reactor, self.parts.cluster().others)

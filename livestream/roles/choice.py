@@ -21,8 +21,9 @@ class Choice:
     """
     The nodes of ``role``, in the order in which they are asked for a stream.
 
-    ``nodes`` has all that live. They come in an order that is the same on every node and another for every stream, but
-    the node that ``holder`` names comes first, for it announced the stream. Those that are still starting come last,
+    ``nodes`` has all that live, and those that are cut off from the bus. They come in an order that is the same on
+    every node and another for every stream, those that are cut off after the others. But the node that ``holder`` names
+    comes first while it answers, heard or not, for it announced the stream. Those that are still starting come last,
     for all nodes may be, after an outage. ``fixed`` are asked after them, in their own order, and are all that there is
     where no cluster is known.
     """
@@ -41,13 +42,25 @@ class Choice:
         return _each_once([node.http for node in self._above()] + [each.http for each in self.fixed])
 
     def rtmp_urls(self, stream: str) -> list[str]:
-        """Where those that play RTMP do."""
-        return _each_once([node.rtmp for node in self._of(stream)] + [each.rtmp for each in self.fixed])
+        """
+        Where those that play RTMP do, without those that do not answer, unless none does.
+
+        Each of them would cost a relay seconds whenever it looks for its stream; that one answers again is found out by
+        the requests over HTTP.
+        """
+        nodes = self._of(stream)
+        answering = [node for node in nodes if node.is_answering]
+        return _each_once([node.rtmp for node in answering or nodes] + [each.rtmp for each in self.fixed])
+
+    @property
+    def has_cut_off_nodes(self) -> bool:
+        """Whether some of them are cut off from the bus: what those announce is not heard."""
+        return any(node.state is NodeState.CUT_OFF for node in self._above())
 
     def _of(self, stream: str) -> list[Node]:
         holder, above = self.holder(stream), self._above()
         starting = [node for node in above if node.state is NodeState.STARTING]
-        return sorted([*ranked(stream, above), *starting], key=lambda node: node.id != holder)
+        return sorted([*ranked(stream, above), *starting], key=lambda node: node.id != holder or not node.is_answering)
 
     def _above(self) -> list[Node]:
         return [node for node in self.nodes() if node.role == self.role]

@@ -64,5 +64,5 @@ def _described(node: Node, stream: str, place: Place | None) -> Mapping[str, Any
         "rtmp": f"{node.rtmp}/{APP}/{stream}" if node.rtmp else None,
         "state": node.state.value,
         "distance_km": None if distance is None else round(distance, 1),
-        "utilisation": round(used(node), 4),
+        "utilisation": None if node.state is NodeState.CUT_OFF else round(used(node), 4),
     }

@@ -30,13 +30,14 @@ from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
-from livestream.ingest.take import WRITERS, Takes
+from livestream.ingest.take import WRITERS, NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
 from livestream.roles.leaving import leave_ingest
 from livestream.roles.parts import Parts, Shelf
 from livestream.roles.peers import Peers
 from livestream.roles.renewing import renew_door
 from livestream.roles.takes import IngestAnswers, OtherNodes
+from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import ladder_for
 from livestream.transcode.pool import TranscoderPool
 
@@ -93,8 +94,9 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     catalogue = Catalogue(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
     peers = Peers(catalogue, ledger, parts.cluster().nodes)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
-    connect = partial(Upstream.at, reactor=parts.reactor)
-    others = OtherNodes(parts.credentials, parts.cluster().nodes, connect, parts.reactor)
+    presence = parts.cluster()
+    connect = partial(Upstream.at, reactor=parts.reactor, observer=presence.others)
+    others = NoOthers() if is_alone else OtherNodes(parts.credentials, presence.reachable, connect, parts.reactor)
     takes = Takes(
         parts.bus_node, bus.take, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
     )
@@ -125,11 +127,12 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
         parts.reactor.callWhenRunning(catalogue.start)
         parts.at_stop(catalogue.stop)
     parts.ops(ledger, list)
-    receipts = None if is_alone else Receipts(bus, ledger, lambda: _origins(parts))
+    receipts = None if is_alone else Receipts(bus, ledger, lambda: heard_origins(parts.cluster().nodes()))
     leave_ingest(parts.draining, door, broadcasts, receipts)
     parts.at_stop(broadcasts.stop)
     parts.at_stop(feeds.stop)
 
 
-def _origins(parts: Parts) -> list[str]:
-    return [node.id for node in parts.cluster().nodes() if node.role == "origin"]
+def heard_origins(nodes: Sequence[Node]) -> list[str]:
+    """The origins that can say on the bus what they have; one that is cut off from it cannot."""
+    return [node.id for node in nodes if node.role == "origin" and node.state is not NodeState.CUT_OFF]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from livestream.bus.interface import Bus
+from livestream.cluster.kept import KeptList
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.nodes import Nodes
 from livestream.cluster.presence import PERIOD_S, Presence
@@ -29,7 +30,8 @@ def join(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callabl
     if not secret:
         return Presence(own_node(config, name), others, lambda _: None, meter)
     bus.hear(CHANNEL, others.heard)
-    return Presence(own_node(config, name), others, partial(bus.tell, CHANNEL), meter)
+    kept = KeptList(bus, CHANNEL, others)
+    return Presence(own_node(config, name), others, partial(bus.tell, CHANNEL), meter, kept)
 
 
 def renew_presence(reloading: Reloading, presence: Presence) -> None:

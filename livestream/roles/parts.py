@@ -249,6 +249,7 @@ class Parts:
             None if guide is None else guide.route,
             lambda: self.draining.begin("POST /drain"),
             presence.report,
+            presence.warnings,
         )
         self.listen("ops.http", OpsSite(ops))
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -55,18 +55,23 @@ class Credentials:
 
 @define(eq=False)
 class OtherNodes:
-    """The other ingests, and all origins, as a take asks them. ``connect`` makes a node of its URL."""
+    """
+    The other ingests, and all origins, as a take asks them.
+
+    ``nodes(role)`` has those that may know something, and ``connect`` makes one of its URL.
+    """
 
     credentials: Credentials
-    nodes: Callable[[], Sequence[Node]]
+    nodes: Callable[[str], Sequence[Node]]
     connect: Callable[[str], Upstream]
     clock: IReactorTime
+    _connected: dict[str, Upstream] = field(factory=dict, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     async def survey(self, stream: str, epoch: int) -> Survey:
-        asked = [node for node in self.nodes() if node.role in ("ingest", "origin") and node.http]
-        asked = [node for node in asked if node.id != self.credentials.node]
+        asked = [node for role in ("ingest", "origin") for node in self.nodes(role) if node.http]
+        self._connected = {node.http: self._connected.get(node.http) or self.connect(node.http) for node in asked}
         answers: Any = await DeferredList([Deferred.fromCoroutine(self._ask(node, stream, epoch)) for node in asked])
         return self._sum_up(asked, [answer for _, answer in answers])
 
@@ -86,7 +91,7 @@ class OtherNodes:
         """Ask a node, and one that has just started again while it learns."""
         until = self.clock.seconds() + LEARNING_S
         while True:
-            status, body = await self.connect(node.http).post(path, self.credentials.headers())
+            status, body = await self._connected[node.http].post(path, self.credentials.headers())
             if status != 503 or self.clock.seconds() > until:
                 return status, body
             await deferLater(self.clock, AGAIN_S)

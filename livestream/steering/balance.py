@@ -24,7 +24,8 @@ hashes of its key and the edge's id, which never change:
 - ``caution`` lets an edge in at once only so large a share of a herd as fits into it, when the herd is as large as HERD
   of its capacity; that is what the loss of one of its neighbours brings.
 
-An edge that is nearly full takes new viewers only when all are, and one that is full only when all are full.
+An edge that is nearly full takes new viewers only when all are, and one that is full only when all are full. An edge
+that is cut off from the bus takes new viewers only when all are: it may be dead, and what it carries is not known.
 
 A viewer who is somewhere stays until another edge costs clearly less than the mere distance to the one where it is: an
 edge keeps whom it has. Of one that is full only a part moves, the more the fuller it is, since whoever asks in the next
@@ -67,7 +68,9 @@ OVERLOAD_KM = 2000.0
 """When all are full, twice the load that an edge can carry is as bad as so much distance."""
 DRAINING_KM = 1e7
 STARTING_KM = 1e8
+CUT_OFF_KM = 1e9
 """Each is beyond anything that edges in a better state can cost."""
+STATE_KM = {NodeState.DRAINING: DRAINING_KM, NodeState.STARTING: STARTING_KM, NodeState.CUT_OFF: CUT_OFF_KM}
 
 WORST = 100.0
 """No edge uses a larger share of its capacity; one whose numbers make no sense uses this."""
@@ -137,7 +140,10 @@ class Balance:
     _standings: dict[str, _Standing] = field(factory=dict, init=False)
 
     def order(self, viewer: Viewer, edges: Sequence[Node]) -> list[Node]:
-        """All edges, best first: full ones after all that have room, then those that drain, then those that start."""
+        """
+        All edges, best first: full ones after all that have room, then those that drain, those that start, and those
+        that are cut off from the bus.
+        """
         here = None if viewer.place is None else point(viewer.place)
         known, lots, draws, own_lot = self._standings, _LOTS, _DRAWS, _hashed(viewer.key) % LOTS
         standings: list[_Standing] = []
@@ -183,7 +189,7 @@ def _standing(edge: Node) -> _Standing:
 
 def _state_km(edge: Node, share: float) -> float:
     if edge.state is not NodeState.READY:
-        return DRAINING_KM if edge.state is NodeState.DRAINING else STARTING_KM
+        return STATE_KM[edge.state]
     if share < 1:
         return NEARLY_FULL_KM if share >= NEARLY_FULL else 0.0
     return FULL_KM
@@ -198,6 +204,8 @@ def _staying(viewer: Viewer, here: Point | None, ordered: list[_Standing]) -> li
 
 
 def _goes(viewer: Viewer, here: Point | None, current: _Standing, best: _Standing) -> bool:
+    if current.node.state is NodeState.CUT_OFF:  # who watches there knows that it answers
+        return best.node.is_ready and best.used < 1
     if not current.node.is_ready or not best.node.is_ready:
         return not current.node.is_ready
     if current.used >= 1:

@@ -1,4 +1,4 @@
-"""A node of the cluster, as the others know it from what it last said."""
+"""A node of the cluster, as the others know it from what it said last, and from whether it is heard and answers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from attrs import field, frozen
 
 
 class NodeState(Enum):
-    """What a node says of itself."""
+    """What a node says of itself, or that it is not heard."""
 
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
+    CUT_OFF = "cut_off"
+    """It is not heard on the bus and has not said goodbye: it may be dead, or well and cut off from the bus alone."""
+
+
+SAID = (NodeState.STARTING, NodeState.READY, NodeState.DRAINING)
+"""What a node may say of itself; that it is cut off is for the others to find out."""
 
 
 @frozen
@@ -42,6 +48,7 @@ class Node:
 
     ``http`` and ``rtmp`` are where viewers and other tiers reach it: ``http://HOST:PORT`` and ``rtmp://HOST:PORT``, the
     latter empty when it serves none. ``place`` is ``None`` where only the region is known, and ``region`` may be empty.
+    Of a node that is cut off no load is known, and ``is_answering`` is false when it did not answer the last request.
     """
 
     id: str
@@ -54,6 +61,7 @@ class Node:
     capacity_rps: float = 200_000.0
     capacity_mbps: float = 10_000.0
     load: Load = Load()
+    is_answering: bool = True
 
     @property
     def is_ready(self) -> bool:

@@ -8,10 +8,15 @@ from math import log
 
 from livestream.steering.nodes import Node, NodeState
 
+RANK = {NodeState.READY: 0, NodeState.DRAINING: 1, NodeState.CUT_OFF: 2}
+
 
 def ranked(key: str, nodes: Iterable[Node]) -> list[Node]:
     """
-    The nodes for a key, the first choice first: those that are ready, then those that drain, and none that starts.
+    The nodes for a key, the first choice first, and none that starts.
+
+    Those that are ready come before those that drain, and last are those that are cut off from the bus: first those
+    that answered when they were asked last.
 
     Each node scores ``-capacity / ln(h)``, where ``h`` in (0, 1) is a hash of the key and its id, and the highest
     score wins. So each has a share of the keys that is as large as its link, a node that comes or goes moves only what
@@ -19,7 +24,7 @@ def ranked(key: str, nodes: Iterable[Node]) -> list[Node]:
     1998; Schindelhauer and Schomaker 2005 for the weights).
     """
     there = [node for node in nodes if node.state is not NodeState.STARTING]
-    return sorted(there, key=lambda node: (not node.is_ready, -_score(key, node), node.id))
+    return sorted(there, key=lambda node: (RANK[node.state], not node.is_answering, -_score(key, node), node.id))
 
 
 def _score(key: str, node: Node) -> float:

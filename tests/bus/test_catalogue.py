@@ -59,6 +59,7 @@ class Upstream:
     answer: list[Announcement] | None = None
     asked: list[str] = field(factory=list)
     warned: list[tuple[str, str, int]] = field(factory=list)
+    has_cut_off_nodes: bool = False
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         self.asked.append("*")
@@ -292,3 +293,16 @@ def test_who_is_not_heard_because_of_a_promise_is_told_so_until_the_younger_epoc
     scene.hear(EpochBegan("show", Epoch(EPOCH + 9, 12), "ingest-2"))
     scene.clock.advance(0.5)
     assert len(scene.above.warned) == 1 and scene.listed == [10, 11]
+
+
+def test_while_a_node_above_is_cut_off_from_the_bus_all_of_them_are_asked_for_what_is_new(scene: Scene) -> None:
+    scene.above.answer = state(10, 11)
+    scene.clock.pump([0.5] * 4)
+    assert scene.above.asked == [] and scene.catalogue.window("show") is None
+    scene.above.has_cut_off_nodes = True
+    scene.clock.pump([0.5] * 4)
+    assert scene.above.asked == ["*"] * 2 and scene.numbers == [10, 11]
+    scene.above.has_cut_off_nodes = False
+    scene.above.asked.clear()
+    scene.clock.pump([0.5] * 4)
+    assert "*" not in scene.above.asked

@@ -119,7 +119,7 @@ async def test_the_logs_of_all_nodes_are_read_together_and_each_is_bounded(serve
     await until(lambda: not first._unanswered and not second._unanswered)
     told = await first.recall(Tier.ORIGIN, "show")
     numbers = sorted(each.segment.msn for each in told if isinstance(each, SegmentAnnounced))
-    assert numbers[0] == 42 and numbers[-1] == 299 and first.kept <= len(numbers) <= first.kept + 18
+    assert numbers[0] == 42 and numbers[-1] == 299 and first.most <= len(numbers) <= first.most + 18
 
 
 @pytest_twisted.ensureDeferred

@@ -23,6 +23,7 @@ from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
+from tests.observer import Observer
 
 KEY = Key("show", "source", "1-7.m4s")
 
@@ -87,6 +88,7 @@ class Node:
     lines: list[Line] = field(factory=list)
     is_up: bool = True
     is_frozen: bool = False
+    observer: Observer = field(factory=Observer)
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         if not self.is_up:
@@ -109,7 +111,7 @@ class Node:
 
     def upstream(self, url: str) -> Upstream:
         pool = kept_connections(self.clock)
-        return Upstream(url, Agent.usingEndpointFactory(self.clock, self, pool), pool, self.clock)
+        return Upstream(url, Agent.usingEndpointFactory(self.clock, self, pool), pool, self.clock, self.observer)
 
 
 @define(eq=False)

@@ -24,6 +24,7 @@ from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body, BodyState
 from tests.delivery.edge import Edge
+from tests.observer import Observer
 
 from .nodes import info_of
 
@@ -75,7 +76,7 @@ class Tiers:
         ports = [self._listen(node.site) for node in self.nodes]
         self.wire = Wire("127.0.0.1", ports[0])
         urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
-        self.above = {url: Upstream.at(url, reactor) for url in urls}
+        self.above = {url: Upstream.at(url, reactor, Observer()) for url in urls}
         self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_document, reactor)
         store = Store(1 << 30, lambda _: Need.LISTED, reactor.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731

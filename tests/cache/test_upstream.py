@@ -207,3 +207,45 @@ def test_a_document_that_cannot_be_read_is_had_from_another_node(said: bytes) ->
     above.turn()
     assert outcome(asked) == [STATE]
     assert above.leaves_nothing()
+
+
+def test_who_gives_an_object_or_does_not_have_it_has_answered() -> None:
+    above = Above(1)
+    node = above.nodes[0]
+    above.fetch(INFO)
+    node.lines[0].say(answer(DATA, TAG))
+    above.turn()
+    above.fetch(INFO)
+    node.lines[-1].say(HOSTILE["404"])
+    above.turn()
+    assert node.observer.told == [("http://node0", True)] * 2
+
+
+@pytest.mark.parametrize("is_frozen", [True, False], ids=["silent", "down"])
+def test_who_cannot_be_reached_has_not_answered(is_frozen: bool) -> None:
+    above = Above(1)
+    node = above.nodes[0]
+    node.is_up, node.is_frozen = is_frozen, is_frozen
+    above.fetch(INFO)
+    above.clock.advance(SILENCE_S)
+    assert node.observer.told == [("http://node0", False)]
+
+
+def test_who_gives_another_thing_or_stops_in_the_middle_has_not_answered() -> None:
+    above = Above(1)
+    node = above.nodes[0]
+    for said in (HOSTILE["500"], HOSTILE["another object"], answer(DATA)[:-1000]):
+        above.fetch(INFO)
+        node.lines[-1].say(said)
+        above.turn()
+        above.clock.advance(SILENCE_S)
+    assert node.observer.told == [("http://node0", False)] * 3
+
+
+def test_of_a_request_that_nobody_wants_any_more_nothing_is_said() -> None:
+    above = Above(1)
+    _, done = above.fetch(INFO)
+    done.addErrback(lambda _: None)
+    done.cancel()
+    above.turn()
+    assert above.nodes[0].observer.told == []

@@ -7,10 +7,11 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
+from livestream.cluster.cut_off import CutOffNodes
 from livestream.cluster.messages import Heartbeat, encode
 from livestream.cluster.nodes import Nodes
 from livestream.metrics import Metrics
-from livestream.steering.nodes import Node, NodeState
+from livestream.steering.nodes import Load, Node, NodeState
 
 SECRET = "a secret of the cluster"
 NOW = 1_799_999_000.0
@@ -34,6 +35,9 @@ class Process:
 
     def becomes(self, state: NodeState) -> None:
         self.node = attrs.evolve(self.node, state=state)
+
+    def carries(self, load: Load) -> None:
+        self.node = attrs.evolve(self.node, load=load)
 
 
 @define(eq=False)
@@ -71,11 +75,20 @@ class Scene:
         globalLogPublisher.removeObserver(self._log)
 
     def _log(self, event: dict[str, object]) -> None:
-        if isinstance(event.get("log_source"), Nodes):
+        if isinstance(event.get("log_source"), Nodes | CutOffNodes):
             self.lines.append(str(event["log_format"]).format(**event))
 
-    def process(self, name: str, boot: int = 1, host: str = "127.0.0.2", clock_s: float = 0.0) -> Process:
-        return Process(Node(name, name.partition("-")[0], f"http://{host}:8080"), boot, self.clock, clock_s)
+    def process(self, name: str, boot: int = 1, host: str = "", clock_s: float = 0.0) -> Process:
+        """A run of the node ``name``, which says where it is: ``edge-2`` at 127.0.0.2, if nothing else is said."""
+        role, _, number = name.partition("-")
+        host = host or f"127.0.0.{number}"
+        return Process(Node(name, role, f"http://{host}:8080", f"rtmp://{host}:1935"), boot, self.clock, clock_s)
+
+    def fall_silent(self, *processes: Process) -> None:
+        """Have these say nothing from here on, until they are cut off."""
+        for process in processes:
+            self.speaking.remove(process)
+        self.pass_s(4)
 
     def speak(self, *processes: Process) -> None:
         """Have these say something every second from here on, and now."""
@@ -96,6 +109,12 @@ class Scene:
 
     def alive(self) -> list[str]:
         return [node.id for node in self.nodes.alive()]
+
+    def heard(self) -> list[str]:
+        return [node.id for node in self.nodes.alive() if node.state is not NodeState.CUT_OFF]
+
+    def cut_off(self) -> list[str]:
+        return [node.id for node in self.nodes.alive() if node.state is NodeState.CUT_OFF]
 
     def count(self, outcome: str) -> int:
         value = self.metrics.registry.get_sample_value("livestream_node_messages_total", {"outcome": outcome})

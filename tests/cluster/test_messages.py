@@ -115,6 +115,7 @@ def test_a_version_that_is_not_known_is_told_from_what_is_wrong(version: Any) ->
         ("rtmp", "rtmp://a"),
         ("rtmp", None),
         ("state", "broken"),
+        ("state", "cut_off"),
         ("state", 1),
         ("state", {}),
         ("region", "a b"),

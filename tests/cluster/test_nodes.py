@@ -31,17 +31,19 @@ def test_who_speaks_is_there_as_it_said_last(scene: Scene) -> None:
     assert scene.said("node edge-2 is there: edge at http://127.0.0.2:8080") == 1
 
 
-def test_who_is_silent_for_three_seconds_is_gone_and_may_come_back(scene: Scene) -> None:
+def test_who_is_silent_for_three_seconds_is_cut_off_until_it_is_heard_again(scene: Scene) -> None:
     silent, other = scene.process("edge-2"), scene.process("edge-3")
     scene.speak(silent, other)
     scene.speaking.remove(silent)
     scene.pass_s(SILENT_S)
-    assert scene.alive() == ["edge-2", "edge-3"]
-    scene.pass_s(0.25)
-    assert scene.alive() == ["edge-3"]
-    assert scene.said("node edge-2 has not been heard for 3.0 s") == 1
+    assert scene.heard() == ["edge-2", "edge-3"]
+    scene.pass_s(1)
+    assert (scene.heard(), scene.cut_off()) == (["edge-3"], ["edge-2"])
+    assert scene.said("node edge-2 is cut off from the bus: it has not been heard for 3 s") == 1
+    scene.pass_s(6)
     scene.speak(silent)
-    assert scene.alive() == ["edge-3", "edge-2"]
+    assert scene.alive() == scene.heard() == ["edge-3", "edge-2"]
+    assert scene.said("node edge-2 is heard again, after 10 s") == 1
 
 
 def test_who_says_goodbye_is_gone_at_once_and_comes_back_as_another_run_only(scene: Scene) -> None:
@@ -103,7 +105,7 @@ def test_a_recording_does_not_bring_back_who_has_left(scene: Scene) -> None:
     recording = [edge.says() for _ in range(3)]
     scene.nodes.heard(recording[2])
     scene.pass_s(4)
-    assert scene.alive() == []
+    assert scene.heard() == []
     scene.pass_s(600, step_s=1)
     for message in recording:
         scene.nodes.heard(message)
@@ -165,9 +167,9 @@ def test_while_the_bus_is_away_the_last_picture_holds_and_three_seconds_longer(s
     assert scene.alive() == ["edge-2", "edge-3"]
     scene.is_bus_healthy, scene.is_deaf = True, False
     scene.pass_s(SILENT_S)
-    assert sorted(scene.alive()) == ["edge-2", "edge-3"]
+    assert sorted(scene.heard()) == ["edge-2", "edge-3"]
     scene.pass_s(2)
-    assert scene.alive() == ["edge-2"]
+    assert (scene.heard(), scene.cut_off()) == (["edge-2"], ["edge-3"])
 
 
 def test_a_bus_that_says_it_is_away_is_believed_whatever_is_heard(scene: Scene) -> None:
@@ -176,9 +178,9 @@ def test_a_bus_that_says_it_is_away_is_believed_whatever_is_heard(scene: Scene) 
     scene.pass_s(60)
     scene.is_bus_healthy = True
     scene.pass_s(SILENT_S - 0.25)
-    assert scene.alive() == ["edge-2"]
+    assert scene.heard() == ["edge-2"]
     scene.pass_s(1)
-    assert scene.alive() == []
+    assert scene.heard() == []
 
 
 def test_a_bus_that_does_not_know_that_it_is_away_is_found_out_by_its_silence(scene: Scene) -> None:
@@ -188,7 +190,7 @@ def test_a_bus_that_does_not_know_that_it_is_away_is_found_out_by_its_silence(sc
     assert scene.alive() == ["edge-2"]
     scene.is_deaf = False
     scene.pass_s(10)
-    assert scene.alive() == ["edge-2"] and scene.said("gone") == 0
+    assert scene.heard() == ["edge-2"] and scene.said("cut off") == 0
 
 
 def test_there_may_be_only_so_many_nodes() -> None:
@@ -204,5 +206,6 @@ def test_what_was_heard_last_is_told_with_how_long_ago(scene: Scene) -> None:
     edge = scene.process("edge-2")
     scene.nodes.heard(edge.says())
     scene.clock.advance(0.5)
-    [(heartbeat, age_s)] = scene.nodes.heard_last()
-    assert (heartbeat.node, heartbeat.boot, age_s) == (edge.node, 1, 0.5)
+    [last] = scene.nodes.heard_last()
+    assert (last.heartbeat.node, last.heartbeat.boot, last.age_s) == (edge.node, 1, 0.5)
+    assert not last.is_cut_off

@@ -164,3 +164,55 @@ def test_two_nodes_know_each_other_by_what_they_say() -> None:
     here.presence.leave()
     there.heard(here.told[-1])
     assert there.alive() == ()
+
+
+def test_the_report_says_who_is_cut_off_and_since_when(speaker: Speaker) -> None:
+    scene, other = speaker.scene, speaker.scene.process("origin-2")
+    other.carries(Load(connections=3))
+    scene.speak(other)
+    scene.fall_silent(other)
+    scene.nodes.answered(other.node.http)
+    speaker.ticks()
+    ours, theirs = speaker.presence.report()
+    assert (ours["state"], ours["cut_off_since"], ours["answered_age_s"]) == ("starting", None, None)
+    assert (theirs["state"], theirs["cut_off_since"]) == ("cut_off", "2027-01-15T07:43:20Z")
+    assert (theirs["age_s"], theirs["answered_age_s"], theirs["connections"]) == (5, 1, 3)
+
+
+def test_a_node_that_has_lost_its_bus_says_since_when_and_is_ready_all_the_same(speaker: Speaker) -> None:
+    speaker.reasons.clear()
+    speaker.ticks()
+    assert speaker.presence.warnings() == []
+    speaker.scene.is_bus_healthy = False
+    speaker.ticks()
+    for _ in range(75):
+        speaker.ticks()
+    assert speaker.presence.warnings() == ["cut off from the bus since 07:43:22 UTC (75 s)"]
+    [ours] = speaker.presence.report()
+    assert (ours["state"], ours["cut_off_since"]) == ("ready", "2027-01-15T07:43:22Z")
+    speaker.scene.is_bus_healthy = True
+    speaker.ticks()
+    assert speaker.presence.warnings() == []
+
+
+def test_the_nodes_of_a_role_that_may_be_reached_are_known_also_when_they_are_given_up(speaker: Speaker) -> None:
+    scene = speaker.scene
+    silent, heard, edge = (scene.process(name) for name in ("origin-2", "origin-3", "edge-4"))
+    scene.speak(silent, heard, edge)
+    scene.fall_silent(silent)
+    for _ in range(2):
+        scene.nodes.did_not_answer(silent.node.http)
+        scene.pass_s(40)
+    scene.nodes.did_not_answer(silent.node.http)
+    assert [node.id for node in speaker.presence.nodes()] == ["edge-1", "origin-3", "edge-4"]
+    assert [node.http for node in speaker.presence.reachable("origin")] == [silent.node.http, heard.node.http]
+    assert speaker.presence.reachable("ingest") == []
+
+
+def test_nodes_that_are_cut_off_are_counted_as_such(speaker: Speaker) -> None:
+    scene, other = speaker.scene, speaker.scene.process("origin-2")
+    scene.speak(other)
+    scene.fall_silent(other)
+    speaker.ticks()
+    labels = {"role": "origin", "state": "cut_off"}
+    assert scene.metrics.registry.get_sample_value("livestream_nodes", labels) == 1

@@ -106,7 +106,13 @@ def _ops(*reasons: str) -> Browser:
 
 def test_a_node_is_ready_when_nothing_stands_against_it() -> None:
     status, body = _ops().get("/readyz")
-    assert (status, json.loads(body)) == (200, {"ready": True, "reasons": []})
+    assert (status, json.loads(body)) == (200, {"ready": True, "reasons": [], "warnings": []})
+
+
+def test_a_node_that_has_lost_its_bus_is_ready_and_says_so() -> None:
+    warning = "cut off from the bus since 12:34:56 UTC (75 s)"
+    status, body = Browser(Ops(list, list, Metrics(), warnings=lambda: [warning]).resource()).get("/readyz")
+    assert (status, json.loads(body)) == (200, {"ready": True, "reasons": [], "warnings": [warning]})
 
 
 def test_a_node_that_is_not_ready_says_why_but_is_healthy() -> None:

@@ -24,6 +24,7 @@ from livestream.metrics import Metrics
 from livestream.model import Frame
 from livestream.net.rtmp import RtmpLimits, RtmpServerFactory
 from livestream.net.rtmp_play import RtmpUpstream
+from tests.observer import Observer
 
 from .frames import configs, group
 from .test_feed import flv_tags
@@ -78,7 +79,9 @@ class Tiers:
         self.upper = [Feeds(limits, self.clock, metrics) for _ in range(2)]
         ports = [RtmpServerFactory(None, RtmpPlay(one), RtmpLimits(), self.clock, metrics) for one in self.upper]
         self.cables = [Cable(port) for port in ports]
-        upstreams = [RtmpUpstream(f"rtmp://up{n}", cable, self.clock) for n, cable in enumerate(self.cables)]
+        upstreams = [
+            RtmpUpstream(f"rtmp://up{n}", cable, self.clock, Observer()) for n, cable in enumerate(self.cables)
+        ]
         self.edge = Feeds(limits, self.clock, metrics, Relays(lambda _: upstreams, self.clock, metrics))
 
     def live(self, epoch: int = 7) -> None:

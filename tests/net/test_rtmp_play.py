@@ -13,11 +13,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from livestream.net.rtmp_play import RtmpLink, RtmpUpstream
+from livestream.net.rtmp_play import REPORT_S, SILENT_S, RtmpLink, RtmpUpstream
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.events import PlayRequested
 from livestream.rtmp.server import ServerSession
+from tests.observer import Observer
 
 
 @define(eq=False)
@@ -65,6 +66,13 @@ class Above:
     events: list[object] = field(factory=list)
     protocol: Any = None
     connecting: Deferred[Any] | None = None
+    observer: Observer = field(factory=Observer)
+
+    @property
+    def answers(self) -> list[bool]:
+        """Whether it answered, as it was reported."""
+        assert {url for url, _ in self.observer.told} <= {"rtmp://above:1935"}
+        return [has_answered for _, has_answered in self.observer.told]
 
     def connect(self, factory: Factory) -> Deferred[Any]:
         if self.refuses:
@@ -81,7 +89,7 @@ class Above:
         self.connecting.callback(self.protocol)
 
     def play(self, receiver: Receiver) -> RtmpLink:
-        link = RtmpUpstream("rtmp://above:1935", self, self.clock).play("show", "480p", receiver)
+        link = RtmpUpstream("rtmp://above:1935", self, self.clock, self.observer).play("show", "480p", receiver)
         assert receiver.told == []
         self.clock.advance(0)
         return link
@@ -170,7 +178,7 @@ def test_one_that_is_closed_while_it_connects_leaves_no_connection(receiver: Rec
 
 
 def test_one_that_is_closed_at_once_does_not_connect(above: Above, receiver: Receiver) -> None:
-    link = RtmpUpstream("rtmp://above:1935", above, above.clock).play("show", "480p", receiver)
+    link = RtmpUpstream("rtmp://above:1935", above, above.clock, above.observer).play("show", "480p", receiver)
     link.close()
     above.clock.advance(0)
     assert above.protocol is None and receiver.told == []
@@ -195,3 +203,56 @@ def test_a_question_is_answered_by_a_sign_of_life(above: Above, receiver: Receiv
     above.run()
     link.ask()
     assert b"\x00\x06" in above.transport.value()
+
+
+def test_a_node_that_plays_answers_and_that_is_said_once_a_second(above: Above, receiver: Receiver) -> None:
+    above.play(receiver)
+    above.run()
+    for _ in range(10):
+        above.clock.advance(REPORT_S / 4)
+        above.say(9, b"picture")
+    assert above.answers == [True] * 3
+
+
+def test_a_node_that_does_not_have_the_stream_has_answered(above: Above, receiver: Receiver) -> None:
+    above.play(receiver)
+    above.run()
+    above.observer.told.clear()
+    above.clock.advance(REPORT_S)
+    above.server.refuse("NetStream.Play.StreamNotFound", "no such stream")
+    above.run()
+    assert above.answers == [True]
+
+
+def test_a_node_that_cannot_be_reached_has_not_answered(receiver: Receiver) -> None:
+    above = Above(refuses=True)
+    above.play(receiver)
+    assert above.answers == [False]
+
+
+@pytest.mark.parametrize("is_slow", [True, False], ids=["no connection", "no word"])
+def test_a_node_that_says_nothing_has_not_answered(receiver: Receiver, is_slow: bool) -> None:
+    above = Above(is_slow=is_slow)
+    link = above.play(receiver)
+    above.clock.advance(SILENT_S)
+    link.close()
+    link.close()
+    assert above.answers == [False]
+
+
+def test_a_node_that_has_fallen_silent_does_not_answer(above: Above, receiver: Receiver) -> None:
+    link = above.play(receiver)
+    above.run()
+    above.clock.advance(SILENT_S)
+    link.close()
+    assert above.answers == [True, False]
+
+
+def test_nothing_is_said_of_a_node_whose_stream_nobody_wants_any_more(above: Above, receiver: Receiver) -> None:
+    above.is_slow = True
+    link = above.play(receiver)
+    above.clock.advance(SILENT_S - 0.1)
+    link.close()
+    RtmpUpstream("rtmp://above:1935", above, above.clock, above.observer).play("show", "480p", receiver).close()
+    above.clock.advance(SILENT_S)
+    assert above.answers == []

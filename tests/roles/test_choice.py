@@ -81,3 +81,42 @@ def test_the_node_that_announced_a_stream_is_asked_for_it_first_while_it_lives()
     assert all(some.rtmp_urls(stream)[0] == "rtmp://origin-2:1936" for stream in STREAMS)
     del nodes[2]
     assert all(some.urls(stream) == choice(nodes, FIXED).urls(stream) for stream in STREAMS)
+
+
+def test_nodes_that_are_cut_off_from_the_bus_are_asked_after_those_that_are_heard() -> None:
+    cut_off = [attrs.evolve(node, state=NodeState.CUT_OFF) for node in ORIGINS[:2]]
+    draining = attrs.evolve(ORIGINS[2], state=NodeState.DRAINING)
+    starting = attrs.evolve(ORIGINS[3], state=NodeState.STARTING)
+    some = choice([*cut_off, draining, starting], FIXED)
+    for stream in STREAMS:
+        urls = some.urls(stream)
+        assert urls[0] == "http://origin-2" and set(urls[1:3]) == {"http://origin-0", "http://origin-1"}
+        assert urls[3:] == ["http://origin-3", *(each.http for each in FIXED)]
+    assert {"http://origin-0", "http://origin-1"} < set(some.every_url())
+
+
+def test_the_node_that_has_a_stream_is_asked_first_when_it_is_cut_off_and_last_when_it_does_not_answer_either() -> None:
+    nodes = list(ORIGINS)
+    some = Choice("origin", (), lambda: nodes, lambda stream: "origin-2")
+    nodes[2] = attrs.evolve(ORIGINS[2], state=NodeState.CUT_OFF)
+    assert all(some.urls(stream)[0] == "http://origin-2" for stream in STREAMS)
+    assert all(some.rtmp_urls(stream)[0] == "rtmp://origin-2:1936" for stream in STREAMS)
+    nodes[2] = attrs.evolve(nodes[2], is_answering=False)
+    assert all(some.urls(stream)[-1] == "http://origin-2" for stream in STREAMS)
+    assert all(len(some.rtmp_urls(stream)) == 3 for stream in STREAMS)
+    assert not any("rtmp://origin-2:1936" in some.rtmp_urls(stream) for stream in STREAMS)
+
+
+def test_when_no_node_answers_all_are_played_from() -> None:
+    nodes = [attrs.evolve(node, state=NodeState.CUT_OFF, is_answering=False) for node in ORIGINS]
+    assert sorted(choice(nodes).rtmp_urls("show")) == [node.rtmp for node in ORIGINS]
+
+
+def test_it_is_known_whether_any_node_of_the_tier_above_is_cut_off() -> None:
+    nodes = [*ORIGINS, attrs.evolve(OTHERS[0], state=NodeState.CUT_OFF)]
+    some = choice(nodes, FIXED)
+    assert not some.has_cut_off_nodes
+    nodes[1] = attrs.evolve(ORIGINS[1], state=NodeState.CUT_OFF)
+    assert some.has_cut_off_nodes
+    nodes[1] = ORIGINS[1]
+    assert not some.has_cut_off_nodes

@@ -94,3 +94,12 @@ def test_a_route_says_how_far_and_how_busy_each_edge_is(geography: Geography) ->
     }
     assert 9_600 < routes["tokyo"]["distance_km"] < 9_800 and routes["tokyo"]["utilisation"] == 0.25
     assert routes["somewhere"]["distance_km"] is None and routes["somewhere"]["rtmp"] is None
+
+
+def test_an_edge_that_is_cut_off_is_the_last_that_viewers_are_shown_and_how_busy_it_is_nobody_knows() -> None:
+    cut_off = evolve(PARIS, state=NodeState.CUT_OFF)
+    first, last = guide(None, cut_off, TOKYO).route("show", IN_PARIS)
+    assert first["node"] == "tokyo" and first["utilisation"] == 0
+    assert (last["node"], last["state"], last["utilisation"]) == ("paris", "cut_off", None)
+    assert guide(None, evolve(PARIS, state=GOING), evolve(TOKYO, state=NodeState.CUT_OFF)).elsewhere(play()) is None
+    assert [node.id for node in guide(None, cut_off).order("show", IN_PARIS, "")] == ["paris"]

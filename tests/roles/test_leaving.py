@@ -10,7 +10,9 @@ from twisted.internet.task import Clock
 
 from livestream.net.requests import PlayRequest
 from livestream.roles.draining import FINISH_S, LEAD_S, Draining, Phase
+from livestream.roles.ingest import heard_origins
 from livestream.roles.leaving import leave_http, leave_rtmp
+from livestream.steering.nodes import Node, NodeState
 from tests.delivery.edge import Edge
 
 QUIET_S = 5.0
@@ -104,3 +106,13 @@ def test_an_edge_stays_until_no_viewer_has_come_for_a_while() -> None:
     assert going.draining.phase is Phase.MOVING
     going.pass_time(QUIET_S + 0.3)
     assert going.gone_at == pytest.approx(6 + QUIET_S, abs=0.4)
+
+
+def test_an_ingest_does_not_wait_for_what_an_origin_that_is_cut_off_cannot_say() -> None:
+    nodes = [
+        Node("origin-1", "origin", "http://origin-1"),
+        Node("origin-2", "origin", "http://origin-2", state=NodeState.CUT_OFF),
+        Node("origin-3", "origin", "http://origin-3", state=NodeState.DRAINING),
+        Node("edge-1", "edge", "http://edge-1"),
+    ]
+    assert heard_origins(nodes) == ["origin-1", "origin-3"]

@@ -86,3 +86,32 @@ def test_what_a_node_can_carry_may_change_while_it_runs() -> None:
     reloading.reload(lambda: configured("edge-1", "node.capacity_rps=7", "node.region=eu"))
     assert (presence.own.capacity_rps, presence.own.region) == (7.0, "eu")
     assert presence.own.state is NodeState.DRAINING
+
+
+def test_a_node_that_has_just_started_knows_of_those_that_are_not_heard_until_they_leave() -> None:
+    bus = MemoryBus()
+    silent = joined(bus, "edge-1")
+    silent.tick()
+    late = joined(bus, "edge-2")
+    assert late.nodes() == [late.own]
+    late.tick()
+    assert [(node.id, node.http, node.state.value) for node in late.nodes()[1:]] == [
+        ("edge-1", "http://edge-1:80", "cut_off")
+    ]
+    silent.tick()
+    assert late.nodes() == [late.own, silent.own]
+    silent.leave()
+    later = joined(bus, "edge-3")
+    later.tick()
+    assert [node.id for node in later.nodes()] == ["edge-3", "edge-2"]
+
+
+def test_a_node_that_stands_elsewhere_is_known_there_to_those_that_start() -> None:
+    bus = MemoryBus()
+    one = joined(bus, "edge-1")
+    one.tick()
+    one.become(own_node(configured("edge-1", "node.http=http://elsewhere:80"), "edge-1"))
+    one.tick()
+    late = joined(bus, "edge-2")
+    late.tick()
+    assert [node.http for node in late.nodes()] == ["http://edge-2:80", "http://elsewhere:80"]

@@ -17,7 +17,7 @@ from livestream.ingest.broadcast import BroadcastSettings
 from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, Numbering
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor, Publisher
-from livestream.ingest.take import Takes
+from livestream.ingest.take import NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics
 from livestream.model import Announcement, SegmentAnnounced, StreamEnded, Track
@@ -25,7 +25,7 @@ from livestream.net.requests import PublishRequest, Refused
 from livestream.packaging.window import Window
 from livestream.roles.peers import Peers
 from livestream.steering.nodes import Node
-from tests.ingest.test_broadcast import FakeSite, Nobody, media
+from tests.ingest.test_broadcast import FakeSite, media
 from tests.ingest.test_publisher import FakeConnection
 
 SECRET = "the-key-of-the-show"
@@ -72,7 +72,7 @@ class Ingest:
         catalogue = Catalogue(self.bus, Tier.INGEST, None, 6, clock, metrics)
         peers = Peers(catalogue, self.ledger, lambda: self.scene.nodes)
         seconds = lambda: clock.seconds() + self.ahead_s  # noqa: E731
-        takes = Takes(self.name, self.bus.take, Nobody(), peers.position, len(self.scene.nodes), clock, seconds)
+        takes = Takes(self.name, self.bus.take, NoOthers(), peers.position, len(self.scene.nodes), clock, seconds)
         numbering = Numbering(self.name, takes, self.bus.accept, self.bus.leave, self.ledger.show, lambda: True)
         takeovers = Takeovers(clock)
         broadcasts = Broadcasts(

@@ -23,3 +23,4 @@ def ids(nodes: list[Node]) -> list[str]:
 
 DRAINING = NodeState.DRAINING
 STARTING = NodeState.STARTING
+CUT_OFF = NodeState.CUT_OFF

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from livestream.steering.balance import LATE_MS, WORST, Balance, Viewer, is_full, used
 from livestream.steering.nodes import Load, Node, NodeState, Place
-from tests.steering.nodes import BERLIN, DRAINING, LONDON, NEW_YORK, PARIS, STARTING, TOKYO, edge, ids
+from tests.steering.nodes import BERLIN, CUT_OFF, DRAINING, LONDON, NEW_YORK, PARIS, STARTING, TOKYO, edge, ids
 
 ODD = float("nan"), float("inf"), float("-inf"), -1.0, 0.0, 1e308, 5e-324
 NUMBERS = st.floats() | st.sampled_from(ODD)
@@ -81,15 +81,34 @@ def test_the_scarcest_of_requests_link_and_reactor_counts() -> None:
 
 def test_edges_that_cannot_take_more_come_last_and_in_the_order_of_hope() -> None:
     edges = [
+        edge("cut-off", PARIS, state=CUT_OFF),
         edge("starting", PARIS, state=STARTING),
         edge("draining", PARIS, state=DRAINING),
         edge("full", PARIS, 1.0),
         edge("overfull", PARIS, 1.5),
         edge("far", TOKYO, 0.9),
     ]
-    assert _order(edges) == ["far", "full", "overfull", "draining", "starting"]
-    for count in range(1, 6):
+    assert _order(edges) == ["far", "full", "overfull", "draining", "starting", "cut-off"]
+    for count in range(1, 7):
         assert len(_order(edges[:count])) == count
+
+
+def test_edges_that_are_all_cut_off_are_used_as_their_places_have_it() -> None:
+    edges = [edge("tokyo", TOKYO, state=CUT_OFF), edge("berlin", BERLIN, state=CUT_OFF)]
+    assert _order(edges) == ["berlin", "tokyo"]
+    assert _order([*edges, edge("full", NEW_YORK, 1.5)]) == ["full", "berlin", "tokyo"]
+
+
+def test_a_viewer_of_an_edge_that_is_cut_off_moves_only_to_one_that_is_heard_and_has_room() -> None:
+    here = edge("paris", PARIS, state=CUT_OFF)
+    for other in (
+        edge("berlin", BERLIN, state=CUT_OFF),
+        edge("berlin", BERLIN, state=STARTING),
+        edge("berlin", BERLIN, state=DRAINING),
+        edge("berlin", BERLIN, 1.2),
+    ):
+        assert _order([here, other], current="paris") == ["paris", "berlin"]
+    assert _order([here, edge("tokyo", TOKYO)], current="paris") == ["tokyo", "paris"]
 
 
 def test_an_unknown_place_leaves_load_alone_to_decide() -> None:

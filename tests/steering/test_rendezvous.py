@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from livestream.steering.nodes import Node
 from livestream.steering.rendezvous import ranked
-from tests.steering.nodes import DRAINING, STARTING, edge, ids
+from tests.steering.nodes import CUT_OFF, DRAINING, STARTING, edge, ids
 
 KEYS = [f"stream-{number}" for number in range(4000)]
 FIRST_VERSION = {
@@ -90,3 +90,14 @@ def test_a_node_of_impossible_capacity_comes_last(capacity: float) -> None:
 
 def test_no_nodes_are_no_choice() -> None:
     assert ranked("show", []) == []
+
+
+def test_nodes_that_are_cut_off_come_last_and_those_that_did_not_answer_behind_the_others() -> None:
+    nodes = [
+        edge("a", state=CUT_OFF, is_answering=False),
+        edge("b", state=CUT_OFF),
+        edge("c", state=DRAINING),
+        edge("d"),
+        edge("e", state=STARTING),
+    ]
+    assert all(ids(ranked(key, nodes)) == ["d", "c", "b", "a"] for key in KEYS[:200])

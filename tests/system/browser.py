@@ -82,11 +82,12 @@ def steered(page: Page, elsewhere: str) -> None:
 
 
 def cluster(page: Page, leaving: str) -> None:
-    """Wait until the page of the cluster shows ``leaving``, and then, by itself, until it no longer does."""
-    shows = "(id) => [...document.querySelectorAll('#nodes tr')].some((row) => row.cells[0].textContent === id)"
-    page.wait_for_function(shows, arg=leaving, timeout=20_000)
+    """Wait until the page of the cluster shows ``leaving``, and then, by itself, until it shows that it is cut off."""
+    row = "[...document.querySelectorAll('#nodes tr')].find((row) => row.cells[0].textContent === id)"
+    page.wait_for_function(f"(id) => {row}", arg=leaving, timeout=20_000)
     print("shown", flush=True)
-    page.wait_for_function(f"(id) => !({shows})(id)", arg=leaving, timeout=20_000)
+    is_cut_off = f"(id) => {row}.cells[2].textContent.startsWith('cut off since')"
+    page.wait_for_function(is_cut_off, arg=leaving, timeout=20_000)
     print(page.locator("#summary").inner_text())
 
 

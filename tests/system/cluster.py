@@ -9,6 +9,7 @@ from attrs import define, field
 from ..ports import free_port
 from .conftest import RedisServer, Site
 from .processes import Daemon
+from .wire import Wire
 
 SECRET = "the secret of these tests"
 
@@ -45,16 +46,23 @@ class ClusterNode:
 
 @define(eq=False)
 class Cluster:
-    """Nodes by their id, which begins with their role: ``edge-2`` is an edge."""
+    """
+    Nodes by their id, which begins with their role: ``edge-2`` is an edge. Those that are ``wired`` reach Redis on a
+    wire of their own.
+    """
 
     site: Site
     names: Sequence[str]
     more: Sequence[str] = ()
+    wired: Sequence[str] = ()
+    wires: dict[str, Wire] = field(factory=dict, init=False)
     redis: RedisServer = field(init=False)
     nodes: dict[str, ClusterNode] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.redis = self.site.redis()
+        for name in self.wired:
+            self.wires[name] = self.site.enter(Wire(self.redis.socket).running())
         for number, name in enumerate(self.names, 1):
             self.nodes[name] = ClusterNode(name, name.partition("-")[0], f"127.0.0.{number}")
         for node in self.nodes.values():
@@ -62,6 +70,7 @@ class Cluster:
 
     def start(self, node: ClusterNode) -> None:
         """Start a node, again if it had ended."""
-        settings = [f"bus.redis={self.redis.url}", *node.settings(), *self.more]
+        redis = self.wires.get(node.id, self.redis)
+        settings = [f"bus.redis={redis.url}", *node.settings(), *self.more]
         node.daemon = Daemon.of(self.site.folder, node.id, *settings, role=node.role)
         self.site.run(node.daemon)

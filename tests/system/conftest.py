@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from attrs import define, field
 
 from ..ports import free_port
 from .pictures import publisher
-from .processes import MARK, Daemon, Process, until
+from .processes import MARK, Daemon, Process, T, until
 
 
 @define(eq=False)
@@ -53,6 +53,9 @@ class Site:
 
     folder: Path
     _stack: ExitStack = field(factory=ExitStack)
+
+    def enter(self, context: AbstractContextManager[T]) -> T:
+        return self._stack.enter_context(context)
 
     def run(self, process: Process) -> Process:
         self._stack.enter_context(process.running())

@@ -39,7 +39,7 @@ def test_nodes_know_each_other_until_they_leave_and_while_redis_is_away(site: Si
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no Chromium: apt-get install chromium")
-def test_the_page_of_the_cluster_shows_who_is_there_and_who_no_longer_is(site: Site) -> None:
+def test_the_page_of_the_cluster_shows_who_is_there_and_who_is_cut_off(site: Site) -> None:
     cluster = Cluster(site, ("edge-1", "edge-2"), ("node.latitude=52.5", "node.longitude=13.4", ABOVE))
     url = f"http://127.0.0.1:{cluster.nodes['edge-1'].daemon.ops}/cluster"
     script = Path(__file__).parent / "browser.py"
@@ -49,4 +49,4 @@ def test_the_page_of_the_cluster_shows_who_is_there_and_who_no_longer_is(site: S
     until(lambda: "shown" in looker.words(), "both nodes on the page", 30)
     cluster.nodes["edge-2"].daemon.kill()
     assert looker.wait(30) == 0, looker.words()
-    assert "1 edge" in looker.words()
+    assert "1 edge · 1 cut off" in looker.words()

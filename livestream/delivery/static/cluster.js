@@ -99,7 +99,7 @@ function showPlaces(nodes) {
     label.setAttribute("text-anchor", at.x > 140 ? "end" : "start");
     place.dataset.load = level(node.utilisation);
     place.dataset.state = node.state;
-    say(title, `${node.id}: ${node.role}, ${node.state}, ${percent(node.utilisation)}`);
+    say(title, `${node.id}: ${node.role}, ${state(node)}, ${percent(node.utilisation)}`);
     say(label, nodes.length > MOST_LABELS ? "" : node.id);
   }
   say(byId("nowhere"), nowhere.length ? `without a place: ${nowhere.join(", ")}` : "");
@@ -124,18 +124,31 @@ function viewers(node) {
   return Object.entries(node.viewers).sort().map(([protocol, count]) => `${protocol} ${number(count)}`).join(", ");
 }
 
+function state(node) {
+  if (!node.cut_off_since) return node.state;
+  const since = `cut off since ${new Date(node.cut_off_since).toLocaleTimeString("en-GB")}`;
+  return node.state === "cut_off" ? since : `${node.state}, ${since}`;
+}
+
+function answers(node) {
+  if (node.state !== "cut_off") return "";
+  const age = node.answered_age_s;
+  return age === null ? "it has not been asked, or has not answered" : `it answered ${number(age)} s ago`;
+}
+
 function showRow(node) {
   if (!rows.has(node.id)) rows.set(node.id, newRow());
   const row = rows.get(node.id), cells = row.children, bar = cells[4].firstChild;
   row.dataset.state = node.state;
   row.dataset.self = node.is_self;
   const texts = {
-    0: node.id, 1: node.role, 2: node.state, 3: node.region, 5: number(node.requests_per_s),
+    0: node.id, 1: node.role, 2: state(node), 3: node.region, 5: number(node.requests_per_s),
     6: number(node.bits_per_s / 1e6, 1), 7: number(node.connections), 8: viewers(node), 9: streams(node),
     10: `${number(node.delay_ms)} ms`, 11: node.is_self ? "" : `${number(node.age_s, 1)} s`,
   };
   for (const [index, text] of Object.entries(texts)) say(cells[index], text);
   cells[0].title = `${node.http} ${node.rtmp}`.trim();
+  cells[2].title = answers(node);
   cells[10].classList.toggle("late", node.delay_ms > 100);
   cells[11].classList.toggle("late", node.age_s > 1.5);
   cells[11].title = Math.abs(node.clock_ahead_s) > 1 ? `its clock is ${number(node.clock_ahead_s, 1)} s ahead` : "";
@@ -164,9 +177,11 @@ function show(nodes) {
     if (body.children[index] !== row) body.insertBefore(row, body.children[index] || null);
   });
   showPlaces(nodes);
-  const counts = ROLES.map((role) => [role, nodes.filter((node) => node.role === role).length]);
-  const watched = nodes.filter((node) => node.role === "edge" || node.role === "all");
+  const heard = nodes.filter((node) => node.state !== "cut_off");
+  const counts = ROLES.map((role) => [role, heard.filter((node) => node.role === role).length]);
+  const watched = heard.filter((node) => node.role === "edge" || node.role === "all");
   const parts = counts.filter(([, count]) => count).map(([role, count]) => `${number(count)} ${role}`);
+  if (heard.length < nodes.length) parts.push(`${number(nodes.length - heard.length)} cut off`);
   parts.push(`${number(watched.reduce((sum, node) => sum + total(node.viewers), 0))} viewers`);
   parts.push(`${number(watched.reduce((sum, node) => sum + node.bits_per_s, 0) / 1e6, 1)} Mbit/s to them`);
   byId("summary").dataset.state = "";
