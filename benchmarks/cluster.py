@@ -82,11 +82,17 @@ class Child:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """The process that was started last."""
+        assert self._process is not None
+        return self._process.pid
 
-def node(spec: Spec, folder: Path) -> Child:
+
+def node(spec: Spec, folder: Path, redis_port: int = REDIS) -> Child:
     """A node of the cluster, which knows nothing of the others but Redis and the secret."""
     sets = {
-        "bus.redis": f"redis://127.0.0.1:{REDIS}/0",
+        "bus.redis": f"redis://127.0.0.1:{redis_port}/0",
         "cluster.secret": SECRET,
         "node.id": spec.name,
         "node.http": f"http://{spec.address}:{HTTP}",
@@ -101,11 +107,11 @@ def node(spec: Spec, folder: Path) -> Child:
     return Child(spec.name, [*command, *(f"--set={key}={value}" for key, value in sets.items())], folder)
 
 
-def redis(folder: Path) -> Child:
+def redis(folder: Path, port: int = REDIS) -> Child:
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         raise SystemExit("neither redis-server nor valkey-server is installed")
-    options = ["--port", str(REDIS), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     return Child("redis", [program, *options], folder)
 
 
@@ -145,9 +151,9 @@ def answers(address: str) -> bool:
         return False
 
 
-def redis_answers() -> bool:
+def redis_answers(port: int = REDIS) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", REDIS)) == 0
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def until(condition: Callable[[], bool], seconds: float, what: str) -> float:

@@ -97,6 +97,7 @@ class Fanout:
         if viewer in self._viewers:
             self._remove(viewer)
             viewer.stop()
+            viewer.backlog.clear()
 
     def spoke(self, viewer: Viewer) -> None:
         """

@@ -139,6 +139,7 @@ class Feed:
         self._release(self._waiters, NotLive(f"{self.stream} has ended"))
         for fanout in self._fanouts.values():
             fanout.finish()
+        self.release()
 
     def cut(self) -> None:
         """The broadcast goes on at another node, and whoever watches is to find it there."""
@@ -146,6 +147,16 @@ class Feed:
         self._release(self._waiters, NotLive(f"{self.stream} is at another node now"))
         for fanout in self._fanouts.values():
             fanout.cut()
+        self.release()
+
+    def release(self) -> None:
+        """
+        Keep no frames: nobody begins to watch this feed any more.
+
+        A feed and its fan-outs refer to each other, so that the objects stay until the garbage collector looks, which
+        it does after so many new objects, however large the old ones are.
+        """
+        self._cache.clear()
 
     # For those who want them
 

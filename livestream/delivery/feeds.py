@@ -132,7 +132,8 @@ class Feeds:
 
     def _let_go(self, feed: Feed) -> None:
         del self._lingering[feed]
-        self._forget(feed)
+        if self._forget(feed):
+            feed.release()
 
     def _forget(self, feed: Feed) -> bool:
         if not self._has(feed):

@@ -77,7 +77,7 @@ class Rendition:
         """Take a sound (or its configuration) of a rung."""
         if frame.is_config:
             self.feed.add(frame)
-        else:
+        elif not self.packager.is_shed:
             self._sounds.append(frame)
         self._ship(self.packager.add(frame))
 
@@ -102,6 +102,7 @@ class Rendition:
 
     def shed(self) -> None:
         """Give the rendition up: gaps from here on."""
+        self._sounds.clear()
         self._ship(self.packager.shed())
 
     def finish(self, end_ms: int) -> None:

@@ -41,6 +41,11 @@ class GopCache:
         """Configurations, then the group from its key frame on, in the order of arrival."""
         return [*self.configs.values(), *self._group]
 
+    def clear(self) -> None:
+        """Keep nothing of what was added."""
+        self.configs.clear()
+        self._clear()
+
     def _begins_group(self, frame: Frame) -> bool:
         """Whether this key frame does: where there are pictures, a sound, which is always one, does not."""
         return VIDEO not in self.configs or frame.codec.track is VIDEO

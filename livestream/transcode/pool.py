@@ -158,6 +158,7 @@ class Transcode:
         if self._child is not None:
             self._child.kill()
             self._child = None
+        self._replay = Replay()
         self.pool.closed(self)
 
     # What a child tells

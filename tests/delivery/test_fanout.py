@@ -112,6 +112,16 @@ def test_a_slow_viewer_misses_pictures_and_the_others_notice_nothing(show: Show)
     assert slow.read() == "K20000 "
 
 
+def test_what_a_slow_viewer_was_still_to_get_goes_with_it(show: Show) -> None:
+    slow = show.flowing()
+    for time_ms in range(40, 4_000, 40):
+        show.add(*[picture(time_ms + step, True) for step in range(30)])
+        show.tick()
+    assert slow.viewer.backlog.size_bytes > 0
+    show.fanout.detach(slow.viewer)
+    assert (slow.viewer.backlog.size_bytes, len(slow.viewer.backlog)) == (0, 0)
+
+
 def test_a_viewer_who_stays_blocked_is_closed(show: Show) -> None:
     player = show.flowing()
     for index in range(round(2 * BLOCKED_S / TICK_S)):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from weakref import ref
 
 import pytest
 from attrs import define, field
@@ -49,6 +51,14 @@ def clock() -> Clock:
     clock = Clock()
     clock.advance(1000)
     return clock
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """The garbage collector does not look, as it does not for hours on a node with few streams."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def feeds(clock: Clock, supply: Asked | None = None, limits: PushLimits = LIMITS) -> Feeds:
@@ -246,6 +256,39 @@ def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: C
     assert len(all_feeds) == 0
     stay.leave()
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("end", [Feeds.end, Feeds.cut])
+@pytest.mark.usefixtures("uncollected")
+def test_the_frames_of_a_feed_go_when_its_broadcast_does(clock: Clock, end: Callable[[Feeds, Feed], None]) -> None:
+    all_feeds = feeds(clock)
+    feed = all_feeds.begin("show", "source", Lineage(1))
+    watch(feed)
+    key = picture(0, True)
+    for frame in [*configs(), key]:
+        feed.add(frame)
+    clock.advance(LIMITS.tick_ms / 1000)
+    kept = ref(key)
+    del key, frame
+    assert kept() is not None
+    end(all_feeds, feed)
+    assert kept() is None
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_the_frames_of_a_feed_that_is_let_go_go_with_it(clock: Clock) -> None:
+    supply = Asked()
+    stay = visit(feeds(clock, supply), "show", "source", Wire.FLV)
+    feed, key = supply.feeds[0], picture(0, True)
+    for frame in [*configs(), key]:
+        feed.add(frame)
+    kept = ref(key)
+    del key, frame
+    stay.watch(StringTransport(), Seat())
+    stay.leave()
+    assert kept() is not None
+    clock.advance(LIMITS.linger_s)
+    assert kept() is None
 
 
 def test_when_the_process_ends_the_viewers_are_not_told_that_the_broadcast_has(clock: Clock) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from weakref import ref
 
 import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from livestream.ingest.broadcast import Broadcast, Phase
+from livestream.ingest.rendition import Rendition
+from livestream.media.flv import aac_frame
 from livestream.model import Frame, SegmentAnnounced, StreamEnded
-from tests.ingest.test_broadcast import GRACE_S, FakeSite, Scene, media, send
+from livestream.packaging.segmenter import Packager
+from tests.ingest.test_broadcast import GRACE_S, FakeFeed, FakeSite, Scene, media, send
 from tests.packaging.broadcasts import picture
 
 
@@ -151,6 +155,17 @@ def test_a_rung_that_is_given_up_has_gaps_and_the_source_goes_on(running: Runnin
     send(running.broadcast, [frame for frame in media(0, 13_000) if frame.dts_ms >= 5_000])
     assert not any(told.segment.is_gap for told in running.segments("source"))
     assert [told.segment.is_gap for told in running.segments("360p")] == [False, True, True]
+
+
+def test_a_rung_that_is_given_up_keeps_no_sounds() -> None:
+    rung = Rendition("show", 1, Packager("360p"), FakeFeed(), FakeSite(), lambda info, segment: None)
+    before, after = aac_frame(0, b"before"), aac_frame(20, b"after")
+    kept = [ref(before), ref(after)]
+    rung.add_sound(before)
+    rung.shed()
+    rung.add_sound(after)
+    del before, after
+    assert [sound() for sound in kept] == [None, None]
 
 
 def test_an_encoder_that_repeats_its_configuration_does_not_begin_a_transcoder_again(running: Running) -> None:

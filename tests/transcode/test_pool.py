@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import defaultdict
+from weakref import ref
 
 import pytest_twisted
 from attrs import define, evolve, field
@@ -127,3 +128,15 @@ async def test_closing_ends_the_child_and_a_flush_that_waits() -> None:
     await waiting
     while os.path.exists(f"/proc/{pid}"):
         await deferLater(reactor, 0.01)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_might_have_been_given_to_another_child_goes_when_nothing_more_is_to_come_out() -> None:
+    frames = pictures(seconds=1)
+    transcode = opened(Shelf(), Metrics())
+    feed(transcode, frames)
+    kept = ref(frames[1])
+    frames.clear()
+    assert kept() is not None
+    transcode.close()
+    assert kept() is None
