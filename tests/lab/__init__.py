@@ -9,6 +9,7 @@ redis        the Redis of a cluster, and what can happen to it
 publishers   encoders that reconnect, and move from one ingest to another
 waits        the longest wait for something that is expected
 history      what edges have listed: conflicts, regressions, lost segments
+media_time   when a segment begins, from its bytes
 verifier     polls every edge, fetches every segment, plays every push
 flv          reads the media out of a push
 laboratory   all of it together, for one run

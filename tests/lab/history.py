@@ -6,10 +6,15 @@ Pure: the verifier says which playlist it has read where and when, and which seg
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from attrs import define, field
 
 from ..playlist_rules import Listed, Playlist, changes
 from .waits import LongestWait
+
+MEDIA_TOLERANCE_S = 0.1
+"""The first track may end a little before or after what EXTINF says, which is of the whole segment."""
 
 
 @define(eq=False)
@@ -20,8 +25,11 @@ class EdgeHistory:
     """As it was seen first."""
     digests: dict[int, str] = field(factory=dict)
     """Of the segments that could be fetched."""
+    begins_s: dict[int, float] = field(factory=dict)
+    """When the media of each segment begins, on the time line of its initialisation segment."""
     excused: set[int] = field(factory=set)
     """Listed only while the edge was away: killed, stopped or draining."""
+    seen_s: dict[int, float] = field(factory=dict)
     growths_s: list[float] = field(factory=list)
     growth: LongestWait = field(factory=LongestWait)
     is_away: bool = False
@@ -38,6 +46,7 @@ class EdgeHistory:
         self.last = playlist
         for segment in playlist.segments:
             self.listed.setdefault(segment.msn, segment)
+            self.seen_s.setdefault(segment.msn, now_s)
             if not segment.is_gap and self.listed[segment.msn].is_gap:
                 self.listed[segment.msn] = segment
 
@@ -52,6 +61,17 @@ class EdgeHistory:
             return set()
         known = {msn for msn, segment in self.listed.items() if segment.is_gap} | set(self.digests) | self.excused
         return set(range(min(self.listed), max(self.listed) + 1)) - known
+
+    def holes(self) -> set[int]:
+        """Numbers whose media does not go on where that of the number before ended, though no discontinuity says so."""
+        numbers = sorted(self.begins_s)
+        return {now for before, now in pairwise(numbers) if now == before + 1 and self._is_hole(before, now)}
+
+    def _is_hole(self, before: int, now: int) -> bool:
+        ended = self.listed[before]
+        if ended.discontinuity != self.listed[now].discontinuity:
+            return False
+        return abs(self.begins_s[now] - self.begins_s[before] - ended.duration_s) > MEDIA_TOLERANCE_S
 
     def gaps(self) -> set[int]:
         return {msn for msn, segment in self.listed.items() if segment.is_gap}
@@ -83,9 +103,11 @@ class History:
                 self._conflict(name, segment.msn, words)
         edge.see(playlist, now_s)
 
-    def fetched(self, name: str, msn: int, digest: str) -> None:
-        """Take the digest of a segment that was fetched from an edge."""
+    def fetched(self, name: str, msn: int, digest: str, begin_s: float | None) -> None:
+        """Take the digest of a segment that was fetched from an edge, and when its media begins."""
         self.edge(name).digests[msn] = digest
+        if begin_s is not None:
+            self.edge(name).begins_s[msn] = begin_s
         if digest != self._first_digests.setdefault(msn, digest):
             self._conflict(name, msn, f"segment {msn}: its bytes are others")
 
@@ -97,6 +119,9 @@ class History:
         """
         media = set().union(*(edge.digests for edge in self.edges.values()))
         return set().union(*(edge.lost() | edge.gaps() & media for edge in self.edges.values()))
+
+    def holes(self) -> set[int]:
+        return set().union(*(edge.holes() for edge in self.edges.values()))
 
     def gaps(self) -> set[int]:
         return set().union(*(edge.gaps() for edge in self.edges.values()))

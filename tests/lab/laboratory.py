@@ -189,6 +189,7 @@ class Laboratory:
             if tracebacks := node.daemon.words().count("Traceback (most recent call last)"):
                 self.remark(f"{node.id} logged {tracebacks} tracebacks")
         self.verifier.finish()
+        (self.plan.folder / "listed.log").write_text("\n".join(self.verifier.lines()))
         return outcome_of(self.verifier, max(first, default=0.0), self.remarks)
 
     def _await_growth(self, begin_s: float, segments: int, seconds: float, *, must: bool = True) -> bool:

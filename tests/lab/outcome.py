@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
+from .history import History
 from .verifier import Verifier
 
 
@@ -35,7 +36,7 @@ def outcome_of(verifier: Verifier, recovery_s: float, remarks: Sequence[str]) ->
     histories = verifier.histories.values()
     edges = [edge for history in histories for edge in history.edges.values()]
     return Outcome(
-        lost=tuple(f"{history.stream}: {msn} is lost" for history in histories for msn in sorted(history.lost())),
+        lost=tuple(words for history in histories for words in _lost(history)),
         regressions=tuple(words for history in histories for words in history.regressions),
         conflicts=tuple(words for history in histories for words in history.conflicts.values()),
         gaps=sum(len(history.gaps()) for history in histories),
@@ -45,3 +46,10 @@ def outcome_of(verifier: Verifier, recovery_s: float, remarks: Sequence[str]) ->
         recovery_s=recovery_s,
         remarks=(*remarks, *verifier.failures),
     )
+
+
+def _lost(history: History) -> Iterator[str]:
+    for msn in sorted(history.lost()):
+        yield f"{history.stream}: {msn} is lost"
+    for msn in sorted(history.holes() - history.lost()):
+        yield f"{history.stream}: media is missing before {msn}"

@@ -43,7 +43,7 @@ class Encoder:
     """
     Publishes one stream to one of several servers, by name.
 
-    Each time it begins at another place of its media, so that no two of its segments are alike.
+    Each time it begins at another place of its media, so that its segments are seldom alike.
     """
 
     name: str

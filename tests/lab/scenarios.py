@@ -35,6 +35,7 @@ def run(name: str, plan: Plan) -> Outcome:
     steps = [SCENARIOS[one] for one in name.split("+")]
     laboratory = Laboratory(plan)
     with laboratory.running():
+        laboratory.pause(0, plan.segment_s)  # or the fault would always come right after a segment
         for step in steps:
             step(laboratory)
         return laboratory.settle()
@@ -56,6 +57,13 @@ def stop(laboratory: Laboratory, role: str) -> None:
 def drain(laboratory: Laboratory, role: str) -> None:
     """A node of this role is told to go (SIGTERM), and started again."""
     laboratory.drain_and_restart(laboratory.any_of(role))
+
+
+def renewed(laboratory: Laboratory) -> None:
+    """Every origin and then an edge is restarted in good order, so that they learn anew what the others know."""
+    for node in (*laboratory.of_role("origin"), laboratory.any_of("edge")):
+        laboratory.drain_and_restart(node)
+        laboratory.pause(APART_S, 2 * APART_S)
 
 
 def rolling(laboratory: Laboratory) -> None:
@@ -245,6 +253,7 @@ SCENARIOS: dict[str, Scenario] = {
     "storm": storm,
     "zombie": zombie,
     "duel": duel,
+    "renewed": renewed,
     "rolling": rolling,
 }
 

@@ -8,14 +8,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 from attrs import define, field
 
-from ..playlist_rules import read
+from ..playlist_rules import Listed, read
 from ..system.processes import get
 from .flv import FlvReader, Progress
 from .history import History
+from .media_time import begin_of, timescale_of
 from .proxy import Address
 from .waits import LongestWait
 
@@ -34,6 +35,7 @@ class PlaylistWatcher:
     url: str
     history: History
     lock: threading.Lock
+    _timescales: dict[str, int] = field(factory=dict, init=False)
 
     def poll(self) -> None:
         status, _, body = get(f"{self.url}/index.m3u8", ANSWER_S)
@@ -45,14 +47,25 @@ class PlaylistWatcher:
             have = set(self.history.edge(self.edge).digests)
         for segment in playlist.segments:
             if segment.msn not in have and not segment.is_gap:
-                self._fetch(segment.msn, segment.uri)
+                self._fetch(segment)
 
-    def _fetch(self, msn: int, uri: str) -> None:
+    def _fetch(self, segment: Listed) -> None:
         """Fetch a segment; one that fails is asked for again for as long as it is listed."""
-        status, _, body = get(f"{self.url}/{uri}", ANSWER_S)
+        status, _, body = get(f"{self.url}/{segment.uri}", ANSWER_S)
         if status == 200:
+            begin_s = begin_of(body, self._timescale(segment.map_uri))
             with self.lock:
-                self.history.fetched(self.edge, msn, hashlib.sha256(body).hexdigest())
+                self.history.fetched(self.edge, segment.msn, hashlib.sha256(body).hexdigest(), begin_s)
+
+    def _timescale(self, map_uri: str | None) -> int:
+        if map_uri is None:
+            return 0
+        if map_uri not in self._timescales:
+            status, _, body = get(f"{self.url}/{map_uri}", ANSWER_S)
+            if status != 200:
+                return 0
+            self._timescales[map_uri] = timescale_of(body)
+        return self._timescales[map_uri]
 
 
 @define(eq=False)
@@ -107,6 +120,7 @@ class Verifier:
     failures: list[str] = field(factory=list, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
     _stop: threading.Event = field(factory=threading.Event, init=False)
+    _threads: list[threading.Thread] = field(factory=list, init=False)
     _silent_streams: set[str] = field(factory=set, init=False)
     _away: set[str] = field(factory=set, init=False)
 
@@ -115,31 +129,43 @@ class Verifier:
 
     @contextmanager
     def watching(self) -> Iterator[Verifier]:
-        with ExitStack() as stack:
-            for edge, address in self.edges.items():
-                for stream in self.streams:
-                    stack.enter_context(self._thread(self._watch_playlist, edge, address, stream))
-                    stack.enter_context(self._thread(self._watch_push, edge, address, stream))
-            stack.callback(self._stop.set)
+        for edge, address in self.edges.items():
+            for stream in self.streams:
+                self._start(self._watch_playlist, edge, address, stream)
+                self._start(self._watch_push, edge, address, stream)
+        try:
             yield self
+        finally:
+            self.finish()
 
-    @contextmanager
-    def _thread(self, target: Callable[..., None], *arguments: object) -> Iterator[None]:
+    def finish(self) -> None:
+        """Look once more, so that all that was listed has been asked for, and count the waits that are not over."""
+        self._stop.set()
+        while self._threads:
+            self._threads.pop().join(SILENT_S)
+        now = time.monotonic()
+        with self._lock:
+            for history in self.histories.values():
+                for edge in history.edges.values():
+                    edge.growth.note(now)
+            for push in self.pushes:
+                push.silence.note(now)
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
         thread.start()
-        try:
-            yield
-        finally:
-            thread.join(SILENT_S)
+        self._threads.append(thread)
 
     def _watch_playlist(self, edge: str, address: Address, stream: str) -> None:
         url = f"http://{address[0]}:{address[1]}/live/{stream}/source"
         watcher = PlaylistWatcher(edge, url, self.histories[stream], self._lock)
-        while not self._stop.wait(POLL_S):
+        is_last = False
+        while not is_last:
+            is_last = self._stop.wait(POLL_S)
             try:
                 watcher.poll()
             except Exception as error:
-                self.failures.append(f"{edge}: {error!r}")
+                self.failures.append(f"the verifier of {edge} failed: {error!r}")
                 raise
 
     def _watch_push(self, edge: str, address: Address, stream: str) -> None:
@@ -180,12 +206,11 @@ class Verifier:
             histories = [history.edge(edge) for history in self.histories.values() for edge in self.edges]
             return [[at for at in history.growths_s if at >= begin_s] for history in histories]
 
-    def finish(self) -> None:
-        """Count the waits that are not over."""
-        now = time.monotonic()
-        with self._lock:
-            for history in self.histories.values():
-                for edge in history.edges.values():
-                    edge.growth.note(now)
-            for push in self.pushes:
-                push.silence.note(now)
+    def lines(self) -> Iterator[str]:
+        """Everything that was listed, a line for each number at each edge."""
+        for stream, history in self.histories.items():
+            for edge, seen in sorted(history.edges.items()):
+                for msn, segment in sorted(seen.listed.items()):
+                    place = f"{seen.seen_s[msn]:.2f} s: {msn} discontinuity {segment.discontinuity}, {segment.date_s}"
+                    what = "gap" if segment.is_gap else f"{segment.uri} {seen.digests.get(msn, 'not fetched')[:8]}"
+                    yield f"{stream} on {edge} {place}, {segment.duration_s} s, begins {seen.begins_s.get(msn)}, {what}"
