@@ -93,7 +93,7 @@ class Laboratory:
         urls = {node.id: node.publish_url(stream) for node in self.of_role("ingest")}
         media = encoded(self.plan.folder, self.plan.segment_s)
         dice = random.Random(f"{self.plan.seed} {name}")
-        encoder = Encoder(name, media, self.plan.segment_s, urls, self.plan.folder, dice)
+        encoder = Encoder(name, media, urls, self.plan.folder, dice)
         return self._stack.enter_context(encoder.running())
 
     # Who is there

@@ -148,6 +148,8 @@ class ProxiedConnection:
 
     async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         fault = self.link.fault
+        if fault.bytes_per_s < math.inf:
+            await asyncio.sleep(len(data) / fault.bytes_per_s)
         singles, rest = data[: fault.single_bytes], data[fault.single_bytes :]
         for index in range(len(singles)):
             writer.write(singles[index : index + 1])
@@ -155,8 +157,6 @@ class ProxiedConnection:
         if rest:
             writer.write(rest)
         await writer.drain()
-        if fault.bytes_per_s < math.inf:
-            await asyncio.sleep(len(data) / fault.bytes_per_s)
 
 
 @define(eq=False)

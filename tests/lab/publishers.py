@@ -16,7 +16,7 @@ from attrs import define, field
 from ..system.processes import FFMPEG, Process
 
 FPS = 25
-MEDIA_S = 24
+MEDIA_S, VARIANTS = 12, 3
 LOOK_S = 0.03
 RETRY_S = 0.7
 LEAVE_S = 2.0
@@ -25,13 +25,27 @@ GIVE_UP_S = 5
 """An encoder whose server takes nothing for so long goes on at another."""
 
 
-def encoded(folder: Path, gop_s: int) -> Path:
-    """The media of all broadcasts: 640x360, 600 kbit/s and sound."""
-    path = folder / f"media-{gop_s}.flv"
+def encoded(folder: Path, gop_s: int) -> list[Path]:
+    """The media of all broadcasts: 640x360, 600 kbit/s and sound, several times in other colours."""
+    return [_encoded(folder / f"media-{gop_s}-{number}.flv", gop_s, 120 * number) for number in range(VARIANTS)]
+
+
+def _encoded(path: Path, gop_s: int, hue: int) -> Path:
     if not path.exists():
         source = ["-f", "lavfi", "-i", f"testsrc2=size=640x360:rate={FPS}", "-f", "lavfi", "-i", "sine=440:48000"]
         video = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "600k", "-maxrate", "600k", "-bufsize", "600k"]
-        video += ["-g", str(FPS * gop_s), "-sc_threshold", "0", "-bf", "0", "-pix_fmt", "yuv420p"]
+        video += [
+            "-g",
+            str(FPS * gop_s),
+            "-sc_threshold",
+            "0",
+            "-bf",
+            "0",
+            "-pix_fmt",
+            "yuv420p",
+            "-vf",
+            f"hue=h={hue}",
+        ]
         audio = ["-c:a", "aac", "-b:a", "64k", "-ar", "48000"]
         arguments = [FFMPEG, "-loglevel", "error", "-nostdin", "-y", *source, *video, *audio]
         subprocess.run([*arguments, "-t", str(MEDIA_S), str(path)], check=True)
@@ -43,12 +57,11 @@ class Encoder:
     """
     Publishes one stream to one of several servers, by name.
 
-    Each time it begins at another place of its media, so that its segments are seldom alike.
+    Each time it publishes one of its media, so that segments of one number from two servers seldom are alike.
     """
 
     name: str
-    media: Path
-    gop_s: int
+    media: Sequence[Path]
     urls: Mapping[str, str]
     folder: Path
     dice: random.Random
@@ -93,8 +106,7 @@ class Encoder:
 
     def _start(self, place: str) -> None:
         self.place, self.starts, self._started_s = place, self.starts + 1, time.monotonic()
-        begin_s = self.gop_s * self.dice.randrange(MEDIA_S // self.gop_s // 2)
-        source = ["-re", "-ss", str(begin_s), "-stream_loop", "-1", "-i", str(self.media), "-c", "copy"]
+        source = ["-re", "-stream_loop", "-1", "-i", str(self.dice.choice(self.media)), "-c", "copy"]
         target = ["-rw_timeout", str(GIVE_UP_S * 1_000_000), "-f", "flv", self.urls[place]]
         arguments = [FFMPEG, "-nostdin", "-loglevel", "warning", *source, *target]
         self._process = Process(arguments, self.folder / f"encoder-{self.name}.log")
