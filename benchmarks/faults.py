@@ -12,6 +12,7 @@ lost       numbers that a viewer who stayed at some edge never got, or only as a
 regressed  playlists whose numbers or discontinuity numbers went back
 conflicts  numbers that an edge lists otherwise than they were first seen, on whatever edge
 gaps       numbers that some edge listed as a gap
+failures   nodes that died by themselves or logged a traceback, and playlists that never grew again
 stall      the longest time in which a playlist did not grow; one segment when nothing is wrong
 silence    the longest time in which a viewer of the push got nothing new
 recovery   from the fault's end until every playlist had grown
@@ -36,26 +37,25 @@ from tests.lab.nodes import FULL, SMALL  # noqa: E402
 from tests.lab.outcome import Outcome  # noqa: E402
 from tests.lab.scenarios import SCENARIOS, description, run  # noqa: E402
 
-COLUMNS = ("fault", "runs", "lost", "regressed", "conflicts", "gaps", "stall s", "silence s", "recovery s")
+COLUMNS = ("fault", "runs", "lost", "regressed", "conflicts", "gaps", "failures", "stall s", "silence s", "recovery s")
 SHOWN = 6
 """Troubles of one run that are printed; --verbose prints all."""
 
 
 def row(name: str, outcomes: Sequence[Outcome]) -> str:
     """One line of the table: sums of what was counted, the longest of what was waited for."""
-    sums = [sum(len(each) for each in counted) for counted in zip(*(
-        (one.lost, one.regressions, one.conflicts) for one in outcomes), strict=True)]  # fmt: skip
-    waits = [
-        max(waited) for waited in zip(*((one.stall_s, one.silence_s, one.recovery_s) for one in outcomes), strict=True)
+    counts = [
+        (len(one.lost), len(one.regressions), len(one.conflicts), one.gaps, len(one.failures)) for one in outcomes
     ]
-    cells = [name, len(outcomes), *sums, sum(one.gaps for one in outcomes), *(f"{wait:.1f}" for wait in waits)]
-    return f"| {' | '.join(map(str, cells))} |"
+    waits = [(one.stall_s, one.silence_s, one.recovery_s) for one in outcomes]
+    cells = [*map(sum, zip(*counts, strict=True)), *(f"{max(waited):.1f}" for waited in zip(*waits, strict=True))]
+    return f"| {' | '.join(map(str, (name, len(outcomes), *cells)))} |"
 
 
 def one_run(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     topology = SMALL if args.small else FULL
-    plan = Plan(seed, folder, topology, args.segment, args.streams, args.seconds)
+    plan = Plan(seed, folder, topology, args.segment, args.streams, args.moves, args.seconds, media=folder.parent)
     began_s = time.monotonic()
     outcome = run(name, plan)
     print(f"{name}, seed {seed}, {time.monotonic() - began_s:.0f} s, {outcome.segments} segments", file=sys.stderr)
@@ -70,15 +70,14 @@ def one_run(name: str, seed: int, args: argparse.Namespace, folder: Path) -> Out
 
 
 def compare(args: argparse.Namespace, folder: Path) -> None:
+    """Run everything, and print a line of the table as soon as it is known; what each run did goes to stderr."""
     seeds = range(args.seed, args.seed + args.runs)
-    rows = []
-    for name in args.scenarios or SCENARIOS:
-        outcomes = [one_run(name, seed, args, folder / f"{name}-{seed}") for seed in seeds]
-        rows.append(row(name, outcomes))
     print(f"seeds {seeds[0]} to {seeds[-1]}, segments of {args.segment} s, {args.streams} streams\n")
     print(f"| {' | '.join(COLUMNS)} |")
-    print(f"| {' | '.join('---' for _ in COLUMNS)} |")
-    print("\n".join(rows))
+    print(f"| {' | '.join('---' for _ in COLUMNS)} |", flush=True)
+    for name in args.scenarios or SCENARIOS:
+        outcomes = [one_run(name, seed, args, folder / f"{name}-{seed}") for seed in seeds]
+        print(row(name, outcomes), flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -91,6 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="how long faults last, where that is a choice")
     parser.add_argument("--segment", type=int, default=1, help="seconds of a segment, and between key frames")
     parser.add_argument("--streams", type=int, default=2)
+    parser.add_argument("--moves", type=int, default=6, help="of a publisher in one run")
     parser.add_argument("--keep", type=Path, help="a folder for the logs, which is kept")
     parser.add_argument("--verbose", action="store_true", help="print everything that went wrong")
     args = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import time
@@ -35,8 +36,12 @@ class Plan:
     topology: Topology = FULL
     segment_s: int = 1
     streams: int = 2
+    moves: int = 6
+    """How often a publisher moves, or comes back, in one run."""
     seconds: float | None = None
     """How long faults last; none: each as long as it is known for."""
+    media: Path | None = None
+    """A folder for the media, which several runs can share; none: that of the run."""
 
 
 @define(eq=False)
@@ -91,7 +96,7 @@ class Laboratory:
     def encoder(self, name: str, stream: str) -> Encoder:
         """An encoder, which ends with the run."""
         urls = {node.id: node.publish_url(stream) for node in self.of_role("ingest")}
-        media = encoded(self.plan.folder, self.plan.segment_s)
+        media = encoded(self.plan.media or self.plan.folder, self.plan.segment_s)
         dice = random.Random(f"{self.plan.seed} {name}")
         encoder = Encoder(name, media, urls, self.plan.folder, dice)
         return self._stack.enter_context(encoder.running())
@@ -179,18 +184,21 @@ class Laboratory:
     def settle(self) -> Outcome:
         """Wait until every list grows again, and say what the run has shown."""
         ended_s = time.monotonic()
-        is_settled = self._await_growth(ended_s, SETTLE_SEGMENTS, SETTLE_S, must=False)
-        first = [growths[0] - ended_s if growths else float("inf") for growths in self.verifier.growths_since(ended_s)]
-        if not is_settled:
-            self.remark(f"not every list grew by {SETTLE_SEGMENTS} within {SETTLE_S:g} s")
-        for node in self.nodes.values():
-            if not node.is_running:
-                self.remark(f"{node.id} has died")
-            if tracebacks := node.daemon.words().count("Traceback (most recent call last)"):
-                self.remark(f"{node.id} logged {tracebacks} tracebacks")
+        failures = []
+        if not self._await_growth(ended_s, SETTLE_SEGMENTS, SETTLE_S, must=False):
+            failures.append(f"not every list grew by {SETTLE_SEGMENTS} within {SETTLE_S:g} s")
+        first = [growths[0] - ended_s if growths else math.inf for growths in self.verifier.growths_since(ended_s)]
         self.verifier.finish()
         (self.plan.folder / "listed.log").write_text("\n".join(self.verifier.lines()))
-        return outcome_of(self.verifier, max(first, default=0.0), self.remarks)
+        failures += self._node_failures()
+        return outcome_of(self.verifier, max(first), failures=failures, remarks=self.remarks)
+
+    def _node_failures(self) -> Iterator[str]:
+        for node in self.nodes.values():
+            if not node.is_running:
+                yield f"{node.id} has died"
+            if count := node.daemon.words().count("Traceback (most recent call last)"):
+                yield f"{node.id} logged {count} tracebacks"
 
     def _await_growth(self, begin_s: float, segments: int, seconds: float, *, must: bool = True) -> bool:
         grown = lambda: all(len(growths) >= segments for growths in self.verifier.growths_since(begin_s))  # noqa: E731

@@ -26,13 +26,16 @@ class Outcome:
     """The longest time in which a viewer of the push got nothing new."""
     recovery_s: float
     """From the end of the fault until every list had grown."""
+    failures: tuple[str, ...]
+    """Nodes that died by themselves or logged a traceback, lists that did not grow again."""
     remarks: tuple[str, ...]
+    """What was done to whom."""
 
     def troubles(self) -> list[str]:
-        return [*self.lost, *self.regressions, *self.conflicts]
+        return [*self.lost, *self.regressions, *self.conflicts, *self.failures]
 
 
-def outcome_of(verifier: Verifier, recovery_s: float, remarks: Sequence[str]) -> Outcome:
+def outcome_of(verifier: Verifier, recovery_s: float, *, failures: Sequence[str], remarks: Sequence[str]) -> Outcome:
     histories = verifier.histories.values()
     edges = [edge for history in histories for edge in history.edges.values()]
     return Outcome(
@@ -44,7 +47,8 @@ def outcome_of(verifier: Verifier, recovery_s: float, remarks: Sequence[str]) ->
         stall_s=max((edge.growth.longest_s for edge in edges), default=0.0),
         silence_s=max((push.silence.longest_s for push in verifier.pushes), default=0.0),
         recovery_s=recovery_s,
-        remarks=(*remarks, *verifier.failures),
+        failures=(*failures, *verifier.failures),
+        remarks=tuple(remarks),
     )
 
 

@@ -19,7 +19,7 @@ from .proxy import Link, LinkFault, Silence
 from .publishers import Encoder
 from .redis import LabRedis
 
-MOVES, RETURNS, RECONNECTIONS = 6, 5, 30
+RECONNECTIONS = 30
 APART_S = 3.0
 """Between faults of one run: what one does is seen by then."""
 BROKEN_BYTES = 100_000
@@ -158,7 +158,7 @@ def wan(laboratory: Laboratory) -> None:
 def move(laboratory: Laboratory) -> None:
     """A publisher moves to the other ingest six times, with no pause between."""
     encoder = laboratory.any_encoder()
-    for _ in range(MOVES):
+    for _ in range(laboratory.plan.moves):
         laboratory.move(encoder)
         laboratory.pause(APART_S, 2 * APART_S)
 
@@ -166,17 +166,17 @@ def move(laboratory: Laboratory) -> None:
 def move_with_pause(laboratory: Laboratory) -> None:
     """A publisher moves to the other ingest six times, and is away for up to 4 s each time."""
     encoder = laboratory.any_encoder()
-    for _ in range(MOVES):
+    for _ in range(laboratory.plan.moves):
         laboratory.move(encoder, laboratory.dice.uniform(0.1, 4))
         laboratory.pause(APART_S, 2 * APART_S)
 
 
 def return_to_same(laboratory: Laboratory) -> None:
-    """A publisher comes back to the same ingest five times, whose announcements take 300 ms to Redis."""
+    """A publisher comes back to the same ingest six times, whose announcements take 300 ms to Redis."""
     encoder = laboratory.any_encoder()
     ingest = laboratory.nodes[encoder.place]
     with laboratory.fault(LinkFault(delay_s=0.3), ingest.links["redis"]):
-        for _ in range(RETURNS):
+        for _ in range(laboratory.plan.moves):
             laboratory.go_on(encoder, ingest.id, laboratory.dice.choice((0.0, 0.2, 1.0)))
             laboratory.pause(APART_S, 2 * APART_S)
 
