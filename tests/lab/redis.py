@@ -10,12 +10,17 @@ from pathlib import Path
 from attrs import define, field
 
 from ..ports import free_port
-from ..system.processes import Process, redis_program, until
+from ..redis_program import redis_program
+from ..system.processes import Process, until
 from .proxy import Address
 
 BUSY_AFTER_MS = 50
 """A script that has run for so long makes Redis answer BUSY to everybody else."""
-SPIN = "local began = os.clock() while os.clock() - began < tonumber(ARGV[1]) do end return 1"
+SPIN = """
+local function now() local time = redis.call('TIME') return time[1] + time[2] / 1e6 end
+local began = now()
+while now() - began < tonumber(ARGV[1]) do end
+"""
 
 
 @define(eq=False)
@@ -45,7 +50,8 @@ class LabRedis(Process):
 
     def be_busy(self, seconds: float) -> None:
         """Run a script for so long, and return when it has ended."""
-        self.command("EVAL", SPIN, 0, seconds, seconds=seconds + 10)
+        answer = self.command("EVAL", SPIN, 0, seconds, seconds=seconds + 10)
+        assert answer == b"$-1", answer
 
     @contextlib.contextmanager
     def replicating(self, other: LabRedis) -> Iterator[None]:

