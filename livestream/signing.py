@@ -1,8 +1,9 @@
 """
-Who asks: what nodes of a cluster put into their requests to each other, under the cluster's secret.
+What nodes of a cluster sign with the cluster's secret: what they tell each other, and their requests to each other.
 
-A signature is ``NODE.EXPIRES.HMAC``: the name of the node that asks, a Unix time in seconds by its own clock, and the
-HMAC-SHA256 of both, in hex digits. It stays the same for half a minute, so that equal requests are equal byte for byte.
+The signature of a request is ``NODE.EXPIRES.HMAC``: the name of the node that asks, a Unix time in seconds by its own
+clock, and the HMAC-SHA256 of both, in hex digits. It stays the same for half a minute, so that equal requests are equal
+byte for byte.
 """
 
 from __future__ import annotations
@@ -37,5 +38,22 @@ def signer_of(signature: str, secret: str, now: float) -> str | None:
     return node if -CLOCKS_APART_S <= int(expires) - now <= VALID_S + CLOCKS_APART_S else None
 
 
+def seal(payload: bytes, secret: str) -> bytes:
+    """A message that only who has the secret can make: the HMAC-SHA256 of its payload, in hex digits, before it."""
+    return payload if not secret else _mac(payload, secret) + b" " + payload
+
+
+def unseal(message: bytes, secret: str) -> bytes | None:
+    """The payload of a message; ``None`` if it was not made with the secret."""
+    if not secret:
+        return message
+    digest, _, payload = message.partition(b" ")
+    return payload if hmac.compare_digest(digest, _mac(payload, secret)) else None
+
+
+def _mac(payload: bytes, secret: str) -> bytes:
+    return hmac.digest(secret.encode("utf-8"), payload, "sha256").hex().encode("ascii")
+
+
 def _digest(claim: str, secret: str) -> str:
-    return hmac.digest(secret.encode("utf-8"), claim.encode("ascii"), "sha256").hex()
+    return _mac(claim.encode("ascii"), secret).decode("ascii")

@@ -42,6 +42,18 @@ class RedisAddress:
         return cls(endpoint, int(database) if database.isdigit() else 0, parts.username or None, password)
 
 
+def is_local(url: str) -> bool:
+    """Whether only who is on this machine reaches it."""
+    host = urlsplit(url).hostname or "127.0.0.1"
+    return url.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+
+
+def shown(url: str) -> str:
+    """A URL without its password."""
+    user, at, rest = url.rpartition("@")
+    return f"{user.partition('://')[0]}://{rest}" if at else url
+
+
 @define(eq=False)
 class _Connecting(Factory):
     """What txredisapi's protocols ask of their factory. They are made anew here, and not by the library."""

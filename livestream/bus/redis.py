@@ -29,6 +29,7 @@ from livestream.bus.link import Link, RedisAddress
 from livestream.bus.scripts import ACCEPT, ALL, LEAVE, LIVE, PUBLISH, RECALL, RESTORE, TAKE, Script
 from livestream.metrics import Metrics
 from livestream.model import Announcement, SegmentAnnounced, StreamPosition, Superseded
+from livestream.signing import seal, unseal
 
 ANSWER_S = 1.0
 KEPT_S = 3600
@@ -44,6 +45,8 @@ MOST_UNANSWERED = 1000
 COMPLAIN_S = 30.0
 FUTURE_MS = 86_400_000
 """What claims to be of more than a day ahead would shut out all that is of now."""
+PAST_MS = 1_800_000
+"""The longest list, by clocks that are minutes apart, has nothing older."""
 PREFIX = "livestream:2:"
 
 
@@ -77,13 +80,19 @@ class _Subscriber(_Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]
 
 @define(eq=False)
 class RedisBus(Service):
-    """A bus on the Redis at ``url``, for ``node``. The log of a stream has ``most`` announcements of each node."""
+    """
+    A bus on the Redis at ``url``, for ``node``. The log of a stream has ``most`` announcements of each node.
+
+    With a ``secret``, announcements are signed, and nothing else is taken in. Each is true for good: one that is sent
+    again says nothing new. One of long ago could only bring back a stream that is over, and is not taken in.
+    """
 
     url: str
     reactor: Any
     metrics: Metrics
     node: str = ""
     most: int = 128
+    secret: str = ""
     _logs: dict[Tier, Log] = field(factory=dict, init=False)
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
     _unanswered: int = field(default=0, init=False)
@@ -162,7 +171,10 @@ class RedisBus(Service):
         """The keys and arguments with which every script that adds to a log begins."""
         stream = announcement.stream
         keys = [_key(tier, "log", stream, self.node), _key(tier, "logs", stream), _key(tier, "streams")]
-        return keys, [self.node, stream, PREFIX + tier.value, encode(announcement), self.most, KEPT_S]
+        return keys, [self.node, stream, PREFIX + tier.value, self._sealed(announcement), self.most, KEPT_S]
+
+    def _sealed(self, announcement: Announcement) -> bytes:
+        return seal(encode(announcement), self.secret)
 
     def _accepted(self, answer: list[Any], stream: str) -> None:
         """:raises Superseded: as the script found."""
@@ -189,7 +201,7 @@ class RedisBus(Service):
         if not told:
             return
         keys, words = self._append(tier, told[-1])
-        lines = [encode(each) for each in told][-self.most :]
+        lines = [self._sealed(each) for each in told][-self.most :]
         self._run(RESTORE, keys, [self.node, stream, KEPT_S, *lines]).addErrback(self._complain)
         if tier is Tier.INGEST:
             self.accept(told[-1]).addErrback(self._complain)
@@ -332,7 +344,10 @@ class RedisBus(Service):
 
     def _decoded(self, message: bytes) -> Announcement | None:
         try:
-            announcement = decode(message)
+            payload = unseal(message, self.secret)
+            if payload is None:
+                raise InvalidMessage("not signed with the cluster's secret")
+            announcement = decode(payload)
             self._check(announcement)
             return announcement
         except InvalidMessage as error:
@@ -353,6 +368,8 @@ class RedisBus(Service):
         latest_ms = announcement.epoch.number // WRITERS
         if isinstance(announcement, SegmentAnnounced):
             latest_ms = max(latest_ms, announcement.segment.starts_at_ms)
+            if self.secret and announcement.segment.starts_at_ms < self.reactor.seconds() * 1000 - PAST_MS:
+                raise InvalidMessage("of long ago")
         if latest_ms > self.reactor.seconds() * 1000 + FUTURE_MS:
             raise InvalidMessage("of the future")
 

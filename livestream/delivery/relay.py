@@ -130,6 +130,13 @@ class Relay:
         self._hang_up()
         self._cancel()
 
+    def reconsider(self) -> None:
+        """The stream may have another writer: play it from the node that is chosen first by now."""
+        if self.phase is Phase.PLAYING:
+            upstreams = self.choose(self.feed.stream)
+            if upstreams and upstreams[0] != self._upstream:
+                self._drop("the broadcast goes on at another node")
+
     # What the upstream sends
 
     def started(self) -> None:
@@ -268,6 +275,12 @@ class Relays:
     def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
         relay = self._relays[feed] = Relay(feed, self.choose, over_for, self.clock, self.metrics)
         relay.start()
+
+    def moved(self, stream: str) -> None:
+        """A stream has another writer."""
+        for feed, relay in list(self._relays.items()):
+            if feed.stream == stream:
+                relay.reconsider()
 
     def unwanted(self, feed: Feed) -> None:
         self._relays.pop(feed).stop()

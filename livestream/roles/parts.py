@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.application.service import Service as TwistedService
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from livestream.bus.interface import Bus
@@ -100,6 +101,8 @@ class Parts:
     draining: Draining = field(init=False)
     reloading: Reloading = field(init=False)
     _bus_node: str = field(init=False)
+
+    log: ClassVar[Logger] = Logger()
     _bus: Bus | None = field(default=None, init=False)
     _presence: Presence | None = field(default=None, init=False)
     _feeds: Feeds | None = field(default=None, init=False)
@@ -144,10 +147,14 @@ class Parts:
         return self._bus
 
     def _redis(self) -> Bus:
+        from livestream.bus.link import is_local, shown
         from livestream.bus.redis import RedisBus
 
         kept = LOG_WINDOWS * self.config.hls.window
-        bus = RedisBus(self.config.bus.redis, self.reactor, self.metrics, self.bus_node, kept)
+        url, secret = self.config.bus.redis, self.config.cluster.secret
+        bus = RedisBus(url, self.reactor, self.metrics, self.bus_node, kept, secret)
+        if not secret and not is_local(url):
+            self.log.warn("whoever reaches Redis at {url} can stop any stream: give cluster.secret", url=shown(url))
         self._run(bus)
         return bus
 

@@ -9,6 +9,7 @@ from livestream.cache.coalesce import Cache
 from livestream.cache.warm import Collector, Warmer
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.watch import Watch
+from livestream.model import Announcement, EpochBegan
 from livestream.roles.above import TierAbove
 from livestream.roles.leaving import leave_cache
 from livestream.roles.parts import Parts
@@ -27,7 +28,14 @@ def build_origin(parts: Parts) -> None:
     collector = Collector(cache, ledger.announce, ledger.forget, parts.reactor)
     catalogue.subscribe(collector.heard)
     parts.at_stop(collector.stop)
-    feeds = parts.feeds(above.relays())
+    relays = above.relays()
+    feeds = parts.feeds(relays)
+
+    def moved(stream: str, announcement: Announcement | None) -> None:
+        if isinstance(announcement, EpochBegan):
+            relays.moved(stream)
+
+    catalogue.subscribe(moved)
     parts.http("origin.http", ledger, cache, states=ledger, answering=OriginAnswers(catalogue))
     parts.rtmp("origin.rtmp", None, feeds)
     _run(parts, catalogue, cache, feeds, above)

@@ -65,8 +65,8 @@ def buses(server: Server) -> Iterator[Callable[..., RedisBus]]:
     """Makes buses on ``server``, which end with the test."""
     started: list[RedisBus] = []
 
-    def start(node: str = "") -> RedisBus:
-        bus = RedisBus(server.url, reactor, Metrics(), node or f"node-{len(started)}")
+    def start(node: str = "", secret: str = "") -> RedisBus:
+        bus = RedisBus(server.url, reactor, Metrics(), node or f"node-{len(started)}", secret=secret)
         bus.startService()
         started.append(bus)
         return bus

@@ -19,7 +19,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from livestream.bus.announcements import encode
 from livestream.bus.interface import NotNow, Tier
-from livestream.bus.redis import MOST_UNANSWERED, RedisBus
+from livestream.bus.redis import MOST_UNANSWERED, PAST_MS, RedisBus
 from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 
 from ..packaging.windows import announced, ended
@@ -27,6 +27,7 @@ from .conftest import Server
 
 Buses = Callable[..., RedisBus]
 EPOCH = 1_000_000_000_000_000
+SECRET = "the secret of these tests"
 LOG = "livestream:2:ingest:log:show:"
 
 
@@ -357,6 +358,25 @@ async def test_garbage_on_the_channel_and_in_the_keys_is_counted_and_harms_nothi
     await until(lambda: announcement(101) in heard.news)
     assert heard.news == [announcement(100), announcement(101)]
     assert listener.metrics.bus_messages.labels("invalid")._value.get() == len(garbage) + 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_with_a_secret_nothing_is_taken_in_that_none_of_ours_has_signed(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, listener, stranger = buses("a", SECRET), buses("b", SECRET), buses("c", "another secret")
+    heard, now_ms = Heard(), int(reactor.seconds() * 1000)
+    listener.listen(Tier.INGEST, heard)
+    await until(lambda: all(bus.is_healthy for bus in (speaker, listener, stranger)))
+    told = attrs.evolve(announcement(100), segment=attrs.evolve(announcement(100).segment, starts_at_ms=now_ms))
+    await redis(stranger, "PUBLISH", "livestream:2:ingest", encode(told))
+    await stranger.accept(told)
+    await speaker.accept(
+        attrs.evolve(told, segment=attrs.evolve(told.segment, msn=7, starts_at_ms=now_ms - PAST_MS - 9))
+    )
+    await speaker.accept(told)
+    await until(lambda: heard.news)
+    assert heard.news == [told] == await listener.recall(Tier.INGEST, "show")
+    assert listener.metrics.bus_messages.labels("invalid")._value.get() >= 3
 
 
 class Babbler(Protocol):

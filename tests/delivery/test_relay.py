@@ -268,3 +268,14 @@ def test_what_cannot_be_parsed_is_left_out(scene: Scene) -> None:
     scene.first.link.receiver.data(0, CLOCK, ["?", None])
     scene.first.link.receiver.data(0, CLOCK, [float("nan"), 0.0, 0.0, 0.0])
     assert names(scene.feed.added) == names(FRAMES)
+
+
+def test_a_stream_with_another_writer_is_played_from_the_node_that_is_chosen_first_by_now(scene: Scene) -> None:
+    scene.first.link.play(FRAMES)
+    scene.relay.reconsider()
+    assert not scene.first.link.is_closed
+    scene.chosen = [scene.second, scene.first]
+    scene.relay.reconsider()
+    assert scene.first.links[0].is_closed
+    scene.second.link.play(FRAMES, epoch=8.0)
+    assert scene.relay.phase is Phase.PLAYING and len(scene.first.links) == 1
