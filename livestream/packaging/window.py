@@ -85,6 +85,7 @@ class Window:
     _ended: dict[int, StreamEnded] = field(factory=dict, init=False)
     _epoch: int = field(default=0, init=False)
     _oldest_msn: int = field(default=0, init=False)
+    _trimmed_msn: int = field(default=-1, init=False)
     _skipped_to_end: bool = field(default=False, init=False)
 
     # What becomes known
@@ -289,10 +290,11 @@ class Window:
         return [news for told in refused.values() for news in self._put(told)]
 
     def _trim(self) -> None:
-        """Forget what no viewer can ask for any more."""
+        """Forget what no viewer can ask for any more, whenever there is a newer number."""
         last_msn = self.last_msn
-        if last_msn is None:
+        if last_msn is None or last_msn == self._trimmed_msn:
             return
+        self._trimmed_msn = last_msn
         listed = max(len(self.listed(name)) for name in self._renditions)
         self._oldest_msn = max(self._oldest_msn, last_msn - 2 * max(self.length, listed))
         for name, rendition in list(self._renditions.items()):
