@@ -148,7 +148,7 @@ class Takes:
         if answer is not None:
             positions.append(answer.position)
             owner = answer.owner
-            is_certain = is_certain or (not survey.has_addresses and _is_last_word(answer, self.node))
+            is_certain = is_certain or (not survey.has_addresses and _is_last_word(answer, known, self.node))
         return Claim(epoch, farthest(positions), is_certain, owner, survey.displaced)
 
     async def _answer(self, stream: str, epoch: int) -> Answer | None:
@@ -160,13 +160,17 @@ class Takes:
             return None
 
 
-def _is_last_word(answer: Answer, node: str) -> bool:
+def _is_last_word(answer: Answer, known: StreamPosition, node: str) -> bool:
     """
-    Whether the bus has accepted all that there is: a writer that it has not heard for a segment's length may be cut off
-    from it, and go on.
+    Whether the bus has accepted all that there is.
+
+    A writer that it has not heard for a segment's length may be cut off from it, and go on; and it may have forgotten
+    what was heard of here.
     """
+    if answer.owner == node:
+        return True
     is_silent = answer.silent_s > answer.position.target_s + SLACK_S
-    return answer.position.is_ended or answer.owner in ("", node) or not is_silent
+    return answer.position.msn >= known.msn and (answer.position.is_ended or not answer.owner or not is_silent)
 
 
 def farthest(positions: Sequence[StreamPosition]) -> StreamPosition:

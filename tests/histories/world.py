@@ -457,6 +457,10 @@ class Above:
     node: str
     nodes: Callable[[], Mapping[str, Any]]
 
+    @property
+    def has_cut_off_nodes(self) -> bool:
+        return not all(self.world.reaches(REDIS, name) for name in self.nodes())
+
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         return self.one_stream("show")
 

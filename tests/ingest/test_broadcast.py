@@ -13,7 +13,7 @@ from livestream.bus.interface import Taken
 from livestream.bus.memory import MemoryBus
 from livestream.ingest.broadcast import BroadcastSettings, Phase
 from livestream.ingest.broadcasts import Broadcasts, Numbering
-from livestream.ingest.take import NoOthers, Takes
+from livestream.ingest.take import Survey, Takes
 from livestream.media.errors import UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config
 from livestream.metrics import Metrics
@@ -73,12 +73,23 @@ class FakeSite:
 
 
 @define(eq=False)
+class Others:
+    """Other nodes, who know nothing."""
+
+    are_all_there: bool = True
+
+    async def survey(self, stream: str, epoch: int) -> Survey:
+        return Survey(is_complete=self.are_all_there, has_addresses=True)
+
+
+@define(eq=False)
 class Scene:
     """An ingest alone, that has heard of streams what ``heard`` says."""
 
     clock: Clock = field(factory=Clock)
     site: FakeSite = field(factory=FakeSite)
     heard: StreamPosition = field(factory=StreamPosition)
+    others: Others = field(factory=Others)
     forgotten: list[str] = field(factory=list)
     displaced: list[str] = field(factory=list)
     bus: MemoryBus = field(factory=lambda: MemoryBus("ingest-1"))
@@ -87,7 +98,7 @@ class Scene:
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_800_000_000)
         clock = self.clock
-        takes = Takes("ingest-1", self._take, NoOthers(), lambda _: self.heard, 7, clock, clock.seconds)
+        takes = Takes("ingest-1", self._take, self.others, lambda _: self.heard, 7, clock, clock.seconds)
         numbering = Numbering(
             "ingest-1", takes, self._accept, self.bus.leave, self.site.told.append, lambda: self.bus.is_healthy
         )

@@ -72,8 +72,11 @@ def test_segments_wait_for_their_numbers_while_the_push_goes_on(scene: SlowScene
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_where_the_bus_does_not_answer_numbers_are_left_out_and_lists_begin_anew(scene: SlowScene, fails: bool) -> None:
+def test_where_neither_the_bus_nor_the_others_answer_numbers_are_left_out_and_lists_begin_anew(
+    scene: SlowScene, fails: bool
+) -> None:
     scene.heard = StreamPosition(1, 41, 3, 1_799_999_990_000, 4)
+    scene.others.are_all_there = False
     send(scene.broadcasts.enter("show"), media(0, 5_000))
     scene.takes[0][1].errback(NotNow() if fails else ConnectionError())
     (told,) = scene.segments
