@@ -1,9 +1,11 @@
 """
 What one tier tells the next.
 
-- ``memory``: what a bus is, and one within a process
-- ``redis``: a bus between processes, and the only importer of txredisapi
-- ``link``: its connections, which come back
+- ``interface``: what is asked of every bus
+- ``memory``: a bus within one process
+- ``redis``: a bus between processes
+- ``scripts``: what Redis does in one step; ``head``: the same, of who writes a stream, in Python
+- ``link``: its connections, which come back; ``redis_protocols``: what is spoken on them
 - ``announcements``: what is said, as JSON
 - ``catalogue``: what a node has learnt from it
 - ``ledger``: what a node has announced itself

@@ -26,6 +26,7 @@ from livestream.bus.announcements import InvalidMessage, decode, encode
 from livestream.bus.head import WRITERS, position_of
 from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
 from livestream.bus.link import Link, RedisAddress
+from livestream.bus.redis_protocols import Commands, Subscriber
 from livestream.bus.scripts import ACCEPT, ALL, LEAVE, LIVE, PUBLISH, RECALL, RESTORE, TAKE, Script
 from livestream.metrics import Metrics
 from livestream.model import Announcement, SegmentAnnounced, StreamPosition, Superseded
@@ -48,34 +49,6 @@ FUTURE_MS = 86_400_000
 PAST_MS = 1_800_000
 """The longest list, by clocks that are minutes apart, has nothing older."""
 PREFIX = "livestream:2:"
-
-
-class _Quiet:
-    """What a server may send that is no Redis: the connection ends, with no traceback."""
-
-    heard_at = 0.0
-    transport: Any
-    factory: Any
-
-    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        self.heard_at = self.factory.seconds()
-        try:
-            super().dataReceived(data, unpause)  # type: ignore[misc]
-        except Exception as error:
-            self.factory.refused(f"it does not speak as a Redis does: {error}")
-            self.transport.abortConnection()
-
-
-class _Commands(_Quiet, txredisapi.RedisProtocol):  # type: ignore[misc]
-    pass
-
-
-class _Subscriber(_Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]
-    heard: Callable[[bytes, bytes], None] | None = None
-
-    def messageReceived(self, pattern: object, channel: bytes, message: bytes) -> None:
-        if self.heard is not None:
-            self.heard(channel, message)
 
 
 @define(eq=False)
@@ -109,8 +82,8 @@ class RedisBus(Service):
 
     def __attrs_post_init__(self) -> None:
         address = RedisAddress.of(self.url, self.reactor)
-        self._commands = Link(address, _Commands, self.reactor, self._commands_up, self._down)
-        self._subscriber = Link(address, _Subscriber, self.reactor, self._subscriber_up, self._down)
+        self._commands = Link(address, Commands, self.reactor, self._commands_up, self._down)
+        self._subscriber = Link(address, Subscriber, self.reactor, self._subscriber_up, self._down)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]

@@ -13,6 +13,8 @@ from livestream.ingest.writer import MOST_WAITING, RETAKE_S, Stage
 from livestream.model import Announcement, EpochBegan, SegmentAnnounced, StreamEnded, StreamPosition, Superseded
 from tests.ingest.test_broadcast import GRACE_S, Scene, media, send
 
+NOTHING_KNOWN = StreamPosition()
+
 
 @define(eq=False)
 class SlowScene(Scene):
@@ -37,7 +39,7 @@ class SlowScene(Scene):
         self.offers.append((announcement, Deferred()))
         return self.offers[-1][1]
 
-    def answer(self, position: StreamPosition = StreamPosition()) -> int:  # noqa: B008
+    def answer(self, position: StreamPosition = NOTHING_KNOWN) -> int:
         """Have the stream be ours; return the epoch."""
         epoch, asked = self.takes.pop()
         asked.callback(Taken(epoch, position))

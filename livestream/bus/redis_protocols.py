@@ -1,0 +1,36 @@
+"""What speaks to Redis on a connection: txredisapi's protocols, with a time of their own and no tracebacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import txredisapi
+
+
+class Quiet:
+    """What a server may send that is no Redis: the connection ends, with no traceback."""
+
+    heard_at = 0.0
+    transport: Any
+    factory: Any
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        self.heard_at = self.factory.seconds()
+        try:
+            super().dataReceived(data, unpause)  # type: ignore[misc]
+        except Exception as error:
+            self.factory.refused(f"it does not speak as a Redis does: {error}")
+            self.transport.abortConnection()
+
+
+class Commands(Quiet, txredisapi.RedisProtocol):  # type: ignore[misc]
+    pass
+
+
+class Subscriber(Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]
+    heard: Callable[[bytes, bytes], None] | None = None
+
+    def messageReceived(self, pattern: object, channel: bytes, message: bytes) -> None:
+        if self.heard is not None:
+            self.heard(channel, message)

@@ -1,0 +1,333 @@
+"""The nodes of a world: the real parts of each, with a bus and HTTP that the world carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+
+from livestream.bus.catalogue import Catalogue
+from livestream.bus.interface import NotNow, Tier
+from livestream.bus.ledger import Ledger
+from livestream.cache.warm import Collector
+from livestream.ingest.broadcast import BroadcastSettings
+from livestream.ingest.broadcasts import Broadcasts, Numbering
+from livestream.ingest.elsewhere import Elsewhere
+from livestream.ingest.take import Survey, Takes, farthest
+from livestream.media.flv import avc_config
+from livestream.metrics import Metrics
+from livestream.model import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
+from livestream.packaging.window import Window
+
+from ..packaging.broadcasts import RECORD, pictures
+from .redis import REDIS, SimBus
+
+if TYPE_CHECKING:
+    from .world import World
+
+METRICS = Metrics()
+INGESTS, ORIGINS, EDGES = ("A", "B"), ("O1", "O2"), ("E1", "E2")
+NEVER_S = 1e9
+
+
+@define(eq=False)
+class FakeFeed:
+    """Nobody watches live."""
+
+    def add(self, frame: Any) -> None: ...
+
+
+@define(eq=False)
+class Ingest:
+    """An ingest; its clock is wrong by so many seconds."""
+
+    world: World
+    name: str
+    ahead_s: float
+    bus: SimBus = field(init=False)
+    ledger: Ledger = field(init=False)
+    catalogue: Catalogue = field(init=False)
+    broadcasts: Broadcasts = field(init=False)
+    publisher: Publisher | None = None
+
+    def __attrs_post_init__(self) -> None:
+        world, clock = self.world, self.world.clock
+        self.bus = SimBus(world, self.name)
+        self.ledger = Ledger(self.bus, Tier.INGEST, 6, self.name)
+        self.ledger.subscribe(self._shown)
+        self.catalogue = Catalogue(self.bus, Tier.INGEST, None, 6, clock, METRICS)
+        takes = Takes(self.name, self.bus.take, Others(self), self.position, ord(self.name), clock, self.seconds)
+        numbering = Numbering(
+            self.name, takes, self.bus.accept, self.bus.leave, self.ledger.show, lambda: self.bus.is_healthy
+        )
+        settings = BroadcastSettings(3, 10.0, ())
+        self.broadcasts = Broadcasts(
+            settings, self, numbering, self.ledger.forget, lambda _: None, clock, self.seconds, METRICS
+        )
+        elsewhere = Elsewhere(self.name, lambda: (), clock, self._outdone)
+        self.catalogue.subscribe(elsewhere.changed)
+        self.catalogue.start()
+
+    def seconds(self) -> float:
+        return self.world.clock.seconds() + self.ahead_s
+
+    def position(self, stream: str) -> StreamPosition:
+        return farthest([self.ledger.position(stream), self.catalogue.position(stream)])
+
+    def _shown(self, stream: str, announcement: Announcement | None) -> None:
+        if isinstance(announcement, SegmentAnnounced) and announcement.segment.media is not None:
+            self.world.shown.setdefault(announcement.segment.media.name, announcement)
+            self.world.shown_at.setdefault(announcement.segment.media.name, self.world.now)
+            self.world.say(self.name, "shows", announcement.segment.media.name)
+
+    def _outdone(self, stream: str, epoch: int, node: str) -> None:
+        if self.broadcasts.give_up(stream, epoch):
+            self._displace()
+
+    def _displace(self) -> None:
+        publisher, self.publisher = self.publisher, None
+        if publisher is not None:
+            publisher.cut_off()
+
+    def take(self, stream: str, epoch: int) -> StreamPosition | int:
+        """How far the stream had come here; or which epoch is younger."""
+        try:
+            self.broadcasts.fence(stream, epoch)
+        except Superseded as error:
+            return error.epoch
+        self._displace()
+        return self.position(stream)
+
+    # What broadcasts find around them
+
+    @property
+    def shelf(self) -> Ingest:
+        return self
+
+    def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None: ...
+    def open_feed(self, stream: str, rendition: str, number: int) -> FakeFeed:
+        return FakeFeed()
+
+    def end_feed(self, feed: object) -> None: ...
+    def cut_feed(self, feed: object) -> None: ...
+    def rungs(self, height: int) -> Sequence[str]:
+        return ()
+
+    def transcoder(self, *_: object) -> object:
+        raise AssertionError
+
+
+@define(eq=False)
+class Others:
+    """The other nodes, for an ingest that takes a stream."""
+
+    ingest: Ingest
+
+    async def survey(self, stream: str, epoch: int) -> Survey:
+        world, own = self.ingest.world, self.ingest.name
+        if not world.has_cluster:
+            return Survey()
+        asked: Mapping[str, Any] = {**world.ingests, **world.origins}
+        asking = {name: self._ask(name, node, stream, epoch) for name, node in asked.items() if name != own}
+        answers = {name: await answer for name, answer in asking.items()}
+        silent = {name for name, answer in answers.items() if not isinstance(answer, StreamPosition)}
+        return Survey(
+            [answer for answer in answers.values() if isinstance(answer, StreamPosition)],
+            younger=max((answer for answer in answers.values() if isinstance(answer, int)), default=0),
+            is_complete=not silent & set(INGESTS) or not silent & set(ORIGINS),
+            has_addresses=True,
+        )
+
+    def _ask(self, name: str, node: Any, stream: str, epoch: int) -> Deferred[Any]:
+        world = self.ingest.world
+        answer = world.request(self.ingest.name, name, lambda: node.take(stream, epoch), 2.0)
+        return answer.addErrback(lambda _: None)
+
+
+@define(eq=False)
+class Above:
+    """The tier above a node, over HTTP."""
+
+    world: World
+    node: str
+    nodes: Callable[[], Mapping[str, Any]]
+
+    @property
+    def has_cut_off_nodes(self) -> bool:
+        return not all(self.world.reaches(REDIS, name) for name in self.nodes())
+
+    def every_stream(self) -> Deferred[Sequence[Announcement]]:
+        return self.one_stream("show")
+
+    def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
+        """What those who answer know; it takes as long as the slowest."""
+        told: list[Announcement] = []
+        pending = dict(self.nodes())
+        over: Deferred[Sequence[Announcement]] = Deferred()
+
+        def answered(result: Any, name: str) -> None:
+            told.extend(result)
+            del pending[name]
+            if not pending and not over.called:
+                over.callback(told)
+
+        for name, node in list(pending.items()):
+            asked = self.world.request(self.node, name, lambda node=node: node.ledger.announcements(stream))
+            asked.addErrback(lambda _: ()).addCallback(answered, name)
+        return over
+
+    def warn(self, stream: str, node: str, epoch: int) -> None:
+        if node in self.world.ingests:
+            self.world.carry(self.node, node, lambda: self.world.ingests[node].broadcasts.warn(stream, epoch))
+
+
+@define(eq=False)
+class FakeCache:
+    """Fetches what an ingest has shown, if it can be reached."""
+
+    origin: Origin
+
+    def warm(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
+        world = self.origin.world
+        if "init" in info.name:
+            return succeed(None)
+        told = world.shown.get(info.name)
+        if told is None:
+            return fail(NotNow("nobody has it"))
+        return world.request(self.origin.name, told.node, lambda: None).addCallback(self._have, info)
+
+    def _have(self, _: None, info: ObjectInfo) -> None:
+        world = self.origin.world
+        world.held.setdefault(info.name, world.now)
+
+
+@define(eq=False)
+class Origin:
+    world: World
+    name: str
+    bus: SimBus = field(init=False)
+    ledger: Ledger = field(init=False)
+    catalogue: Catalogue = field(init=False)
+    collector: Collector = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        world = self.world
+        self.bus = SimBus(world, self.name)
+        self.ledger = Ledger(self.bus, Tier.ORIGIN, 6, self.name)
+        above = Above(world, self.name, lambda: world.ingests)
+        self.catalogue = Catalogue(self.bus, Tier.INGEST, above, 6, world.clock, METRICS)
+        cache: Any = FakeCache(self)
+        self.collector = Collector(cache, self.ledger.announce, self.ledger.forget, world.clock)
+        self.catalogue.subscribe(self.collector.heard)
+        self.catalogue.start()
+
+    def take(self, stream: str, epoch: int) -> StreamPosition | int | None:
+        try:
+            return self.catalogue.promise(stream, epoch)
+        except Superseded as error:
+            return error.epoch
+        except NotNow:
+            return None
+
+    def stop(self) -> None:
+        self.world.redis.hearers.remove(self.bus)
+        self.collector.stop()
+        self.catalogue.stop()
+
+
+@define(eq=False)
+class Edge:
+    """An edge, and a viewer who reads its playlist all the time."""
+
+    world: World
+    name: str
+    catalogue: Catalogue = field(init=False)
+    current: dict[int, tuple[str, int, int]] = field(factory=dict)
+    ever: dict[int, tuple[str, int, int]] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        above = Above(self.world, self.name, lambda: self.world.origins)
+        bus = SimBus(self.world, self.name)
+        self.catalogue = Catalogue(bus, Tier.ORIGIN, above, 6, self.world.clock, METRICS)
+        self.catalogue.start()
+
+    def look(self) -> None:
+        window: Window | None = self.catalogue.window("show")
+        listed = () if window is None else window.listed("source")
+        current = {
+            each.msn: (each.media.name if each.media else "", each.starts_at_ms, each.discontinuity) for each in listed
+        }
+        if not current:
+            return
+        before = self.current
+        for msn, segment in current.items():
+            if self.world.segments.setdefault(msn, segment) != segment:
+                self._trouble("two edges differ", msn, segment, self.world.segments[msn])
+            if self.ever.setdefault(msn, segment) != segment:
+                self._trouble("a listed number changed", msn, segment, self.ever[msn])
+        if before and (min(current) < min(before) or max(current) < max(before)):
+            self._trouble("numbers went back", (min(before), max(before)), (min(current), max(current)))
+        self.current = current
+
+    def _trouble(self, kind: str, *what: object) -> None:
+        self.world.troubles[kind] += 1
+        self.world.say(kind, self.name, *what)
+
+
+@define(eq=False)
+class Publisher:
+    """An encoder with a key frame a second, at one ingest."""
+
+    world: World
+    ingest: str
+    is_here: bool = True
+    tries: int = 2
+    _broadcast: Any = None
+    _time_ms: int = 0
+
+    def come(self) -> None:
+        ingest = self.world.ingests[self.ingest]
+        if not self.is_here or self.world.dead.get(self.ingest, NEVER_S) <= self.world.now:
+            return
+        self.world.say("publisher comes to", self.ingest)
+        if ingest.publisher is not None:
+            ingest.publisher.is_here = False
+        ingest.publisher = self
+        self._broadcast = ingest.broadcasts.enter("show")
+        self._media(avc_config(RECORD, 0))
+        self._send()
+
+    def leave(self, stays: bool) -> None:
+        """Go; the ingest may notice late, or the encoder may stay on."""
+        if stays or not self.is_here:
+            return
+        self.is_here = False
+        if self._broadcast is not None:
+            lag_s = self.world.random.choice((0.0, 0.0, 0.25, 0.75, 2.0, 4.0))
+            self.world.clock.callLater(lag_s, self._left)
+
+    def cut_off(self) -> None:
+        """The ingest ends the connection; one who stays tries again, and is refused when two fight for long."""
+        was_here, self.is_here = self.is_here, False
+        if was_here and self.world.stays and self.tries:
+            again = Publisher(self.world, self.ingest, tries=self.tries - 1)
+            self.world.clock.callLater(self.world.random.choice((0.25, 1.0, 2.0)), again.come)
+
+    def _left(self) -> None:
+        ingest = self.world.ingests[self.ingest]
+        if ingest.publisher is self:
+            ingest.publisher = None
+            self._broadcast.left("closed")
+
+    def _send(self) -> None:
+        if not self.is_here or self.world.dead.get(self.ingest, NEVER_S) <= self.world.now:
+            return
+        for frame in pictures(self._time_ms, self._time_ms + 500, range(0, self._time_ms + 500, 1000), 250):
+            self._media(frame)
+        self._time_ms += 500
+        self.world.clock.callLater(0.5, self._send)
+
+    def _media(self, frame: Any) -> None:
+        self._broadcast.media(9, frame.dts_ms, frame.body)
