@@ -6,12 +6,17 @@ from collections.abc import Callable
 
 from attrs import define, evolve, field, frozen
 
-from livestream.ingest.take import UNSEEN_LEAST, UNSEEN_S, Claim
+from livestream.ingest.take import UNSEEN_LEAST, UNSEEN_S, WRITERS, Claim
 from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.cuts import Cut
 
 DISCONTINUITY_S = 30
 """Discontinuities are counted from so many seconds of Unix time each: low, and rising over restarts all the same."""
+APART_MS, APART = 100, 10_000
+"""
+So that two ingests that both could ask nobody do not leave out the same: one more number for each of so many
+milliseconds of the epoch, up to so many numbers, which is faster than segments come.
+"""
 REMEMBERED = 64
 """A rendition comes this many segments after another at most."""
 
@@ -63,6 +68,7 @@ def begin_turn(claim: Claim, first: int, segment_s: int, now: float) -> Turn:
     if not claim.is_certain:
         unseen_s = max(now - known.ends_at_ms / 1000, 0.0) if known.ends_at_ms else 0.0
         left_out = int((unseen_s + UNSEEN_S) / (segment_s / 2)) + UNSEEN_LEAST
+        left_out += claim.epoch // WRITERS // APART_MS % APART
     msn, discontinuity = known.msn + 1 + left_out, known.discontinuity + 1 + left_out
     if is_new:
         msn, discontinuity = max(msn, int(now) // segment_s), max(discontinuity, int(now) // DISCONTINUITY_S)
