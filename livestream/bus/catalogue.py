@@ -17,12 +17,16 @@ from livestream.metrics import Metrics
 from livestream.model import Announcement, ObjectInfo, StreamPosition
 from livestream.packaging.window import Window
 
-LOOK_S = 0.5
+LOOK_S = 0.25
 ASK_S = 1.0
+ASK_ALL_S = 0.5
+"""Without the bus, the tier above is asked for all streams so often; less often where reading the answer takes long."""
 SLACK_S = 0.5
 """A stream that has been silent for so much longer than its target duration is asked for."""
 MOST_EARLY = 64
 """So many announcements of a stream wait while it is found out what was before them."""
+READING_SHARE = 10
+"""Of a node's time, a tenth at most goes into reading what the tier above knows of all streams."""
 INFORMED_S = 5.0
 """An answer of the tier above is good for so long."""
 KEPT_S = 60.0
@@ -78,7 +82,7 @@ class Catalogue:
     _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
-    _asked_all_at: float = field(default=float("-inf"), init=False)
+    _ask_all_at: float = field(default=float("-inf"), init=False)
     _has_complained: bool = field(default=False, init=False)
     _answered_at: float = field(default=float("-inf"), init=False)
     _started_at: float = field(default=float("inf"), init=False)
@@ -241,14 +245,16 @@ class Catalogue:
 
     def _ask_all(self) -> None:
         now = self.clock.seconds()
-        if self.upstream is not None and not self._asking_all and now - self._asked_all_at >= ASK_S:
-            self._asking_all, self._asked_all_at = True, now
+        if self.upstream is not None and not self._asking_all and now >= self._ask_all_at:
+            self._asking_all, self._ask_all_at = True, now + ASK_ALL_S
             self.upstream.every_stream().addCallbacks(self._answered, self._unanswered).addBoth(self._asked_all)
 
     def _answered(self, announcements: Sequence[Announcement]) -> None:
         self._has_complained = False
-        self._answered_at = self.clock.seconds()
+        self._answered_at = began_at = self.clock.seconds()
         self.recovered(announcements)
+        took_s = self.clock.seconds() - began_at
+        self._ask_all_at = max(self._ask_all_at, began_at + READING_SHARE * took_s)
 
     def _asked_all(self, _: object) -> None:
         self._asking_all = False

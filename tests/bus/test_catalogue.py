@@ -301,7 +301,7 @@ def test_while_a_node_above_is_cut_off_from_the_bus_all_of_them_are_asked_for_wh
     assert scene.above.asked == [] and scene.catalogue.window("show") is None
     scene.above.has_cut_off_nodes = True
     scene.clock.pump([0.5] * 4)
-    assert scene.above.asked == ["*"] * 2 and scene.numbers == [10, 11]
+    assert scene.above.asked == ["*"] * 4 and scene.numbers == [10, 11]
     scene.above.has_cut_off_nodes = False
     scene.above.asked.clear()
     scene.clock.pump([0.5] * 4)
