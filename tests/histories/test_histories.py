@@ -79,7 +79,7 @@ def test_a_number_that_is_shown_before_it_is_accepted_and_then_taken_back_is_fou
         add(offers, offer)
 
     monkeypatch.setattr(Offers, "_offer", early)
-    assert "lost, though an origin had it" in _troubles("redis away", "A-B")
+    assert "shown, and then another's" in _troubles("an origin restarts")
 
 
 def test_a_promise_that_is_forgotten_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:

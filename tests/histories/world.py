@@ -182,7 +182,11 @@ class World:
         if any(one[msn] != other[msn] for msn in one.keys() & other.keys()):
             self.troubles["final lists differ"] += 1
         ever = {uri for edge in self.edges.values() for uri, _, _ in edge.ever.values()}
+        epochs = {told.epoch for told in self.shown.values()}
         for name, told in self.shown.items():
+            if any(e.number > told.epoch.number and e.first_msn <= told.segment.msn for e in epochs):
+                self.troubles["shown, and then another's"] += 1
+                self.say("shown, and then another's", name)
             if self.shown_at[name] < ENDS_S - IN_TIME_S and name not in ever and told.segment.media is not None:
                 late_s = self.held.get(name, NEVER_S) - self.shown_at[name]
                 kind = "lost, though an origin had it" if late_s < IN_TIME_S else "lost with its only holder"
@@ -192,7 +196,7 @@ class World:
     @property
     def is_consistent(self) -> bool:
         """Whether all edges told the same story all the time."""
-        return not any(kind for kind in self.troubles if not kind.startswith("lost"))
+        return not any(kind for kind in self.troubles if not kind.startswith(("lost", "shown")))
 
     @property
     def is_sound(self) -> bool:
