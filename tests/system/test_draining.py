@@ -115,7 +115,7 @@ def test_a_process_that_is_all_there_is_ends_at_once(site: Site) -> None:
         daemon, _ = _alone(site, site.folder / "empty.toml")
         site.run(daemon)
         daemon.kill(number)
-        assert daemon.wait(10) == status, daemon.words()
+        assert daemon.wait(2) == status, daemon.words()
 
 
 def test_a_second_sigterm_ends_a_node_that_is_draining(site: Site) -> None:
@@ -125,4 +125,4 @@ def test_a_second_sigterm_ends_a_node_that_is_draining(site: Site) -> None:
     ingest.kill(signal.SIGTERM)
     until(lambda: _reasons(ingest), "a node that is going")
     ingest.kill(signal.SIGTERM)
-    assert ingest.wait(10) == 0
+    assert ingest.wait(2) == 0
