@@ -78,7 +78,7 @@ class OtherNodes:
     async def _ask(self, node: Node, stream: str, epoch: int) -> tuple[StreamPosition | None, int, bool]:
         """How far the stream had come there; or else which epoch is younger; and whether it had its publisher."""
         try:
-            status, body = await self._post(node, f"/take/{stream}?epoch={epoch}")
+            status, body = await self._post(self._connected[node.http], f"/take/{stream}?epoch={epoch}")
             if status not in (200, 409):
                 raise UpstreamError(f"answers {status}")
             position, fields = decode_position(body)
@@ -87,11 +87,11 @@ class OtherNodes:
             return None, 0, False
         return (None, position.epoch, False) if status == 409 else (position, 0, fields.get("live") is True)
 
-    async def _post(self, node: Node, path: str) -> tuple[int, bytes]:
+    async def _post(self, node: Upstream, path: str) -> tuple[int, bytes]:
         """Ask a node, and one that has just started again while it learns."""
         until = self.clock.seconds() + LEARNING_S
         while True:
-            status, body = await self._connected[node.http].post(path, self.credentials.headers())
+            status, body = await node.post(path, self.credentials.headers())
             if status != 503 or self.clock.seconds() > until:
                 return status, body
             await deferLater(self.clock, AGAIN_S)
