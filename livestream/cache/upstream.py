@@ -18,13 +18,17 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from livestream.cache.connections import BoundedEndpoints, kept_connections
 from livestream.cache.fill import Altered
-from livestream.cache.reader import SILENCE_S, Reader, Refusal, Refused, UpstreamError, broken
+from livestream.cache.reader import SILENCE_S, Interrupted, Reader, Refusal, Refused, UpstreamError, broken
 from livestream.cache.store import Key
 from livestream.model import ObjectInfo
 
 STATE_BYTES = 16 << 20
 ANSWER_BYTES = 4096
 REST_S = 10.0
+MOST_SILENCE_S = 4.0
+"""A node that is far away, or busy, gets so much time to begin an answer, if two seconds have turned out not to do."""
+OUTRUN_S = 0.5
+"""A request to which a node says nothing, while it answers one that was made so much later, has lost its connection."""
 REFUSED_REST_S = 1.0
 """One that refuses is tried again soon, for it costs no time to find that it still does."""
 
@@ -35,6 +39,10 @@ Take = Callable[[bytes], None]
 
 class NotThere(UpstreamError):
     """The node does not have it, which is no fault."""
+
+
+class Outrun(Interrupted):
+    """The node answers what it was asked later, so that this connection must be lost."""
 
 
 class Observer(Protocol):
@@ -53,7 +61,8 @@ class Upstream:
     One node of the tier above, at ``url`` (``http://HOST:PORT``).
 
     Whatever it does wrong, ``rests_until`` (on the clock) says until when the others are to be asked before it, and
-    ``observer`` is told how each request ended.
+    ``observer`` is told how each request ended. It has ``SILENCE_S`` to begin an answer, twice as long after each time
+    that this did not do, and twice what its last answer took.
     """
 
     url: str
@@ -63,6 +72,9 @@ class Upstream:
     observer: Observer
     rests_until: float = field(default=0.0, init=False)
     _is_failing: bool = field(default=False, init=False)
+    _silence_s: float = field(default=SILENCE_S, init=False)
+    _fetching: dict[Deferred[IResponse], float] = field(factory=dict, init=False)
+    """Requests for objects that are not answered yet, and when they were made."""
 
     log: ClassVar[Logger] = Logger()
 
@@ -84,8 +96,9 @@ class Upstream:
         :raises Altered: it is another than was announced, here or in what was there before.
         """
         headers = {"Range": [f"bytes={start}-"], "If-Range": [f'"{info.digest}"']} if start else {}
-        with self._blamed(excused=(NotThere, Altered) if start else (NotThere,)):
-            response = await self._get(key.path, headers)
+        excused = (NotThere, Outrun, Altered) if start else (NotThere, Outrun)
+        with self._blamed(excused):
+            response = await self._get(key.path, headers, is_fetch=True)
             _accept(response, _fault(response, info, start))
             await self._read(response, take, info.size - start)
 
@@ -121,18 +134,43 @@ class Upstream:
         """Close the connections that are idle."""
         self.pool.closeCachedConnections()
 
-    async def _get(self, path: str, headers: dict[str, list[str]], method: bytes = b"GET") -> IResponse:
+    async def _get(
+        self, path: str, headers: dict[str, list[str]], method: bytes = b"GET", *, is_fetch: bool = False
+    ) -> IResponse:
+        """
+        Ask, and return the answer once its header is here.
+
+        :raises UpstreamError: none came in time.
+        """
         asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), Headers(headers))
-        deadline = self.clock.callLater(SILENCE_S, asked.cancel)
+        asked_at = self.clock.seconds()
+        if is_fetch:
+            self._fetching[asked] = asked_at
+        deadline = self.clock.callLater(self._silence_s, asked.cancel)
         try:
-            return await asked
+            response = await asked
         except Exception as error:
+            if is_fetch and asked not in self._fetching:
+                raise Outrun("answers others and not this") from error
             if not deadline.active():
+                self._wait_for(2 * self._silence_s)
                 raise UpstreamError("does not answer") from error
             raise broken(Failure(error)) from error
         finally:
+            self._fetching.pop(asked, None)
             if deadline.active():
                 deadline.cancel()
+        self._answered(asked_at)
+        return response
+
+    def _answered(self, asked_at: float) -> None:
+        self._wait_for(2 * (self.clock.seconds() - asked_at))
+        for outrun in [one for one, made_at in self._fetching.items() if made_at < asked_at - OUTRUN_S]:
+            del self._fetching[outrun]
+            outrun.cancel()
+
+    def _wait_for(self, seconds: float) -> None:
+        self._silence_s = min(max(seconds, SILENCE_S), MOST_SILENCE_S)
 
     async def _read(self, response: IResponse, take: Take, most: int) -> None:
         reader = Reader(take, most, self.clock)

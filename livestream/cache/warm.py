@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial
 from typing import ClassVar
@@ -25,6 +25,9 @@ AT_ONCE = 32
 
 RETRY_S = 0.3
 
+AGAIN_S = 1.0
+"""What is late is waited for so long once what follows is here: the node answers, and is asked for it again."""
+
 PATIENT_TARGETS = 6
 """So many target durations are objects tried for: a node that was silent for a while may have them still."""
 
@@ -38,7 +41,8 @@ class _Stage(Enum):
     """Where the objects of an announcement are."""
 
     COMING = "on their way here"
-    LATE = "not here after a target duration: what follows waits for them no longer"
+    LATE = "not here after a target duration: what follows waits for them a moment more, once it is here itself"
+    OVERTAKEN = "not here, though what follows has waited for them: nothing does any longer"
     HERE = "whole in memory"
     MISSED = "not to be had"
 
@@ -49,6 +53,8 @@ class _Coming:
 
     announcement: SegmentAnnounced
     stage: _Stage = _Stage.COMING
+    has_waited: bool = False
+    """It is here, and has waited for what is late before it."""
 
 
 @define(eq=False)
@@ -56,8 +62,8 @@ class Collector:
     """
     Fetches what is announced, and announces it in turn once it is here, of each rendition in the order it was heard.
 
-    What is not here within a target duration is announced when it comes, out of its turn; one that cannot be had at all
-    is not announced, for another node of this tier may have it.
+    What is not here within a target duration, and not soon after something that follows it, is announced when it comes,
+    out of its turn; one that cannot be had at all is not announced, for another node of this tier may have it.
     """
 
     cache: Cache
@@ -118,6 +124,10 @@ class Collector:
         finally:
             coming.stage = stage
             self._pass_on(coming.announcement.stream, coming.announcement.info.name)
+        if coming in self._coming.get((coming.announcement.stream, coming.announcement.info.name), ()):
+            await deferLater(self.clock, AGAIN_S)
+            coming.has_waited = True
+            self._pass_on(coming.announcement.stream, coming.announcement.info.name)
 
     async def _fetch(self, coming: _Coming, info: ObjectInfo) -> bool:
         """Return whether the object is here."""
@@ -141,12 +151,14 @@ class Collector:
     def _pass_on(self, stream: str, rendition: str) -> None:
         here, kept = [], deque[_Coming]()
         is_held = False
-        for each in self._coming.pop((stream, rendition), ()):
+        coming = self._coming.pop((stream, rendition), deque())
+        _overtake(coming)
+        for each in coming:
             if each.stage is _Stage.HERE and not is_held:
                 here.append(each.announcement)
             elif each.stage is not _Stage.MISSED:
                 kept.append(each)
-                is_held = is_held or each.stage is _Stage.COMING
+                is_held = is_held or each.stage in (_Stage.COMING, _Stage.LATE)
         if kept:
             self._coming[stream, rendition] = kept
         for announcement in here:
@@ -156,6 +168,17 @@ class Collector:
     def _pass_end_on(self, stream: str) -> None:
         if stream in self._ended and not any(owner == stream for owner, _ in self._coming):
             self.announce(self._ended.pop(stream))
+
+
+def _overtake(coming: Iterable[_Coming]) -> None:
+    """Have nothing wait any longer for what is late and comes before something that has waited for it."""
+    late: list[_Coming] = []
+    for each in coming:
+        if each.has_waited:
+            for one in late:
+                one.stage = _Stage.OVERTAKEN
+        elif each.stage is _Stage.LATE:
+            late.append(each)
 
 
 @define(eq=False)

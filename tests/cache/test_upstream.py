@@ -9,6 +9,7 @@ from livestream.bus.announcements import encode
 from livestream.cache.connections import HEAD_BYTES, IDLE_S
 from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
+from livestream.cache.upstream import MOST_SILENCE_S, OUTRUN_S
 from livestream.model import Epoch, EpochBegan
 
 from .nodes import Above, answer, info_of, outcome
@@ -102,6 +103,48 @@ def test_one_who_never_answers_is_left_after_a_while() -> None:
         above.clock.advance(SILENCE_S + 0.1)
         assert isinstance(outcome(done), UpstreamError)
         assert above.leaves_nothing()
+
+
+def test_one_who_was_too_slow_gets_more_time_until_it_answers_soon() -> None:
+    above = Above(1)
+    for allowed_s in (SILENCE_S, 2 * SILENCE_S, MOST_SILENCE_S):
+        _, done = above.fetch(INFO)
+        above.clock.advance(allowed_s - 0.1)
+        assert not done.called
+        above.clock.advance(0.2)
+        assert isinstance(outcome(done), UpstreamError)
+    for answered_after_s, allowed_s in ((1.5, 3.0), (0.1, SILENCE_S)):
+        _, done = above.fetch(INFO)
+        above.clock.advance(answered_after_s)
+        line = above.nodes[0].lines[-1]
+        line.say(answer(DATA))
+        above.turn()
+        assert outcome(done) is None
+        line.cut()
+        _, done = above.fetch(INFO)
+        above.clock.advance(allowed_s - 0.1)
+        assert not done.called
+        done.addErrback(lambda _: None)
+        done.cancel()
+        above.turn()
+
+
+def test_who_answers_what_was_asked_later_is_asked_again_over_another_connection() -> None:
+    above = Above(1)
+    other = bytes(reversed(DATA))
+    _, first = above.fetch(INFO)
+    above.clock.advance(OUTRUN_S + 0.1)
+    _, second = above.fetch(info_of(other, "1-8.m4s"))
+    lost, alive = above.nodes[0].lines
+    alive.say(answer(other))
+    above.turn()
+    assert outcome(second) is None and not first.called and not lost.is_open
+    again = above.nodes[0].lines[-1]
+    assert again is not lost and again.requests[-1:] == lost.requests
+    again.say(answer(DATA))
+    above.turn()
+    assert outcome(first) is None
+    assert above.nodes[0].observer.told == [("http://node0", True)] * 3
 
 
 def test_one_who_falls_silent_is_left_after_a_while() -> None:

@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import HOLD_DOWN_S, Cache
 from livestream.cache.store import Need, Store
-from livestream.cache.warm import AT_ONCE, PATIENT_TARGETS, RETRY_S, WATCHED_TARGETS, Collector, Warmer
+from livestream.cache.warm import AGAIN_S, AT_ONCE, PATIENT_TARGETS, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.metrics import Metrics
 from livestream.model import (
     Announcement,
@@ -139,8 +139,36 @@ def test_what_is_late_keeps_the_others_for_a_target_duration_and_is_announced_wh
     assert tier.out == []
     fail_until(tier, "1-7.m4s", 2)
     assert tier.out == [announced(8)]
+    tier.collector.heard("show", announced(9))
+    tier.end("1-9.m4s")
+    assert tier.out == [announced(8), announced(9)]
     tier.end("1-7.m4s")
-    assert tier.out == [announced(8), announced(7)]
+    assert tier.out == [announced(8), announced(9), announced(7)]
+
+
+def test_what_is_late_is_asked_for_again_before_what_follows_is_announced() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(7))
+    tier.end(INIT.name)
+    fail_until(tier, "1-7.m4s", TARGET_S + 1)
+    for msn in (8, 9):
+        tier.collector.heard("show", announced(msn))
+        tier.end(f"1-{msn}.m4s")
+    assert tier.out == []
+    tier.clock.advance(AGAIN_S - 0.1)
+    tier.end("1-7.m4s")
+    assert tier.out == [announced(7), announced(8), announced(9)]
+
+
+def test_what_follows_waits_only_a_moment_for_what_is_late() -> None:
+    tier = Tier()
+    tier.collector.heard("show", announced(7))
+    tier.end(INIT.name)
+    fail_until(tier, "1-7.m4s", TARGET_S + 1)
+    tier.collector.heard("show", announced(8))
+    tier.end("1-8.m4s")
+    fail_until(tier, "1-7.m4s", AGAIN_S)
+    assert tier.out == [announced(8)]
 
 
 def test_that_an_epoch_began_is_passed_on_at_once() -> None:
