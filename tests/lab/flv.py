@@ -7,8 +7,8 @@ from attrs import define, field
 FILE_HEADER_BYTES = 13
 """The header of FLV and the first, empty back pointer."""
 TAG_HEADER_BYTES, BACK_POINTER_BYTES = 11, 4
-REBASED_MS = 10_000
-"""A time stamp that is further behind belongs to a new time line, not to a group of pictures that was kept."""
+KEPT_S = 0.1
+"""What comes so soon after the first media is what was kept for those who join."""
 
 
 @define(eq=False)
@@ -44,14 +44,19 @@ class FlvReader:
 
 @define(eq=False)
 class Progress:
-    """Whether media is newer than all before it, over the connections of one viewer."""
+    """
+    Whether media is new, on one connection: neither older than what came, nor what an edge had kept for who joins.
 
-    _newest_ms: int | None = field(default=None, init=False)
+    Time stamps of two connections say nothing, as each may be on a time line of its own.
+    """
 
-    def is_new(self, timestamp_ms: int) -> bool:
-        """Whether this is not what an edge had kept for those who join."""
-        newest_ms = self._newest_ms
-        if newest_ms is not None and newest_ms - REBASED_MS < timestamp_ms <= newest_ms:
-            return False
-        self._newest_ms = timestamp_ms
-        return True
+    _newest_ms: int = field(default=-1, init=False)
+    _began_s: float | None = field(default=None, init=False)
+
+    def is_new(self, timestamp_ms: int, now_s: float) -> bool:
+        """Take what has come at ``now_s``."""
+        if self._began_s is None:
+            self._began_s = now_s
+        is_newer = timestamp_ms > self._newest_ms
+        self._newest_ms = max(self._newest_ms, timestamp_ms)
+        return is_newer and now_s - self._began_s >= KEPT_S

@@ -27,9 +27,5 @@ def test_time_stamps_of_audio_and_video_are_read(size: int) -> None:
 
 def test_what_an_edge_had_kept_is_not_new() -> None:
     progress = Progress()
-    assert [progress.is_new(at) for at in (50_000, 49_000, 50_000, 50_001)] == [True, False, False, True]
-
-
-def test_a_new_time_line_is_new() -> None:
-    progress = Progress()
-    assert [progress.is_new(at) for at in (50_000, 10, 20)] == [True, True, True]
+    told = [(50_000, 7.0), (50_900, 7.05), (50_900, 7.2), (50_940, 7.3), (50_000, 7.4)]
+    assert [progress.is_new(*each) for each in told] == [False, False, False, True, False]

@@ -78,7 +78,6 @@ class PushViewer:
     lock: threading.Lock
     silence: LongestWait = field(factory=LongestWait)
     connections: int = 0
-    _progress: Progress = field(factory=Progress)
 
     def play(self, stop: threading.Event) -> None:
         while not stop.wait(RETRY_S if self.connections else 0):
@@ -88,7 +87,7 @@ class PushViewer:
 
     def _play(self, connection: socket.socket, stop: threading.Event) -> None:
         connection.sendall(f"GET {self.path} HTTP/1.0\r\nHost: viewer\r\n\r\n".encode())
-        head, reader, heard_at = b"", None, time.monotonic()
+        head, reader, progress, heard_at = b"", None, Progress(), time.monotonic()
         while not stop.is_set() and time.monotonic() < heard_at + SILENT_S:
             if not select.select([connection], [], [], 0.2)[0]:
                 continue
@@ -104,7 +103,7 @@ class PushViewer:
                     return
                 reader, data = FlvReader(), head.partition(b"\r\n\r\n")[2]
             timestamp_ms = reader.receive(data)
-            if timestamp_ms is not None and self._progress.is_new(timestamp_ms):
+            if timestamp_ms is not None and progress.is_new(timestamp_ms, heard_at):
                 with self.lock:
                     self.silence.happened(heard_at)
 
@@ -207,10 +206,13 @@ class Verifier:
             return [[at for at in history.growths_s if at >= begin_s] for history in histories]
 
     def lines(self) -> Iterator[str]:
-        """Everything that was listed, a line for each number at each edge."""
+        """Everything that was listed, a line for each number at each edge, and the longest wait of each viewer."""
         for stream, history in self.histories.items():
             for edge, seen in sorted(history.edges.items()):
                 for msn, segment in sorted(seen.listed.items()):
                     place = f"{seen.seen_s[msn]:.2f} s: {msn} discontinuity {segment.discontinuity}, {segment.date_s}"
                     what = "gap" if segment.is_gap else f"{segment.uri} {seen.digests.get(msn, 'not fetched')[:8]}"
                     yield f"{stream} on {edge} {place}, {segment.duration_s} s, begins {seen.begins_s.get(msn)}, {what}"
+        for push in self.pushes:
+            silence = push.silence
+            yield f"{push.path} on {push.edge} {silence.longest_until_s:.2f} s: nothing for {silence.longest_s:.2f} s"

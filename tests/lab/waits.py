@@ -14,6 +14,7 @@ class LongestWait:
     """
 
     longest_s: float = field(default=0.0, init=False)
+    longest_until_s: float = field(default=0.0, init=False)
     is_expected: bool = field(default=True, init=False)
     _since_s: float | None = field(default=None, init=False)
 
@@ -33,4 +34,6 @@ class LongestWait:
     def note(self, now_s: float) -> None:
         """Count the wait that is not over yet."""
         if self.is_expected and self._since_s is not None:
-            self.longest_s = max(self.longest_s, now_s - self._since_s)
+            wait_s = now_s - self._since_s
+            if wait_s > self.longest_s:
+                self.longest_s, self.longest_until_s = wait_s, now_s
