@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from .forger import Forger
 from .laboratory import Laboratory, Plan
 from .nodes import ROLES, LabNode
 from .outcome import Outcome
@@ -126,6 +127,30 @@ def redis_noscript(laboratory: Laboratory) -> None:
         laboratory.pause(0, APART_S)
 
 
+def redis_away_move(laboratory: Laboratory) -> None:
+    """Redis is frozen for 20 s, in which a publisher moves to the other ingest and back."""
+    encoder = laboratory.any_encoder()
+    laboratory.redis.kill(signal.SIGSTOP)
+    try:
+        for _ in range(2):
+            time.sleep(laboratory.lasts(20) / 3)
+            laboratory.move(encoder)
+        time.sleep(laboratory.lasts(20) / 3)
+    finally:
+        laboratory.redis.kill(signal.SIGCONT)
+
+
+def forged(laboratory: Laboratory) -> None:
+    """Somebody without the secret forges announcements and heartbeats, and repeats old ones to nodes that begin."""
+    with Forger(laboratory.redis).listening() as forger:
+        time.sleep(2 * APART_S)
+        for role in ("edge", "origin"):
+            laboratory.remark(f"{forger.forge(laboratory.dice)} messages forged")
+            laboratory.drain_and_restart(laboratory.any_of(role))
+            laboratory.remark(f"{forger.repeat(laboratory.dice)} messages repeated")
+            time.sleep(APART_S)
+
+
 def cut_off(laboratory: Laboratory, role: str) -> None:
     """A node of this role alone does not reach Redis for 75 s: its connections are silent, or refused."""
     fault = laboratory.dice.choice((LinkFault(silence=Silence.HELD), LinkFault(refuses=True)))
@@ -236,6 +261,8 @@ SCENARIOS: dict[str, Scenario] = {
     "redis-replica": redis_replica,
     "redis-busy": redis_busy,
     "redis-noscript": redis_noscript,
+    "redis-away-move": redis_away_move,
+    "forged": forged,
     **_each_role("cut-off", cut_off),
     "links-delayed": _links(8, delay_s=0.5),
     "links-slow": _links(8, bytes_per_s=SLOW_BYTES_PER_S),
