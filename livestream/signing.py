@@ -17,6 +17,8 @@ SAME_S = 30
 """For so long it stays the same."""
 CLOCKS_APART_S = 300
 """So far may the clocks of two nodes be apart."""
+LEARNT_APART_S = 30
+"""So far from now may a message be of a node whose clock is known: it is known to some seconds, and messages queue."""
 
 _SIGNATURE = re.compile(r"([A-Za-z0-9_.-]{1,64})\.([0-9]{1,12})\.([0-9a-f]{64})")
 
