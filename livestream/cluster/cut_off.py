@@ -1,5 +1,6 @@
 """
-The nodes that are cut off from the bus: no longer heard on it, with no goodbye, and perhaps well all the same.
+The nodes that are cut off from the bus: no longer heard on it, with no goodbye, and perhaps well all the same. With
+them are those that are heard and have not answered there yet (see `livestream.cluster.challenges`).
 
 Dead is who does not answer. So they are asked on, and each answer keeps them here. One that has failed to answer for
 ``GIVE_UP_S`` is given up: nobody asks it any more, since each request to a host that is silent costs seconds, and half
@@ -29,10 +30,15 @@ LOOK_S = 1.0
 
 @define(eq=False)
 class CutOffNode:
-    """What is known of one: when it was heard last and has answered last, and since when it has failed to answer."""
+    """
+    What is known of one: when it was heard last and has answered last, and since when it has failed to answer.
+
+    One that ``is_heard`` is here until it has proven on the bus that what is heard of it is no recording.
+    """
 
     heartbeat: Heartbeat
     heard_at: float
+    is_heard: bool = False
     node: Node = field(init=False)
     answered_at: float | None = field(default=None, init=False)
     failing_since: float | None = field(default=None, init=False)
@@ -65,9 +71,9 @@ class CutOffNodes:
     def __contains__(self, name: object) -> bool:
         return name in self._nodes
 
-    def add(self, heartbeat: Heartbeat, heard_at: float) -> None:
-        """A node is cut off that was heard last with ``heartbeat``."""
-        self._nodes[heartbeat.node.id] = CutOffNode(heartbeat, heard_at)
+    def add(self, heartbeat: Heartbeat, heard_at: float, *, is_heard: bool = False) -> None:
+        """A node is cut off that was heard last with ``heartbeat``, or is heard and not believed."""
+        self._nodes[heartbeat.node.id] = CutOffNode(heartbeat, heard_at, is_heard)
         self.changed()
 
     def remove(self, name: str) -> CutOffNode | None:
@@ -131,7 +137,7 @@ class CutOffNodes:
             return
         self._looked_at = now
         for each in list(self._nodes.values()):
-            if not each.is_logged:
+            if not each.is_logged and not each.is_heard:
                 self._log_cut_off(each, now)
             if now - each.alive_at > KNOWN_S:
                 self.remove(each.node.id)

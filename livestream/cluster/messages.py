@@ -22,9 +22,12 @@ from livestream.model import InvalidName, node_name, stream_name
 from livestream.steering.nodes import SAID, Load, Node, NodeState, Place
 
 VERSION = 1
-LARGEST_BYTES = 4096
+LARGEST_BYTES = 8192
 MOST_STREAMS = 16
 """So many streams, those with the most viewers, are named in a message."""
+MOST_ANSWERS = 64
+"""So many nonces of others are repeated in a message."""
+NONCE_BYTES = 8
 MOST_PROTOCOLS = 16
 GONE = "gone"
 """The state in a node's last message."""
@@ -37,6 +40,10 @@ _STATES = [state.value for state in SAID]
 _HTTP = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,260}")
 _RTMP = re.compile(r"(rtmp://[A-Za-z0-9._:\[\]-]{1,260}:[0-9]{1,5})?")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9_-]{0,15}")
+_NONCE = re.compile(rf"[0-9a-f]{{{2 * NONCE_BYTES}}}")
+
+RunId = tuple[str, int]
+"""One run of a node's process: the node's id, and its ``boot``."""
 
 
 class Fault(Enum):
@@ -47,6 +54,7 @@ class Fault(Enum):
     VERSION = "version"
     IMPOSSIBLE = "impossible"
     STALE = "stale"
+    UNANSWERED = "unanswered"
     REPLAYED = "replayed"
     DUPLICATE = "duplicate"
     TOO_MANY = "too many"
@@ -59,6 +67,12 @@ class InvalidHeartbeat(ValueError):
         super().__init__(words)
         self.fault = fault
 
+    @classmethod
+    def of(cls, fault: Fault, heartbeat: Heartbeat) -> InvalidHeartbeat:
+        """A message that can be read; it is said who claims to have sent it."""
+        node = heartbeat.node
+        return cls(fault, f"{node.id}, {node.role} at {node.http}")
+
 
 @frozen
 class Heartbeat:
@@ -66,7 +80,8 @@ class Heartbeat:
     What a node says of itself. ``boot`` is of one run of its process, and ``sequence`` rises within it.
 
     ``streams`` has those with the most viewers, by name, and ``stream_count`` is how many there are in all. ``sent_at``
-    is by the node's own clock, which may be wrong. With ``is_last`` the node is no more.
+    is by the node's own clock, which may be wrong. With ``is_last`` the node is no more. ``nonce`` is for the others to
+    repeat, if it is not empty, and ``answers`` are nonces of theirs.
     """
 
     node: Node
@@ -76,6 +91,13 @@ class Heartbeat:
     streams: Mapping[str, int] = field(factory=dict)
     stream_count: int = 0
     is_last: bool = False
+    nonce: str = ""
+    answers: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> RunId:
+        """The run that sent it."""
+        return self.node.id, self.boot
 
 
 def encode(heartbeat: Heartbeat, secret: str) -> bytes:
@@ -99,6 +121,8 @@ def encode(heartbeat: Heartbeat, secret: str) -> bytes:
         "load": _load_fields(node.load),
         "streams": heartbeat.streams,
         "stream_count": heartbeat.stream_count,
+        "nonce": heartbeat.nonce,
+        "answers": heartbeat.answers,
     }
     payload = json.dumps(fields, separators=(",", ":")).encode("ascii")
     return _signature(payload, secret) + b" " + payload
@@ -132,6 +156,8 @@ def decode(data: bytes, secret: str) -> Heartbeat:
         streams=_counts(_mapping(fields, "streams", MOST_STREAMS), _is_stream),
         stream_count=_whole(fields, "stream_count"),
         is_last=is_last,
+        nonce=_nonce(fields["nonce"]) if fields.get("nonce") else "",
+        answers=_answers(fields.get("answers", [])),
     )
 
 
@@ -202,6 +228,18 @@ def _place(fields: Mapping[str, Any]) -> Place | None:
     if fields.get("latitude") is None and fields.get("longitude") is None:
         return None
     return Place(_number(fields, "latitude", -90, 90), _number(fields, "longitude", -180, 180))
+
+
+def _nonce(value: object) -> str:
+    if not isinstance(value, str) or _NONCE.fullmatch(value) is None:
+        _impossible("a nonce that can be none")
+    return value
+
+
+def _answers(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or len(values) > MOST_ANSWERS:
+        _impossible(f"answers: no list of at most {MOST_ANSWERS} nonces")
+    return tuple(map(_nonce, values))
 
 
 def _counts(fields: Mapping[str, Any], is_name: Any) -> Mapping[str, int]:

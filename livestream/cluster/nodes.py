@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from livestream.cluster.cut_off import GIVE_UP_S, KNOWN_S, CutOffNodes
 from livestream.cluster.messages import Fault, Heartbeat, InvalidHeartbeat, decode
+from livestream.cluster.runs import FAR_S, Runs
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Node
 
@@ -19,12 +20,6 @@ SILENT_S = 3.0
 """A node of which nothing was heard for so long is cut off from the bus."""
 DEAF_S = 1.5
 """When nothing at all was heard for so long, not even ourselves, it is the bus that is away, and not the others."""
-FAR_S = 900.0
-"""What was sent so long ago or ahead, by clocks that may be five minutes apart, is a recording."""
-REMEMBERED_S = 2 * FAR_S + SILENT_S
-"""So long a run of a node is remembered, so that no recording of it passes for the node."""
-REMEMBERED = 4
-"""As many runs are remembered as this times the nodes that there may be."""
 COMPLAIN_S = 60.0
 WORDS = {
     Fault.UNSIGNED: "it has no signature; look who else writes to this Redis",
@@ -32,6 +27,10 @@ WORDS = {
     Fault.VERSION: "it is of another version; upgrade the nodes that are older",
     Fault.IMPOSSIBLE: "it makes no sense; look which node does not run this program",
     Fault.STALE: "it was sent a quarter of an hour ago or ahead, or more; set the clocks of both nodes",
+    Fault.UNANSWERED: (
+        "it does not answer what is asked of it on the bus: it is a recording, or that node does not hear Redis; look "
+        "at its log, and who else writes to this Redis"
+    ),
     Fault.REPLAYED: "it was sent before; look who else writes to this Redis",
     Fault.DUPLICATE: "two processes have one name, and the first is believed; give each a node.id of its own",
     Fault.TOO_MANY: "there are too many nodes; divide them among clusters, each with its own Redis",
@@ -62,22 +61,14 @@ class LastHeard:
 
 
 @define(eq=False)
-class Past:
-    """A run of a node: how far it has come, and when it was heard last."""
-
-    sequence: int
-    heard_at: float
-    is_over: bool = False
-
-
-@define(eq=False)
 class Nodes:
     """
     The nodes that live, without ourselves, who are ``own`` in our run ``boot``.
 
-    One that falls silent with no goodbye is cut off from the bus, and stays while it answers. When they were heard is
-    told by ``monotonic``; their clocks and ours, ``seconds``, may be wrong. While the bus is away, and ``SILENT_S``
-    longer, the last picture holds. ``most`` bounds it.
+    One that falls silent with no goodbye is cut off from the bus, and stays while it answers. So does one that is heard
+    and has not proven that it is no recording: it is asked where it says it is, and nothing else of it is believed.
+    When they were heard is told by ``monotonic``; their clocks and ours, ``seconds``, may be wrong. While the bus is
+    away, and ``SILENT_S`` longer, the last picture holds. ``most`` bounds it.
     """
 
     own: str
@@ -90,7 +81,7 @@ class Nodes:
     most: int = 10_000
     _known: OrderedDict[str, Known] = field(factory=OrderedDict, init=False)
     _cut_off: CutOffNodes = field(init=False)
-    _past: OrderedDict[tuple[str, int], Past] = field(factory=OrderedDict, init=False)
+    _runs: Runs = field(init=False)
     _alive: Sequence[Node] | None = field(default=None, init=False)
     _heard_at: float = field(default=float("-inf"), init=False)
     _back_at: float = field(default=float("-inf"), init=False)
@@ -100,6 +91,7 @@ class Nodes:
 
     def __attrs_post_init__(self) -> None:
         self._cut_off = CutOffNodes(self._changed)
+        self._runs = Runs(self.monotonic, self.most)
 
     def alive(self) -> Sequence[Node]:
         """The nodes that are heard, as they said last, and then those that are cut off and not given up."""
@@ -135,6 +127,25 @@ class Nodes:
         if self._cut_off:
             self._cut_off.did_not_answer(url, self.monotonic())
 
+    def nonce(self) -> str:
+        """What our next message asks of the others, if anything; those that have not answered are complained of."""
+        for heartbeat in self._runs.challenges.unanswered():
+            self._complain(InvalidHeartbeat.of(Fault.UNANSWERED, heartbeat))
+        return self._runs.challenges.nonce()
+
+    def answers(self) -> tuple[str, ...]:
+        """What our next message answers to others."""
+        return self._runs.challenges.answers()
+
+    def clock_of(self, name: str) -> float | None:
+        """
+        What the wall clock of a node shows now, as Unix time in seconds.
+
+        ``None`` for one that is not heard: its clock may have been set since.
+        """
+        known = self._known.get(name)
+        return None if known is None else self._runs.clock_of(known.heartbeat.run)
+
     def restore(self, messages: Iterable[bytes]) -> Sequence[str]:
         """
         Take in what was kept of nodes that may not be heard at present; the ids of those that are out of date.
@@ -153,16 +164,21 @@ class Nodes:
         return out_of_date
 
     def _is_out_of_date(self, heartbeat: Heartbeat) -> bool:
-        past = self._past.get((heartbeat.node.id, heartbeat.boot))
-        is_over = heartbeat.is_last or (past is not None and past.is_over)
-        return is_over or abs(heartbeat.sent_at - self.seconds()) > FAR_S
+        return heartbeat.is_last or self._runs.is_over(heartbeat.run) or self._is_far(heartbeat)
+
+    def _is_far(self, heartbeat: Heartbeat) -> bool:
+        return abs(heartbeat.sent_at - self.seconds()) > FAR_S
 
     def _restore(self, heartbeat: Heartbeat) -> None:
         """Whatever its clock says, there is time to ask it."""
-        name, age_s = heartbeat.node.id, self.seconds() - heartbeat.sent_at
-        is_known = name == self.own or name in self._known or name in self._cut_off
-        if not is_known and self._has_room():
+        age_s = self.seconds() - heartbeat.sent_at
+        if self._is_unknown(heartbeat):
             self._cut_off.add(heartbeat, self.monotonic() - min(max(age_s, 0.0), KNOWN_S - GIVE_UP_S))
+
+    def _is_unknown(self, heartbeat: Heartbeat) -> bool:
+        """Whether nothing is known of a node, and there is room for one more."""
+        name = heartbeat.node.id
+        return name != self.own and name not in self._known and name not in self._cut_off and self._has_room()
 
     def _addresses(self) -> set[str]:
         """Where those that are heard answer HTTP."""
@@ -180,27 +196,43 @@ class Nodes:
 
     def _take(self, heartbeat: Heartbeat) -> str:
         """Take in what a node of ours said; the result is how it is counted."""
-        name = heartbeat.node.id
-        if abs(heartbeat.sent_at - self.seconds()) > FAR_S:
-            raise _fault(Fault.STALE, heartbeat)
-        self._remember(heartbeat)
+        self._runs.count(heartbeat)
         self._listening()
-        if name == self.own:
-            if heartbeat.boot == self.boot:
-                self._cut_off.replaced([heartbeat.node.http])
-                return "own"
-            raise _fault(Fault.DUPLICATE, heartbeat)
+        if heartbeat.run == (self.own, self.boot):
+            self._cut_off.replaced([heartbeat.node.http])
+            return "own"
+        self._runs.challenges.owe(heartbeat)
         self._expire()
-        known = self._known.get(name)
-        if known is not None and known.heartbeat.boot != heartbeat.boot:
-            known.is_contested = not heartbeat.is_last
-            return Fault.DUPLICATE.value
         if heartbeat.is_last:
             self._forget(heartbeat)
-        elif known is None and not self._has_room(name):
-            raise _fault(Fault.TOO_MANY, heartbeat)
+        elif self._is_far(heartbeat):
+            raise InvalidHeartbeat.of(Fault.STALE, heartbeat)
+        elif self._runs.is_new(heartbeat):
+            return self._believe(heartbeat)
         else:
-            self._keep(heartbeat, known)
+            self._ask(heartbeat)
+            return Fault.UNANSWERED.value
+        return "heard"
+
+    def _ask(self, heartbeat: Heartbeat) -> None:
+        """A node is heard that may be of another time: only where it is found is taken from what it says."""
+        self._runs.challenges.ask(heartbeat)
+        if self._is_unknown(heartbeat):
+            self._cut_off.add(heartbeat, self.monotonic(), is_heard=True)
+            self._cut_off.replaced(self._addresses())
+
+    def _believe(self, heartbeat: Heartbeat) -> str:
+        """Take in what a node says now."""
+        name = heartbeat.node.id
+        if name == self.own:
+            raise InvalidHeartbeat.of(Fault.DUPLICATE, heartbeat)
+        known = self._known.get(name)
+        if known is not None and known.heartbeat.boot != heartbeat.boot:
+            known.is_contested = True
+            return Fault.DUPLICATE.value
+        if known is None and not self._has_room(name):
+            raise InvalidHeartbeat.of(Fault.TOO_MANY, heartbeat)
+        self._keep(heartbeat, known)
         return "heard"
 
     def _keep(self, heartbeat: Heartbeat, known: Known | None) -> None:
@@ -211,7 +243,7 @@ class Nodes:
         if known is None:
             self._greet(heartbeat)
         elif known.is_contested:
-            self._complain(_fault(Fault.DUPLICATE, heartbeat))
+            self._complain(InvalidHeartbeat.of(Fault.DUPLICATE, heartbeat))
 
     def _greet(self, heartbeat: Heartbeat) -> None:
         """A node is heard that was not heard before, or not any more."""
@@ -221,15 +253,19 @@ class Nodes:
             silent_s = self.monotonic() - before.heard_at
             self.log.info("node {id} is heard again, after {s:.0f} s", id=heartbeat.node.id, s=silent_s)
         else:
-            self.log.info("node {id} is there: {role} at {http}", **_words(heartbeat.node))
+            node = heartbeat.node
+            self.log.info("node {id} is there: {role} at {http}", id=node.id, role=node.role, http=node.http)
 
     def _forget(self, heartbeat: Heartbeat) -> None:
         """A node has said goodbye. Of two runs that had its name, only the one that ends is forgotten."""
         name = heartbeat.node.id
-        cut_off = self._cut_off.get(name)
+        self._runs.challenges.drop(heartbeat.run)
+        cut_off, known = self._cut_off.get(name), self._known.get(name)
         if cut_off is not None and cut_off.heartbeat.boot == heartbeat.boot:
             self._cut_off.remove(name)
-        elif self._known.pop(name, None) is None:
+        elif known is not None and known.heartbeat.boot == heartbeat.boot:
+            del self._known[name]
+        else:
             return
         self._changed()
         self.log.info("node {id} has left", id=name)
@@ -245,23 +281,6 @@ class Nodes:
 
     def _changed(self) -> None:
         self._alive = None
-
-    def _remember(self, heartbeat: Heartbeat) -> None:
-        """
-        Note how far a run has come.
-
-        :raises InvalidHeartbeat: it had come so far before.
-        """
-        run, now = (heartbeat.node.id, heartbeat.boot), self.monotonic()
-        past = self._past.get(run)
-        if past is not None and (past.is_over or heartbeat.sequence <= past.sequence):
-            raise _fault(Fault.REPLAYED, heartbeat)
-        self._past[run] = Past(heartbeat.sequence, now, heartbeat.is_last)
-        self._past.move_to_end(run)
-        oldest = next(iter(self._past.values()))
-        while len(self._past) > REMEMBERED * self.most or now - oldest.heard_at > REMEMBERED_S:
-            self._past.popitem(last=False)
-            oldest = next(iter(self._past.values()))
 
     def _listening(self) -> None:
         """Something of ours was heard, so the bus is there; if it was not, the others get time to speak."""
@@ -295,12 +314,3 @@ class Nodes:
             self._complained_at[error.fault] = now
             words = "a message about a node is dropped ({error}): {words}"
             self.log.warn(words, error=error, words=WORDS[error.fault])
-
-
-def _fault(fault: Fault, heartbeat: Heartbeat) -> InvalidHeartbeat:
-    words = "{id}, {role} at {http}".format(**_words(heartbeat.node))
-    return InvalidHeartbeat(fault, words)
-
-
-def _words(node: Node) -> dict[str, str]:
-    return {"id": node.id, "role": node.role, "http": node.http}

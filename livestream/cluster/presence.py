@@ -108,7 +108,9 @@ class Presence:
     def _say(self, *, is_last: bool = False) -> None:
         if not self._has_left:
             self._sequence += 1
-            message = encode(self._heartbeat(is_last=is_last), self.others.secret)
+            heartbeat = self._heartbeat(is_last=is_last)
+            asking = attrs.evolve(heartbeat, nonce=self.others.nonce(), answers=self.others.answers())
+            message = encode(asking, self.others.secret)
             self.tell(message)
             if self.kept is not None and not is_last:
                 self.kept.keep(message)

@@ -32,13 +32,16 @@ class Epochs:
 
     _known: dict[int, Epoch] = field(factory=dict, init=False)
     _promises: list[Promise] = field(factory=list, init=False)
+    _settled: int = field(default=0, init=False)
     list_start: int = field(default=0, init=False)
     """No playlist lists a number below this one."""
     newest: int = field(default=0, init=False)
     """The number of the youngest epoch that is known, or that a promise was made to."""
 
     def add(self, epoch: Epoch) -> bool:
-        """Take an epoch in; return whether that is news."""
+        """Take an epoch in; return whether that is news. One that was trimmed has no number any more, and is none."""
+        if epoch.number < self._settled:
+            return False
         known = self._known.get(epoch.number)
         if known is not None and (known.restarts_list or not epoch.restarts_list):
             return False
@@ -69,9 +72,10 @@ class Epochs:
 
     def trim(self, oldest_msn: int) -> None:
         """Forget what has no bearing on numbers from ``oldest_msn`` on."""
-        settled = max((e.number for e in self._known.values() if e.first_msn <= oldest_msn), default=0)
-        self._known = {number: epoch for number, epoch in self._known.items() if number >= settled}
-        self._promises = [promise for promise in self._promises if promise.epoch > settled]
+        begun = (epoch.number for epoch in self._known.values() if epoch.first_msn <= oldest_msn)
+        self._settled = max(begun, default=self._settled)
+        self._known = {number: epoch for number, epoch in self._known.items() if number >= self._settled}
+        self._promises = [promise for promise in self._promises if promise.epoch > self._settled]
 
     def all(self) -> Sequence[Epoch]:
         """The epochs that still matter, the oldest first."""

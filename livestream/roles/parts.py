@@ -131,8 +131,8 @@ class Parts:
 
     @property
     def credentials(self) -> Credentials:
-        """Who this node is to others that it asks."""
-        return Credentials(self.node, self.config.cluster.secret, self.seconds)
+        """Who this node is to others that it asks, and who they are that ask it."""
+        return Credentials(self.node, self.config.cluster.secret, self.seconds, self.cluster().others.clock_of)
 
     @property
     def seconds(self) -> Callable[[], float]:

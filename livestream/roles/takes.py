@@ -39,18 +39,23 @@ AGAIN_S = 0.25
 
 @frozen
 class Credentials:
-    """Who this node is to others, under the cluster's secret. ``seconds`` is the wall clock."""
+    """
+    Who this node is to others, under the cluster's secret, and who they are.
+
+    ``seconds`` is our wall clock, and ``clock_of`` has those of the other nodes, as far as they are known.
+    """
 
     node: str
     secret: str
     seconds: Callable[[], float]
+    clock_of: Callable[[str], float | None]
 
     def headers(self) -> dict[str, list[str]]:
         return {SIGNATURE: [sign(self.node, self.secret, self.seconds())]}
 
     def signer(self, signature: str) -> str | None:
         """The node that signed a request; ``None`` for none of ours."""
-        return signer_of(signature, self.secret, self.seconds()) if self.secret else None
+        return signer_of(signature, self.secret, self.seconds(), self.clock_of) if self.secret else None
 
 
 @define(eq=False)

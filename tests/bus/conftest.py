@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define
@@ -60,13 +61,26 @@ def server() -> Iterator[Server]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@define(eq=False)
+class Ahead:
+    """The reactor, on a machine whose wall clock is ``clock_s`` seconds ahead."""
+
+    clock_s: float
+
+    def seconds(self) -> float:
+        return reactor.seconds() + self.clock_s  # type: ignore[attr-defined, no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
 @pytest.fixture
 def buses(server: Server) -> Iterator[Callable[..., RedisBus]]:
     """Makes buses on ``server``, which end with the test."""
     started: list[RedisBus] = []
 
-    def start(node: str = "", secret: str = "") -> RedisBus:
-        bus = RedisBus(server.url, reactor, Metrics(), node or f"node-{len(started)}", secret=secret)
+    def start(node: str = "", secret: str = "", clock_s: float = 0.0) -> RedisBus:
+        bus = RedisBus(server.url, Ahead(clock_s), Metrics(), node or f"node-{len(started)}", secret=secret)
         bus.startService()
         started.append(bus)
         return bus

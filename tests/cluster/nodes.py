@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from attrs import define, field
 from twisted.internet.task import Clock
@@ -20,18 +22,28 @@ OWN_BOOT = 42
 
 @define(eq=False)
 class Process:
-    """One run of a node, somewhere else; its clock is ``clock_s`` ahead."""
+    """
+    One run of a node, somewhere else; its clock is ``clock_s`` ahead.
+
+    It answers with everything that it says, if that is new, what ``asked`` has it asked; or nothing, if it ``is_deaf``.
+    """
 
     node: Node
     boot: int
     clock: Clock
+    asked: Callable[[], str]
     clock_s: float = 0.0
+    is_deaf: bool = False
     sequence: int = 0
 
-    def says(self, *, secret: str = SECRET, is_last: bool = False) -> bytes:
+    def says(self, *, secret: str = SECRET, is_last: bool = False, nonce: str = "") -> bytes:
         self.sequence += 1
         sent_at = NOW + self.clock.seconds() + self.clock_s
-        return encode(Heartbeat(self.node, self.boot, self.sequence, sent_at, is_last=is_last), secret)
+        answers = () if self.is_deaf else (self.asked(),)
+        heartbeat = Heartbeat(
+            self.node, self.boot, self.sequence, sent_at, is_last=is_last, nonce=nonce, answers=answers
+        )
+        return encode(heartbeat, secret)
 
     def becomes(self, state: NodeState) -> None:
         self.node = attrs.evolve(self.node, state=state)
@@ -82,7 +94,12 @@ class Scene:
         """A run of the node ``name``, which says where it is: ``edge-2`` at 127.0.0.2, if nothing else is said."""
         role, _, number = name.partition("-")
         host = host or f"127.0.0.{number}"
-        return Process(Node(name, role, f"http://{host}:8080", f"rtmp://{host}:1935"), boot, self.clock, clock_s)
+        node = Node(name, role, f"http://{host}:8080", f"rtmp://{host}:1935")
+        return Process(node, boot, self.clock, self.asks, clock_s)
+
+    def asks(self) -> str:
+        """A nonce of ours that has just been drawn."""
+        return self.nodes._runs.challenges.draw()
 
     def fall_silent(self, *processes: Process) -> None:
         """Have these say nothing from here on, until they are cut off."""

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.cluster.cut_off import KNOWN_S
 from livestream.cluster.kept import AGAIN_S, KeptList
-from livestream.cluster.nodes import FAR_S, SILENT_S
+from livestream.cluster.nodes import SILENT_S
+from livestream.cluster.runs import FAR_S
 
 from .nodes import Process, Scene
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.cluster.messages import LARGEST_BYTES, Fault, Heartbeat, InvalidHeartbeat, decode, encode
+from livestream.cluster.messages import LARGEST_BYTES, MOST_ANSWERS, Fault, Heartbeat, InvalidHeartbeat, decode, encode
 from livestream.steering.nodes import Load, Node, NodeState, Place
 
 SECRET = "a secret of the cluster"
@@ -57,6 +57,7 @@ def fault_of(message: bytes) -> Fault | None:
         attrs.evolve(HEARTBEAT, node=Node("all", "all", "https://[2001:db8::1]:443")),
         attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, state=NodeState.STARTING, place=Place(-90.0, 180.0))),
         attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, state=NodeState.DRAINING), is_last=True),
+        attrs.evolve(HEARTBEAT, nonce="0123456789abcdef", answers=("fedcba9876543210", "0" * 16)),
     ],
 )
 def test_a_message_comes_back_as_it_was(heartbeat: Heartbeat) -> None:
@@ -73,6 +74,7 @@ def test_the_longest_message_of_ours_is_short_enough() -> None:
         load=Load(10**9, 1e15, 1e15, 1e15, {f"protocol-{n:07}": 10**9 for n in range(16)}),
     )
     heartbeat = Heartbeat(node, 1 << 53, 1 << 53, 1e11, {f"{n:064}": 10**9 for n in range(16)}, 1 << 53)
+    heartbeat = attrs.evolve(heartbeat, nonce="f" * 16, answers=("f" * 16,) * MOST_ANSWERS)
     assert decode(encode(heartbeat, SECRET), SECRET) == heartbeat
     assert len(encode(heartbeat, SECRET)) <= LARGEST_BYTES
 
@@ -85,6 +87,12 @@ def test_only_who_has_the_secret_is_heard() -> None:
     assert fault_of(encode(HEARTBEAT, "another secret of ours")) is Fault.ALTERED
     assert fault_of(message.replace(b'"ready"', b'"gone"')) is Fault.ALTERED
     assert fault_of(b"\xff" * 64 + message[64:]) is Fault.ALTERED
+
+
+def test_what_asks_nothing_and_answers_nothing_may_say_nothing_of_it() -> None:
+    fields = fields_of(HEARTBEAT)
+    del fields["nonce"], fields["answers"]
+    assert decode(signed(fields), SECRET) == HEARTBEAT
 
 
 def test_what_is_longer_than_any_message_is_not_even_looked_at() -> None:
@@ -149,6 +157,15 @@ def test_a_version_that_is_not_known_is_told_from_what_is_wrong(version: Any) ->
         ("streams", {"../etc": 1}),
         ("streams", {f"s{n}": 1 for n in range(17)}),
         ("stream_count", None),
+        ("nonce", "0" * 15),
+        ("nonce", "0" * 17),
+        ("nonce", "G" * 16),
+        ("nonce", 1234567890123456),
+        ("answers", None),
+        ("answers", {}),
+        ("answers", [""]),
+        ("answers", [["0" * 16]]),
+        ("answers", ["0" * 16] * (MOST_ANSWERS + 1)),
     ],
 )
 def test_one_field_out_of_place_is_impossible(path: str, value: Any) -> None:

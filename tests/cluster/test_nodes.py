@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from livestream.cluster.nodes import FAR_S, REMEMBERED, SILENT_S
+from livestream.cluster.nodes import SILENT_S
+from livestream.cluster.runs import FAR_S, REMEMBERED
 from livestream.steering.nodes import NodeState
 
 from .nodes import OWN_BOOT, Scene
@@ -121,9 +122,9 @@ def test_what_is_remembered_of_those_who_left_is_bounded() -> None:
     scene = Scene(most=10)
     for boot in range(1000):
         scene.nodes.heard(scene.process("edge-2", boot).says(is_last=True))
-    assert len(scene.nodes._past) == REMEMBERED * 10
+    assert len(scene.nodes._runs._runs) == REMEMBERED * 10
     scene.pass_s(2 * FAR_S + 10, step_s=1)
-    assert len(scene.nodes._past) == 1
+    assert len(scene.nodes._runs._runs) == 1
 
 
 def test_of_two_who_use_one_name_the_first_is_believed_while_it_lives(scene: Scene) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import attrs
 import pytest
 from attrs import define, field
-from twisted.internet.task import Clock
 
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.messages import LARGEST_BYTES, MOST_STREAMS, Heartbeat, decode
-from livestream.cluster.nodes import Nodes
 from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Load, NodeState
 
-from .nodes import NOW, OWN_BOOT, SECRET, Process, Scene
+from .members import Members
+from .nodes import NOW, OWN_BOOT, SECRET, Scene
 
 
 @define(eq=False)
@@ -154,16 +153,20 @@ def test_the_report_has_all_that_is_known(speaker: Speaker) -> None:
 
 
 def test_two_nodes_know_each_other_by_what_they_say() -> None:
-    clock, metrics = Clock(), Metrics()
-    here = Speaker()
-    there = Nodes("edge-2", 7, SECRET, lambda: True, clock.seconds, lambda: NOW, metrics)
-    here.ticks()
-    there.heard(here.told[-1])
-    assert there.alive() == (here.presence.own,)
-    there.heard(Process(here.presence.own, OWN_BOOT, clock).says())
+    members = Members()
+    here, there = members.start("edge-1"), members.start("edge-2")
+    members.pass_s(3)
+    assert there.nodes.alive() == (here.presence.own,)
     here.presence.leave()
-    there.heard(here.told[-1])
-    assert there.alive() == ()
+    assert there.nodes.alive() == ()
+
+
+def test_what_a_node_shows_of_itself_answers_nobody(speaker: Speaker) -> None:
+    scene = speaker.scene
+    scene.nodes.heard(scene.process("edge-2").says(nonce="0123456789abcdef"))
+    speaker.presence.report()
+    assert speaker.ticks().answers == ("0123456789abcdef",)
+    assert speaker.ticks().answers == ()
 
 
 def test_the_report_says_who_is_cut_off_and_since_when(speaker: Speaker) -> None:

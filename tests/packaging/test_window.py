@@ -163,6 +163,15 @@ def test_an_end_of_an_older_epoch_ends_nothing() -> None:
     assert window.take([ended(1)]) == [] and not window.is_ended
 
 
+def test_the_beginning_of_an_epoch_that_has_no_number_any_more_is_no_news() -> None:
+    turns = [EpochBegan("show", Epoch(EPOCH, 0)), EpochBegan("show", Epoch(LATER, 10))]
+    window = _window(*turns, *(announced(msn, epoch=LATER, first=10) for msn in range(10, 40)))
+    before = window.announcements()
+    for told in (turns[0], attrs.evolve(turns[0], epoch=Epoch(EPOCH, 0, restarts_list=True))):
+        assert window.take([told]) == []
+    assert window.announcements() == before
+
+
 def test_a_rendition_that_falls_a_whole_list_behind_is_not_offered() -> None:
     window = _window(*_steady(1, 3), *(announced(msn) for msn in range(4, 10)))
     assert [info.name for info in window.renditions()] == ["source", "720p"]

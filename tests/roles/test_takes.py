@@ -17,13 +17,17 @@ from livestream.cache.reader import UpstreamError
 from livestream.ingest.take import Survey
 from livestream.model import StreamPosition, Superseded
 from livestream.roles.takes import LEARNING_S, SIGNATURE, Credentials, OtherNodes, TakeRequests
+from livestream.signing import LEARNT_APART_S, VALID_S, sign
 from livestream.steering.nodes import Node
+
+from ..cluster.members import Member, Members
+from ..cluster.nodes import SECRET as MEMBERS_SECRET
 
 SECRET = "the secret of these tests"
 
 
 def credentials(node: str, secret: str = SECRET) -> Credentials:
-    return Credentials(node, secret, lambda: 1_800_000_000.0)
+    return Credentials(node, secret, lambda: 1_800_000_000.0, lambda _: None)
 
 
 @define(eq=False)
@@ -64,6 +68,24 @@ def test_nobody_else_is(signed: str) -> None:
     for requests in (TakeRequests(credentials("o"), answering), TakeRequests(credentials("o", ""), answering)):
         assert requests.answer("take", "show", "12", signed)[0] == "403 Forbidden"
     assert answering.asked == []
+
+
+@pytest.mark.parametrize("clock_s", [0, 290, -290])
+def test_a_request_is_recorded_in_vain_as_soon_as_the_clock_of_its_node_is_known(clock_s: float) -> None:
+    members = Members()
+    asking, asked, late = members.start("ingest-1", clock_s), members.start("origin-1"), members.start("origin-2")
+    late.is_deaf = True
+    members.pass_s(5)
+
+    def status(of: Member, request: str) -> str:
+        credentials = Credentials(of.name, MEMBERS_SECRET, lambda: of.seconds, of.nodes.clock_of)
+        return TakeRequests(credentials, Answering()).answer("take", "show", "12", request)[0]
+
+    recorded = sign("ingest-1", MEMBERS_SECRET, asking.seconds)
+    assert status(asked, recorded) == status(late, recorded) == "200 OK"
+    members.pass_s(VALID_S + int(LEARNT_APART_S) + 1)
+    assert status(asked, recorded) == "403 Forbidden"
+    assert status(asked, sign("ingest-1", MEMBERS_SECRET, asking.seconds)) == "200 OK"
 
 
 @pytest.mark.parametrize("epoch", ["", "-1", "1e3", "x", "9" * 17])

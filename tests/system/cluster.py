@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field
 
@@ -48,13 +48,14 @@ class ClusterNode:
 class Cluster:
     """
     Nodes by their id, which begins with their role: ``edge-2`` is an edge. Those that are ``wired`` reach Redis on a
-    wire of their own.
+    wire of their own, and the clocks of those in ``clocks`` are so many seconds ahead.
     """
 
     site: Site
     names: Sequence[str]
     more: Sequence[str] = ()
     wired: Sequence[str] = ()
+    clocks: Mapping[str, float] = field(factory=dict)
     wires: dict[str, Wire] = field(factory=dict, init=False)
     redis: RedisServer = field(init=False)
     nodes: dict[str, ClusterNode] = field(factory=dict, init=False)
@@ -72,5 +73,6 @@ class Cluster:
         """Start a node, again if it had ended."""
         redis = self.wires.get(node.id, self.redis)
         settings = [f"bus.redis={redis.url}", *node.settings(), *self.more]
-        node.daemon = Daemon.of(self.site.folder, node.id, *settings, role=node.role)
+        clock_s = self.clocks.get(node.id, 0.0)
+        node.daemon = Daemon.of(self.site.folder, node.id, *settings, role=node.role, clock_s=clock_s)
         self.site.run(node.daemon)

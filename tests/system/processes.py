@@ -115,9 +115,19 @@ class Daemon(Process):
     ops: int = field(factory=free_port)
 
     @classmethod
-    def of(cls, folder: Path, name: str, *settings: str, role: str = "all", options: Sequence[str] = ()) -> Daemon:
+    def of(
+        cls,
+        folder: Path,
+        name: str,
+        *settings: str,
+        role: str = "all",
+        options: Sequence[str] = (),
+        clock_s: float = 0.0,
+    ) -> Daemon:
+        """A daemon whose wall clock is ``clock_s`` seconds ahead."""
         ops = free_port()
-        arguments = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        clock = f"import time; real = time.time; time.time = lambda: real() + {clock_s}; " if clock_s else ""
+        arguments = [sys.executable, "-c", f"{clock}from twisted.scripts.twistd import run; run()"]
         arguments += ["--nodaemon", f"--pidfile={folder}/{name}.pid", "livestream", f"--role={role}", *options]
         for setting in (f"ops.http=tcp:{ops}:interface=127.0.0.1", *settings):
             arguments += ["--set", setting]
