@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Callable
 
+from attrs import define, field
+
+HEADER = "X-Livestream-Node"
+"""The header field that has the signature of a request."""
 VALID_S = 60
 """A signature expires so long after the moment at which it could first be made."""
 SAME_S = 30
@@ -27,15 +32,56 @@ def sign(node: str, secret: str, now: float) -> str:
     return f"{claim}.{_digest(claim, secret)}"
 
 
-def signer_of(signature: str, secret: str, now: float) -> str | None:
-    """The node that made a signature; ``None`` if no node of ours did, or if it has expired."""
+class WrongSignature(Exception):
+    """A signature is not that of a node of ours, or not of this time; the message says which, and what to do."""
+
+
+def verify(signature: str, secret: str, now: float) -> str:
+    """
+    Return the node that made a signature.
+
+    :raises WrongSignature: no node of ours made it, or it has expired.
+    """
     match = _SIGNATURE.fullmatch(signature)
-    if match is None:
-        return None
-    node, expires, digest = match.groups()
+    node, expires, digest = match.groups() if match else ("", "0", "")
     if not hmac.compare_digest(digest, _digest(f"{node}.{expires}", secret)):
-        return None
-    return node if -CLOCKS_APART_S <= int(expires) - now <= VALID_S + CLOCKS_APART_S else None
+        raise WrongSignature("it is not of our secret; give every node the same cluster.secret")
+    if not -CLOCKS_APART_S <= int(expires) - now <= VALID_S + CLOCKS_APART_S:
+        minutes = CLOCKS_APART_S // 60
+        raise WrongSignature(f"{node} signed it more than {minutes} minutes ago or ahead; set the clocks of both nodes")
+    return node
+
+
+@define(eq=False)
+class Credentials:
+    """
+    Who this node is to the others of its cluster. ``seconds`` is the wall clock.
+
+    Without a secret it signs nothing, and knows nobody.
+    """
+
+    node: str
+    secret: str
+    seconds: Callable[[], float]
+    _period: int = field(default=-1, init=False)
+    _headers: dict[str, list[str]] = field(factory=dict, init=False)
+
+    def headers(self) -> dict[str, list[str]]:
+        """The header fields that sign a request; they are made once in `SAME_S`."""
+        if not self.secret:
+            return {}
+        period = int(self.seconds()) // SAME_S
+        if period != self._period:
+            self._period = period
+            self._headers = {HEADER: [sign(self.node, self.secret, self.seconds())]}
+        return self._headers
+
+    def signer(self, signature: str) -> str | None:
+        """The node that signed a request; ``None`` for none of ours."""
+        try:
+            return verify(signature, self.secret, self.seconds()) if self.secret else None
+        except WrongSignature:
+            return None
 
 
 def seal(payload: bytes, secret: str) -> bytes:

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import pytest
 
-from livestream.signing import CLOCKS_APART_S, SAME_S, VALID_S, seal, sign, signer_of, unseal
+from livestream.signing import (
+    CLOCKS_APART_S,
+    HEADER,
+    SAME_S,
+    VALID_S,
+    Credentials,
+    WrongSignature,
+    seal,
+    sign,
+    unseal,
+    verify,
+)
 
 SECRET, NOW = "the secret of these tests", 1_800_000_000.0
 
 
 def test_a_signature_says_who_asks_and_stays_the_same_for_a_while() -> None:
     signature = sign("edge-1.eu", SECRET, NOW)
-    assert signer_of(signature, SECRET, NOW) == "edge-1.eu"
+    assert verify(signature, SECRET, NOW) == "edge-1.eu"
     assert sign("edge-1.eu", SECRET, NOW + SAME_S - 1) == signature != sign("edge-1.eu", SECRET, NOW + SAME_S)
 
 
 @pytest.mark.parametrize("apart_s", [-CLOCKS_APART_S, -1, 1, CLOCKS_APART_S])
 def test_clocks_may_be_minutes_apart(apart_s: float) -> None:
-    assert signer_of(sign("a", SECRET, NOW + apart_s), SECRET, NOW) == "a"
+    assert verify(sign("a", SECRET, NOW + apart_s), SECRET, NOW) == "a"
 
 
 @pytest.mark.parametrize("later_s", [-CLOCKS_APART_S - VALID_S, CLOCKS_APART_S + VALID_S + 1])
 def test_a_signature_does_not_hold_for_ever(later_s: float) -> None:
-    assert signer_of(sign("a", SECRET, NOW), SECRET, NOW + later_s) is None
+    with pytest.raises(WrongSignature, match="clocks"):
+        verify(sign("a", SECRET, NOW), SECRET, NOW + later_s)
 
 
 def test_nothing_else_is_a_signature() -> None:
@@ -30,7 +42,27 @@ def test_nothing_else_is_a_signature() -> None:
     node, expires, digest = signature.split(".")
     others = [sign("a", SECRET + "x", NOW), f"b.{expires}.{digest}", f"{node}.{int(expires) + 30}.{digest}"]
     others += ["", "a", f"{signature}\n", signature.upper(), f"a.{'9' * 5000}.{digest}", "\u0661." * 3]
-    assert [signer_of(other, SECRET, NOW) for other in others] == [None] * len(others)
+    for other in others:
+        with pytest.raises(WrongSignature, match=r"cluster\.secret"):
+            verify(other, SECRET, NOW)
+
+
+def test_a_node_signs_each_request_of_half_a_minute_alike() -> None:
+    now = NOW
+    mine, theirs = Credentials("a", SECRET, lambda: now), Credentials("b", SECRET, lambda: now)
+    first = dict(mine.headers())
+    now = NOW + SAME_S - 1
+    assert mine.headers() == first and theirs.signer(first[HEADER][0]) == "a"
+    now = NOW + SAME_S
+    assert mine.headers() != first and theirs.signer(mine.headers()[HEADER][0]) == "a"
+    now = NOW
+    assert mine.headers() == first
+
+
+def test_without_a_secret_nothing_is_signed_and_nobody_known() -> None:
+    nobody = Credentials("a", "", lambda: NOW)
+    assert nobody.headers() == {}
+    assert nobody.signer(sign("a", "", NOW)) is None
 
 
 def test_a_sealed_message_is_opened_by_who_has_the_secret_and_is_as_it_was() -> None:

@@ -21,12 +21,15 @@ from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, Reader, Refusal, Refused, UpstreamError, broken
 from livestream.cache.store import Key
 from livestream.model import ObjectInfo
+from livestream.signing import Credentials
 
 STATE_BYTES = 16 << 20
 ANSWER_BYTES = 4096
 REST_S = 10.0
 REFUSED_REST_S = 1.0
 """One that refuses is tried again soon, for it costs no time to find that it still does."""
+
+REFUSES = "refuses our signature (403): give both nodes the same cluster.secret, and set their clocks"
 
 _DIGEST_TAG = re.compile(r'"[0-9a-f]{64}"')
 
@@ -53,7 +56,7 @@ class Upstream:
     One node of the tier above, at ``url`` (``http://HOST:PORT``).
 
     Whatever it does wrong, ``rests_until`` (on the clock) says until when the others are to be asked before it, and
-    ``observer`` is told how each request ended.
+    ``observer`` is told how each request ended. ``credentials`` say who asks.
     """
 
     url: str
@@ -61,16 +64,18 @@ class Upstream:
     pool: HTTPConnectionPool
     clock: IReactorTime
     observer: Observer
+    credentials: Credentials
     rests_until: float = field(default=0.0, init=False)
     _is_failing: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     @classmethod
-    def at(cls, url: str, reactor: Any, observer: Observer) -> Upstream:
+    def at(cls, url: str, reactor: Any, observer: Observer, credentials: Credentials) -> Upstream:
         """The node at ``url``, with connections that are kept."""
         pool = kept_connections(reactor)
-        return cls(url, Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool), pool, reactor, observer)
+        agent = Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool)
+        return cls(url, agent, pool, reactor, observer, credentials)
 
     @property
     def is_resting(self) -> bool:
@@ -105,7 +110,7 @@ class Upstream:
             return None
         return b"".join(parts)
 
-    async def post(self, path: str, headers: dict[str, list[str]]) -> tuple[int, bytes]:
+    async def post(self, path: str) -> tuple[int, bytes]:
         """
         Ask for something to be done, once; return the status and a small answer.
 
@@ -113,7 +118,7 @@ class Upstream:
         """
         parts: list[bytes] = []
         with self._blamed(excused=()):
-            response = await self._get(path, headers, b"POST")
+            response = await self._get(path, {}, b"POST")
             await self._read(response, parts.append, ANSWER_BYTES)
         return response.code, b"".join(parts)
 
@@ -122,10 +127,16 @@ class Upstream:
         self.pool.closeCachedConnections()
 
     async def _get(self, path: str, headers: dict[str, list[str]], method: bytes = b"GET") -> IResponse:
-        asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), Headers(headers))
+        """
+        Ask for ``path``, and await the head of the answer.
+
+        :raises UpstreamError: there is none, or the node refuses who asks.
+        """
+        signed = Headers({**self.credentials.headers(), **headers})
+        asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), signed)
         deadline = self.clock.callLater(SILENCE_S, asked.cancel)
         try:
-            return await asked
+            response = await asked
         except Exception as error:
             if not deadline.active():
                 raise UpstreamError("does not answer") from error
@@ -133,6 +144,10 @@ class Upstream:
         finally:
             if deadline.active():
                 deadline.cancel()
+        if response.code == 403:
+            response.deliverBody(Refusal())
+            raise UpstreamError(REFUSES if self.credentials.secret else "answers 403")
+        return response
 
     async def _read(self, response: IResponse, take: Take, most: int) -> None:
         reader = Reader(take, most, self.clock)

@@ -93,13 +93,13 @@ class Upstreams:
         """
         return await self._documents(f"/state/{stream}", self.choice.urls(stream))
 
-    async def tell(self, url: str, path: str, headers: dict[str, list[str]]) -> None:
+    async def tell(self, url: str, path: str) -> None:
         """
         Have one node know something.
 
         :raises UpstreamError: it does not answer.
         """
-        await self._node(url).post(path, headers)
+        await self._node(url).post(path)
 
     def stop(self) -> None:
         """Close the connections that are idle."""

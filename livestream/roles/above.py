@@ -46,7 +46,7 @@ class TierAbove:
         renew_choice(parts.reloading, choice)
 
         def connect(url: str) -> Upstream:
-            return Upstream.at(url, reactor, presence.others)
+            return Upstream.at(url, reactor, presence.others, parts.credentials)
 
         upstreams = Upstreams(choice, connect, parts.metrics, decode_document, reactor)
         return cls(parts, choice, upstreams)
@@ -72,10 +72,9 @@ class TierAbove:
         return Deferred.fromCoroutine(self.upstreams.state(stream))
 
     def warn(self, stream: str, node: str, epoch: int) -> None:
-        path, headers = f"/taken/{stream}?epoch={epoch}", self.parts.credentials.headers()
         for each in self.choice.nodes():
             if each.id == node and each.http:
-                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, path, headers))
+                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"/taken/{stream}?epoch={epoch}"))
                 warned.addErrback(self._unwarned, each)
 
     def _unwarned(self, failure: Failure, node: Node) -> None:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -28,29 +28,12 @@ from livestream.ingest.publisher import PublishDoor
 from livestream.ingest.take import Survey
 from livestream.model import StreamPosition, Superseded
 from livestream.roles.peers import Peers
-from livestream.signing import sign, signer_of
+from livestream.signing import Credentials
 from livestream.steering.nodes import Node
 
-SIGNATURE = "X-Livestream-Node"
 LEARNING_S = 2.0
 """So long is a node asked again that has just started: it knows by then, and a first segment takes longer."""
 AGAIN_S = 0.25
-
-
-@frozen
-class Credentials:
-    """Who this node is to others, under the cluster's secret. ``seconds`` is the wall clock."""
-
-    node: str
-    secret: str
-    seconds: Callable[[], float]
-
-    def headers(self) -> dict[str, list[str]]:
-        return {SIGNATURE: [sign(self.node, self.secret, self.seconds())]}
-
-    def signer(self, signature: str) -> str | None:
-        """The node that signed a request; ``None`` for none of ours."""
-        return signer_of(signature, self.secret, self.seconds()) if self.secret else None
 
 
 @define(eq=False)
@@ -58,10 +41,11 @@ class OtherNodes:
     """
     The other ingests, and all origins, as a take asks them.
 
-    ``nodes(role)`` has those that may know something, and ``connect`` makes one of its URL.
+    ``nodes(role)`` has those that may know something, and ``connect`` makes one of its URL. ``has_addresses`` says
+    whether nodes tell each other where they are.
     """
 
-    credentials: Credentials
+    has_addresses: bool
     nodes: Callable[[str], Sequence[Node]]
     connect: Callable[[str], Upstream]
     clock: IReactorTime
@@ -91,7 +75,7 @@ class OtherNodes:
         """Ask a node, and one that has just started again while it learns."""
         until = self.clock.seconds() + LEARNING_S
         while True:
-            status, body = await node.post(path, self.credentials.headers())
+            status, body = await node.post(path)
             if status != 503 or self.clock.seconds() > until:
                 return status, body
             await deferLater(self.clock, AGAIN_S)
@@ -103,7 +87,7 @@ class OtherNodes:
             [position for position, _, _ in answers if position is not None],
             younger=max((younger for _, younger, _ in answers), default=0),
             is_complete=bool(roles - unanswered),
-            has_addresses=bool(self.credentials.secret),
+            has_addresses=self.has_addresses,
             displaced=any(displaced for _, _, displaced in answers),
         )
 

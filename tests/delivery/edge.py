@@ -17,6 +17,7 @@ from livestream.delivery.objects import Objects
 from livestream.delivery.playlists import Playlists
 from livestream.delivery.proxies import Proxies
 from livestream.delivery.service import Service
+from livestream.delivery.signatures import Signatures
 from livestream.delivery.steer import Guide, Steer
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
@@ -101,6 +102,7 @@ class Edge:
     limits: HttpLimits = field(factory=HttpLimits)
     guide: Guide | None = None
     proxies: Proxies = field(factory=Proxies)
+    signatures: Signatures | None = None
     loop: Loop = field(factory=Loop)
     library: FakeLibrary = field(factory=FakeLibrary)
     windows: FakeWindows = field(factory=FakeWindows)
@@ -117,7 +119,16 @@ class Edge:
         resource, window, clock = self.app.resource(), self.windows.window, self.loop.seconds
         steer = Steer("edge-1", self.guide, self.proxies, window, answers, clock)
         hot = HotPath(service, tallies, clock, steer) if self.is_hot else None
-        self.site = HttpSite(resource, answers, tallies, self.loop, limits=self.limits, hot=hot, steer=steer)
+        self.site = HttpSite(
+            resource,
+            answers,
+            tallies,
+            self.loop,
+            limits=self.limits,
+            hot=hot,
+            steer=steer,
+            signatures=self.signatures,
+        )
         self.site.startFactory()
 
     def client(self, receive_bytes: int = 0) -> Client:

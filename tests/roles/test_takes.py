@@ -16,7 +16,8 @@ from livestream.bus.interface import NotNow
 from livestream.cache.reader import UpstreamError
 from livestream.ingest.take import Survey
 from livestream.model import StreamPosition, Superseded
-from livestream.roles.takes import LEARNING_S, SIGNATURE, Credentials, OtherNodes, TakeRequests
+from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests
+from livestream.signing import HEADER, Credentials
 from livestream.steering.nodes import Node
 
 SECRET = "the secret of these tests"
@@ -47,7 +48,7 @@ def raising(error: Exception) -> Callable[[], Mapping[str, Any]]:
 
 
 def signature(node: str = "ingest-2", secret: str = SECRET) -> str:
-    return credentials(node, secret).headers()[SIGNATURE][0]
+    return credentials(node, secret).headers()[HEADER][0]
 
 
 def test_who_signs_is_answered() -> None:
@@ -88,7 +89,7 @@ class Scene:
     clock: Clock = field(factory=Clock)
 
     def survey(self) -> Survey:
-        others = OtherNodes(credentials("ingest-1"), self._nodes, self._connect, self.clock)
+        others = OtherNodes(True, self._nodes, self._connect, self.clock)
         result = Deferred.fromCoroutine(others.survey("show", 12))
         self.clock.pump([0.25] * 40)
         survey: Survey = result.result  # type: ignore[assignment]
@@ -105,8 +106,8 @@ class Scene:
 class Peer:
     answers: list[tuple[int, bytes] | None]
 
-    async def post(self, path: str, headers: dict[str, list[str]]) -> tuple[int, bytes]:
-        assert path == "/take/show?epoch=12" and SIGNATURE in headers
+    async def post(self, path: str) -> tuple[int, bytes]:
+        assert path == "/take/show?epoch=12"
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is None:
             raise UpstreamError("does not answer")
