@@ -4,6 +4,9 @@ How nodes ask and answer each other when an ingest takes a stream (see `livestre
 ``POST /take/STREAM?epoch=EPOCH`` is answered with how far the stream had come, with 409 and the younger epoch, or with
 503 by a node that does not know. ``POST /taken/STREAM?epoch=EPOCH`` tells an ingest whose numbers are refused why.
 Both are signed with the cluster's secret (`livestream.signing`); without one there are no takes over HTTP.
+
+``GET /epochs`` is answered with the streams that a node has, each with the number of its epoch. It is what relays ask
+whose stream is silent, signed or not.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from livestream.bus.announcements import InvalidMessage, decode_position, encode_position
+from livestream.bus.announcements import InvalidMessage, decode_position, encode_epochs, encode_position
 from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import NotNow
 from livestream.cache.reader import UpstreamError
@@ -106,6 +109,9 @@ class Answering(Protocol):
     def taken(self, stream: str, epoch: int) -> None:
         """The stream was taken."""
 
+    def epochs(self) -> Mapping[str, int]:
+        """The streams that this node has, each with the number of its epoch."""
+
 
 @define(eq=False)
 class IngestAnswers:
@@ -123,6 +129,9 @@ class IngestAnswers:
     def taken(self, stream: str, epoch: int) -> None:
         self.broadcasts.warn(stream, epoch)
 
+    def epochs(self) -> Mapping[str, int]:
+        return self.broadcasts.epochs()
+
 
 @define(eq=False)
 class OriginAnswers:
@@ -136,6 +145,9 @@ class OriginAnswers:
     def taken(self, stream: str, epoch: int) -> None:
         """An origin gives no numbers."""
 
+    def epochs(self) -> Mapping[str, int]:
+        return {window.stream: window.epoch for window in self.catalogue.windows() if window.is_live}
+
 
 @define(eq=False)
 class TakeRequests:
@@ -143,6 +155,9 @@ class TakeRequests:
 
     credentials: Credentials
     answering: Answering
+
+    def epochs(self) -> bytes:
+        return encode_epochs(self.answering.epochs())
 
     def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
         if self.credentials.signer(signature) is None:

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.delivery.answers import Answers
-from livestream.delivery.hls import Hls
+from livestream.delivery.hls import Hls, Takes
 from livestream.delivery.hot import HotPath
 from livestream.delivery.http import HttpSite
 from livestream.delivery.limits import HttpLimits
@@ -94,6 +94,14 @@ class FakeStates:
         return self.texts.get(stream)
 
 
+class FakeTakes:
+    def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
+        return "200 OK", b"{}"
+
+    def epochs(self) -> bytes:
+        return b'{"s":1}'
+
+
 @define(eq=False)
 class Edge:
     """The whole HTTP side, without a reactor. Without ``is_hot`` Klein answers everything."""
@@ -103,6 +111,7 @@ class Edge:
     guide: Guide | None = None
     proxies: Proxies = field(factory=Proxies)
     signatures: Signatures | None = None
+    takes: Takes | None = None
     loop: Loop = field(factory=Loop)
     library: FakeLibrary = field(factory=FakeLibrary)
     windows: FakeWindows = field(factory=FakeWindows)
@@ -115,7 +124,7 @@ class Edge:
         answers, tallies = Answers("edge-1"), Tallies(self.metrics)
         playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
         service = Service(playlists, objects, answers, self.loop.seconds)
-        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states)
+        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states, takes=self.takes)
         resource, window, clock = self.app.resource(), self.windows.window, self.loop.seconds
         steer = Steer("edge-1", self.guide, self.proxies, window, answers, clock)
         hot = HotPath(service, tallies, clock, steer) if self.is_hot else None

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from livestream.bus.announcements import encode_position
+from livestream.bus.announcements import decode_epochs, encode_position
 from livestream.bus.interface import NotNow
 from livestream.cache.reader import UpstreamError
 from livestream.ingest.take import Survey
@@ -38,6 +38,9 @@ class Answering:
 
     def taken(self, stream: str, epoch: int) -> None:
         self.asked.append(("taken", stream, epoch))
+
+    def epochs(self) -> Mapping[str, int]:
+        return {"show": 12}
 
 
 def raising(error: Exception) -> Callable[[], Mapping[str, Any]]:
@@ -149,3 +152,7 @@ def test_a_node_that_learns_is_not_asked_for_ever() -> None:
 def test_what_was_answered_is_summed_up() -> None:
     survey = Scene({"ingest-2": [at(5, live=True)], "origin-1": [YOUNGER]}).survey()
     assert ([position.msn for position in survey.positions], survey.younger, survey.displaced) == ([5], 99, True)
+
+
+def test_which_streams_are_here_is_said_to_who_asks() -> None:
+    assert decode_epochs(TakeRequests(credentials("o"), Answering()).epochs()) == {"show": 12}
