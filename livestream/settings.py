@@ -129,7 +129,7 @@ class Node:
 class Cluster:
     """What the nodes of one cluster share. It is on when there is a secret."""
 
-    secret: str = setting("", "signs what nodes say of themselves; the same on every node", "secret")
+    secret: str = setting("", "signs what nodes say to each other, and ask; the same on every node", "secret")
     geo_database: str = setting("", "a file in MaxMind's format, to find where viewers are")
     trusted_proxies: tuple[str, ...] = setting((), "networks whose X-Forwarded-For is believed", "networks")
     drain_s: float = setting(20.0, "how long a node that is told to go may take to finish", "not negative")

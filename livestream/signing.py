@@ -12,6 +12,10 @@ import hmac
 import re
 from collections.abc import Callable
 
+from attrs import define, field
+
+HEADER = "X-Livestream-Node"
+"""The header field that has the signature of a request."""
 VALID_S = 60
 """A signature expires so long after the moment at which it could first be made."""
 SAME_S = 30
@@ -30,22 +34,76 @@ def sign(node: str, secret: str, now: float) -> str:
     return f"{claim}.{_digest(claim, secret)}"
 
 
-def signer_of(signature: str, secret: str, now: float, clock_of: Callable[[str], float | None]) -> str | None:
-    """
-    The node that made a signature; ``None`` if no node of ours did, or if it has expired, or cannot have been made yet.
+class WrongSignature(Exception):
+    """A signature is not that of a node of ours, or not of this time; the message says which, and what to do."""
 
-    It expires by the clock of the node that made it: ``clock_of(node)`` is the Unix time in seconds that this shows
-    now, as far as it was learnt. If it was not (``None``), our own shows ``now``, and they may be minutes apart.
+
+ClockOf = Callable[[str], float | None]
+"""The Unix time in seconds that the clock of a node shows now, as far as it was learnt; ``None`` where it was not."""
+
+
+def unknown_clock(node: str) -> float | None:
+    """What is known of clocks where nothing is."""
+    return None
+
+
+def verify(signature: str, secret: str, now: float, clock_of: ClockOf = unknown_clock) -> str:
+    """
+    Return the node that made a signature.
+
+    It expires by the clock of that node, which ``clock_of`` knows. Where it does not, our own shows ``now``, and the
+    two may be minutes apart.
+
+    :raises WrongSignature: no node of ours made it, or it has expired, or cannot have been made yet.
     """
     match = _SIGNATURE.fullmatch(signature)
-    if match is None:
-        return None
-    node, expires, digest = match.groups()
+    node, expires, digest = match.groups() if match else ("", "0", "")
     if not hmac.compare_digest(digest, _digest(f"{node}.{expires}", secret)):
-        return None
+        raise WrongSignature("it is not of our secret; give every node the same cluster.secret")
     learnt = clock_of(node)
     at, apart_s = (now, CLOCKS_APART_S) if learnt is None else (learnt, LEARNT_APART_S)
-    return node if -apart_s <= int(expires) - at <= VALID_S + apart_s else None
+    if not -apart_s <= int(expires) - at <= VALID_S + apart_s:
+        raise WrongSignature(f"{node} signed it more than {apart_s} s ago or ahead; set the clocks of both nodes")
+    return node
+
+
+@define(eq=False)
+class Credentials:
+    """
+    Who this node is to the others of its cluster, and who they are.
+
+    ``seconds`` is our wall clock, and ``clock_of`` has those of the others, as far as they are known.
+
+    Without a secret it signs nothing, and knows nobody.
+    """
+
+    node: str
+    secret: str
+    seconds: Callable[[], float]
+    clock_of: ClockOf = unknown_clock
+    _period: int = field(default=-1, init=False)
+    _headers: dict[str, list[str]] = field(factory=dict, init=False)
+
+    def headers(self) -> dict[str, list[str]]:
+        """The header fields that sign a request; they are made once in `SAME_S`."""
+        if not self.secret:
+            return {}
+        period = int(self.seconds()) // SAME_S
+        if period != self._period:
+            self._period = period
+            self._headers = {HEADER: [sign(self.node, self.secret, self.seconds())]}
+        return self._headers
+
+    def signer(self, signature: str) -> str | None:
+        """The node that signed a request; ``None`` for none of ours."""
+        try:
+            return self.verify(signature) if self.secret else None
+        except WrongSignature:
+            return None
+
+    def verify(self, signature: str) -> str:
+        """The node that signed a request. :raises WrongSignature: none of ours did, or not now."""
+        return verify(signature, self.secret, self.seconds(), self.clock_of)
 
 
 def seal(payload: bytes, secret: str) -> bytes:

@@ -141,6 +141,21 @@ def decode_position(data: bytes) -> tuple[StreamPosition, Mapping[str, Any]]:
     return StreamPosition(epoch, msn, discontinuity, ends_at_ms, target_s, fields.get("ended") is True), fields
 
 
+def encode_epochs(epochs: Mapping[str, int]) -> bytes:
+    """Which streams a node has, each with the number of its epoch."""
+    return json.dumps({"v": VERSION, "epochs": dict(epochs)}, separators=(",", ":")).encode("ascii")
+
+
+def decode_epochs(data: bytes) -> Mapping[str, int]:
+    """
+    Read which streams a node has.
+
+    :raises InvalidMessage: it does not follow the schema.
+    """
+    epochs = _mapping(_fields(data, LARGEST_DOCUMENT_BYTES), "epochs")
+    return {stream: _number(epochs, stream) for stream in epochs}
+
+
 def _info(info: RenditionInfo) -> dict[str, Any]:
     return {
         "name": info.name,
@@ -169,8 +184,8 @@ def _object(info: ObjectInfo | None) -> list[Any] | None:
     return None if info is None else [info.name, info.size, info.digest]
 
 
-def _fields(data: bytes) -> Mapping[str, Any]:
-    if len(data) > LARGEST_BYTES:
+def _fields(data: bytes, most_bytes: int = LARGEST_BYTES) -> Mapping[str, Any]:
+    if len(data) > most_bytes:
         raise InvalidMessage(f"{len(data)} bytes")
     try:
         fields = json.loads(data)

@@ -124,6 +124,11 @@ class Catalogue:
         entry = self._entries.get(stream)
         return "" if entry is None else entry.window.node
 
+    def epoch(self, stream: str) -> int:
+        """The number of the youngest epoch of which anything was announced; 0 when there is none."""
+        entry = self._entries.get(stream)
+        return 0 if entry is None else entry.window.epoch
+
     def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
         """What is known of an object that may be fetched."""
         entry = self._entries.get(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from random import uniform
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -45,7 +46,10 @@ class RedisAddress:
 def is_local(url: str) -> bool:
     """Whether only who is on this machine reaches it."""
     host = urlsplit(url).hostname or "127.0.0.1"
-    return url.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return url.startswith("unix:") or ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def shown(url: str) -> str:

@@ -21,6 +21,7 @@ from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, Interrupted, Reader, Refusal, Refused, UpstreamError, broken
 from livestream.cache.store import Key
 from livestream.model import ObjectInfo
+from livestream.signing import Credentials
 
 STATE_BYTES = 16 << 20
 ANSWER_BYTES = 4096
@@ -31,6 +32,8 @@ OUTRUN_S = 0.5
 """A request to which a node says nothing, while it answers one that was made so much later, has lost its connection."""
 REFUSED_REST_S = 1.0
 """One that refuses is tried again soon, for it costs no time to find that it still does."""
+
+REFUSES = "refuses our signature (403): give both nodes the same cluster.secret, and set their clocks"
 
 _DIGEST_TAG = re.compile(r'"[0-9a-f]{64}"')
 
@@ -62,7 +65,7 @@ class Upstream:
 
     Whatever it does wrong, ``rests_until`` (on the clock) says until when the others are to be asked before it, and
     ``observer`` is told how each request ended. It has ``SILENCE_S`` to begin an answer, twice as long after each time
-    that this did not do, and twice what its last answer took.
+    that this did not do, and twice what its last answer took. ``credentials`` say who asks.
     """
 
     url: str
@@ -70,6 +73,7 @@ class Upstream:
     pool: HTTPConnectionPool
     clock: IReactorTime
     observer: Observer
+    credentials: Credentials
     rests_until: float = field(default=0.0, init=False)
     _is_failing: bool = field(default=False, init=False)
     _silence_s: float = field(default=SILENCE_S, init=False)
@@ -79,10 +83,11 @@ class Upstream:
     log: ClassVar[Logger] = Logger()
 
     @classmethod
-    def at(cls, url: str, reactor: Any, observer: Observer) -> Upstream:
+    def at(cls, url: str, reactor: Any, observer: Observer, credentials: Credentials) -> Upstream:
         """The node at ``url``, with connections that are kept."""
         pool = kept_connections(reactor)
-        return cls(url, Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool), pool, reactor, observer)
+        agent = Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool)
+        return cls(url, agent, pool, reactor, observer, credentials)
 
     @property
     def is_resting(self) -> bool:
@@ -118,7 +123,7 @@ class Upstream:
             return None
         return b"".join(parts)
 
-    async def post(self, path: str, headers: dict[str, list[str]]) -> tuple[int, bytes]:
+    async def post(self, path: str) -> tuple[int, bytes]:
         """
         Ask for something to be done, once; return the status and a small answer.
 
@@ -126,7 +131,7 @@ class Upstream:
         """
         parts: list[bytes] = []
         with self._blamed(excused=()):
-            response = await self._get(path, headers, b"POST")
+            response = await self._get(path, {}, b"POST")
             await self._read(response, parts.append, ANSWER_BYTES)
         return response.code, b"".join(parts)
 
@@ -138,11 +143,12 @@ class Upstream:
         self, path: str, headers: dict[str, list[str]], method: bytes = b"GET", *, is_fetch: bool = False
     ) -> IResponse:
         """
-        Ask, and return the answer once its header is here.
+        Ask for ``path``, and return the answer once its header is here.
 
-        :raises UpstreamError: none came in time.
+        :raises UpstreamError: none came in time, or the node refuses who asks.
         """
-        asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), Headers(headers))
+        signed = Headers({**self.credentials.headers(), **headers})
+        asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), signed)
         asked_at = self.clock.seconds()
         if is_fetch:
             self._fetching[asked] = asked_at
@@ -161,6 +167,9 @@ class Upstream:
             if deadline.active():
                 deadline.cancel()
         self._answered(asked_at)
+        if response.code == 403:
+            response.deliverBody(Refusal())
+            raise UpstreamError(REFUSES if self.credentials.secret else "answers 403")
         return response
 
     def _answered(self, asked_at: float) -> None:

@@ -93,13 +93,23 @@ class Upstreams:
         """
         return await self._documents(f"/state/{stream}", self.choice.urls(stream))
 
-    async def tell(self, url: str, path: str, headers: dict[str, list[str]]) -> None:
+    async def each(self, path: str, urls: Sequence[str], wait_s: float) -> dict[str, bytes]:
+        """
+        What the nodes at ``urls`` have at ``path``, by their urls.
+
+        Those that do not answer within ``wait_s`` seconds, or have nothing there, are missing.
+        """
+        asked = [Deferred.fromCoroutine(self._node(url).document(path)).addTimeout(wait_s, self.clock) for url in urls]
+        answers: Any = await DeferredList(asked, consumeErrors=True)
+        return {url: text for url, (is_answered, text) in zip(urls, answers, strict=True) if is_answered and text}
+
+    async def tell(self, url: str, path: str) -> None:
         """
         Have one node know something.
 
         :raises UpstreamError: it does not answer.
         """
-        await self._node(url).post(path, headers)
+        await self._node(url).post(path)
 
     def stop(self) -> None:
         """Close the connections that are idle."""

@@ -17,7 +17,7 @@ HTTP, from the socket to the thing that is asked for:
 - ``conditions``: conditional requests, one range, encodings
 - ``answers``: status, header and bytes of an answer
 - ``playlists``, ``objects``: what names stand for
-- ``steer``, ``proxies``: which edge a viewer is to use, and whose request it is
+- ``steer``, ``proxies``: which edge a viewer is to use, and whose request it is; ``signatures``: which node asks
 - ``watch``, ``ops``: pages for people, and answers for those who run a node; ``assets``: what pages are made of
 
 The push, from frames to the sockets of those who watch them as they come:

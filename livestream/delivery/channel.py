@@ -27,6 +27,7 @@ from livestream.delivery.heads import END, Refused, check_unfinished, parse
 from livestream.delivery.hot import HotPath, Ready
 from livestream.delivery.limits import ChannelLimits
 from livestream.delivery.outflow import Outflow, bound_memory, is_free
+from livestream.delivery.signatures import Signatures
 from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import head_of
@@ -44,6 +45,7 @@ class Server(Protocol):
 
     answers: Answers
     access: AccessLog | None
+    signatures: Signatures | None
     tallies: Tallies
     metrics: Metrics
     clock: IReactorTime
@@ -184,6 +186,8 @@ class Channel(HTTPChannel):
             return
         try:
             parsed = parse(head, self.limits.head)
+            if self.server.signatures is not None:
+                self.server.signatures.check(parsed, self.host)
         except Refused as reason:
             self._refuse(reason)
             return

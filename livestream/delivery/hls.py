@@ -40,10 +40,13 @@ class States(Protocol):
 
 
 class Takes(Protocol):
-    """What other nodes ask when one of them takes a stream."""
+    """What other nodes ask when one of them takes a stream, and who has which."""
 
     def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
         """Answer ``POST /KIND/STREAM?epoch=EPOCH``: the status, and a JSON text."""
+
+    def epochs(self) -> bytes:
+        """The streams that this node has, each with the number of its epoch, as one JSON text."""
 
 
 class Push(Protocol):
@@ -108,6 +111,11 @@ class Hls:
     def one_state(self, request: Request, stream: str) -> Any:
         """The state of one stream, for the tier below."""
         return self._document(request, None if self.states is None else self.states.one(stream))
+
+    @router.route("/epochs")
+    def epochs(self, request: Request) -> Any:
+        """Which streams are here, for relays of the tier below that get nothing."""
+        return self._document(request, None if self.takes is None else self.takes.epochs())
 
     @router.route("/<any(take, taken):kind>/<stream>", methods=["POST"])
     def take(self, request: Request, kind: str, stream: str) -> Deferred[None]:

@@ -4,9 +4,10 @@ The hot path: the plain request for something under ``/live/``, answered without
 A player sends the same header block with every request, and thousands of players send the same request line for the
 same object within a second. So both are kept as raw bytes, each with what it comes to: a request that has been seen
 before costs two dictionary look-ups, and its answer, header included, is ready to be sent. What is prepared holds for
-one second, since Date and Age are in it, and is made again from the contents; so nothing that was dropped or changed
-is sent for longer than that, and a playlist not for an instant. Who has to wait for an object is parked at the cost of
-a Deferred, and answered with its first bytes: when a herd of them waits, that is what takes the time.
+one second, since Date and Age are in it, and is made again from the contents; so nothing that was dropped or changed is
+sent for longer than that, and a playlist not for an instant. A header block is read anew twice a minute, since the
+signature of another node may be in it, and they expire just then. Who has to wait for an object is parked at the cost
+of a Deferred, and answered with its first bytes: when a herd of them waits, that is what takes the time.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies, Tally
 from livestream.delivery.targets import parse_path
 from livestream.net.body import Body
+from livestream.signing import SAME_S
 
 SMALL_BYTES = 8192
 """A body up to this size is sent from one ``bytes`` with its header; a larger one with ``sendfile``."""
@@ -91,6 +93,7 @@ class HotPath:
     _playlists: dict[str, list[bytes]] = field(factory=dict, init=False)
     _from: float = field(default=0.0, init=False)
     _until: float = field(default=0.0, init=False)
+    _period: int = field(default=-1, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.service.playlists.on_change.append(self._changed)
@@ -171,6 +174,10 @@ class HotPath:
         self._plain.clear()
         self._zipped.clear()
         self._playlists.clear()
+        period = int(self._from) // SAME_S
+        if period != self._period:
+            self._period = period
+            self._blocks.clear()
 
     def _changed(self, stream: str) -> None:
         for line in self._playlists.pop(stream, ()):

@@ -21,6 +21,7 @@ from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.channel import Channel, Phase
 from livestream.delivery.hot import HotPath
 from livestream.delivery.limits import HttpLimits
+from livestream.delivery.signatures import Signatures
 from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
@@ -80,7 +81,7 @@ class HttpSite(Site):
     Serves a resource with limits, deadlines and the hot path.
 
     Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
-    ``access``, no access log is kept.
+    ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class HttpSite(Site):
         hot: HotPath | None = None,
         steer: Steer | None = None,
         access: AccessLog | None = None,
+        signatures: Signatures | None = None,
     ) -> None:
         super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
         self.answers = answers
@@ -104,6 +106,7 @@ class HttpSite(Site):
         self.hot = hot
         self.steer = steer
         self.access = access
+        self.signatures = signatures
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()
         self.left_at = -math.inf  # when the last peer left that had asked for something

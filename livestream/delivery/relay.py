@@ -4,19 +4,24 @@ A stream from the tier above, for as long as somebody here wants it.
 Each rendition that is watched is played once. When its upstream dies, or answers no more, the next that is chosen for
 the stream is played at once, and the viewers notice a pause at most. A stream that plays stays where it is when another
 node would be chosen by now.
+
+A broadcast may go on at another node while its old one is frozen, or waits for a publisher who will not come back, and
+nobody tells. So, when nothing has come for a second, the tier above is asked who has which stream (`Relays`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from math import isfinite
 from typing import ClassVar, Protocol
 
 from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from livestream.delivery.feed import Feed
 from livestream.delivery.feed import Phase as Feeding
@@ -41,6 +46,12 @@ answers before the next check. A silent stream whose upstream answers is left in
 
 CONNECT_CHECKS = 8
 """How many checks it may take to connect and be told that the stream plays."""
+
+STARVED_CHECKS = 4
+"""A relay that has got nothing for so many checks, which is a second, wants to know who has its stream."""
+
+ASK_S = 1.0
+"""The tier above is asked so often at most, for all relays together."""
 
 RETRY_S = 0.5
 """How long to wait when no upstream had the stream, before asking them all again."""
@@ -86,6 +97,9 @@ class Upstream(Protocol):
 Choose = Callable[[str], Sequence[Upstream]]
 """The nodes that are to be tried for a stream, in this order, as it is at the moment."""
 
+Holdings = Mapping[Upstream, Mapping[str, int]]
+"""The streams that each node has, with the numbers of their epochs. Those that did not answer in time are missing."""
+
 
 class Phase(Enum):
     """What a relay is at, as it is counted."""
@@ -101,21 +115,25 @@ class Relay:
     """
     Plays one feed's stream from the first node that has it. ``over_for`` is called when the stream has ended.
 
-    A relay is the receiver of one link at a time. All that ``choose`` has are tried before it is asked again.
+    A relay is the receiver of one link at a time. All that ``choose`` has are tried before it is asked again. While
+    nothing comes, ``starving`` is called at every check.
     """
 
     feed: Feed
     choose: Choose
     over_for: Callable[[Feed], None]
+    starving: Callable[[], None]
     clock: IReactorTime
     metrics: Metrics
     phase: Phase = field(default=Phase.STOPPED, init=False)
     _splice: Splice = field(factory=Splice, init=False)
     _link: Link | None = field(default=None, init=False)
-    _upstream: Upstream | None = field(default=None, init=False)
+    upstream: Upstream | None = field(default=None, init=False)
+    """The node that is played, or tried; ``None`` while none is."""
     _untried: deque[Upstream] = field(factory=deque, init=False)
     _without_since: float = field(default=0.0, init=False)
     _silent_checks: int = field(default=0, init=False)
+    _starved_checks: int = field(default=0, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
@@ -134,20 +152,32 @@ class Relay:
         """The stream may have another writer: play it from the node that is chosen first by now."""
         if self.phase is Phase.PLAYING:
             upstreams = self.choose(self.feed.stream)
-            if upstreams and upstreams[0] != self._upstream:
-                self._drop("the broadcast goes on at another node")
+            if upstreams:
+                self.go_on_at(upstreams[0])
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether nothing has come for a second."""
+        return self.phase is not Phase.STOPPED and self._starved_checks >= STARVED_CHECKS
+
+    def go_on_at(self, upstream: Upstream) -> None:
+        """The broadcast goes on at this node: play it from there, unless that is so already."""
+        if upstream != self.upstream:
+            self._hang_up()
+            self._leave("the broadcast goes on at another node", upstream)
 
     # What the upstream sends
 
     def started(self) -> None:
         self._enter(Phase.PLAYING)
         self._splice.connected()
-        self.log.info("{feed.stream}/{feed.rendition} plays from {upstream}", feed=self.feed, upstream=self._upstream)
+        self.log.info("{feed.stream}/{feed.rendition} plays from {upstream}", feed=self.feed, upstream=self.upstream)
 
     def heard(self) -> None:
         self._silent_checks = 0
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+        self._starved_checks = 0
         try:
             frame = self._parse(type_id, timestamp_ms, body)
         except MediaError:
@@ -175,13 +205,9 @@ class Relay:
     def lost(self, reason: str) -> None:
         self._link = None
         if self.phase is Phase.PLAYING:
-            self._without_since = self.clock.seconds()
-            self.log.warn(
-                "{feed.stream}/{feed.rendition}: {upstream} is lost: {reason}",
-                feed=self.feed, upstream=self._upstream, reason=reason,
-            )  # fmt: skip
-            self._choose()
-        self._try_next(reason)
+            self._leave(reason)
+        else:
+            self._try_next(reason)
 
     # Which upstream
 
@@ -189,15 +215,28 @@ class Relay:
         self._choose()
         self._try_next("there is no upstream")
 
+    def _leave(self, reason: str, first: Upstream | None = None) -> None:
+        """Go on elsewhere, ``first`` with this node."""
+        if self.phase is Phase.PLAYING:
+            self._without_since = self.clock.seconds()
+            self.log.warn(
+                "{feed.stream}/{feed.rendition}: {upstream} is lost: {reason}",
+                feed=self.feed, upstream=self.upstream, reason=reason,
+            )  # fmt: skip
+        self._choose()
+        if first is not None:
+            self._untried = deque([first, *(each for each in self._untried if each != first)])
+        self._try_next(reason)
+
     def _choose(self) -> None:
         """Begin anew with those that are chosen now, of which the one that played last is tried last."""
         upstreams = self.choose(self.feed.stream)
-        self._untried = deque(sorted(upstreams, key=lambda upstream: upstream == self._upstream))
+        self._untried = deque(sorted(upstreams, key=lambda upstream: upstream == self.upstream))
 
     def _connect(self, upstream: Upstream) -> None:
         self._enter(Phase.CONNECTING)
         self._silent_checks = 0
-        self._upstream = upstream
+        self.upstream = upstream
         self._link = upstream.play(self.feed.stream, self.feed.rendition, self)
         self._cancel()
         self._call = self.clock.callLater(CHECK_S, self._check)
@@ -205,6 +244,9 @@ class Relay:
     def _check(self) -> None:
         self._call = self.clock.callLater(CHECK_S, self._check)
         self._silent_checks += 1
+        self._starved_checks += 1
+        if self.is_starved:
+            self.starving()
         if self.phase is Phase.CONNECTING:
             if self._silent_checks >= CONNECT_CHECKS:
                 self._drop("no answer")
@@ -223,7 +265,7 @@ class Relay:
         if self._untried:
             self._connect(self._untried.popleft())
             return
-        self._upstream = None
+        self.upstream = None
         self._enter(Phase.WAITING)
         self.feed.absent(reason)
         if self.feed.phase is Feeding.LIVE and self.clock.seconds() - self._without_since >= GIVE_UP_S:
@@ -260,12 +302,24 @@ class Relay:
 
 @define(eq=False)
 class Relays:
-    """Relays every feed that is wanted from the tier above, which is the supply of a tier's feeds."""
+    """
+    Relays every feed that is wanted from the tier above, which is the supply of a tier's feeds.
+
+    While some of them get nothing, ``ask`` is called once a second, and a stream is played from where it is in a
+    younger epoch than at the node that it is played from. Where that one does not answer, ``known`` has the stream's
+    epoch, as far as it is known here; so a stream that nobody has elsewhere stays where it is.
+    """
 
     choose: Choose
+    ask: Callable[[], Deferred[Holdings]]
+    known: Callable[[str], int]
     clock: IReactorTime
     metrics: Metrics
     _relays: dict[Feed, Relay] = field(factory=dict, init=False)
+    _asking: Deferred[None] | None = field(default=None, init=False)
+    _asked_at: float = field(default=float("-inf"), init=False)
+
+    log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
         for phase in Phase:
@@ -273,7 +327,8 @@ class Relays:
                 self.metrics.relays.labels(phase.value)
 
     def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
-        relay = self._relays[feed] = Relay(feed, self.choose, over_for, self.clock, self.metrics)
+        relay = Relay(feed, self.choose, over_for, self._starving, self.clock, self.metrics)
+        self._relays[feed] = relay
         relay.start()
 
     def moved(self, stream: str) -> None:
@@ -284,3 +339,34 @@ class Relays:
 
     def unwanted(self, feed: Feed) -> None:
         self._relays.pop(feed).stop()
+        if self._asking is not None and not self._relays:
+            self._asking.cancel()
+
+    def _starving(self) -> None:
+        now = self.clock.seconds()
+        if self._asking is None and now - self._asked_at >= ASK_S:
+            self._asked_at = now
+            asking = self.ask().addCallbacks(self._answered, self._unanswered)
+            if not asking.called:
+                self._asking = asking
+            asking.addBoth(self._asked)
+
+    def _asked(self, _: None) -> None:
+        self._asking = None
+
+    def _answered(self, holdings: Holdings) -> None:
+        for relay in list(self._relays.values()):
+            if relay.is_starved and (holder := self._younger(relay, holdings)) is not None:
+                relay.go_on_at(holder)
+
+    def _younger(self, relay: Relay, holdings: Holdings) -> Upstream | None:
+        """The node that has a relay's stream in the youngest epoch, if that is younger than where it is played from."""
+        stream = relay.feed.stream
+        here = None if relay.upstream is None else holdings.get(relay.upstream)
+        played = self.known(stream) if here is None else here.get(stream, 0)
+        holder = max(holdings, key=lambda upstream: holdings[upstream].get(stream, 0), default=None)
+        return holder if holder is not None and holdings[holder].get(stream, 0) > played else None
+
+    def _unanswered(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("the tier above cannot be asked who has a stream", failure)

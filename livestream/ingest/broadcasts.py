@@ -134,6 +134,14 @@ class Broadcasts:
         """The broadcasts that are not over."""
         return list(self._broadcasts.values())
 
+    def epochs(self) -> dict[str, int]:
+        """The streams that have their publisher here, each with the epoch that is its own, or may come to be."""
+        return {
+            stream: broadcast.writer.epoch
+            for stream, broadcast in self._broadcasts.items()
+            if broadcast.phase is Phase.LIVE and not broadcast.is_given_up
+        }
+
     @property
     def unsettled(self) -> int:
         """Of how many not all that came is announced: they have a publisher, or something is still being encoded."""

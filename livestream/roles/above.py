@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from attrs import define, field
@@ -11,11 +11,12 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.bus.announcements import decode_document
+from livestream.bus.announcements import InvalidMessage, decode_document, decode_epochs
 from livestream.cache.reader import UpstreamError
 from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
-from livestream.delivery.relay import Relays
+from livestream.delivery.relay import Holdings, Relays
+from livestream.delivery.relay import Upstream as Player
 from livestream.model import Announcement
 from livestream.net.rtmp_play import RtmpUpstream
 from livestream.roles.choice import Choice
@@ -24,6 +25,8 @@ from livestream.roles.renewing import renew_choice
 from livestream.steering.nodes import Node
 
 CONNECT_S = 2.0
+ANSWER_S = 0.4
+"""So long a stream that is silent stays silent for the sake of a node that does not answer."""
 
 
 @define(eq=False)
@@ -46,7 +49,7 @@ class TierAbove:
         renew_choice(parts.reloading, choice)
 
         def connect(url: str) -> Upstream:
-            return Upstream.at(url, reactor, presence.others)
+            return Upstream.at(url, reactor, presence.others, parts.credentials)
 
         upstreams = Upstreams(choice, connect, parts.metrics, decode_document, reactor)
         return cls(parts, choice, upstreams)
@@ -61,9 +64,23 @@ class TierAbove:
         self._had_somebody = self._had_somebody or bool(self.choice.every_url())
         return [] if self._had_somebody else [f"no {self.choice.role} has been heard of yet"]
 
-    def relays(self) -> Relays:
-        """What plays streams from there."""
-        return Relays(self.players, self.parts.reactor, self.parts.metrics)
+    def relays(self, known: Callable[[str], int]) -> Relays:
+        """What plays streams from there; ``known`` has a stream's epoch, as far as it is known here."""
+        return Relays(self.players, self.holdings, known, self.parts.reactor, self.parts.metrics)
+
+    def holdings(self) -> Deferred[Holdings]:
+        """Which streams each of its nodes has, of those that answer at once."""
+        return Deferred.fromCoroutine(self._holdings())
+
+    async def _holdings(self) -> Holdings:
+        rtmp = self.choice.addresses()
+        holdings: dict[Player, Mapping[str, int]] = {}
+        for http, text in (await self.upstreams.each("/epochs", list(rtmp), ANSWER_S)).items():
+            try:
+                holdings[self._player(rtmp[http])] = decode_epochs(text)
+            except InvalidMessage as error:
+                self.log.warn("{url} does not say which streams it has: {error}", url=http, error=error)
+        return holdings
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         return Deferred.fromCoroutine(self.upstreams.states())
@@ -72,10 +89,9 @@ class TierAbove:
         return Deferred.fromCoroutine(self.upstreams.state(stream))
 
     def warn(self, stream: str, node: str, epoch: int) -> None:
-        path, headers = f"/taken/{stream}?epoch={epoch}", self.parts.credentials.headers()
         for each in self.choice.nodes():
             if each.id == node and each.http:
-                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, path, headers))
+                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"/taken/{stream}?epoch={epoch}"))
                 warned.addErrback(self._unwarned, each)
 
     def _unwarned(self, failure: Failure, node: Node) -> None:

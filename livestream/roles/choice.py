@@ -52,6 +52,11 @@ class Choice:
         answering = [node for node in nodes if node.is_answering]
         return _each_once([node.rtmp for node in answering or nodes] + [each.rtmp for each in self.fixed])
 
+    def addresses(self) -> dict[str, str]:
+        """Where each of them that has both answers HTTP, and where it plays RTMP."""
+        nodes = [(node.http, node.rtmp) for node in self._above()] + [(each.http, each.rtmp) for each in self.fixed]
+        return {http: rtmp for http, rtmp in nodes if http and rtmp}
+
     @property
     def has_cut_off_nodes(self) -> bool:
         """Whether some of them are cut off from the bus: what those announce is not heard."""

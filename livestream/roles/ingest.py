@@ -95,8 +95,9 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     peers = Peers(catalogue, ledger, parts.cluster().nodes)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
     presence = parts.cluster()
-    connect = partial(Upstream.at, reactor=parts.reactor, observer=presence.others)
-    others = NoOthers() if is_alone else OtherNodes(parts.credentials, presence.reachable, connect, parts.reactor)
+    connect = partial(Upstream.at, reactor=parts.reactor, observer=presence.others, credentials=parts.credentials)
+    has_addresses = bool(config.cluster.secret)
+    others = NoOthers() if is_alone else OtherNodes(has_addresses, presence.reachable, connect, parts.reactor)
     takes = Takes(
         parts.bus_node, bus.take, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
     )

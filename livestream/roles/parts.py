@@ -31,6 +31,7 @@ from livestream.delivery.playlists import Playlists, Windows
 from livestream.delivery.proxies import Proxies
 from livestream.delivery.rtmp import RtmpPlay
 from livestream.delivery.service import Service
+from livestream.delivery.signatures import Signatures
 from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
@@ -58,7 +59,8 @@ from livestream.roles.renewing import (
     renew_store,
     rtmp_limits,
 )
-from livestream.roles.takes import Answering, Credentials, TakeRequests
+from livestream.roles.takes import Answering, TakeRequests
+from livestream.signing import Credentials
 
 SWEEP_S = 2.0
 LOG_WINDOWS = 2 * 8
@@ -100,6 +102,8 @@ class Parts:
     metrics: Metrics = field(factory=Metrics)
     draining: Draining = field(init=False)
     reloading: Reloading = field(init=False)
+    credentials: Credentials = field(init=False)
+    """Who this node is to others that it asks."""
     _bus_node: str = field(init=False)
 
     log: ClassVar[Logger] = Logger()
@@ -117,6 +121,7 @@ class Parts:
         self.draining = Draining(limit_s, self.reactor, self.reactor.stop)
         self.draining.at(Phase.TOLD, lambda: self.cluster().drain())
         self.reloading = Reloading(self.config)
+        self.credentials = Credentials(self.node, self.config.cluster.secret, self.seconds, self._clock_of)
         if not is_alone:
             renew_draining(self.reloading, self.draining)
 
@@ -128,11 +133,6 @@ class Parts:
     def bus_node(self) -> str:
         """This process on the bus: no two processes that announce streams have the same name there."""
         return self.config.node.id or self._bus_node
-
-    @property
-    def credentials(self) -> Credentials:
-        """Who this node is to others that it asks, and who they are that ask it."""
-        return Credentials(self.node, self.config.cluster.secret, self.seconds, self.cluster().others.clock_of)
 
     @property
     def seconds(self) -> Callable[[], float]:
@@ -157,6 +157,9 @@ class Parts:
             self.log.warn("whoever reaches Redis at {url} can stop any stream: give cluster.secret", url=shown(url))
         self._run(bus)
         return bus
+
+    def _clock_of(self, node: str) -> float | None:
+        return self.cluster().others.clock_of(node)
 
     def cluster(self) -> Presence:
         """This node among the others, one for all; without ``cluster.secret`` it is alone."""
@@ -219,6 +222,7 @@ class Parts:
         takes = None if answering is None else TakeRequests(self.credentials, answering)
         hls = Hls(service, answers, tallies, self.seconds, states, flv, rest, takes)
         is_edge = setting == "edge.http"
+        is_asked_by_nodes = answering is not None and bool(self.credentials.secret)
         site = HttpSite(
             hls.resource(),
             answers,
@@ -228,6 +232,7 @@ class Parts:
             hot=HotPath(service, tallies, self.seconds, steer),
             steer=steer,
             access=access_log(self.config, self.reactor) if is_edge else None,
+            signatures=Signatures(self.credentials) if is_asked_by_nodes else None,
         )
         renew_http(self.reloading, site, steer, is_logged=is_edge)
         leave_http(self.draining, site, flv, self.config.hls.segment_s + QUIET_S if is_edge else 0.0)

@@ -4,6 +4,9 @@ How nodes ask and answer each other when an ingest takes a stream (see `livestre
 ``POST /take/STREAM?epoch=EPOCH`` is answered with how far the stream had come, with 409 and the younger epoch, or with
 503 by a node that does not know. ``POST /taken/STREAM?epoch=EPOCH`` tells an ingest whose numbers are refused why.
 Both are signed with the cluster's secret (`livestream.signing`); without one there are no takes over HTTP.
+
+``GET /epochs`` is answered with the streams that a node has, each with the number of its epoch. It is what relays ask
+whose stream is silent, signed or not.
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from livestream.bus.announcements import InvalidMessage, decode_position, encode_position
+from livestream.bus.announcements import InvalidMessage, decode_position, encode_epochs, encode_position
 from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import NotNow
 from livestream.cache.reader import UpstreamError
@@ -28,34 +31,12 @@ from livestream.ingest.publisher import PublishDoor
 from livestream.ingest.take import Survey
 from livestream.model import StreamPosition, Superseded
 from livestream.roles.peers import Peers
-from livestream.signing import sign, signer_of
+from livestream.signing import Credentials
 from livestream.steering.nodes import Node
 
-SIGNATURE = "X-Livestream-Node"
 LEARNING_S = 2.0
 """So long is a node asked again that has just started: it knows by then, and a first segment takes longer."""
 AGAIN_S = 0.25
-
-
-@frozen
-class Credentials:
-    """
-    Who this node is to others, under the cluster's secret, and who they are.
-
-    ``seconds`` is our wall clock, and ``clock_of`` has those of the other nodes, as far as they are known.
-    """
-
-    node: str
-    secret: str
-    seconds: Callable[[], float]
-    clock_of: Callable[[str], float | None]
-
-    def headers(self) -> dict[str, list[str]]:
-        return {SIGNATURE: [sign(self.node, self.secret, self.seconds())]}
-
-    def signer(self, signature: str) -> str | None:
-        """The node that signed a request; ``None`` for none of ours."""
-        return signer_of(signature, self.secret, self.seconds(), self.clock_of) if self.secret else None
 
 
 @define(eq=False)
@@ -63,10 +44,11 @@ class OtherNodes:
     """
     The other ingests, and all origins, as a take asks them.
 
-    ``nodes(role)`` has those that may know something, and ``connect`` makes one of its URL.
+    ``nodes(role)`` has those that may know something, and ``connect`` makes one of its URL. ``has_addresses`` says
+    whether nodes tell each other where they are.
     """
 
-    credentials: Credentials
+    has_addresses: bool
     nodes: Callable[[str], Sequence[Node]]
     connect: Callable[[str], Upstream]
     clock: IReactorTime
@@ -96,7 +78,7 @@ class OtherNodes:
         """Ask a node, and one that has just started again while it learns."""
         until = self.clock.seconds() + LEARNING_S
         while True:
-            status, body = await node.post(path, self.credentials.headers())
+            status, body = await node.post(path)
             if status != 503 or self.clock.seconds() > until:
                 return status, body
             await deferLater(self.clock, AGAIN_S)
@@ -108,7 +90,7 @@ class OtherNodes:
             [position for position, _, _ in answers if position is not None],
             younger=max((younger for _, younger, _ in answers), default=0),
             is_complete=bool(roles - unanswered),
-            has_addresses=bool(self.credentials.secret),
+            has_addresses=self.has_addresses,
             displaced=any(displaced for _, _, displaced in answers),
         )
 
@@ -127,6 +109,9 @@ class Answering(Protocol):
     def taken(self, stream: str, epoch: int) -> None:
         """The stream was taken."""
 
+    def epochs(self) -> Mapping[str, int]:
+        """The streams that this node has, each with the number of its epoch."""
+
 
 @define(eq=False)
 class IngestAnswers:
@@ -144,6 +129,9 @@ class IngestAnswers:
     def taken(self, stream: str, epoch: int) -> None:
         self.broadcasts.warn(stream, epoch)
 
+    def epochs(self) -> Mapping[str, int]:
+        return self.broadcasts.epochs()
+
 
 @define(eq=False)
 class OriginAnswers:
@@ -157,6 +145,9 @@ class OriginAnswers:
     def taken(self, stream: str, epoch: int) -> None:
         """An origin gives no numbers."""
 
+    def epochs(self) -> Mapping[str, int]:
+        return {window.stream: window.epoch for window in self.catalogue.windows() if window.is_live}
+
 
 @define(eq=False)
 class TakeRequests:
@@ -164,6 +155,9 @@ class TakeRequests:
 
     credentials: Credentials
     answering: Answering
+
+    def epochs(self) -> bytes:
+        return encode_epochs(self.answering.epochs())
 
     def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
         if self.credentials.signer(signature) is None:

@@ -28,7 +28,7 @@ def build_origin(parts: Parts) -> None:
     collector = Collector(cache, ledger.announce, ledger.forget, parts.reactor)
     catalogue.subscribe(collector.heard)
     parts.at_stop(collector.stop)
-    relays = above.relays()
+    relays = above.relays(catalogue.epoch)
     feeds = parts.feeds(relays)
 
     def moved(stream: str, announcement: Announcement | None) -> None:
@@ -47,7 +47,7 @@ def build_edge(parts: Parts) -> None:
     catalogue = Catalogue(bus, Tier.ORIGIN, above, parts.config.hls.window, parts.reactor, parts.metrics)
     store = parts.store(catalogue)
     cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
-    feeds = parts.feeds(above.relays())
+    feeds = parts.feeds(above.relays(catalogue.epoch))
     catalogue.subscribe(Warmer(cache).heard)
     watch = Watch(
         lambda: [window.stream for window in catalogue.windows() if window.is_live],

@@ -17,9 +17,11 @@ from livestream.bus.announcements import (
     UnknownKind,
     decode,
     decode_document,
+    decode_epochs,
     decode_position,
     encode,
     encode_document,
+    encode_epochs,
     encode_position,
 )
 from livestream.model import (
@@ -144,3 +146,29 @@ def test_any_value_in_any_field_is_read_or_is_an_invalid_message(key: str, value
     with suppress(InvalidMessage):
         read = decode(json.dumps(fields).encode())
         assert decode(encode(read)) == read
+
+
+def test_which_streams_a_node_has_comes_back_as_it_was_however_many_they_are() -> None:
+    for epochs in ({}, {f"show-{number}": EPOCH + number for number in range(2000)}):
+        assert decode_epochs(encode_epochs(epochs)) == epochs
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b'{"v":2}',
+        b'{"v":1,"epochs":{}}',
+        b'{"v":2,"epochs":[]}',
+        b'{"v":2,"epochs":{"show":-1}}',
+        b'{"v":2,"epochs":{"show":true}}',
+        b'{"v":2,"epochs":{"show":1e300}}',
+        b'{"v":2,"epochs":{"show":' + b"9" * 400 + b"}}",
+        b"[" * 100_000,
+    ],
+    ids=range(10),
+)
+def test_nothing_else_says_which_streams_a_node_has(data: bytes) -> None:
+    with pytest.raises(InvalidMessage):
+        decode_epochs(data)

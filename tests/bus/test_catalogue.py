@@ -306,3 +306,13 @@ def test_while_a_node_above_is_cut_off_from_the_bus_all_of_them_are_asked_for_wh
     scene.above.asked.clear()
     scene.clock.pump([0.5] * 4)
     assert "*" not in scene.above.asked
+
+
+def test_the_epoch_of_a_stream_is_the_youngest_that_was_announced_and_no_promise(scene: Scene) -> None:
+    assert scene.catalogue.epoch("show") == 0
+    scene.clock.advance(LEARN_S)
+    scene.hear(announced(10))
+    scene.catalogue.promise("show", EPOCH + 9)
+    assert scene.catalogue.epoch("show") == EPOCH
+    scene.hear(EpochBegan("show", Epoch(EPOCH + 9, 12), "ingest-2"))
+    assert scene.catalogue.epoch("show") == EPOCH + 9

@@ -23,6 +23,7 @@ from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
+from livestream.signing import Credentials
 from tests.observer import Observer
 
 KEY = Key("show", "source", "1-7.m4s")
@@ -89,6 +90,7 @@ class Node:
     is_up: bool = True
     is_frozen: bool = False
     observer: Observer = field(factory=Observer)
+    credentials: Credentials = field(factory=lambda: Credentials("edge-1", "", lambda: 0.0))
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         if not self.is_up:
@@ -111,7 +113,8 @@ class Node:
 
     def upstream(self, url: str) -> Upstream:
         pool = kept_connections(self.clock)
-        return Upstream(url, Agent.usingEndpointFactory(self.clock, self, pool), pool, self.clock, self.observer)
+        agent = Agent.usingEndpointFactory(self.clock, self, pool)
+        return Upstream(url, agent, pool, self.clock, self.observer, self.credentials)
 
 
 @define(eq=False)

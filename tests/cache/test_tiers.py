@@ -8,7 +8,9 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import pytest_twisted
+import treq
 from attrs import define, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -20,15 +22,19 @@ from livestream.cache.coalesce import Cache
 from livestream.cache.store import Found, Need, Store
 from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
+from livestream.delivery.heads import Head
+from livestream.delivery.signatures import Signatures
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body, BodyState
+from livestream.signing import HEADER, Credentials, sign
 from tests.delivery.edge import Edge
 from tests.observer import Observer
 
 from .nodes import info_of
 
 RANDOM = random.Random(7)
+CREDENTIALS = Credentials("edge-1", "the secret of these tests", reactor.seconds)
 
 
 class CutClient(ProxyClient):
@@ -76,7 +82,7 @@ class Tiers:
         ports = [self._listen(node.site) for node in self.nodes]
         self.wire = Wire("127.0.0.1", ports[0])
         urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
-        self.above = {url: Upstream.at(url, reactor, Observer()) for url in urls}
+        self.above = {url: Upstream.at(url, reactor, Observer(), CREDENTIALS) for url in urls}
         self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_document, reactor)
         store = Store(1 << 30, lambda _: Need.LISTED, reactor.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
@@ -179,3 +185,35 @@ async def test_no_descriptor_and_no_timer_is_left_of_what_failed() -> None:
                 break
             await deferLater(reactor, 0.02)
         assert left()[0] <= before[0] and left()[1] <= before[1]
+
+
+@define(eq=False)
+class Heard(Signatures):
+    """Remembers the fields of every request of the tier below."""
+
+    heads: list[dict[bytes, bytes]] = field(factory=list)
+
+    def check(self, head: Head, host: str) -> None:
+        self.heads.append(head.fields)
+        super().check(head, host)
+
+
+@pytest.mark.parametrize("is_hot", [True, False], ids=["hot", "klein"])
+@pytest_twisted.ensureDeferred
+async def test_of_what_a_viewer_sends_nothing_reaches_the_tier_above(is_hot: bool) -> None:
+    async with tiers() as tier:
+        above = Heard(CREDENTIALS)
+        for node in tier.nodes:
+            node.site.signatures = above
+        edge = Edge(is_hot=is_hot, loop=reactor, library=tier.cache)
+        edge.site.stopFactory()
+        port = tier._listen(edge.site)
+        stolen = sign("origin-9", CREDENTIALS.secret, reactor.seconds())
+        fields = {HEADER: [stolen], "Cookie": ["a=b"], "Range": ["bytes=2-"], "X-Other": ["c"]}
+        name = tier.put(1, b"an object")
+        url = f"http://127.0.0.1:{port}/live/show/source/{name}?{HEADER}={stolen}"
+        response = await treq.get(url, headers=fields, reactor=reactor, persistent=False)
+        assert (response.code, await response.content()) == (206, b" object")
+    [asked] = above.heads
+    assert asked.keys() == {b"host", HEADER.lower().encode()}
+    assert CREDENTIALS.signer(asked[HEADER.lower().encode()].decode()) == "edge-1"

@@ -11,8 +11,9 @@ from livestream.cache.fill import Altered
 from livestream.cache.reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
 from livestream.cache.upstream import MOST_SILENCE_S, OUTRUN_S
 from livestream.model import Epoch, EpochBegan
+from livestream.signing import HEADER, SAME_S, Credentials
 
-from .nodes import Above, answer, info_of, outcome
+from .nodes import KEY, Above, answer, info_of, outcome
 
 DATA = bytes(range(256)) * 1024
 INFO = info_of(DATA)
@@ -292,3 +293,56 @@ def test_of_a_request_that_nobody_wants_any_more_nothing_is_said() -> None:
     done.cancel()
     above.turn()
     assert above.nodes[0].observer.told == []
+
+
+SECRET = "the secret of these tests"
+
+
+def signing(count: int) -> Above:
+    """Nodes that are asked with a signature."""
+    above = Above(count)
+    for node in above.nodes:
+        node.credentials = Credentials("edge-1", SECRET, above.clock.seconds)
+    return above
+
+
+def test_every_request_is_signed_and_those_of_half_a_minute_are_equal() -> None:
+    above = signing(1)
+    for _ in range(2):
+        above.fetch(INFO)
+        above.nodes[0].lines[-1].say(answer(DATA))
+        above.turn()
+    first, second = above.nodes[0].requests
+    field = f"{HEADER}: {above.nodes[0].credentials.headers()[HEADER][0]}"
+    assert first == second and field in first.splitlines()
+    for work in (above.upstreams.state("show"), above.upstreams.tell("http://node0", "/taken/show?epoch=1")):
+        above.run(work)
+        above.nodes[0].lines[-1].say(answer(b""))
+        above.turn()
+        assert field in above.nodes[0].requests[-1].splitlines()
+    above.clock.advance(SAME_S)
+    above.fetch(INFO)
+    assert HEADER in above.nodes[0].requests[-1] and field not in above.nodes[0].requests[-1]
+
+
+def test_one_that_refuses_the_signature_is_passed_over_with_the_reason_and_not_taken_for_one_that_has_nothing() -> None:
+    above = signing(2)
+    fill, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(HOSTILE["403"])
+    above.turn()
+    above.nodes[1].lines[0].say(answer(DATA))
+    above.turn()
+    assert outcome(done) is None and fill.body.received == len(DATA)
+    assert above.nodes[0].observer.told == [("http://node0", False)]
+    above.order = [0]
+    for work in (
+        above.upstreams.fetch(KEY, INFO, lambda: 0, fill.take),
+        above.upstreams.state("show"),
+        above.upstreams.tell("http://node0", "/taken/show?epoch=1"),
+    ):
+        asked = above.run(work)
+        above.nodes[0].lines[-1].say(HOSTILE["403"])
+        above.turn()
+        error = outcome(asked)
+        assert isinstance(error, UpstreamError) and "cluster.secret" in str(error) and "clocks" in str(error)
+    assert above.leaves_nothing()

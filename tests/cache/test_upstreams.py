@@ -354,3 +354,28 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
         "http://node0 refuses the connection: for a while the others are asked first",
         "http://node0 serves again",
     ]
+
+
+def test_of_several_nodes_what_each_answers_at_once_is_told_apart() -> None:
+    above = Above(5)
+    above.nodes[1].is_up = False
+    above.nodes[2].is_frozen = True
+    asked = above.run(above.upstreams.each("/epochs", above.every_url(), 0.4))
+    above.nodes[0].lines[0].say(answer(b"zero"))
+    above.nodes[3].lines[0].say(NOT_THERE)
+    above.turn()
+    assert not asked.called
+    above.nodes[4].lines[0].say(answer(b"four")[:-1])
+    above.clock.advance(0.4)
+    assert outcome(asked) == {"http://node0": b"zero"}
+    assert above.leaves_nothing()
+
+
+def test_when_all_have_answered_nobody_is_waited_for() -> None:
+    above = Above(2)
+    asked = above.run(above.upstreams.each("/epochs", above.every_url(), 0.4))
+    for node in above.nodes:
+        node.lines[0].say(answer(b"it"))
+    above.turn()
+    assert outcome(asked) == dict.fromkeys(above.every_url(), b"it")
+    assert above.leaves_nothing()

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.delivery.answers import Answers
-from livestream.delivery.hls import Hls
+from livestream.delivery.hls import Hls, Takes
 from livestream.delivery.hot import HotPath
 from livestream.delivery.http import HttpSite
 from livestream.delivery.limits import HttpLimits
@@ -17,6 +17,7 @@ from livestream.delivery.objects import Objects
 from livestream.delivery.playlists import Playlists
 from livestream.delivery.proxies import Proxies
 from livestream.delivery.service import Service
+from livestream.delivery.signatures import Signatures
 from livestream.delivery.steer import Guide, Steer
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
@@ -93,6 +94,14 @@ class FakeStates:
         return self.texts.get(stream)
 
 
+class FakeTakes:
+    def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
+        return "200 OK", b"{}"
+
+    def epochs(self) -> bytes:
+        return b'{"s":1}'
+
+
 @define(eq=False)
 class Edge:
     """The whole HTTP side, without a reactor. Without ``is_hot`` Klein answers everything."""
@@ -101,6 +110,8 @@ class Edge:
     limits: HttpLimits = field(factory=HttpLimits)
     guide: Guide | None = None
     proxies: Proxies = field(factory=Proxies)
+    signatures: Signatures | None = None
+    takes: Takes | None = None
     loop: Loop = field(factory=Loop)
     library: FakeLibrary = field(factory=FakeLibrary)
     windows: FakeWindows = field(factory=FakeWindows)
@@ -113,11 +124,20 @@ class Edge:
         answers, tallies = Answers("edge-1"), Tallies(self.metrics)
         playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
         service = Service(playlists, objects, answers, self.loop.seconds)
-        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states)
+        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states, takes=self.takes)
         resource, window, clock = self.app.resource(), self.windows.window, self.loop.seconds
         steer = Steer("edge-1", self.guide, self.proxies, window, answers, clock)
         hot = HotPath(service, tallies, clock, steer) if self.is_hot else None
-        self.site = HttpSite(resource, answers, tallies, self.loop, limits=self.limits, hot=hot, steer=steer)
+        self.site = HttpSite(
+            resource,
+            answers,
+            tallies,
+            self.loop,
+            limits=self.limits,
+            hot=hot,
+            steer=steer,
+            signatures=self.signatures,
+        )
         self.site.startFactory()
 
     def client(self, receive_bytes: int = 0) -> Client:

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from livestream.net.body import Body
-from tests.delivery.edge import Edge, FoundObject
+from tests.delivery.edge import Edge, FakeTakes, FoundObject
 from tests.delivery.windows import EPOCH, window_of
 from tests.delivery.wire import responses
 
@@ -260,3 +260,9 @@ def test_the_state_is_there_for_the_tier_below(edge: Edge) -> None:
     response = client.ask("/state/s")
     assert (response.body, response.fields["Cache-Control"]) == (b'{"stream":"s"}', "no-store")
     assert client.ask("/state/t").status == 404
+
+
+def test_which_streams_are_here_is_said_only_where_other_nodes_ask(edge: Edge) -> None:
+    assert edge.client().ask("/epochs").status == 404
+    response = Edge(is_hot=edge.is_hot, takes=FakeTakes()).client().ask("/epochs")
+    assert (response.status, response.body, response.fields["Cache-Control"]) == (200, b'{"s":1}', "no-store")

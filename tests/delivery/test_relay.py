@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from livestream.delivery.feed import Feed, PushLimits
@@ -12,13 +13,17 @@ from livestream.delivery.framing import CLOCK, type_of
 from livestream.delivery.relay import (
     ANSWER_CHECKS,
     ASK_AFTER_CHECKS,
+    ASK_S,
     CHECK_S,
     CONNECT_CHECKS,
     GIVE_UP_S,
     RETRY_S,
+    STARVED_CHECKS,
+    Holdings,
     Phase,
     Receiver,
     Relay,
+    Relays,
 )
 from livestream.metrics import Metrics
 from livestream.model import Frame
@@ -94,8 +99,12 @@ class Scene:
     def __attrs_post_init__(self) -> None:
         self.feed = Frames("show", "source", PushLimits(), self.clock, self.metrics)
         self.chosen = [self.first, self.second]
-        self.relay = Relay(self.feed, lambda _: self.chosen, self.ended.append, self.clock, self.metrics)
+        self.relay = self.make()
         self.relay.start()
+
+    def make(self) -> Relay:
+        over_for, starving = self.ended.append, lambda: None
+        return Relay(self.feed, lambda _: self.chosen, over_for, starving, self.clock, self.metrics)
 
     def checks(self, count: int) -> None:
         self.clock.pump([CHECK_S] * count)
@@ -171,7 +180,7 @@ def test_a_stream_that_plays_stays_where_it_is_when_another_node_is_chosen_for_i
 def test_where_no_node_is_known_the_choice_is_asked_again_until_there_is_one(scene: Scene) -> None:
     scene.relay.stop()
     scene.chosen = []
-    relay = Relay(scene.feed, lambda _: scene.chosen, scene.ended.append, scene.clock, scene.metrics)
+    relay = scene.make()
     relay.start()
     assert scene.feed.reasons == ["there is no upstream"]
     scene.clock.advance(RETRY_S)
@@ -279,3 +288,168 @@ def test_a_stream_with_another_writer_is_played_from_the_node_that_is_chosen_fir
     assert scene.first.links[0].is_closed
     scene.second.link.play(FRAMES, epoch=8.0)
     assert scene.relay.phase is Phase.PLAYING and len(scene.first.links) == 1
+
+
+@define(eq=False)
+class Tier:
+    """Several relays of one tier, and the answers to what they ask; all of them play from ``first``."""
+
+    count: int = 1
+    clock: Clock = field(factory=Clock)
+    first: FakeUpstream = field(factory=lambda: FakeUpstream("first"))
+    second: FakeUpstream = field(factory=lambda: FakeUpstream("second"))
+    known: int = 7
+    asked: list[Deferred[Holdings]] = field(factory=list)
+    relays: Relays = field(init=False)
+    feeds: list[Feed] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        metrics = Metrics()
+        choose = lambda _: [self.first, self.second]  # noqa: E731
+        self.relays = Relays(choose, self._ask, lambda _: self.known, self.clock, metrics)
+        self.feeds = [Feed("show", "source", PushLimits(), self.clock, metrics) for _ in range(self.count)]
+        for feed in self.feeds:
+            self.relays.wanted(feed, lambda _: None)
+        for link in self.first.links:
+            link.play(FRAMES)
+
+    def _ask(self) -> Deferred[Holdings]:
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def starve(self, seconds: float = 1.0) -> None:
+        """Nothing comes, but ``first`` answers when it is asked whether it is there."""
+        for _ in range(round(seconds / CHECK_S)):
+            self.clock.advance(CHECK_S)
+            for link in self.first.links:
+                link.receiver.heard()
+
+    def answer(self, **epochs: int) -> None:
+        """These nodes have the stream, in these epochs; one with 0 answers that it has not."""
+        nodes = {"first": self.first, "second": self.second}
+        self.asked[-1].callback({nodes[name]: {"show": epoch} if epoch else {} for name, epoch in epochs.items()})
+
+    @property
+    def has_moved(self) -> bool:
+        return len(self.second.links) == self.count and all(link.is_closed for link in self.first.links)
+
+
+@pytest.fixture
+def tier() -> Iterator[Tier]:
+    tier = Tier()
+    yield tier
+    for feed in tier.feeds:
+        tier.relays.unwanted(feed)
+    assert tier.clock.getDelayedCalls() == []
+
+
+def test_a_second_without_anything_is_enough_to_ask_who_has_the_stream(tier: Tier) -> None:
+    assert CHECK_S * STARVED_CHECKS == 1
+    tier.starve(1 - CHECK_S)
+    assert tier.asked == []
+    tier.starve(CHECK_S)
+    assert len(tier.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        {"first": 7, "second": 8},
+        {"first": 0, "second": 7},
+        {"first": 0, "second": 6},
+        {"second": 8},
+    ],
+    ids=["younger elsewhere", "no longer here", "unknown here", "no answer here"],
+)
+def test_a_silent_stream_is_played_from_where_it_is_in_a_younger_epoch(tier: Tier, epochs: dict[str, int]) -> None:
+    tier.starve()
+    tier.answer(**epochs)
+    assert tier.has_moved
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        {},
+        {"first": 7},
+        {"first": 7, "second": 7},
+        {"first": 8, "second": 7},
+        {"first": 0, "second": 0},
+        {"second": 7},
+        {"second": 0},
+    ],
+    ids=["no answers", "here alone", "the same", "older elsewhere", "nowhere", "no younger one known", "not elsewhere"],
+)
+def test_it_stays_where_it_is_if_nobody_knows_better(tier: Tier, epochs: dict[str, int]) -> None:
+    tier.starve()
+    tier.answer(**epochs)
+    assert not tier.first.link.is_closed and tier.second.links == []
+
+
+def test_a_stream_that_plays_stays_whatever_is_answered(tier: Tier) -> None:
+    tier.starve()
+    tier.first.link.send(FRAMES)
+    tier.answer(first=7, second=8)
+    assert not tier.first.link.is_closed and tier.second.links == []
+
+
+def test_many_silent_streams_ask_together_once_a_second_and_go_on_together() -> None:
+    tier, asked_at = Tier(count=160), list[float]()
+
+    def ask() -> Deferred[Holdings]:
+        asked_at.append(tier.clock.seconds())
+        return succeed({tier.first: {"show": 7}, tier.second: {"show": 8 if len(asked_at) > 4 else 7}})
+
+    tier.relays.ask = ask
+    tier.starve(4 * ASK_S)
+    assert asked_at == [1, 2, 3, 4] and tier.second.links == []
+    tier.starve(ASK_S)
+    assert tier.has_moved
+
+
+def test_the_node_that_has_the_stream_is_tried_first_whichever_is_chosen(tier: Tier) -> None:
+    third = FakeUpstream("third")
+    tier.relays.choose = lambda _: [third, tier.first]
+    for relay in tier.relays._relays.values():
+        relay.choose = tier.relays.choose
+    tier.starve()
+    tier.answer(first=7, second=8)
+    assert tier.has_moved and third.links == []
+    tier.second.link.receiver.lost("show is not live")
+    assert len(third.links) == 1
+
+
+def test_nobody_is_asked_again_before_having_answered(tier: Tier) -> None:
+    tier.starve(3 * ASK_S)
+    assert len(tier.asked) == 1
+
+
+def test_who_cannot_be_asked_is_asked_again(tier: Tier) -> None:
+    tier.relays.ask = lambda: fail(OSError("an error of these tests"))
+    tier.starve()
+    tier.relays.ask = tier._ask
+    tier.starve(ASK_S)
+    tier.answer(first=7, second=8)
+    assert tier.has_moved
+
+
+def test_what_is_asked_is_awaited_no_longer_when_nobody_wants_it() -> None:
+    tier, cancelled = Tier(), []
+    tier.relays.ask = lambda: Deferred(cancelled.append)
+    tier.starve()
+    tier.relays.unwanted(tier.feeds[0])
+    assert len(cancelled) == 1
+
+
+def test_one_that_waits_for_a_frozen_node_goes_on_where_the_publisher_has_come_meanwhile(tier: Tier) -> None:
+    tier.clock.pump([CHECK_S] * (ASK_AFTER_CHECKS + ANSWER_CHECKS - 1))
+    tier.answer()
+    tier.clock.advance(CHECK_S)
+    tier.second.link.receiver.lost("show is not live")
+    assert [link.is_closed for link in tier.first.links] == [True, False], "it tries the frozen one again"
+    tier.clock.pump([CHECK_S] * STARVED_CHECKS)
+    tier.answer(second=8)
+    assert tier.first.link.is_closed and len(tier.second.links) == 2
+    tier.second.link.play(FRAMES, epoch=8.0)
+    [relay] = tier.relays._relays.values()
+    assert relay.phase is Phase.PLAYING and not relay.is_starved

@@ -82,7 +82,8 @@ class Tiers:
         upstreams = [
             RtmpUpstream(f"rtmp://up{n}", cable, self.clock, Observer()) for n, cable in enumerate(self.cables)
         ]
-        self.edge = Feeds(limits, self.clock, metrics, Relays(lambda _: upstreams, self.clock, metrics))
+        relays = Relays(lambda _: upstreams, lambda: succeed({}), lambda _: 0, self.clock, metrics)
+        self.edge = Feeds(limits, self.clock, metrics, relays)
 
     def live(self, epoch: int = 7) -> None:
         self.sources = [one.begin("show", "source", Lineage(epoch)) for one in self.upper]

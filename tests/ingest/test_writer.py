@@ -258,3 +258,18 @@ def test_no_gap_is_given_a_number_while_the_bus_is_away(scene: SlowScene) -> Non
     segments = [told.segment for told in scene.segments if isinstance(told, SegmentAnnounced)]
     assert [segment.msn for segment in segments] == list(range(segments[0].msn, segments[0].msn + len(segments)))
     assert segments[-1].discontinuity == segments[0].discontinuity + 1
+
+
+def test_streams_are_here_while_their_publisher_is_even_before_they_are_taken(scene: SlowScene) -> None:
+    assert scene.broadcasts.epochs() == {}
+    broadcast = scene.broadcasts.enter("show")
+    assert scene.broadcasts.epochs() == {"show": broadcast.writer.epoch} and broadcast.writer.epoch
+    epoch = scene.answer()
+    assert scene.broadcasts.epochs() == {"show": epoch}
+    send(broadcast, media(0, 5_000))
+    broadcast.left("closed")
+    assert scene.broadcasts.epochs() == {}
+    scene.broadcasts.enter("show")
+    assert scene.broadcasts.epochs() == {"show": epoch}
+    scene.broadcasts.fence("show", epoch + 1)
+    assert scene.broadcasts.epochs() == {}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.web.pages import notFound
-from twisted.web.server import Site
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
 
+from livestream.bus.announcements import encode_epochs
 from livestream.cache.reader import UpstreamError
 from livestream.cluster.messages import Heartbeat, encode
 from livestream.config import load
 from livestream.roles.above import TierAbove
 from livestream.roles.parts import Parts
+from livestream.signing import HEADER
 from livestream.steering.nodes import Node, NodeState
 from tests.ports import free_port
 
@@ -69,3 +73,34 @@ async def test_a_node_that_is_cut_off_is_known_not_to_answer_when_it_cannot_be_p
     await lost
     [_, node] = parts.cluster().nodes()
     assert not node.is_answering
+
+
+class Epochs(Resource):
+    """Answers ``/epochs``."""
+
+    isLeaf = True
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__()
+        self.text = text
+
+    def render_GET(self, request: Request) -> bytes:
+        assert request.path == b"/epochs" and request.getHeader(HEADER)
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(encode_epochs({"show": 7}), {"rtmp://127.0.0.1:9": {"show": 7}}), (b"{}", {}), (b"x" * 100, {})],
+    ids=["an answer", "no answer of ours", "garbage"],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_nodes_above_say_which_streams_they_have(text: bytes, expected: dict[str, dict[str, int]]) -> None:
+    listening = reactor.listenTCP(0, Site(Epochs(text)), interface="127.0.0.1")
+    port = listening.getHost().port
+    above, _ = tier_above(Node("ingest-1", "ingest", f"http://127.0.0.1:{port}", "rtmp://127.0.0.1:9"))
+    holdings = await above.holdings()
+    assert {str(player): dict(epochs) for player, epochs in holdings.items()} == expected
+    assert list(holdings) == (above.players("show") if expected else [])
+    above.upstreams.stop()
+    await listening.stopListening()

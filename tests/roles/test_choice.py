@@ -120,3 +120,12 @@ def test_it_is_known_whether_any_node_of_the_tier_above_is_cut_off() -> None:
     assert some.has_cut_off_nodes
     nodes[1] = ORIGINS[1]
     assert not some.has_cut_off_nodes
+
+
+def test_nodes_that_can_be_asked_and_played_are_known_by_both_addresses() -> None:
+    nodes = [*OTHERS, *ORIGINS[:2], Node("origin-9", "origin", "http://origin-9")]
+    assert choice(nodes, FIXED).addresses() == {
+        "http://origin-0": "rtmp://origin-0:1936",
+        "http://origin-1": "rtmp://origin-1:1936",
+        "http://fixed-1": "rtmp://fixed-1:1935",
+    }

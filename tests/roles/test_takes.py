@@ -11,13 +11,13 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from livestream.bus.announcements import encode_position
+from livestream.bus.announcements import decode_epochs, encode_position
 from livestream.bus.interface import NotNow
 from livestream.cache.reader import UpstreamError
 from livestream.ingest.take import Survey
 from livestream.model import StreamPosition, Superseded
-from livestream.roles.takes import LEARNING_S, SIGNATURE, Credentials, OtherNodes, TakeRequests
-from livestream.signing import LEARNT_APART_S, VALID_S, sign
+from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests
+from livestream.signing import HEADER, LEARNT_APART_S, VALID_S, Credentials, sign
 from livestream.steering.nodes import Node
 
 from ..cluster.members import Member, Members
@@ -42,6 +42,9 @@ class Answering:
     def taken(self, stream: str, epoch: int) -> None:
         self.asked.append(("taken", stream, epoch))
 
+    def epochs(self) -> Mapping[str, int]:
+        return {"show": 12}
+
 
 def raising(error: Exception) -> Callable[[], Mapping[str, Any]]:
     def answer() -> Mapping[str, Any]:
@@ -51,7 +54,7 @@ def raising(error: Exception) -> Callable[[], Mapping[str, Any]]:
 
 
 def signature(node: str = "ingest-2", secret: str = SECRET) -> str:
-    return credentials(node, secret).headers()[SIGNATURE][0]
+    return credentials(node, secret).headers()[HEADER][0]
 
 
 def test_who_signs_is_answered() -> None:
@@ -110,7 +113,7 @@ class Scene:
     clock: Clock = field(factory=Clock)
 
     def survey(self) -> Survey:
-        others = OtherNodes(credentials("ingest-1"), self._nodes, self._connect, self.clock)
+        others = OtherNodes(True, self._nodes, self._connect, self.clock)
         result = Deferred.fromCoroutine(others.survey("show", 12))
         self.clock.pump([0.25] * 40)
         survey: Survey = result.result  # type: ignore[assignment]
@@ -127,8 +130,8 @@ class Scene:
 class Peer:
     answers: list[tuple[int, bytes] | None]
 
-    async def post(self, path: str, headers: dict[str, list[str]]) -> tuple[int, bytes]:
-        assert path == "/take/show?epoch=12" and SIGNATURE in headers
+    async def post(self, path: str) -> tuple[int, bytes]:
+        assert path == "/take/show?epoch=12"
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if answer is None:
             raise UpstreamError("does not answer")
@@ -170,3 +173,7 @@ def test_a_node_that_learns_is_not_asked_for_ever() -> None:
 def test_what_was_answered_is_summed_up() -> None:
     survey = Scene({"ingest-2": [at(5, live=True)], "origin-1": [YOUNGER]}).survey()
     assert ([position.msn for position in survey.positions], survey.younger, survey.displaced) == ([5], 99, True)
+
+
+def test_which_streams_are_here_is_said_to_who_asks() -> None:
+    assert decode_epochs(TakeRequests(credentials("o"), Answering()).epochs()) == {"show": 12}

@@ -1,0 +1,49 @@
+"""What a process warns of when its parts are made."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet import reactor
+from twisted.logger import formatEvent, globalLogPublisher
+
+from livestream.config import load
+from livestream.roles.parts import Parts
+
+SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
+ABOVE = 'origin.upstreams=[{http="http://127.0.0.1:9"}]'
+WARNING = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
+
+
+def warnings(redis: str, *settings: str) -> list[str]:
+    """What is said when a process is put together that uses this Redis."""
+    said: list[str] = []
+
+    def note(event: dict[str, object]) -> None:
+        if str(event["log_namespace"]).startswith("livestream."):
+            said.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(note)
+    try:
+        Parts(load("origin", None, {}, (f"bus.redis={redis}", ABOVE, *settings), lambda path: ""), reactor).bus()
+    finally:
+        globalLogPublisher.removeObserver(note)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("redis", "shown"),
+    [
+        ("redis://192.0.2.7:6379/0", "redis://192.0.2.7:6379/0"),
+        ("redis://user:password@redis.example", "redis://redis.example"),
+        ("redis://127.example", "redis://127.example"),
+        ("redis://[2001:db8::1]:6379", "redis://[2001:db8::1]:6379"),
+    ],
+)
+def test_a_redis_that_others_reach_wants_a_secret(redis: str, shown: str) -> None:
+    assert warnings(redis) == [WARNING.format(url=shown)]
+    assert warnings(redis, *SECRET) == []
+
+
+@pytest.mark.parametrize("redis", ["unix:/run/redis.sock", "redis://127.0.0.2", "redis://localhost/1", "redis://[::1]"])
+def test_one_that_only_this_machine_reaches_wants_none(redis: str) -> None:
+    assert warnings(redis) == []
