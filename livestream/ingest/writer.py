@@ -47,8 +47,8 @@ class Owner(Protocol):
 @define(eq=False)
 class Writer:
     """
-    The writer for one broadcast. ``leave(stream, epoch)`` tells the bus that it has no more. ``segment_s`` is how long
-    its segments usually are; ``seconds`` is the wall clock.
+    The writer for one broadcast at the ingest ``node``. ``leave(stream, epoch)`` tells the bus that it has no more.
+    ``segment_s`` is how long its segments usually are; ``seconds`` is the wall clock.
 
     Segments that come while the stream is being taken get their numbers when it is.
     """
@@ -75,7 +75,7 @@ class Writer:
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._numbers = Numbers(self.stream)
+        self._numbers = Numbers(self.stream, self.node)
 
     @property
     def epoch(self) -> int:
@@ -112,7 +112,8 @@ class Writer:
             return
         newest = self._numbers.newest
         if self.stage is Stage.WRITING and newest is not None and self._numbers.next:
-            self.offers.add(StreamEnded(self.stream, newest.epoch, newest.msn(newest.last)), self.suspend)
+            ended = StreamEnded(self.stream, newest.epoch, newest.msn(newest.last), self.node)
+            self.offers.add(ended, self.suspend)
         self.close()
 
     def close(self) -> None:
