@@ -40,6 +40,9 @@ class Owner(Protocol):
     def displaced_another(self) -> None:
         """The stream had a publisher at another ingest until now."""
 
+    def begun(self) -> None:
+        """Its segments have numbers from here on, in a new epoch."""
+
     def wants_to_write(self) -> bool:
         """Whether it has a publisher, who would be lost if somebody had taken the stream in vain."""
 
@@ -82,6 +85,12 @@ class Writer:
         """The number of the newest epoch that is ours, or may come to be; 0 while there is none."""
         newest = self._numbers.newest
         return max(self._trying, 0 if newest is None else newest.epoch.number)
+
+    @property
+    def last(self) -> tuple[int, int] | None:
+        """The newest epoch that is ours, and the last number given in it; ``None`` while there is none."""
+        newest = self._numbers.newest
+        return None if newest is None else (newest.epoch.number, newest.msn(newest.last))
 
     @property
     def fills_gaps(self) -> bool:
@@ -177,6 +186,7 @@ class Writer:
         waiting, self._waiting = self._waiting, []
         for segment in waiting:
             self._announce(segment)
+        self.owner.begun()
         if self._ends:
             self.end()
 

@@ -16,9 +16,11 @@ from livestream.bus.announcements import (
     InvalidMessage,
     UnknownKind,
     decode,
+    decode_change,
     decode_document,
     decode_position,
     encode,
+    encode_change,
     encode_document,
     encode_position,
 )
@@ -27,6 +29,7 @@ from livestream.model import (
     Epoch,
     EpochBegan,
     ObjectInfo,
+    PublisherChange,
     RenditionInfo,
     Segment,
     SegmentAnnounced,
@@ -144,3 +147,26 @@ def test_any_value_in_any_field_is_read_or_is_an_invalid_message(key: str, value
     with suppress(InvalidMessage):
         read = decode(json.dumps(fields).encode())
         assert decode(encode(read)) == read
+
+
+def test_that_a_publisher_has_left_is_read_as_it_was_written() -> None:
+    change = PublisherChange("show", EPOCH, 3, False, 41, "ingest-1")
+    assert decode_change(encode_change(change)) == change
+    assert decode_change(encode_change(attrs.evolve(change, is_here=True))).is_here
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b'"show"', b'"../show"'),
+        (b'"count":3', b'"count":-3'),
+        (b'"last":41', b'"last":1e99'),
+        (b'"epoch":', b'"epoch":true,"x":'),
+        (b'"v":2', b'"v":3'),
+        (b'"ingest-1"', b"7"),
+    ],
+)
+def test_that_a_publisher_has_left_is_read_strictly(right: bytes, wrong: bytes) -> None:
+    told = encode_change(PublisherChange("show", EPOCH, 3, False, 41, "ingest-1"))
+    with pytest.raises(InvalidMessage):
+        decode_change(told.replace(right, wrong))

@@ -60,7 +60,13 @@ class Ingest:
         self.catalogue = Catalogue(self.bus, Tier.INGEST, None, 6, clock, METRICS)
         takes = Takes(self.name, self.bus.take, Others(self), self.position, ord(self.name), clock, self.seconds)
         numbering = Numbering(
-            self.name, takes, self.bus.accept, self.bus.leave, self.ledger.show, lambda: self.bus.is_healthy
+            self.name,
+            takes,
+            self.bus.accept,
+            self.bus.leave,
+            self.ledger.show,
+            lambda: self.bus.is_healthy,
+            lambda _: None,
         )
         settings = BroadcastSettings(3, 10.0, ())
         self.broadcasts = Broadcasts(
