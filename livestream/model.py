@@ -221,6 +221,23 @@ class StreamEnded:
     node: str = ""
 
 
+@frozen
+class PublisherChange:
+    """
+    The publisher of a stream has come to an ingest, or left it: what ingests tell each other, and nobody else.
+
+    ``count`` rises with each change within an epoch. Media beyond ``last_msn``, the newest number then given, says that
+    a publisher is there, whatever was told before.
+    """
+
+    stream: str
+    epoch: int
+    count: int
+    is_here: bool
+    last_msn: int
+    node: str = ""
+
+
 Announcement = EpochBegan | SegmentAnnounced | StreamEnded
 """What a writer says, once: a later announcement adds to it and never corrects it."""
 

@@ -8,6 +8,6 @@ What one tier tells the next.
 - ``link``: its connections, which come back; ``redis_protocols``: what is spoken on them
 - ``announcements``: what is said, as JSON
 - ``catalogue``: what a node has learnt from it
-- ``ledger``: what a node has announced itself
+- ``ledger``: what a node has announced itself; ``changes``: what of that is new to who asks again
 - ``receipts``: whether the tier below has that
 """

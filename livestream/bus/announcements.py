@@ -18,6 +18,7 @@ from livestream.model import (
     EpochBegan,
     InvalidName,
     ObjectInfo,
+    PublisherChange,
     RenditionInfo,
     Segment,
     SegmentAnnounced,
@@ -114,6 +115,32 @@ def decode_document(data: bytes) -> list[Announcement]:
         except UnknownKind:
             continue
     return announcements
+
+
+def encode_change(change: PublisherChange) -> bytes:
+    """That a publisher has come or left, as JSON, in one line."""
+    fields = {
+        "v": VERSION,
+        "stream": change.stream,
+        "epoch": change.epoch,
+        "count": change.count,
+        "here": change.is_here,
+        "last": change.last_msn,
+        "node": change.node,
+    }
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")
+
+
+def decode_change(data: bytes) -> PublisherChange:
+    """
+    Read that a publisher has come or left.
+
+    :raises InvalidMessage: it does not follow the schema.
+    """
+    fields = _fields(data)
+    stream, node = _name(fields.get("stream"), stream_name), _node(fields)
+    epoch, count, last_msn = _number(fields, "epoch"), _number(fields, "count"), _number(fields, "last")
+    return PublisherChange(stream, epoch, count, fields.get("here") is not False, last_msn, node)
 
 
 def encode_position(position: StreamPosition) -> dict[str, Any]:

@@ -45,7 +45,10 @@ class Upstream(Protocol):
         """Whether the bus does not carry what some of its nodes announce."""
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
-        """What its nodes have announced of all streams."""
+        """What its nodes have announced of all streams, beyond what each answered last time."""
+
+    def start_over(self) -> None:
+        """Something that was answered is not known here: the next answer is to have everything."""
 
     def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
         """What its nodes have announced of one stream."""
@@ -257,7 +260,11 @@ class Catalogue:
     def _answered(self, announcements: Sequence[Announcement]) -> None:
         self._has_complained = False
         self._answered_at = began_at = self.clock.seconds()
-        self.recovered(announcements)
+        try:
+            self.recovered(announcements)
+        except Exception:
+            self.log.failure("what the tier above knows was not taken in")
+            self._start_over()
         took_s = self.clock.seconds() - began_at
         self._ask_all_at = max(self._ask_all_at, began_at + READING_SHARE * took_s)
 
@@ -279,8 +286,14 @@ class Catalogue:
         if self.upstream is not None:
             self.upstream.one_stream(stream).addCallbacks(self.recovered, self._unanswered)
 
+    def _start_over(self) -> None:
+        if self.upstream is not None:
+            self.upstream.start_over()
+
     def _forget(self, stream: str) -> None:
-        del self._entries[stream]
+        entry = self._entries.pop(stream)
+        if not entry.window.is_ended:
+            self._start_over()  # it may be there still, and go on
         self._tell(stream, None)
 
     def _tell(self, stream: str, announcement: Announcement | None) -> None:

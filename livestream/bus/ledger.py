@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from livestream.bus.announcements import encode_document
+from livestream.bus.changes import Changes
 from livestream.bus.interface import Bus, Tier
 from livestream.model import Announcement, ObjectInfo, StreamPosition
 from livestream.packaging.window import Window
@@ -27,6 +28,7 @@ class Ledger:
     length: int
     node: str = ""
     _windows: dict[str, Window] = field(factory=dict, init=False)
+    _changes: Changes = field(factory=Changes, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -43,6 +45,7 @@ class Ledger:
         if window is None:
             window = self._windows[stream] = Window(stream, self.length)
         news = window.take([evolve(announcement, node=self.node)])
+        self._changes.note(window, news)
         for each in news:
             for changed in self._subscribers:
                 changed(stream, each)
@@ -56,6 +59,7 @@ class Ledger:
     def forget(self, stream: str) -> None:
         """A stream is long over here."""
         if self._windows.pop(stream, None) is not None:
+            self._changes.forget(stream)
             self.bus.forget(self.tier, stream)
             for changed in self._subscribers:
                 changed(stream, None)
@@ -86,6 +90,14 @@ class Ledger:
     def every(self) -> bytes:
         """What was announced of all streams, as the tier below reads it."""
         return encode_document(each for window in self._windows.values() for each in window.announcements())
+
+    def since(self, token: str) -> tuple[bytes, str]:
+        """
+        What was announced of all streams since an answer that came with ``token``, and a token for the next time.
+
+        It is everything where the token is none that this process has given.
+        """
+        return encode_document(self._changes.since(token)), self._changes.token
 
     def one(self, stream: str) -> bytes | None:
         """What was announced of one stream, as the tier below reads it."""

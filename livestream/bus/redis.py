@@ -43,6 +43,8 @@ MOST_KEPT = 10_000
 """So many names of a channel are read at most."""
 MOST_UNANSWERED = 1000
 """A Redis that owes so many answers is told no more for now, and the logs when it has caught up."""
+CATCHING_UP = 100
+"""Logs are put back, and those of others read, while a Redis owes fewer answers: what is new must not wait for that."""
 COMPLAIN_S = 30.0
 FUTURE_MS = 86_400_000
 """What claims to be of more than a day ahead would shut out all that is of now."""
@@ -68,6 +70,7 @@ class RedisBus(Service):
     secret: str = ""
     _logs: dict[Tier, Log] = field(factory=dict, init=False)
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
+    _unread: dict[tuple[Tier, str], None] = field(factory=dict, init=False)
     _unanswered: int = field(default=0, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
     _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
@@ -231,9 +234,20 @@ class RedisBus(Service):
 
     def _answered(self, result: Any) -> Any:
         self._unanswered -= 1
-        while self._behind and self._unanswered < MOST_UNANSWERED // 2:
-            self._restore(*self._behind.pop())
+        self._catch_up()
         return result
+
+    def _catch_up(self) -> None:
+        """Put back what Redis may have lost of ours, and then read what was announced by others meanwhile."""
+        while self._commands.protocol is not None and self._unanswered < CATCHING_UP:
+            if self._behind:
+                self._restore(*self._behind.pop())
+            elif self._unread:
+                tier, stream = next(iter(self._unread))
+                del self._unread[tier, stream]
+                self.recall(tier, stream).addCallback(self._recovered, tier)
+            else:
+                return
 
     def _complain(self, failure: Failure) -> None:
         now = self.reactor.seconds()
@@ -247,11 +261,10 @@ class RedisBus(Service):
         for script in ALL:
             protocol.execute_command("SCRIPT", "LOAD", script.text).addErrback(self._script_refused)
         self._back()
-        for tier, log in self._logs.items():
-            for stream in log.streams():
-                self._restore(tier, stream)
+        self._behind.update((tier, stream) for tier, log in self._logs.items() for stream in log.streams())
         for tier in self._listeners:
             self._recover(tier)
+        self._catch_up()
 
     def _script_refused(self, failure: Failure) -> None:
         """One that does not know ``#!lua`` cannot compile it."""
@@ -303,8 +316,8 @@ class RedisBus(Service):
             asked.addCallback(self._recover_streams, tier).addErrback(self._complain)
 
     def _recover_streams(self, streams: Sequence[bytes], tier: Tier) -> None:
-        for stream in streams:
-            self.recall(tier, stream.decode("ascii")).addCallback(self._recovered, tier)
+        self._unread.update(((tier, stream.decode("ascii")), None) for stream in streams)
+        self._catch_up()
 
     def _recovered(self, announcements: Sequence[Announcement], tier: Tier) -> None:
         for listener in self._listeners[tier] if announcements else ():

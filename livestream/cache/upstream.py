@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -35,9 +35,18 @@ REFUSED_REST_S = 1.0
 
 REFUSES = "refuses our signature (403): give both nodes the same cluster.secret, and set their clocks"
 
+_STATE_TOKEN = re.compile(r"[0-9a-f]{1,32}-[0-9]{1,16}")
 _DIGEST_TAG = re.compile(r'"[0-9a-f]{64}"')
 
 Take = Callable[[bytes], None]
+
+
+@frozen
+class Document:
+    """What is known of streams. ``token`` asks next time for what has changed since; empty where a node has none."""
+
+    text: bytes
+    token: str = ""
 
 
 class NotThere(UpstreamError):
@@ -107,9 +116,9 @@ class Upstream:
             _accept(response, _fault(response, info, start))
             await self._read(response, take, info.size - start)
 
-    async def document(self, path: str) -> bytes | None:
+    async def document(self, path: str) -> Document | None:
         """
-        Read a small document; ``None`` when there is none.
+        Read a document; ``None`` when there is none.
 
         :raises UpstreamError: it could not be had.
         """
@@ -121,7 +130,8 @@ class Upstream:
                 await self._read(response, parts.append, STATE_BYTES)
         except NotThere:
             return None
-        return b"".join(parts)
+        token = response.headers.getRawHeaders("x-livestream-state", [""])[0]
+        return Document(b"".join(parts), token if _STATE_TOKEN.fullmatch(token) else "")
 
     async def post(self, path: str) -> tuple[int, bytes]:
         """

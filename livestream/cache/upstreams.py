@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.cache.fill import Altered
 from livestream.cache.reader import Interrupted, UpstreamError
 from livestream.cache.store import Key
-from livestream.cache.upstream import Take, Upstream
+from livestream.cache.upstream import Document, Take, Upstream
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 
@@ -31,6 +31,15 @@ class Choice(Protocol):
         """All of them."""
 
 
+@frozen
+class _States:
+    """What the node at ``url`` answered."""
+
+    url: str
+    states: Sequence[Any]
+    token: str
+
+
 @define(eq=False)
 class Upstreams:
     """
@@ -46,6 +55,7 @@ class Upstreams:
     decode: Callable[[bytes], Sequence[Any]]
     clock: IReactorTime
     _nodes: dict[str, Upstream] = field(factory=dict, init=False)
+    _tokens: dict[str, str] = field(factory=dict, init=False)
 
     async def fetch(self, key: Key, info: ObjectInfo, have: Callable[[], int], take: Take) -> None:
         """
@@ -79,11 +89,19 @@ class Upstreams:
         """
         The states of all streams, from every node that answers: each may have streams that no other has.
 
-        To cancel it is to be content with those that have answered.
+        Of a node that has answered before, what has changed since: whoever does not take in all of an answer has to
+        `start_over`. To cancel it is to be content with those that have answered.
 
         :raises UpstreamError: none does.
         """
-        return await self._documents("/state", self.choice.every_url())
+        tokens = self._tokens  # others, if it starts over meanwhile
+        answers = await self._documents(lambda url: f"/state?since={tokens.get(url, '')}", self.choice.every_url())
+        tokens.update((answer.url, answer.token) for answer in answers)
+        return [state for answer in answers for state in answer.states]
+
+    def start_over(self) -> None:
+        """Let the next answers have everything."""
+        self._tokens = {}
 
     async def state(self, stream: str) -> list[Any]:
         """
@@ -91,7 +109,8 @@ class Upstreams:
 
         :raises UpstreamError: no node answers.
         """
-        return await self._documents(f"/state/{stream}", self.choice.urls(stream))
+        answers = await self._documents(lambda _: f"/state/{stream}", self.choice.urls(stream))
+        return [state for answer in answers for state in answer.states]
 
     async def each(self, path: str, urls: Sequence[str], wait_s: float) -> dict[str, bytes]:
         """
@@ -101,7 +120,8 @@ class Upstreams:
         """
         asked = [Deferred.fromCoroutine(self._node(url).document(path)).addTimeout(wait_s, self.clock) for url in urls]
         answers: Any = await DeferredList(asked, consumeErrors=True)
-        return {url: text for url, (is_answered, text) in zip(urls, answers, strict=True) if is_answered and text}
+        answered = ((url, answer) for url, (is_answered, answer) in zip(urls, answers, strict=True) if is_answered)
+        return {url: document.text for url, document in answered if document}
 
     async def tell(self, url: str, path: str) -> None:
         """
@@ -116,29 +136,29 @@ class Upstreams:
         for node in self._nodes.values():
             node.stop()
 
-    async def _documents(self, path: str, urls: Sequence[str]) -> list[Any]:
+    async def _documents(self, path: Callable[[str], str], urls: Sequence[str]) -> list[_States]:
         nodes = self._in_order(urls)
         is_any_well = any(not node.is_resting for node in nodes)
         asked = []
         for node in nodes:
-            answer = Deferred.fromCoroutine(self._document(node, path))
+            answer = Deferred.fromCoroutine(self._document(node, path(node.url)))
             if node.is_resting and is_any_well:
                 answer.addTimeout(PASS_OVER_S, self.clock)
             asked.append(answer)
         answers: Any = await DeferredList(asked, consumeErrors=True)
         if not any(is_answered for is_answered, _ in answers):
             raise answers[0][1].value if answers else UpstreamError("there is no upstream")
-        return [state for is_answered, states in answers if is_answered for state in states]
+        return [states for is_answered, states in answers if is_answered]
 
-    async def _document(self, node: Upstream, path: str) -> Iterable[Any]:
+    async def _document(self, node: Upstream, path: str) -> _States:
         try:
-            text = await node.document(path)
-            states = () if text is None else self.decode(text)
+            document = await node.document(path) or Document(b"")
+            states = self.decode(document.text)
         except (UpstreamError, ValueError) as error:
             self._count("state", "error")
             raise UpstreamError(f"{node.url} {error}") from error
         self._count("state", "ok")
-        return states
+        return _States(node.url, states, document.token)
 
     def _in_order(self, urls: Sequence[str]) -> list[Upstream]:
         nodes = [self._node(url) for url in urls]
@@ -155,6 +175,7 @@ class Upstreams:
         known = set(self.choice.every_url())
         for url in self._nodes.keys() - known:
             self._nodes.pop(url).stop()
+            self._tokens.pop(url, None)
 
     def _count(self, kind: str, outcome: str) -> None:
         self.metrics.upstream_requests.labels(kind, outcome).inc()

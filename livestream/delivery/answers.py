@@ -194,7 +194,13 @@ class Answers:
         return Answer("302 Found", fields, kind, "told")
 
     def document(
-        self, text: bytes, media_type: bytes, now: float, kind: Kind | None = None, status: str = "200 OK"
+        self,
+        text: bytes,
+        media_type: bytes,
+        now: float,
+        kind: Kind | None = None,
+        status: str = "200 OK",
+        *extra: Field,
     ) -> Answer:
         """A text that is true only now, such as the state that the tier below asks for."""
         fields = (
@@ -202,6 +208,7 @@ class Answers:
             (b"Content-Type", media_type),
             (b"Content-Length", b"%d" % len(text)),
             (b"Cache-Control", b"no-store"),
+            *extra,
             *self._shared,
         )
         return Answer(status, fields, kind, "told", Body.whole(text), 0, len(text))

@@ -15,7 +15,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from livestream.delivery.answers import Answers
+from livestream.delivery.answers import Answers, Field
 from livestream.delivery.conditions import Conditions
 from livestream.delivery.service import Service, Wanted
 from livestream.delivery.tally import Tallies
@@ -23,6 +23,8 @@ from livestream.delivery.targets import parse_path
 from livestream.delivery.writing import write
 
 JSON = b"application/json"
+STATE = b"X-Livestream-State"
+"""How far the state of all streams is, in an answer."""
 METHODS = ("GET", "HEAD", "OPTIONS")
 _STREAM_FLV = re.compile(rb"/live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.flv")
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -33,7 +35,10 @@ class States(Protocol):
     """The state of the streams, as the documents that the tier below reads."""
 
     def every(self) -> bytes:
-        """Every stream's state, as one JSON text."""
+        """Every stream's state, a line of JSON for each announcement."""
+
+    def since(self, token: str) -> tuple[bytes, str]:
+        """What of that is new since the answer that came with ``token`` (all for any other), and the next token."""
 
     def one(self, stream: str) -> bytes | None:
         """One stream's state as JSON; ``None`` when it is not known."""
@@ -104,8 +109,12 @@ class Hls:
 
     @router.route("/state")
     def every_state(self, request: Request) -> Any:
-        """What is live, for the tier below."""
-        return self._document(request, None if self.states is None else self.states.every())
+        """What is live, for the tier below; with ``?since=TOKEN``, what is new since the answer with that token."""
+        tokens = request.args.get(b"since")
+        if self.states is None or tokens is None:
+            return self._document(request, None if self.states is None else self.states.every())
+        text, token = self.states.since(tokens[0].decode("ascii", "replace"))
+        return self._document(request, text, (STATE, token.encode("ascii")))
 
     @router.route("/state/<stream>")
     def one_state(self, request: Request, stream: str) -> Any:
@@ -142,10 +151,10 @@ class Hls:
             answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
         return write(cast(Request, request), answer)
 
-    def _document(self, request: Request, text: bytes | None) -> Deferred[None]:
+    def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:
             raise NotFound
-        return write(request, self.answers.document(text, JSON, self.seconds()))
+        return write(request, self.answers.document(text, JSON, self.seconds(), None, "200 OK", *extra))
 
 
 def conditions_of(request: Request) -> Conditions:

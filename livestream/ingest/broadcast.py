@@ -20,13 +20,7 @@ from livestream.media.flv import VIDEO as VIDEO_TAG
 from livestream.media.flv import parse_audio, parse_video
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
-from livestream.model import (
-    AUDIO,
-    SOURCE,
-    VIDEO,
-    Codec,
-    Frame,
-)
+from livestream.model import AUDIO, SOURCE, VIDEO, Codec, Frame, PublisherChange
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager
 
@@ -91,7 +85,8 @@ class Broadcast:
     Lives from its first publisher to ``grace_s`` after its last; ``ended`` is then called with it.
 
     ``number`` tells it from all others, on this stream's time lines and in its objects' names. ``open_writer`` has the
-    stream taken for it; ``seconds`` is the wall clock.
+    stream taken for it; ``publisher_changed`` tells the other ingests that its publisher has left, or is here again;
+    ``seconds`` is the wall clock.
     """
 
     stream: str
@@ -104,6 +99,7 @@ class Broadcast:
     ended: Callable[[Broadcast], None]
     open_writer: Callable[[Broadcast], Writer]
     displaced: Callable[[str], None]
+    publisher_changed: Callable[[PublisherChange], None]
     phase: Phase = field(default=Phase.LIVE, init=False)
     is_given_up: bool = field(default=False, init=False)
     """Whether another ingest goes on with the stream."""
@@ -115,6 +111,7 @@ class Broadcast:
     _transcode: Transcode | None = field(default=None, init=False)
     _held: list[Frame] = field(factory=list, init=False)
     _is_left: bool = field(default=False, init=False)
+    _changes: int = field(default=0, init=False)
     _calls: list[IDelayedCall] = field(factory=list, init=False)
     _begun_at: dict[int, float] = field(factory=dict, init=False)
     _audio_config: Frame | None = field(default=None, init=False)
@@ -131,6 +128,10 @@ class Broadcast:
 
     def displaced_another(self) -> None:
         self.displaced(self.stream)
+
+    def begun(self) -> None:
+        if self._is_left:
+            self._tell_change()
 
     def wants_to_write(self) -> bool:
         return self.phase is LIVE
@@ -161,6 +162,7 @@ class Broadcast:
         self._is_left = True
         if self.phase is Phase.LIVE:
             self._close(reason)
+        self._tell_change()
 
     def returned(self) -> None:
         """A publisher is here, for the first time or again."""
@@ -169,6 +171,7 @@ class Broadcast:
         if self.phase is Phase.ABSENT:
             self._fill_absence()
             self._go_on()
+        self._tell_change()
 
     def stop(self) -> None:
         """The process ends: nobody is told that the broadcast is over, for another process may go on with it."""
@@ -217,6 +220,13 @@ class Broadcast:
             self._rungs[rendition].shed()
 
     # Inside
+
+    def _tell_change(self) -> None:
+        """Tell the other ingests whether the publisher is here, as soon as they can have heard of it at all."""
+        if self.writer.last is not None and not self.is_given_up:
+            self._changes += 1
+            epoch, msn = self.writer.last
+            self.publisher_changed(PublisherChange(self.stream, epoch, self._changes, not self._is_left, msn))
 
     def _read(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
         is_video = type_id == VIDEO_TAG

@@ -15,7 +15,7 @@ from livestream.ingest.offers import Offers
 from livestream.ingest.take import Takes
 from livestream.ingest.writer import Writer
 from livestream.metrics import Metrics
-from livestream.model import Announcement, Superseded
+from livestream.model import Announcement, PublisherChange, Superseded
 
 REMEMBERED_S = 60.0
 MOST_FENCES = 10_000
@@ -27,7 +27,8 @@ class Numbering:
     """
     What all writers of an ingest, ``node``, have in common: see `Takes` and `Offers`.
 
-    ``leave`` tells the bus that a writer has no more, and ``bus_answers`` says whether the bus is there.
+    ``leave`` tells the bus that a writer has no more, ``bus_answers`` says whether the bus is there, and
+    ``publisher_changed`` tells the other ingests whether a stream's publisher is here.
     """
 
     node: str
@@ -36,6 +37,7 @@ class Numbering:
     leave: Callable[[str, int], None]
     show: Callable[[Announcement], object]
     bus_answers: Callable[[], bool]
+    publisher_changed: Callable[[PublisherChange], None]
 
 
 @define(eq=False)
@@ -84,6 +86,7 @@ class Broadcasts:
             self._over,
             self._open_writer,
             self.displaced,
+            self.numbering.publisher_changed,
         )
         self._broadcasts[stream] = broadcast
         self.metrics.broadcasts.set(len(self._broadcasts))

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.ingest.publisher import SILENT_S
-from livestream.model import Announcement, EpochBegan, SegmentAnnounced, StreamEnded
+from livestream.model import Announcement, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded
 from livestream.steering.nodes import Node
 
 BEGINS_S = 6.0
 """So long may the first segment of a publisher take."""
+MOST_CHANGES = 10_000
+"""Of so many streams it is remembered that their publisher came or left."""
 
 Outdone = Callable[[str, int, str], None]
 
 
 @frozen
 class _Heard:
-    """The node that announced a segment of media last, and until when its publisher is taken to be there."""
+    """What was announced last, by which node, and until when its publisher is taken to be there."""
 
     node: str
+    epoch: int
+    msn: int
     until: float
+
+    def is_before(self, change: PublisherChange) -> bool:
+        """Whether a publisher who left has sent nothing since that is known of."""
+        return change.node == self.node and change.epoch == self.epoch and self.msn <= change.last_msn
 
 
 @define(eq=False)
@@ -33,6 +42,9 @@ class Elsewhere:
 
     ``outdone(stream, epoch, node)`` is called with everything that another announces: whoever has the stream here in an
     older life is to give it up, for nobody listens to that any more.
+
+    A publisher who has left is known to have done so at once where its ingest can say it (`publisher_changed`), and
+    else after a segment and a silence.
     """
 
     node: str
@@ -40,31 +52,70 @@ class Elsewhere:
     clock: IReactorTime
     outdone: Outdone
     _heard: dict[str, _Heard] = field(factory=dict, init=False)
+    _changes: dict[str, PublisherChange] = field(factory=dict, init=False)
+    _waiting: dict[str, list[Deferred[None]]] = field(factory=dict, init=False)
 
     def changed(self, stream: str, announcement: Announcement | None) -> None:
         """Take an announcement of any ingest; ``None`` says that nothing is heard of the stream any more."""
-        if announcement is None or isinstance(announcement, StreamEnded):
+        if (
+            announcement is None
+            or isinstance(announcement, StreamEnded)
+            or (announcement.node and announcement.node == self.node)
+        ):
             self._heard.pop(stream, None)
+        else:
+            self._note(announcement)
+            self.outdone(stream, announcement.epoch.number, announcement.node)
+        self._wake(stream)
+
+    def publisher_changed(self, change: PublisherChange) -> None:
+        """Take it that the publisher of another ingest has come or left. What comes late or twice changes nothing."""
+        known = self._changes.get(change.stream)
+        if change.node == self.node or (known and (known.epoch, known.count) >= (change.epoch, change.count)):
             return
-        if announcement.node and announcement.node == self.node:
-            self._heard.pop(stream, None)
-            return
-        self._note(announcement)
-        self.outdone(stream, announcement.epoch.number, announcement.node)
+        self._changes.pop(change.stream, None)
+        self._changes[change.stream] = change
+        if len(self._changes) > MOST_CHANGES:
+            del self._changes[next(iter(self._changes))]
+        self._wake(change.stream)
 
     def holder(self, stream: str) -> str:
         """The id of another ingest that has a publisher of the stream at present; empty when none has."""
         heard = self._heard.get(stream)
-        if heard is None or self.clock.seconds() > heard.until:
+        if heard is None or self.clock.seconds() > heard.until or self._has_left(stream, heard):
             return ""
         return heard.node if any(node.id == heard.node and node.is_ready for node in self.nodes()) else ""
 
+    def when_free(self, stream: str) -> Deferred[None]:
+        """Fires when no other ingest has a publisher of the stream; who no longer waits for that cancels it."""
+        waiting = self._waiting.setdefault(stream, [])
+        free: Deferred[None] = Deferred(lambda _: self._stop_waiting(stream, free))
+        waiting.append(free)
+        self._wake(stream)
+        return free
+
+    def _has_left(self, stream: str, heard: _Heard) -> bool:
+        change = self._changes.get(stream)
+        return change is not None and not change.is_here and heard.is_before(change)
+
+    def _wake(self, stream: str) -> None:
+        if stream in self._waiting and not self.holder(stream):
+            for free in self._waiting.pop(stream):
+                free.callback(None)
+
+    def _stop_waiting(self, stream: str, free: Deferred[None]) -> None:
+        self._waiting[stream].remove(free)
+        if not self._waiting[stream]:
+            del self._waiting[stream]
+
     def _note(self, announcement: EpochBegan | SegmentAnnounced) -> None:
         """A gap says that the publisher is away."""
-        silent_s = BEGINS_S + SILENT_S
+        stream, epoch, now = announcement.stream, announcement.epoch, self.clock.seconds()
+        noted = _Heard(announcement.node, epoch.number, epoch.first_msn - 1, now + BEGINS_S + SILENT_S)
         if isinstance(announcement, SegmentAnnounced):
-            silent_s = announcement.target_s + SILENT_S
             if announcement.segment.is_gap:
-                self._heard.pop(announcement.stream, None)
+                self._heard.pop(stream, None)
                 return
-        self._heard[announcement.stream] = _Heard(announcement.node, self.clock.seconds() + silent_s)
+            until = now + announcement.target_s + SILENT_S
+            noted = evolve(noted, msn=announcement.segment.msn, until=until)
+        self._heard[stream] = noted

@@ -79,9 +79,10 @@ def begin_turn(claim: Claim, first: int, segment_s: int, now: float) -> Turn:
 
 @define(eq=False)
 class Numbers:
-    """All turns of one broadcast. What is the same in every rendition is found out once for each segment."""
+    """All turns of one broadcast, at ``node``. What renditions have in common is found out once for each segment."""
 
     stream: str
+    node: str
     turns: list[Turn] = field(factory=list, init=False)
     _starts_ms: dict[int, int] = field(factory=dict, init=False)
     _ends_ms: dict[int, int] = field(factory=dict, init=False)
@@ -110,7 +111,7 @@ class Numbers:
         discontinuity = turn.discontinuity + segment.cut.discontinuity - turn.breaks_before
         dates = self._starts_at_ms(turn, segment), segment.duration_ms
         placed = Segment(msn, discontinuity, *dates, media, segment.init, segment.independent)
-        return SegmentAnnounced(self.stream, turn.epoch, turn.target_s, segment.info, placed)
+        return SegmentAnnounced(self.stream, turn.epoch, turn.target_s, segment.info, placed, self.node)
 
     def take_back(self, segment: Numberless) -> None:
         """A number of the newest turn was refused before anybody saw it: it, and what follows, is given another."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -20,6 +21,11 @@ from livestream.net.rtmp import RtmpConnection
 APP = "live"
 SILENT_S = 3.0
 """A publisher that sent no media for so long is taken for lost, and anyone who may publish the stream may follow it."""
+LEAVES_S = 0.5
+"""
+Another ingest whose publisher has just left is given so long to say so: an encoder that goes from one to the next may
+be here before that one has read the end of its connection.
+"""
 COUNTED_BYTES = 65_536
 """So many bytes are counted at once, for each count takes a lock."""
 
@@ -94,18 +100,29 @@ class Publisher:
         self.connection.close(f"replaced by a new connection of the same publisher{where}")
 
 
-def nowhere(_stream: str) -> str:
-    """Where else a stream is being published, when this is the only ingest."""
-    return ""
+class OtherIngests(Protocol):
+    """Where else streams are being published."""
+
+    def holder(self, stream: str) -> str:
+        """The id of another ingest that has a publisher of the stream at present; empty when none has."""
+
+    def when_free(self, stream: str) -> Deferred[None]:
+        """Fires when none has; it can be cancelled."""
+
+
+class NoOtherIngests:
+    """This is the only one (an `OtherIngests`)."""
+
+    def holder(self, stream: str) -> str:
+        return ""
+
+    def when_free(self, stream: str) -> Deferred[None]:
+        return succeed(None)
 
 
 @define(eq=False)
 class PublishDoor:
-    """
-    Decides who may publish (the ``Publishing`` of an RTMP port).
-
-    ``elsewhere`` has the id of another ingest where a stream is being published; empty when it is not.
-    """
+    """Decides who may publish (the ``Publishing`` of an RTMP port)."""
 
     keys: PublishKeys
     stage: Stage
@@ -113,18 +130,20 @@ class PublishDoor:
     metrics: Metrics
     limit: int
     takeovers: Takeovers
-    elsewhere: Callable[[str], str] = nowhere
+    elsewhere: OtherIngests = field(factory=NoOtherIngests)
     _closed: str = field(default="", init=False)
     _publishers: dict[str, Publisher] = field(factory=dict, init=False)
 
-    def publish(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
+    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
         """
-        Let a publisher in.
+        Let a publisher in, at once, or after `LEAVES_S` at most where another ingest seems to have the stream.
 
         :raises Refused: in words that the broadcaster's program shows.
         """
         try:
-            publisher = self._admit(request, connection)
+            stream = self._stream(request)
+            await self._may_be_free(stream)
+            publisher = self._admit(stream, connection)
         except Refused:
             self.metrics.publishers.labels(outcome="refused").inc()
             raise
@@ -156,10 +175,18 @@ class PublishDoor:
         if self._publishers.get(publisher.stream) is publisher:
             del self._publishers[publisher.stream]
 
-    def _admit(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
+    async def _may_be_free(self, stream: str) -> None:
+        """Wait for another ingest to say that its publisher has left, if the newcomer would be refused for that one."""
+        if self._may_take_over(stream) or stream in self._publishers:
+            return
+        try:
+            await self.elsewhere.when_free(stream).addTimeout(LEAVES_S, self.clock)
+        except TimeoutError:
+            return
+
+    def _admit(self, stream: str, connection: RtmpConnection) -> Publisher:
         if self._closed:
             raise Refused("NetStream.Publish.Rejected", self._closed)
-        stream = self._stream(request)
         present = self._publishers.get(stream)
         if present is None and len(self._publishers) >= self.limit:
             raise Refused("NetStream.Publish.Rejected", f"this server takes {self.limit} broadcasts, and has them")
@@ -168,13 +195,15 @@ class PublishDoor:
                 self._check_takeover(stream)
             self.takeovers.count(stream)
             present.replace()
-        elif holder := self.elsewhere(stream):
+        elif holder := self.elsewhere.holder(stream):
             self._check_takeover(stream, where=f" at {holder}")
         publisher = Publisher(stream, connection, self.stage.enter(stream), self, self.clock.seconds())
         self._publishers[stream] = publisher
         return publisher
 
     def _stream(self, request: PublishRequest) -> str:
+        if self._closed:
+            raise Refused("NetStream.Publish.Rejected", self._closed)
         if request.app != APP:
             raise Refused("NetStream.Publish.Rejected", f"publish to rtmp://HOST/{APP}/STREAM, not to {request.app!r}")
         try:
@@ -184,6 +213,9 @@ class PublishDoor:
         if not self.keys.admits(stream, request.query.get("key", "")):
             raise Refused("NetStream.Publish.Denied", f"wrong or missing key: publish {stream}?key=SECRET")
         return stream
+
+    def _may_take_over(self, stream: str) -> bool:
+        return bool(self.keys.secrets) and not self.takeovers.are_too_many(stream)
 
     def _check_takeover(self, stream: str, where: str = "") -> None:
         """

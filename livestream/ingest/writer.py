@@ -40,6 +40,9 @@ class Owner(Protocol):
     def displaced_another(self) -> None:
         """The stream had a publisher at another ingest until now."""
 
+    def begun(self) -> None:
+        """Its segments have numbers from here on, in a new epoch."""
+
     def wants_to_write(self) -> bool:
         """Whether it has a publisher, who would be lost if somebody had taken the stream in vain."""
 
@@ -47,8 +50,8 @@ class Owner(Protocol):
 @define(eq=False)
 class Writer:
     """
-    The writer for one broadcast. ``leave(stream, epoch)`` tells the bus that it has no more. ``segment_s`` is how long
-    its segments usually are; ``seconds`` is the wall clock.
+    The writer for one broadcast at the ingest ``node``. ``leave(stream, epoch)`` tells the bus that it has no more.
+    ``segment_s`` is how long its segments usually are; ``seconds`` is the wall clock.
 
     Segments that come while the stream is being taken get their numbers when it is.
     """
@@ -75,13 +78,19 @@ class Writer:
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._numbers = Numbers(self.stream)
+        self._numbers = Numbers(self.stream, self.node)
 
     @property
     def epoch(self) -> int:
         """The number of the newest epoch that is ours, or may come to be; 0 while there is none."""
         newest = self._numbers.newest
         return max(self._trying, 0 if newest is None else newest.epoch.number)
+
+    @property
+    def last(self) -> tuple[int, int] | None:
+        """The newest epoch that is ours, and the last number given in it; ``None`` while there is none."""
+        newest = self._numbers.newest
+        return None if newest is None else (newest.epoch.number, newest.msn(newest.last))
 
     @property
     def fills_gaps(self) -> bool:
@@ -112,7 +121,8 @@ class Writer:
             return
         newest = self._numbers.newest
         if self.stage is Stage.WRITING and newest is not None and self._numbers.next:
-            self.offers.add(StreamEnded(self.stream, newest.epoch, newest.msn(newest.last)), self.suspend)
+            ended = StreamEnded(self.stream, newest.epoch, newest.msn(newest.last), self.node)
+            self.offers.add(ended, self.suspend)
         self.close()
 
     def close(self) -> None:
@@ -176,6 +186,7 @@ class Writer:
         waiting, self._waiting = self._waiting, []
         for segment in waiting:
             self._announce(segment)
+        self.owner.begun()
         if self._ends:
             self.end()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 from attrs import Factory, define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
@@ -72,9 +73,9 @@ class PlaySession(Protocol):
 class Publishing(Protocol):
     """Who lets publishers in."""
 
-    def publish(self, request: PublishRequest, connection: RtmpConnection) -> PublishSink:
+    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> PublishSink:
         """
-        Let a publisher in.
+        Let a publisher in, in a bounded time; it is cancelled when the peer has gone meanwhile.
 
         :raises Refused: in words for the broadcaster.
         """
@@ -123,6 +124,9 @@ class RtmpConnection(TwistedProtocol):
         self._played: PlayRequest | None = None
         self._move: Move | None = None
         self._deadline: IDelayedCall | None = None
+        self._admission: Deferred[None] | None = None
+        self._unread: Iterator[ServerEvent] = iter(())  # what follows a request that awaits its answer
+        self._held = b""
         self._reason = ""
         self._is_over = False
         self._heard = False
@@ -138,29 +142,17 @@ class RtmpConnection(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
             return
+        if self._admission is not None:  # reading is paused, but TLS may hold some more
+            self._held += data
+            return
         self._heard = True
         if self._has_spoken and self._sink is not None:
             self._has_spoken = False
             acknowledge_at_once(self.transport)
         try:
-            for event in self._session.receive_data(data):
-                if type(event) is Message and self._sink is not None:
-                    self._sink.media(event.type_id, event.timestamp_ms, event.body)
-                else:
-                    self._obey(event)
-                if self._is_over:
-                    return
-            self._flush()
-            if not self._has_shaken_hands and self._session.has_shaken_hands:
-                self._has_shaken_hands = True
-                if self._session.state in (State.CONNECTING, State.CONNECTED):
-                    self._expect_request()
-        except RemoteProtocolError as error:
-            self.factory.metrics.limits_hit.labels("rtmp").inc()
-            self.close(str(error))
-        except Exception:
-            self.log.failure("{peer}: an error of ours", peer=self.peer)
-            self.close("an error of ours")
+            self._take(iter(self._session.receive_data(data)))
+        except Exception as error:
+            self._fail(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
@@ -229,6 +221,24 @@ class RtmpConnection(TwistedProtocol):
 
     # Inside
 
+    def _take(self, events: Iterator[ServerEvent]) -> None:
+        """Take events one by one, up to a request that cannot be answered yet."""
+        for event in events:
+            if type(event) is Message and self._sink is not None:
+                self._sink.media(event.type_id, event.timestamp_ms, event.body)
+            else:
+                self._obey(event)
+            if self._is_over:
+                return
+            if self._admission is not None:
+                self._unread = events
+                break
+        self._flush()
+        if not self._has_shaken_hands and self._session.has_shaken_hands:
+            self._has_shaken_hands = True
+            if self._session.state in (State.CONNECTING, State.CONNECTED):
+                self._expect_request()
+
     def _obey(self, event: ServerEvent) -> None:
         match event:
             case DataReceived(timestamp_ms, name, values):
@@ -263,12 +273,50 @@ class RtmpConnection(TwistedProtocol):
     def _publish(self, request: PublishRequest) -> None:
         if self.factory.publishing is None:
             raise Refused("NetStream.Publish.Rejected", "this port takes no publishers; publish to the ingest")
-        self._sink = self.factory.publishing.publish(request, self)
+        admission = Deferred.fromCoroutine(self._admit(request, self.factory.publishing))
+        if not admission.called:
+            self._admission = admission
+            self.transport.pauseProducing()
+            admission.addCallbacks(self._go_on, self._not_admitted)
+        else:
+            admission.addErrback(self._not_admitted)
+
+    async def _admit(self, request: PublishRequest, publishing: Publishing) -> None:
+        self._sink = await publishing.publish(request, self)
         self.factory.count_publishers(1)
         self.transport.bufferSize = READ_BYTES
         self._session.accept_publish()
         self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
         self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
+
+    def _not_admitted(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, Refused):
+            self.refuse(error.code, error.description)
+        elif isinstance(error, Exception) and not isinstance(error, CancelledError):
+            self._fail(error)
+
+    def _go_on(self, _: None) -> None:
+        """Take what the peer said while it was not let in yet."""
+        self._admission = None
+        self.transport.resumeProducing()
+        unread, self._unread = self._unread, iter(())
+        held, self._held = self._held, b""
+        try:
+            self._take(unread)
+        except Exception as error:
+            self._fail(error)
+        if held:
+            self.dataReceived(held)
+
+    def _fail(self, error: Exception) -> None:
+        """Something of the peer's could not be taken, which ends its connection and no other."""
+        if isinstance(error, RemoteProtocolError):
+            self.factory.metrics.limits_hit.labels("rtmp").inc()
+            self.close(str(error))
+        else:
+            self.log.failure("{peer}: an error of ours", Failure(error), peer=self.peer)
+            self.close("an error of ours")
 
     def _play(self, request: PlayRequest, playing: Playing) -> None:
         self._played = request
@@ -281,6 +329,9 @@ class RtmpConnection(TwistedProtocol):
         self.close(f"sent to {url}")
 
     def _leave(self, reason: str) -> None:
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission.cancel()
         sink, self._sink = self._sink, None
         if sink is not None:
             self.factory.count_publishers(-1)

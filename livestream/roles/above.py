@@ -85,6 +85,9 @@ class TierAbove:
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         return Deferred.fromCoroutine(self.upstreams.states())
 
+    def start_over(self) -> None:
+        self.upstreams.start_over()
+
     def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
         return Deferred.fromCoroutine(self.upstreams.state(stream))
 

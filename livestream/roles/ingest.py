@@ -92,7 +92,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     pool = TranscoderPool(parts.reactor, parts.metrics, config.transcode.preset)
     site = IngestSite(shelf, feeds, pool, config.transcode.ladder)
     catalogue = Catalogue(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
-    peers = Peers(catalogue, ledger, parts.cluster().nodes)
+    peers = Peers(catalogue, ledger, parts.cluster().nodes, config.cluster.secret)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
     presence = parts.cluster()
     connect = partial(Upstream.at, reactor=parts.reactor, observer=presence.others, credentials=parts.credentials)
@@ -102,7 +102,9 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
         parts.bus_node, bus.take, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
     )
     takeovers = Takeovers(parts.reactor)
-    numbering = Numbering(parts.bus_node, takes, bus.accept, bus.leave, ledger.show, lambda: bus.is_healthy)
+    numbering = Numbering(
+        parts.bus_node, takes, bus.accept, bus.leave, ledger.show, lambda: bus.is_healthy, peers.publisher_changed
+    )
     broadcasts = Broadcasts(
         settings,
         site,

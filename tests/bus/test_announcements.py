@@ -16,10 +16,12 @@ from livestream.bus.announcements import (
     InvalidMessage,
     UnknownKind,
     decode,
+    decode_change,
     decode_document,
     decode_epochs,
     decode_position,
     encode,
+    encode_change,
     encode_document,
     encode_epochs,
     encode_position,
@@ -29,6 +31,7 @@ from livestream.model import (
     Epoch,
     EpochBegan,
     ObjectInfo,
+    PublisherChange,
     RenditionInfo,
     Segment,
     SegmentAnnounced,
@@ -172,3 +175,26 @@ def test_which_streams_a_node_has_comes_back_as_it_was_however_many_they_are() -
 def test_nothing_else_says_which_streams_a_node_has(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         decode_epochs(data)
+
+
+def test_that_a_publisher_has_left_is_read_as_it_was_written() -> None:
+    change = PublisherChange("show", EPOCH, 3, False, 41, "ingest-1")
+    assert decode_change(encode_change(change)) == change
+    assert decode_change(encode_change(attrs.evolve(change, is_here=True))).is_here
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b'"show"', b'"../show"'),
+        (b'"count":3', b'"count":-3'),
+        (b'"last":41', b'"last":1e99'),
+        (b'"epoch":', b'"epoch":true,"x":'),
+        (b'"v":2', b'"v":3'),
+        (b'"ingest-1"', b"7"),
+    ],
+)
+def test_that_a_publisher_has_left_is_read_strictly(right: bytes, wrong: bytes) -> None:
+    told = encode_change(PublisherChange("show", EPOCH, 3, False, 41, "ingest-1"))
+    with pytest.raises(InvalidMessage):
+        decode_change(told.replace(right, wrong))

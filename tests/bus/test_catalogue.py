@@ -60,6 +60,10 @@ class Upstream:
     asked: list[str] = field(factory=list)
     warned: list[tuple[str, str, int]] = field(factory=list)
     has_cut_off_nodes: bool = False
+    starts: int = 0
+
+    def start_over(self) -> None:
+        self.starts += 1
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         self.asked.append("*")
@@ -316,3 +320,22 @@ def test_the_epoch_of_a_stream_is_the_youngest_that_was_announced_and_no_promise
     assert scene.catalogue.epoch("show") == EPOCH
     scene.hear(EpochBegan("show", Epoch(EPOCH + 9, 12), "ingest-2"))
     assert scene.catalogue.epoch("show") == EPOCH + 9
+
+
+def test_what_was_answered_above_and_could_not_be_taken_in_is_asked_for_again(scene: Scene) -> None:
+    scene.bus.is_healthy = False
+    scene.above.answer = [*state(10), None]  # type: ignore[list-item]
+    scene.clock.advance(1)
+    assert scene.above.starts == 1
+    scene.above.answer = state(10, 11)
+    scene.clock.advance(1)
+    assert scene.numbers == [10, 11] and scene.above.starts == 1
+
+
+@pytest.mark.parametrize(("is_over", "starts"), [(True, 0), (False, 1)])
+def test_a_stream_that_is_silent_and_not_over_is_asked_for_whole_when_it_is_forgotten(
+    scene: Scene, is_over: bool, starts: int
+) -> None:
+    scene.hear(announced(10), *([ended(10)] if is_over else []))
+    scene.clock.pump([1] * int(KEPT_S + 2))
+    assert scene.catalogue.window("show") is None and scene.above.starts == starts

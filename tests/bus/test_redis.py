@@ -492,3 +492,32 @@ async def test_a_redis_that_does_not_keep_up_is_told_no_more_for_a_while(server:
     assert bus._unanswered == MOST_UNANSWERED
     await until(lambda: bus._unanswered == 0)
     assert len(heard) <= MOST_UNANSWERED + 1
+
+
+@define(eq=False)
+class ManyStreams:
+    """The log of a node that has announced so many streams."""
+
+    count: int
+
+    def streams(self) -> list[str]:
+        return [f"show-{number}" for number in range(self.count)]
+
+    def announcements(self, stream: str) -> list[Announcement]:
+        return [attrs.evolve(announcement(msn), stream=stream) for msn in (100, 101)]
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+@pytest_twisted.ensureDeferred
+async def test_whatever_the_number_of_streams_all_are_put_back_and_read_again(
+    server: Server, buses: Buses, tier: Tier
+) -> None:
+    many, heard, late_heard = ManyStreams(MOST_UNANSWERED + 200), Heard(), Heard()
+    speaker, late = buses("node-1"), buses("node-2")
+    speaker.restore_from(tier, many)
+    speaker.listen(tier, heard)
+    server.start()
+    await until(lambda: {told.stream for told in (*heard.news, *heard.recalled)} == set(many.streams()))
+    late.listen(tier, late_heard)
+    await until(lambda: {told.stream for told in late_heard.recalled} == set(many.streams()))
+    assert await late.recall(tier, "show-7") == [*many.announcements("show-7"), many.announcements("show-7")[-1]]

@@ -90,6 +90,9 @@ class FakeStates:
     def every(self) -> bytes:
         return b"[" + b",".join(self.texts.values()) + b"]"
 
+    def since(self, token: str) -> tuple[bytes, str]:
+        return (b"", token) if token == "ab-2" else (self.every(), "ab-2")
+
     def one(self, stream: str) -> bytes | None:
         return self.texts.get(stream)
 

@@ -257,6 +257,9 @@ def test_the_state_is_there_for_the_tier_below(edge: Edge) -> None:
     edge.states.texts["s"] = b'{"stream":"s"}'
     client = edge.client()
     assert client.ask("/state").body == b'[{"stream":"s"}]'
+    for token, text in (("", b'[{"stream":"s"}]'), ("ab-2", b""), ("ab-3", b'[{"stream":"s"}]')):
+        response = client.ask(f"/state?since={token}")
+        assert response.body == text and response.fields["X-Livestream-State"] == "ab-2"
     response = client.ask("/state/s")
     assert (response.body, response.fields["Cache-Control"]) == (b'{"stream":"s"}', "no-store")
     assert client.ask("/state/t").status == 404

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 
+from livestream.bus.announcements import decode_document
 from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import NotNow, Tier
 from livestream.bus.ledger import Ledger
@@ -60,7 +61,13 @@ class Ingest:
         self.catalogue = Catalogue(self.bus, Tier.INGEST, None, 6, clock, METRICS)
         takes = Takes(self.name, self.bus.take, Others(self), self.position, ord(self.name), clock, self.seconds)
         numbering = Numbering(
-            self.name, takes, self.bus.accept, self.bus.leave, self.ledger.show, lambda: self.bus.is_healthy
+            self.name,
+            takes,
+            self.bus.accept,
+            self.bus.leave,
+            self.ledger.show,
+            lambda: self.bus.is_healthy,
+            lambda _: None,
         )
         settings = BroadcastSettings(3, 10.0, ())
         self.broadcasts = Broadcasts(
@@ -153,29 +160,47 @@ class Above:
     world: World
     node: str
     nodes: Callable[[], Mapping[str, Any]]
+    _tokens: dict[str, str] = field(factory=dict)
 
     @property
     def has_cut_off_nodes(self) -> bool:
         return not all(self.world.reaches(REDIS, name) for name in self.nodes())
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
-        return self.one_stream("show")
+        """What is new at those who answer, as each writes it."""
+        tokens = self._tokens
+
+        def commit(answers: Mapping[str, tuple[bytes, str]]) -> Sequence[Announcement]:
+            tokens.update({name: token for name, (_, token) in answers.items()})
+            return [told for text, _ in answers.values() for told in decode_document(text)]
+
+        return self._ask(lambda name, node: node.ledger.since(tokens.get(name, ""))).addCallback(commit)
+
+    def start_over(self) -> None:
+        self._tokens = {}
 
     def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
-        """What those who answer know; it takes as long as the slowest."""
-        told: list[Announcement] = []
+        asked = self._ask(lambda _, node: node.ledger.announcements(stream))
+        return asked.addCallback(lambda answers: [told for answer in answers.values() for told in answer])
+
+    def _ask(self, question: Callable[[str, Any], Any]) -> Deferred[dict[str, Any]]:
+        """What those who answer say; it takes as long as the slowest."""
+        answers: dict[str, Any] = {}
         pending = dict(self.nodes())
-        over: Deferred[Sequence[Announcement]] = Deferred()
+        over: Deferred[dict[str, Any]] = Deferred()
 
         def answered(result: Any, name: str) -> None:
-            told.extend(result)
+            answers[name] = result
+            over_with(None, name)
+
+        def over_with(_: object, name: str) -> None:
             del pending[name]
             if not pending and not over.called:
-                over.callback(told)
+                over.callback(answers)
 
         for name, node in list(pending.items()):
-            asked = self.world.request(self.node, name, lambda node=node: node.ledger.announcements(stream))
-            asked.addErrback(lambda _: ()).addCallback(answered, name)
+            asked = self.world.request(self.node, name, lambda name=name, node=node: question(name, node))
+            asked.addCallbacks(answered, over_with, callbackArgs=(name,), errbackArgs=(name,))
         return over
 
     def warn(self, stream: str, node: str, epoch: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -21,6 +21,7 @@ from livestream.model import (
     Announcement,
     Frame,
     ObjectInfo,
+    PublisherChange,
     SegmentAnnounced,
     StreamEnded,
     StreamPosition,
@@ -94,13 +95,20 @@ class Scene:
     displaced: list[str] = field(factory=list)
     bus: MemoryBus = field(factory=lambda: MemoryBus("ingest-1"))
     broadcasts: Broadcasts = field(init=False)
+    changes: list[PublisherChange] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_800_000_000)
         clock = self.clock
         takes = Takes("ingest-1", self._take, self.others, lambda _: self.heard, 7, clock, clock.seconds)
         numbering = Numbering(
-            "ingest-1", takes, self._accept, self.bus.leave, self.site.told.append, lambda: self.bus.is_healthy
+            "ingest-1",
+            takes,
+            self._accept,
+            self.bus.leave,
+            self.site.told.append,
+            lambda: self.bus.is_healthy,
+            self.changes.append,
         )
         self.broadcasts = Broadcasts(
             BroadcastSettings(3, GRACE_S, ()),
@@ -256,3 +264,15 @@ def test_what_is_over_is_forgotten_after_a_while_and_nothing_is_left_on_the_cloc
     scene.clock.pump([1] * 90)
     assert scene.forgotten == ["show"]
     assert scene.clock.getDelayedCalls() == []
+
+
+def test_other_ingests_are_told_of_a_publisher_who_leaves_and_of_its_return(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 5_000))
+    assert scene.changes == []
+    broadcast.left("closed")
+    scene.broadcasts.enter("show")
+    epoch, newest = broadcast.writer.epoch, scene.segments[-1].segment.msn
+    left = PublisherChange("show", epoch, 1, False, newest)
+    assert scene.changes == [left, evolve(left, count=2, is_here=True)]
+    assert newest == scene.segments[0].segment.msn + 1

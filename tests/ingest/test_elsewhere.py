@@ -5,20 +5,44 @@ from __future__ import annotations
 import attrs
 import pytest
 from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from livestream.ingest.broadcast import Phase
 from livestream.ingest.elsewhere import Elsewhere
 from livestream.ingest.publisher import SILENT_S
 from livestream.ingest.takeovers import MOST
-from livestream.model import Epoch, EpochBegan, SegmentAnnounced, StreamEnded, StreamPosition
-from livestream.net.requests import Refused
+from livestream.model import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
+from livestream.net.requests import PublishRequest, Refused
 from livestream.steering.nodes import Node, NodeState
 from tests.ingest.test_broadcast import GRACE_S, media, send
 from tests.ingest.test_broadcast import Scene as BroadcastScene
-from tests.ingest.test_publisher import KEYS
+from tests.ingest.test_publisher import KEYS, FakeConnection
 from tests.ingest.test_publisher import Scene as DoorScene
 from tests.packaging.windows import EPOCH, announced, ended
+
+
+@define(eq=False)
+class FakeElsewhere:
+    """Another ingest has the streams ``held``; it says that they are free when the test calls ``let_go``."""
+
+    held: set[str] = field(factory=set)
+    waiting: list[Deferred[None]] = field(factory=list)
+
+    def holder(self, stream: str) -> str:
+        return "ingest-2" if stream in self.held else ""
+
+    def when_free(self, stream: str) -> Deferred[None]:
+        if stream not in self.held:
+            return succeed(None)
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def let_go(self) -> None:
+        self.held.clear()
+        for free in self.waiting:
+            free.callback(None)
+
 
 OTHER = Node("ingest-2", "ingest", "http://ingest-2")
 
@@ -86,17 +110,17 @@ def test_all_that_others_announce_is_told_and_nothing_of_our_own(scene: Scene) -
 
 def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> None:
     door = DoorScene()
-    door.door.elsewhere = lambda stream: "ingest-2" if stream == "show" else ""
+    door.door.elsewhere = elsewhere = FakeElsewhere({"show"})
     with pytest.raises(Refused, match="show is being published already at ingest-2"):
         door.publish()
     door.publish("other")
-    door.door.elsewhere = lambda stream: ""
+    elsewhere.held.clear()
     door.publish()
 
 
 def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fight_for_ever() -> None:
     door = DoorScene(KEYS)
-    door.door.elsewhere = lambda stream: "ingest-2"
+    door.door.elsewhere = FakeElsewhere({"show"})
     for _ in range(MOST):
         _, connection = door.publish(key="show-secret")
         door.door.takeovers.count("show")
@@ -108,7 +132,7 @@ def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fig
 
 def test_one_encoder_that_leaves_the_other_ingest_in_good_order_each_time_does_not_fight_with_itself() -> None:
     door = DoorScene(KEYS)
-    door.door.elsewhere = lambda stream: "ingest-2"
+    door.door.elsewhere = FakeElsewhere({"show"})
     for _ in range(3 * MOST):
         publisher, _ = door.publish(key="show-secret")
         publisher.lost("closed")
@@ -118,6 +142,58 @@ def test_a_stream_whose_writer_has_just_begun_is_where_that_is(scene: Scene) -> 
     scene.elsewhere.changed("show", EpochBegan("show", Epoch(EPOCH + 1, 9), "ingest-2"))
     assert scene.elsewhere.holder("show") == "ingest-2"
     assert scene.outdone == [("show", EPOCH + 1, "ingest-2")]
+
+
+def left(count: int, last_msn: int, *, is_here: bool = False, node: str = "ingest-2") -> PublisherChange:
+    return PublisherChange("show", EPOCH, count, is_here, last_msn, node)
+
+
+def test_a_stream_is_free_at_once_when_the_other_ingest_says_that_its_publisher_has_left(scene: Scene) -> None:
+    scene.hear(heard(10))
+    free = scene.elsewhere.when_free("show")
+    assert not free.called
+    scene.elsewhere.publisher_changed(left(1, 11))
+    assert free.called and scene.hear(heard(11)) == ""
+    assert scene.elsewhere.when_free("show").called
+
+
+def test_a_publisher_who_has_sent_something_since_it_left_or_came_back_is_there(scene: Scene) -> None:
+    scene.elsewhere.publisher_changed(left(1, 11))
+    assert scene.hear(heard(12)) == "ingest-2"
+    scene.elsewhere.publisher_changed(left(3, 12))
+    assert scene.elsewhere.holder("show") == ""
+    scene.elsewhere.publisher_changed(left(4, 12, is_here=True))
+    assert scene.elsewhere.holder("show") == "ingest-2"
+
+
+def test_what_is_told_late_or_twice_or_by_another_changes_nothing(scene: Scene) -> None:
+    scene.hear(heard(10))
+    scene.elsewhere.publisher_changed(left(2, 10, is_here=True))
+    for change in (left(1, 10), left(2, 10), left(3, 10, node="ingest-1"), left(4, 10, node="ingest-3")):
+        scene.elsewhere.publisher_changed(change)
+        assert scene.elsewhere.holder("show") == "ingest-2"
+    scene.hear(attrs.evolve(heard(11, epoch=EPOCH + 1, first=11), node="ingest-2"))
+    scene.elsewhere.publisher_changed(left(5, 99))
+    assert scene.elsewhere.holder("show") == "ingest-2"
+
+
+def test_who_no_longer_waits_for_a_stream_is_forgotten(scene: Scene) -> None:
+    scene.hear(heard(10))
+    first, second = scene.elsewhere.when_free("show"), scene.elsewhere.when_free("show")
+    first.addErrback(lambda _: None).cancel()
+    scene.hear(ended(10))
+    assert second.called and not scene.elsewhere._waiting
+
+
+def test_an_encoder_that_comes_before_the_other_ingest_has_seen_it_leave_waits_for_that() -> None:
+    door = DoorScene()
+    door.door.elsewhere = elsewhere = FakeElsewhere({"show"})
+    admission = Deferred.fromCoroutine(
+        door.door.publish(PublishRequest("live", "show", {}, "192.0.2.1"), FakeConnection())  # type: ignore[arg-type]
+    )
+    assert not admission.called and not door.stage.broadcasts
+    elsewhere.let_go()
+    assert admission.called and door.stage.broadcasts.keys() == {"show"}
 
 
 def test_a_publisher_that_was_outdone_leaves_room_for_the_next() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import pytest
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publisher import SILENT_S, PublishDoor, Publisher
+from livestream.ingest.publisher import LEAVES_S, SILENT_S, PublishDoor, Publisher
 from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
@@ -47,6 +52,20 @@ class FakeStage:
         return self.broadcasts.setdefault(stream, FakeBroadcast())
 
 
+def answered(publishing: Coroutine[Any, Any, Publisher], clock: Clock) -> Publisher:
+    """What the door says at once, or when it has waited for as long as it does."""
+    admission = Deferred.fromCoroutine(publishing)
+    if not admission.called:
+        clock.advance(LEAVES_S)
+    outcome: list[Publisher | Failure] = []
+    admission.addBoth(outcome.append)
+    (end,) = outcome
+    if isinstance(end, Failure):
+        end.raiseException()
+    assert isinstance(end, Publisher)
+    return end
+
+
 @define(eq=False)
 class Scene:
     secrets: dict[str, str] = field(factory=dict)
@@ -60,7 +79,8 @@ class Scene:
     def publish(self, name: str = "show", key: str = "", app: str = "live") -> tuple[Publisher, FakeConnection]:
         connection = FakeConnection()
         query = {"key": key} if key else {}
-        return self.door.publish(PublishRequest(app, name, query, "192.0.2.1"), connection), connection
+        request = PublishRequest(app, name, query, "192.0.2.1")
+        return answered(self.door.publish(request, connection), self.clock), connection
 
 
 KEYS = {"show": "show-secret", "team-*": "team-secret", "team-red-*": "red-secret"}

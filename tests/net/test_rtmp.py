@@ -9,9 +9,12 @@ from collections.abc import Callable
 import pytest
 from attrs import define, field
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
 from livestream.net.requests import PlayRequest, PublishRequest, Refused
@@ -24,6 +27,7 @@ from livestream.net.rtmp import (
     RtmpLimits,
     RtmpServerFactory,
 )
+from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
 
@@ -65,11 +69,14 @@ class Sink:
 class Door:
     sink: Sink = field(factory=Sink)
     refusal: Refused | None = None
+    hesitates: Deferred[None] | None = None
     asked: list[object] = field(factory=list)
     visitors: int = 0
 
-    def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
+    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
         self.asked.append(request)
+        if self.hesitates is not None:
+            await self.hesitates
         if self.refusal:
             raise self.refusal
         return self.sink
@@ -120,12 +127,17 @@ class Peer:
         self.run()
 
     def run(self) -> None:
+        while self.step():
+            pass
+
+    def step(self) -> bool:
+        """Have what was said on either side heard on the other; return whether there was anything."""
         assert self.client is not None
-        while (up := self.client.data_to_send()) or self.transport.value():
-            down = self.transport.value()
-            self.transport.clear()
-            self.told += self.client.receive_data(down)
-            self.connection.dataReceived(up)
+        up, down = self.client.data_to_send(), self.transport.value()
+        self.transport.clear()
+        self.told += self.client.receive_data(down)
+        self.connection.dataReceived(up)
+        return bool(up or down)
 
     @property
     def is_closing(self) -> bool:
@@ -155,6 +167,45 @@ def test_a_refusal_is_said_and_the_connection_closed_within_a_second(scene: Scen
     assert peer.is_closing
     scene.clock.advance(1)
     assert peer.transport.aborted
+
+
+def connected(scene: Scene) -> Peer:
+    peer = scene.connect()
+    peer.client = ClientSession(b"c", "live", "rtmp://x/live", "show?key=k", publishes=True)
+    while not scene.door.asked:
+        peer.step()
+    return peer
+
+
+def test_nothing_is_read_of_a_publisher_who_is_not_let_in_yet_and_nothing_lost(scene: Scene) -> None:
+    scene.door.hesitates = Deferred()
+    peer = connected(scene)
+    assert peer.transport.producerState == "paused"
+    peer.connection.dataReceived(b"".join(split(Message(8, 1, 20, b"sound"), 4, 65_536)))
+    assert scene.door.sink.got == []
+    scene.door.hesitates.callback(None)
+    assert scene.door.sink.got == [(8, 20, b"sound")] and peer.transport.producerState == "producing"
+    peer.run()
+    assert peer.told == [Started()]
+
+
+def test_a_publisher_who_is_refused_later_is_told_why(scene: Scene) -> None:
+    scene.door.hesitates, scene.door.refusal = Deferred(), Refused("NetStream.Publish.BadName", "somebody else")
+    peer = connected(scene)
+    scene.door.hesitates.callback(None)
+    peer.run()
+    assert PeerRefused("NetStream.Publish.BadName", "somebody else") in peer.told and peer.is_closing
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_publisher_who_goes_before_it_is_let_in_is_not_waited_for(scene: Scene, is_closed: bool) -> None:
+    scene.door.hesitates = Deferred()
+    peer = connected(scene)
+    if is_closed:
+        peer.connection.close("enough")
+    else:
+        peer.connection.connectionLost(Failure(ConnectionDone()))
+    assert scene.door.hesitates.called and scene.door.sink.ends == []
 
 
 @pytest.mark.parametrize("hello", [b"", b"\x03" + bytes(1000)])

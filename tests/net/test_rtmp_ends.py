@@ -24,7 +24,7 @@ class Deciding:
     decide: Callable[[RtmpConnection], Sink]
     visitors: int = 0
 
-    def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
+    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
         return self.decide(connection)
 
     def play(self, request: PlayRequest, connection: RtmpConnection) -> Sink:

@@ -23,10 +23,10 @@ from livestream.metrics import Metrics
 from livestream.model import Announcement, SegmentAnnounced, StreamEnded, Track
 from livestream.net.requests import PublishRequest, Refused
 from livestream.packaging.window import Window
-from livestream.roles.peers import Peers
+from livestream.roles.peers import CHANNEL, Peers
 from livestream.steering.nodes import Node
 from tests.ingest.test_broadcast import FakeSite, media
-from tests.ingest.test_publisher import FakeConnection
+from tests.ingest.test_publisher import FakeConnection, answered
 
 SECRET = "the-key-of-the-show"
 
@@ -62,18 +62,27 @@ class Ingest:
     ledger: Ledger = field(init=False)
     site: FakeSite = field(factory=FakeSite)
     door: PublishDoor = field(init=False)
+    peers: Peers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock, metrics = self.scene.clock, Metrics()
         self.bus = MemoryBus(self.name)
         self.bus._heads, self.bus._logs = self.scene.bus._heads, self.scene.bus._logs
-        self.bus._listeners = self.scene.bus._listeners
+        self.bus._listeners, self.bus._hearers = self.scene.bus._listeners, self.scene.bus._hearers
         self.ledger = Ledger(self.bus, Tier.INGEST, 6, self.name)
         catalogue = Catalogue(self.bus, Tier.INGEST, None, 6, clock, metrics)
-        peers = Peers(catalogue, self.ledger, lambda: self.scene.nodes)
+        peers = self.peers = Peers(catalogue, self.ledger, lambda: self.scene.nodes)
         seconds = lambda: clock.seconds() + self.ahead_s  # noqa: E731
         takes = Takes(self.name, self.bus.take, NoOthers(), peers.position, len(self.scene.nodes), clock, seconds)
-        numbering = Numbering(self.name, takes, self.bus.accept, self.bus.leave, self.ledger.show, lambda: True)
+        numbering = Numbering(
+            self.name,
+            takes,
+            self.bus.accept,
+            self.bus.leave,
+            self.ledger.show,
+            lambda: True,
+            peers.publisher_changed,
+        )
         takeovers = Takeovers(clock)
         broadcasts = Broadcasts(
             BroadcastSettings(3, 10.0, ()),
@@ -91,7 +100,8 @@ class Ingest:
 
     def publish(self) -> tuple[Publisher, FakeConnection]:
         connection = FakeConnection()
-        return self.door.publish(PublishRequest("live", "show", {"key": SECRET}, "192.0.2.1"), connection), connection
+        request = PublishRequest("live", "show", {"key": SECRET}, "192.0.2.1")
+        return answered(self.door.publish(request, connection), self.scene.clock), connection
 
 
 @define(eq=False)
@@ -183,3 +193,40 @@ def test_without_keys_nobody_takes_a_live_stream_from_another_ingest() -> None:
     newcomer, _ = scene.second.publish()
     scene.send(newcomer, 100, 109)
     assert rises(scene.below) and scene.below.window.node == "ingest-2"
+
+
+@pytest.mark.parametrize("keys", [{}, {"*": SECRET}], ids=["without keys", "with keys"])
+def test_a_publisher_who_leaves_one_ingest_is_let_in_at_the_other_at_once_as_often_as_it_likes(
+    keys: dict[str, str],
+) -> None:
+    scene = Scene(keys=keys)
+    for turn in range(9):
+        publisher, _ = (scene.first, scene.second)[turn % 2].publish()
+        scene.send(publisher, 100 * turn, 100 * turn + 5)
+        publisher.lost("closed")
+    assert rises(scene.below) and scene.below.ends == 0
+
+
+def test_a_publisher_who_has_left_and_is_back_is_there_for_the_other_ingest_at_once() -> None:
+    scene = Scene(keys={})
+    for start_s in (0, 100):
+        publisher, _ = scene.first.publish()
+        scene.send(publisher, start_s, start_s + 5)
+        with pytest.raises(Refused, match="being published already at ingest-1"):
+            scene.second.publish()
+        publisher.lost("closed")
+    scene.first.publish()
+    with pytest.raises(Refused, match="being published already at ingest-1"):
+        scene.second.publish()
+
+
+def test_who_does_not_have_the_secret_cannot_say_that_a_publisher_has_left() -> None:
+    scene = Scene(keys={})
+    scene.second.peers.secret = "the secret of the cluster"
+    publisher, _ = scene.first.publish()
+    scene.send(publisher, 0, 5)
+    publisher.lost("closed")
+    for message in (b"", b"{}", b"0" * 64 + b" {}"):
+        scene.second.bus.tell(CHANNEL, message)
+    with pytest.raises(Refused, match="being published already at ingest-1"):
+        scene.second.publish()
