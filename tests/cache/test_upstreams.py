@@ -379,3 +379,27 @@ def test_when_all_have_answered_nobody_is_waited_for() -> None:
     above.turn()
     assert outcome(asked) == dict.fromkeys(above.every_url(), b"it")
     assert above.leaves_nothing()
+
+
+def test_a_node_is_asked_for_what_has_changed_since_its_last_whole_answer() -> None:
+    above = Above(1)
+    node = above.nodes[0]
+
+    def asked_with(fields: str, body: bytes = b"", cut: int | None = None) -> str:
+        """How the node is asked; it then gives an answer with these fields, up to a byte."""
+        told = above.run(above.upstreams.states())
+        request, line = node.requests[-1], node.lines[-1]
+        line.say(answer(body, fields)[:cut])
+        if cut is not None:
+            line.cut()
+        above.turn()
+        assert told.called
+        outcome(told)
+        return request.split()[1]
+
+    assert asked_with("X-Livestream-State: ab-2", encode(state("a")), cut=-1) == "/state?since="
+    assert asked_with("X-Livestream-State: ab-2", encode(state("a"))) == "/state?since="
+    assert asked_with("X-Livestream-State: ab-3&more=1") == "/state?since=ab-2"
+    assert asked_with("X-Livestream-State: ab-4") == "/state?since="
+    above.upstreams.start_over()
+    assert asked_with("X-Livestream-State: ab-4") == "/state?since="
