@@ -23,6 +23,7 @@ from ..ports import free_port
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
+TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=", "livestream")
 MARK = "TESTED_BY"
 """Names the test run in the environment of all that it starts."""
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -110,15 +111,22 @@ def get(
 
 @define(eq=False)
 class Daemon(Process):
-    """``twistd -n livestream`` with an operations endpoint of its own."""
+    """``twistd -n livestream``, or a ``program`` that takes the same options, with its own operations endpoint."""
 
     ops: int = field(factory=free_port)
 
     @classmethod
-    def of(cls, folder: Path, name: str, *settings: str, role: str = "all", options: Sequence[str] = ()) -> Daemon:
+    def of(
+        cls,
+        folder: Path,
+        name: str,
+        *settings: str,
+        role: str = "all",
+        options: Sequence[str] = (),
+        program: Sequence[str] = TWISTD,
+    ) -> Daemon:
         ops = free_port()
-        arguments = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
-        arguments += ["--nodaemon", f"--pidfile={folder}/{name}.pid", "livestream", f"--role={role}", *options]
+        arguments = [sys.executable, *program, f"--role={role}", *options]
         for setting in (f"ops.http=tcp:{ops}:interface=127.0.0.1", *settings):
             arguments += ["--set", setting]
         return cls(arguments, folder / f"{name}.log", ops=ops)
