@@ -1,4 +1,4 @@
-"""What speaks to Redis on a connection: txredisapi's protocols, with a time of their own and no tracebacks."""
+"""What speaks to Redis on a connection: txredisapi's protocols, with a count of pings and no tracebacks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import txredisapi
 class Quiet:
     """What a server may send that is no Redis: the connection ends, with no traceback."""
 
-    heard_at = 0.0
+    pings = 0
+    """So many were sent since the server last said anything."""
     transport: Any
     factory: Any
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        self.heard_at = self.factory.seconds()
+        self.pings = 0
         try:
             super().dataReceived(data, unpause)  # type: ignore[misc]
         except Exception as error:
