@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import hiredis
 import txredisapi
 
 
@@ -26,7 +27,10 @@ class Quiet:
 
 
 class Commands(Quiet, txredisapi.RedisProtocol):  # type: ignore[misc]
-    pass
+    def _build_command(self, *words: Any, **options: object) -> bytes:
+        """In C: the library's own takes a third of all the time that an announcement takes its sender."""
+        packed: bytes = hiredis.pack_command(words)
+        return packed
 
 
 class Subscriber(Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]
