@@ -2,12 +2,13 @@
 //
 //   cc -O2 -o rtmp_load rtmp_load.c
 //   rtmp_load play HOST PORT APP STREAM COUNT SECONDS [PER_SECOND [SLOW SLOW_KBPS]]
-//   rtmp_load publish HOST PORT APP STREAM COUNT SECONDS FILE.flv
+//   rtmp_load publish HOST PORT APP STREAM COUNT SECONDS FILE.flv [PER_SECOND]
 //
 // A player reads and counts. When all are connected it waits 2 s, prints "begin", measures for SECONDS and prints one line
 // of name=value. The first SLOW players read no more than SLOW_KBPS each; they are left out of the figures of the others.
 // A publisher sends the tags of FILE.flv when they are due, over and over; with COUNT above 1 the stream is STREAM0,
 // STREAM1 and so on, and their frames are spread over time. It goes on for SECONDS, or for ever if that is 0.
+// PER_SECOND of them connect in a second, or all at once.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -318,11 +319,11 @@ static int play(double seconds, int per_second, struct sockaddr_in *address) {
   return alive != normal;
 }
 
-static int publish(double seconds, struct sockaddr_in *address) {
+static int publish(double seconds, double per_second, struct sockaddr_in *address) {
   double start = now(), t;
-  int alive = 0;
-  for (int i = 0; i < g.count; i++) open_peer(&g.peers[i], address);
+  int alive = 0, opened = 0;
   while (t = now(), seconds == 0 || t < start + seconds) {
+    for (; opened < g.count && opened < (t - start) * per_second + 1; opened++) open_peer(&g.peers[opened], address);
     double wait = 0.1;
     alive = 0;
     for (int i = 0; i < g.count; i++) {
@@ -343,7 +344,7 @@ static int publish(double seconds, struct sockaddr_in *address) {
 int main(int argc, char **argv) {
   if (argc < 8 || (strcmp(argv[1], "play") && (strcmp(argv[1], "publish") || argc < 9)))
     return fprintf(stderr, "usage: rtmp_load play HOST PORT APP STREAM COUNT SECONDS [PER_SECOND [SLOW SLOW_KBPS]]\n"
-                           "       rtmp_load publish HOST PORT APP STREAM COUNT SECONDS FILE.flv\n"), 2;
+                           "       rtmp_load publish HOST PORT APP STREAM COUNT SECONDS FILE.flv [PER_SECOND]\n"), 2;
   struct rlimit files = {65536, 65536};
   setrlimit(RLIMIT_NOFILE, &files);
   signal(SIGPIPE, SIG_IGN);
@@ -356,5 +357,6 @@ int main(int argc, char **argv) {
   g.peers = calloc(g.count, sizeof *g.peers);
   g.epoll = epoll_create1(0);
   if (g.publishes) read_tags(argv[8]);
-  return g.publishes ? publish(atof(argv[7]), &address) : play(atof(argv[7]), argc > 8 ? atoi(argv[8]) : 300, &address);
+  if (g.publishes) return publish(atof(argv[7]), argc > 9 ? atof(argv[9]) : 1e9, &address);
+  return play(atof(argv[7]), argc > 8 ? atoi(argv[8]) : 300, &address);
 }

@@ -18,8 +18,11 @@ from twisted.python.failure import Failure
 
 CONNECT_S = 2.0
 PING_S = 0.5
-SILENT_S = 2.0
-"""A server that has said nothing for so long, although it was asked, is given up: a frozen one closes nothing."""
+SILENT_PINGS = 4
+"""
+A server that has said nothing since so many pings is given up: a frozen one closes nothing. They are counted, for this
+process may itself have been busy while the answers came.
+"""
 RETRY_S = (0.2, 1.0)
 
 
@@ -64,7 +67,6 @@ class _Connecting(Factory):
 
     make: Callable[[], Any]
     refused: Callable[[str], None]
-    seconds: Callable[[], float]
     isLazy: bool = False
     noisy: bool = False
 
@@ -83,7 +85,7 @@ class _Connecting(Factory):
 @define(eq=False)
 class Link:
     """
-    Keeps one connection with a protocol of ``kind``, one of txredisapi's with a ``heard_at`` of its own.
+    Keeps one connection with a protocol of ``kind``, one of txredisapi's with ``pings`` of its own.
 
     ``up`` is called with every new protocol once it can be used, ``down`` when it no longer can.
     """
@@ -102,7 +104,7 @@ class Link:
     log: ClassVar[Logger] = Logger()
 
     def start(self) -> None:
-        connecting = _Connecting(self._protocol, self.down, self.reactor.seconds)
+        connecting = _Connecting(self._protocol, self.down)
         self._connecting = self.address.endpoint.connect(connecting)
         self._connecting.addCallbacks(self._connected, self._failed)
 
@@ -121,7 +123,6 @@ class Link:
     def _connected(self, protocol: Any) -> None:
         self._connecting = None
         self._raw = protocol
-        protocol.heard_at = self.reactor.seconds()
         protocol.whenDisconnected().addCallback(lambda _: self._lost("the connection was lost"))
         protocol.whenConnected().addCallback(self._usable)
         self._again(PING_S, self._ping)
@@ -132,7 +133,8 @@ class Link:
 
     def _ping(self) -> None:
         self._again(PING_S, self._ping)
-        if self.reactor.seconds() - self._raw.heard_at > SILENT_S:
+        self._raw.pings += 1
+        if self._raw.pings > SILENT_PINGS:
             self.down("it does not answer")
             self._raw.transport.abortConnection()
         elif self.protocol is not None:

@@ -107,6 +107,10 @@ class RedisBus(Service):
         is_up = self._commands.protocol is not None and self._subscriber.protocol is not None
         return is_up and self._subscribed >= set(self._channels())
 
+    @property
+    def _can_be_asked(self) -> bool:
+        return self._commands.protocol is not None and self._unanswered < MOST_UNANSWERED
+
     # Announcing
 
     def take(self, stream: str, epoch: int) -> Deferred[Taken]:
@@ -114,6 +118,8 @@ class RedisBus(Service):
         return answer.addCallback(_taken)
 
     def accept(self, announcement: Announcement) -> Deferred[None]:
+        if not self._can_be_asked:
+            return fail(NotNow("Redis is away"))
         told = position_of(announcement)
         numbers = [told.epoch, announcement.epoch.first_msn, told.msn, told.discontinuity, told.ends_at_ms]
         keys, words = self._append(Tier.INGEST, announcement)
@@ -125,7 +131,7 @@ class RedisBus(Service):
         self._run(LEAVE, [_key(Tier.INGEST, "head", stream)], [epoch]).addErrback(self._complain)
 
     def publish(self, tier: Tier, announcement: Announcement) -> None:
-        if self._unanswered >= MOST_UNANSWERED:
+        if not self._can_be_asked:
             self._behind.add((tier, announcement.stream))
         else:
             done = self._run(PUBLISH, *self._append(tier, announcement))
@@ -216,7 +222,7 @@ class RedisBus(Service):
 
     def _run(self, script: Script, keys: list[str], words: list[Any]) -> Deferred[Any]:
         """Have a script done; what goes wrong is `NotNow`, whatever Redis calls it."""
-        if self._commands.protocol is None or self._unanswered >= MOST_UNANSWERED:
+        if not self._can_be_asked:
             return fail(NotNow("Redis is away"))
         protocol, rest = self._commands.protocol, [len(keys), *keys, *words]
         self._unanswered += 1

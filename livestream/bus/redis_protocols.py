@@ -1,22 +1,24 @@
-"""What speaks to Redis on a connection: txredisapi's protocols, with a time of their own and no tracebacks."""
+"""What speaks to Redis on a connection: txredisapi's protocols, with a count of pings and no tracebacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import hiredis
 import txredisapi
 
 
 class Quiet:
     """What a server may send that is no Redis: the connection ends, with no traceback."""
 
-    heard_at = 0.0
+    pings = 0
+    """So many were sent since the server last said anything."""
     transport: Any
     factory: Any
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        self.heard_at = self.factory.seconds()
+        self.pings = 0
         try:
             super().dataReceived(data, unpause)  # type: ignore[misc]
         except Exception as error:
@@ -25,7 +27,10 @@ class Quiet:
 
 
 class Commands(Quiet, txredisapi.RedisProtocol):  # type: ignore[misc]
-    pass
+    def _build_command(self, *words: Any, **options: object) -> bytes:
+        """In C: the library's own takes a third of all the time that an announcement takes its sender."""
+        packed: bytes = hiredis.pack_command(words)
+        return packed
 
 
 class Subscriber(Quiet, txredisapi.SubscriberProtocol):  # type: ignore[misc]

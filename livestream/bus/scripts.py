@@ -47,13 +47,16 @@ return {number, head[1] or '0', head[2] or '', head[3] or '0', head[4] or '0', h
 )
 
 _APPEND = """
-local function append(log, logs, streams, node, stream, channel, message, most, keep)
+-- The first announcement of a log, and each sixteenth, says how long it is kept: far more often than that
+local function append(log, logs, streams, node, stream, channel, message, most, keep, now)
   local length = redis.call('RPUSH', log, message)
   if length > most + 16 then redis.call('LTRIM', log, -most, -1) end
-  redis.call('EXPIRE', log, keep)
-  redis.call('SADD', logs, node)
-  redis.call('EXPIRE', logs, keep)
-  redis.call('ZADD', streams, redis.call('TIME')[1], stream)
+  if length == 1 or length % 16 == 0 then
+    redis.call('EXPIRE', log, keep)
+    redis.call('SADD', logs, node)
+    redis.call('EXPIRE', logs, keep)
+  end
+  redis.call('ZADD', streams, now, stream)
   redis.call('PUBLISH', channel, message)
   return length
 end
@@ -65,20 +68,21 @@ ACCEPT = Script(
     + """
 -- KEYS log, logs, streams, head; ARGV node, stream, channel, message, most, keep, then of what is announced
 -- epoch, first, msn, disc, ends, target, ended
-local head = redis.call('HMGET', KEYS[4], 'epoch', 'first', 'msn', 'disc', 'ends')
+local head = redis.call('HMGET', KEYS[4], 'epoch', 'first', 'msn', 'disc', 'ends', 'target', 'owner')
 local known, epoch, msn = tonumber(head[1] or '0'), tonumber(ARGV[7]), tonumber(ARGV[9])
+local now = redis.call('TIME')[1]
 if known > epoch then
   local last = head[2] and tonumber(head[2]) - 1 or tonumber(head[3] or '0')
   if ARGV[13] == '1' or msn > last then return {0, head[1]} end
 else
-  if known < epoch then redis.call('HSET', KEYS[4], 'epoch', ARGV[7], 'owner', ARGV[1]) end
   local function most(old, new) return tonumber(old or '0') > tonumber(new) and old or new end
-  redis.call('HSET', KEYS[4], 'first', ARGV[8], 'msn', most(head[3], ARGV[9]), 'disc', most(head[4], ARGV[10]),
-    'ends', most(head[5], ARGV[11]), 'ended', ARGV[13], 'at', redis.call('TIME')[1])
-  if ARGV[12] ~= '0' then redis.call('HSET', KEYS[4], 'target', ARGV[12]) end
+  local owner = known < epoch and ARGV[1] or head[7] or ''
+  local target = ARGV[12] ~= '0' and ARGV[12] or head[6] or '0'
+  redis.call('HSET', KEYS[4], 'epoch', ARGV[7], 'owner', owner, 'first', ARGV[8], 'msn', most(head[3], ARGV[9]),
+    'disc', most(head[4], ARGV[10]), 'ends', most(head[5], ARGV[11]), 'target', target, 'ended', ARGV[13], 'at', now)
   redis.call('EXPIRE', KEYS[4], ARGV[6])
 end
-return {1, append(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6])}
+return {1, append(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], now)}
 """
 )
 """Answers 1 and the length of the log, or 0 and the epoch that is younger."""
@@ -96,7 +100,8 @@ PUBLISH = Script(
     + _APPEND
     + """
 -- KEYS log, logs, streams; ARGV node, stream, channel, message, most, keep
-return append(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6])
+local now = redis.call('TIME')[1]
+return append(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], now)
 """
 )
 

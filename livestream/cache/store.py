@@ -107,18 +107,21 @@ class Store:
             if key is None:
                 self._unswept = iter(list(self._objects))
                 key = next(self._unswept)
-            if key in self._objects and self._need(key) is Need.NONE:
+            if key in self._objects and not self._is_young(key) and self.need(key) is Need.NONE:
                 self._drop(key, "past")
         self.interest.sweep()
         self.metrics.cache_bytes.set(self.held_bytes)
 
     def _need(self, key: Key) -> Need:
         need = self.need(key)
-        if need is Need.NONE and self.seconds() - self._objects[key].stored_at < YOUNG_S:
+        if need is Need.NONE and self._is_young(key):
             return Need.LISTED
         if need is Need.LISTED and self.interest.is_watched(key.stream, key.rendition, WATCHED_S):
             return Need.WATCHED
         return need
+
+    def _is_young(self, key: Key) -> bool:
+        return self.seconds() - self._objects[key].stored_at < YOUNG_S
 
     def _make_room(self, newest: Key) -> None:
         wanted_bytes = self.limit_bytes * 9 // 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -27,9 +27,10 @@ class _Offer:
     announcement: Announcement
     taken_back: TakenBack
     until: float
+    is_asked: bool = False
     is_shown: bool = False
     is_over: bool = False
-    calls: list[IDelayedCall] = field(factory=list)
+    call: IDelayedCall | None = None
 
     @property
     def msn(self) -> int:
@@ -44,7 +45,7 @@ class Offers:
     have the number, and with anything else where the bus does not answer. ``show`` tells who asks this node.
 
     What the bus accepts is shown, and what it has not answered for `SHOWN_S` seconds too. What was shown is never taken
-    back, and is offered again until the bus has it.
+    back, and is offered again until the bus has it. While that does not answer, it is tried with the oldest alone.
     """
 
     accept: Callable[[Announcement], Deferred[None]]
@@ -52,6 +53,7 @@ class Offers:
     clock: IReactorTime
     _open: list[_Offer] = field(factory=list, init=False)
     _shown: dict[int, int] = field(factory=dict, init=False)
+    _retry: IDelayedCall | None = field(default=None, init=False)
 
     def add(self, announcement: Announcement, taken_back: TakenBack, *, at_once: bool = False) -> None:
         """
@@ -65,7 +67,7 @@ class Offers:
         if at_once:
             self._show(offer)
         else:
-            offer.calls.append(self.clock.callLater(SHOWN_S, self._show, offer))
+            offer.call = self.clock.callLater(SHOWN_S, self._show, offer)
         self._offer(offer)
 
     def has_shown(self, epoch: int, msn: int) -> bool:
@@ -82,24 +84,37 @@ class Offers:
         for offer in list(self._open):
             self._close(offer)
 
-    def _offer(self, offer: _Offer) -> None:
+    def _offer(self, offer: _Offer) -> Deferred[bool]:
+        """Return whether the bus has answered."""
+        offer.is_asked = True
         offered = self.accept(offer.announcement)
-        offered.addCallbacks(lambda _: self._accepted(offer), lambda failure: self._refused(failure, offer))
+        return offered.addCallbacks(lambda _: self._accepted(offer), lambda failure: self._refused(failure, offer))
 
-    def _accepted(self, offer: _Offer) -> None:
+    def _accepted(self, offer: _Offer) -> bool:
         if not offer.is_over:
             self._show(offer)
             self._close(offer)
+        return True
 
-    def _refused(self, failure: Failure, offer: _Offer) -> None:
-        if offer.is_over:
-            return
-        if isinstance(failure.value, Superseded) and not offer.is_shown:
-            self._take_back(offer, failure.value.epoch)
-        elif self.clock.seconds() < offer.until:
-            offer.calls.append(self.clock.callLater(RETRY_S, self._offer, offer))
-        else:
+    def _refused(self, failure: Failure, offer: _Offer) -> bool:
+        error, offer.is_asked = failure.value, False
+        if isinstance(error, Superseded) and not (offer.is_shown or offer.is_over):
+            self._take_back(offer, error.epoch)
+        elif not offer.is_over and self._retry is None:
+            self._retry = self.clock.callLater(RETRY_S, self._try_again)
+        return isinstance(error, Superseded)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        for offer in [offer for offer in self._open if self.clock.seconds() >= offer.until]:
             self._close(offer)
+        if waiting := [offer for offer in self._open if not offer.is_asked]:
+            self._offer(waiting[0]).addCallback(self._offer_rest, waiting[1:])
+
+    def _offer_rest(self, bus_answers: bool, rest: Sequence[_Offer]) -> None:
+        for offer in rest if bus_answers else ():
+            if not (offer.is_over or offer.is_asked):
+                self._offer(offer)
 
     def _take_back(self, refused: _Offer, epoch: int) -> None:
         number = refused.announcement.epoch.number
@@ -112,6 +127,7 @@ class Offers:
     def _show(self, offer: _Offer) -> None:
         if not offer.is_shown:
             offer.is_shown = True
+            offer.taken_back = _never
             number = offer.announcement.epoch.number
             self._shown = {epoch: msn for epoch, msn in self._shown.items() if epoch > number - REMEMBERED}
             self._shown[number] = max(self._shown.get(number, 0), offer.msn)
@@ -120,6 +136,12 @@ class Offers:
     def _close(self, offer: _Offer) -> None:
         offer.is_over = True
         self._open.remove(offer)
-        for call in offer.calls:
-            if call.active():
-                call.cancel()
+        if offer.call is not None and offer.call.active():
+            offer.call.cancel()
+        if not self._open and self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+
+def _never(epoch: int) -> None:
+    """What was shown is never taken back: what that would need, the segment's bytes, is not kept."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from enum import Enum
+from functools import cache
 from typing import ClassVar
 
 from attrs import define, field
@@ -12,6 +14,8 @@ from twisted.logger import Logger
 
 FILE_BYTES = 8192
 """From this size on a body is a memory file, from which the kernel can send by itself."""
+FILES_SHARE = 0.75
+"""Of the descriptors that a process may have, the rest is for connections."""
 FIRST_BYTES = 4096
 """
 So much of a body goes with the header of an answer that many wait for, and is handed on by itself as soon as it has
@@ -33,8 +37,8 @@ class Body:
     Bytes that are appended once and read by many, each from where it likes.
 
     ``size`` is ``None`` while it is not known. ``fd`` is a memory file with the bytes received, for ``sendfile``, or
-    ``None`` for a small body and when the process has no descriptor to spare; it lives as long as the body. Bytes that
-    have been received never change.
+    ``None`` for a small body and when the process has no descriptor to spare (`FILES_SHARE`); it lives as long as the
+    body. Bytes that have been received never change.
     """
 
     size: int | None
@@ -48,10 +52,7 @@ class Body:
 
     def __attrs_post_init__(self) -> None:
         if self.size is None or self.size >= FILE_BYTES:
-            try:
-                self.fd = os.memfd_create("body", os.MFD_CLOEXEC)
-            except OSError as error:
-                self.log.warn("no memory file for {size} bytes: {error}", size=self.size, error=error)
+            self.fd = _memory_file()
 
     def __del__(self) -> None:
         if self.fd is not None:
@@ -138,6 +139,29 @@ class Body:
                     changed()
                 except Exception:
                     self.log.failure("a reader of a body failed")
+
+
+def _memory_file() -> int | None:
+    """A new file; none if there are too many, as its number shows: a new descriptor has the lowest that is free."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    try:
+        fd = os.memfd_create("body", os.MFD_CLOEXEC)
+    except OSError:
+        fd = limit
+    if fd < FILES_SHARE * limit:
+        return fd
+    if fd < limit:
+        os.close(fd)
+    _warn_once(limit)
+    return None
+
+
+@cache
+def _warn_once(limit: int) -> None:
+    Body.log.warn(
+        "of {limit} open files, too few are left for more segments in memory files: give this process a higher limit",
+        limit=limit,
+    )
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

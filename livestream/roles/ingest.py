@@ -33,13 +33,12 @@ from livestream.ingest.publisher import PublishDoor
 from livestream.ingest.take import WRITERS, NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
 from livestream.roles.leaving import leave_ingest
-from livestream.roles.parts import Parts, Shelf
+from livestream.roles.parts import Parts, Shelf, Transcoders
 from livestream.roles.peers import Peers
 from livestream.roles.renewing import renew_door
 from livestream.roles.takes import IngestAnswers, OtherNodes
 from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import ladder_for
-from livestream.transcode.pool import TranscoderPool
 
 
 @define(eq=False)
@@ -62,7 +61,7 @@ class IngestSite:
 
     shelf: Shelf
     feeds: Feeds
-    pool: TranscoderPool
+    transcoders: Transcoders
     heights: Sequence[int]
 
     def open_feed(self, stream: str, rendition: str, number: int) -> Feed:
@@ -79,7 +78,7 @@ class IngestSite:
 
     def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode:
         ladder = [rung for rung in ladder_for(1 << 16, self.heights) if rung.name in rungs]
-        return self.pool.open(stream, ladder, sink)
+        return self.transcoders.open(stream, ladder, sink)
 
 
 def build_ingest(parts: Parts, *, is_alone: bool) -> None:
@@ -89,8 +88,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     ledger = Ledger(bus, Tier.INGEST, config.hls.window, parts.bus_node)
     shelf = Shelf(parts.store(ledger))
     feeds = parts.feeds(None)
-    pool = TranscoderPool(parts.reactor, parts.metrics, config.transcode.preset)
-    site = IngestSite(shelf, feeds, pool, config.transcode.ladder)
+    site = IngestSite(shelf, feeds, parts.transcoders, config.transcode.ladder)
     catalogue = Catalogue(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
     peers = Peers(catalogue, ledger, parts.cluster().nodes, config.cluster.secret)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 from attrs import define, field
@@ -34,6 +34,7 @@ from livestream.delivery.service import Service
 from livestream.delivery.signatures import Signatures
 from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies
+from livestream.ingest.broadcast import Transcode
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
@@ -61,6 +62,8 @@ from livestream.roles.renewing import (
 )
 from livestream.roles.takes import Answering, TakeRequests
 from livestream.signing import Credentials
+from livestream.transcode.ladder import Rung
+from livestream.transcode.pool import RungSink, TranscoderPool
 
 SWEEP_S = 2.0
 LOG_WINDOWS = 2 * 8
@@ -77,6 +80,13 @@ class Known(Protocol):
 
     def window(self, stream: str) -> Window | None: ...
     def windows(self) -> list[Window]: ...
+
+
+class Transcoders(Protocol):
+    """Whoever encodes what broadcasts send."""
+
+    def open(self, stream: str, ladder: Sequence[Rung], sink: RungSink) -> Transcode:
+        """A transcoder that makes the rungs of ``ladder`` for one broadcast."""
 
 
 @define(eq=False)
@@ -100,6 +110,7 @@ class Parts:
     reactor: Any
     root: MultiService = field(factory=MultiService)
     metrics: Metrics = field(factory=Metrics)
+    transcoders: Transcoders = field()
     draining: Draining = field(init=False)
     reloading: Reloading = field(init=False)
     credentials: Credentials = field(init=False)
@@ -112,6 +123,10 @@ class Parts:
     _feeds: Feeds | None = field(default=None, init=False)
     _held: list[Listener] = field(factory=list, init=False)
     _guide: EdgeGuide | None = field(default=None, init=False)
+
+    @transcoders.default
+    def _processes(self) -> Transcoders:
+        return TranscoderPool(self.reactor, self.metrics, self.config.transcode.preset)
 
     def __attrs_post_init__(self) -> None:
         """A process that is all there is has nowhere to send anybody, and ends at once."""

@@ -19,6 +19,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from livestream.bus.announcements import encode
 from livestream.bus.interface import NotNow, Tier
+from livestream.bus.link import PING_S, SILENT_PINGS
 from livestream.bus.redis import MOST_UNANSWERED, PAST_MS, RedisBus
 from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 
@@ -289,6 +290,18 @@ async def test_a_frozen_redis_is_noticed_and_found_again(server: Server, buses: 
     await until(lambda: announcement(102) in heard.news or announcement(102) in heard.recalled)
     await until(lambda: listener.is_healthy)
     assert announcement(102) in await listener.recall(Tier.INGEST, "show")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_was_busy_itself_does_not_take_redis_for_frozen(server: Server, buses: Buses) -> None:
+    server.start()
+    speaker, _, _ = await conversation(buses)
+    before = await redis(speaker.bus, "CLIENT", "ID")
+    busy_until = reactor.seconds() + 2 * SILENT_PINGS * PING_S
+    while reactor.seconds() < busy_until:
+        pass
+    await deferLater(reactor, 2 * PING_S)
+    assert await redis(speaker.bus, "CLIENT", "ID") == before
 
 
 @pytest_twisted.ensureDeferred

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from livestream.bus.ledger import Ledger
 from livestream.ingest.offers import Offers, _Offer
@@ -74,9 +75,9 @@ def test_a_number_that_is_shown_before_it_is_accepted_and_then_taken_back_is_fou
 ) -> None:
     add = Offers._offer
 
-    def early(offers: Offers, offer: _Offer) -> None:
+    def early(offers: Offers, offer: _Offer) -> Deferred[bool]:
         offers.show(offer.announcement)
-        add(offers, offer)
+        return add(offers, offer)
 
     monkeypatch.setattr(Offers, "_offer", early)
     assert "shown, and then another's" in _troubles("an origin restarts")

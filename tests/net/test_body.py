@@ -82,6 +82,22 @@ def test_without_a_descriptor_to_spare_a_body_is_held_in_memory_of_the_process()
     assert body.read(0, FILE_BYTES) == b"x" * FILE_BYTES
 
 
+def test_memory_files_leave_a_quarter_of_the_descriptors_to_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        bodies = [Body.whole(b"x" * FILE_BYTES) for _ in range(250)]
+        connections = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for connection in connections:
+            os.close(connection)
+    assert bodies[0].fd is not None
+    assert bodies[-1].fd is None
+    assert {body.read(0, 1) for body in bodies} == {b"x"}
+
+
 def test_a_body_is_never_longer_nor_shorter_than_it_said() -> None:
     body = Body.growing(4)
     body.append(b"abc")

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from ..ports import free_port
 from .conftest import RedisServer, Site
-from .processes import Daemon
+from .processes import Daemon, twistd_ahead
 from .wire import Wire
 
 SECRET = "the secret of these tests"
@@ -74,5 +74,5 @@ class Cluster:
         redis = self.wires.get(node.id, self.redis)
         settings = [f"bus.redis={redis.url}", *node.settings(), *self.more]
         clock_s = self.clocks.get(node.id, 0.0)
-        node.daemon = Daemon.of(self.site.folder, node.id, *settings, role=node.role, clock_s=clock_s)
+        node.daemon = Daemon.of(self.site.folder, node.id, *settings, role=node.role, program=twistd_ahead(clock_s))
         self.site.run(node.daemon)

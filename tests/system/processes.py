@@ -23,9 +23,17 @@ from ..ports import free_port
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
+RUN = "from twisted.scripts.twistd import run; run()"
+OPTIONS = ("--nodaemon", "--pidfile=", "livestream")
+TWISTD = ("-c", RUN, *OPTIONS)
 MARK = "TESTED_BY"
 """Names the test run in the environment of all that it starts."""
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def twistd_ahead(seconds: float) -> tuple[str, ...]:
+    """A program whose wall clock is so much ahead."""
+    return "-c", f"import time; real = time.time; time.time = lambda: real() + {seconds}; {RUN}", *OPTIONS
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
@@ -110,7 +118,7 @@ def get(
 
 @define(eq=False)
 class Daemon(Process):
-    """``twistd -n livestream`` with an operations endpoint of its own."""
+    """``twistd -n livestream``, or a ``program`` that takes the same options, with its own operations endpoint."""
 
     ops: int = field(factory=free_port)
 
@@ -122,13 +130,10 @@ class Daemon(Process):
         *settings: str,
         role: str = "all",
         options: Sequence[str] = (),
-        clock_s: float = 0.0,
+        program: Sequence[str] = TWISTD,
     ) -> Daemon:
-        """A daemon whose wall clock is ``clock_s`` seconds ahead."""
         ops = free_port()
-        clock = f"import time; real = time.time; time.time = lambda: real() + {clock_s}; " if clock_s else ""
-        arguments = [sys.executable, "-c", f"{clock}from twisted.scripts.twistd import run; run()"]
-        arguments += ["--nodaemon", f"--pidfile={folder}/{name}.pid", "livestream", f"--role={role}", *options]
+        arguments = [sys.executable, *program, f"--role={role}", *options]
         for setting in (f"ops.http=tcp:{ops}:interface=127.0.0.1", *settings):
             arguments += ["--set", setting]
         return cls(arguments, folder / f"{name}.log", ops=ops)

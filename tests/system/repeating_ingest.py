@@ -1,0 +1,74 @@
+"""
+An ingest whose renditions cost no encoder, for what many streams of many renditions cost beside that.
+
+    python -m tests.system.repeating_ingest --role=ingest --set section.key=value ..
+
+It is the ingest itself, made of its own parts, but for the transcoder: that repeats the frames of the source under the
+name of each rung, in the ingest's own process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from livestream.model import Frame
+from livestream.roles.ingest import build_ingest
+from livestream.roles.parts import Parts
+from livestream.tap import Options, raise_file_limit, spare_the_collector
+from livestream.transcode.ladder import Rung
+from livestream.transcode.pool import RungSink
+
+
+@frozen
+class RepeatingTranscode:
+    """Repeats the pictures of one broadcast."""
+
+    names: Sequence[str]
+    sink: RungSink
+
+    def feed(self, frame: Frame, is_cut: bool) -> None:
+        for name in self.names:
+            self.sink.rung_frame(name, frame)
+
+    def release(self, before_pts_ms: int) -> None:
+        """Nothing is kept."""
+
+    def flush(self) -> Deferred[None]:
+        return succeed(None)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@frozen
+class RepeatingTranscoders:
+    """In the place of `livestream.transcode.pool.TranscoderPool`."""
+
+    def open(self, stream: str, ladder: Sequence[Rung], sink: RungSink) -> RepeatingTranscode:
+        return RepeatingTranscode([rung.name for rung in ladder], sink)
+
+
+def main() -> None:
+    """Run it as ``twistd livestream`` does."""
+    from twisted.internet import reactor
+
+    options = Options()
+    options.parseOptions(sys.argv[1:])
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    raise_file_limit()
+    parts = Parts(options["loaded"], reactor, transcoders=RepeatingTranscoders())
+    build_ingest(parts, is_alone=False)
+    parts.root.privilegedStartService()
+    parts.root.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", parts.root.stopService)
+    reactor.callWhenRunning(spare_the_collector)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()
