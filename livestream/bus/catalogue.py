@@ -21,6 +21,11 @@ LOOK_S = 0.25
 ASK_S = 1.0
 ASK_ALL_S = 0.5
 """Without the bus, the tier above is asked for all streams so often; less often where reading the answer takes long."""
+MOST_ASKED = 8
+"""
+So many streams are asked for one by one in `LOOK_S`. What hundreds lack has one reason, such as a node that is busy,
+and to ask it for each of them every second would keep it busy: one answer then tells what is new of all.
+"""
 SLACK_S = 0.5
 """A stream that has been silent for so much longer than its target duration is asked for."""
 MOST_EARLY = 64
@@ -86,6 +91,8 @@ class Catalogue:
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
     _ask_all_at: float = field(default=float("-inf"), init=False)
+    _asked: int = field(default=0, init=False)
+    """How many streams were asked for since the last look."""
     _has_complained: bool = field(default=False, init=False)
     _answered_at: float = field(default=float("-inf"), init=False)
     _started_at: float = field(default=float("inf"), init=False)
@@ -226,7 +233,8 @@ class Catalogue:
         self.metrics.bus_up.set(self.bus.is_healthy)
         if not self.bus.is_healthy or (self.upstream is not None and self.upstream.has_cut_off_nodes):
             self._ask_all()
-        for entry in list(self._entries.values()):
+        self._asked = 0
+        for entry in sorted(self._entries.values(), key=lambda entry: entry.asked_at):
             self._look_at(entry)
 
     def _look_at(self, entry: _Entry) -> None:
@@ -281,6 +289,10 @@ class Catalogue:
         now, stream = self.clock.seconds(), entry.window.stream
         if now - entry.asked_at < ASK_S:
             return
+        if self._asked == MOST_ASKED:
+            self._ask_all()
+            return
+        self._asked += 1
         entry.asked_at = now
         self.bus.recall(self.tier, stream).addCallbacks(self.recovered, self._unanswered)
         if self.upstream is not None:
