@@ -1,10 +1,15 @@
-"""What RTMP peers ask for, and how they are told no."""
+"""What RTMP peers ask for, who is asked, and how they are told no."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from livestream.net.rtmp import RtmpConnection
 
 
 class Refused(Exception):
@@ -39,3 +44,52 @@ class PlayRequest:
     def path(self) -> str:
         """The name with its query, as it stands in a URL."""
         return f"{self.name}?{urlencode(self.query)}" if self.query else self.name
+
+
+class PublishSink(Protocol):
+    """Who takes a publisher's messages. What it raises ends that connection and no other."""
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None: ...
+    def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None: ...
+    def lost(self, reason: str) -> None:
+        """The publisher has gone, or publishes no more. Called exactly once."""
+
+
+class PlaySession(Protocol):
+    """Who serves a player."""
+
+    def paused(self, paused: bool) -> None: ...
+    def spoke(self) -> None:
+        """The connection has just written something of its own to its transport."""
+
+    def at_key_frame(self, action: Callable[[], None]) -> None:
+        """Call ``action`` when the next key frame has been sent, or at once when nothing is sent yet."""
+
+    def lost(self, reason: str) -> None:
+        """The player has gone, or plays no more. Called exactly once."""
+
+
+class Publishing(Protocol):
+    """Who lets publishers in."""
+
+    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> PublishSink:
+        """
+        Let a publisher in, in a bounded time; it is cancelled when the peer has gone meanwhile.
+
+        :raises Refused: in words for the broadcaster.
+        """
+
+
+class Playing(Protocol):
+    """Who lets players in, now or later, by ``accept_play`` of the connection."""
+
+    @property
+    def visitors(self) -> int:
+        """How many watch live what is here, or wait to, on whatever port."""
+
+    def play(self, request: PlayRequest, connection: RtmpConnection) -> PlaySession:
+        """
+        Take a player.
+
+        :raises Refused: in words for the viewer.
+        """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 from attrs import Factory, define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,7 +19,15 @@ from twisted.python.failure import Failure
 from livestream.metrics import Metrics
 from livestream.net.moving import Move
 from livestream.net.poller import Poller
-from livestream.net.requests import PlayRequest, PublishRequest, Refused
+from livestream.net.requests import (
+    Playing,
+    PlayRequest,
+    PlaySession,
+    Publishing,
+    PublishRequest,
+    PublishSink,
+    Refused,
+)
 from livestream.net.tcp import acknowledge_at_once, tune
 from livestream.rtmp.chunks import ChunkLimits, Message
 from livestream.rtmp.errors import RemoteProtocolError
@@ -45,55 +53,6 @@ MANY_PUBLISHERS = 8
 """From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
-
-
-class PublishSink(Protocol):
-    """Who takes a publisher's messages. What it raises ends that connection and no other."""
-
-    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None: ...
-    def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None: ...
-    def lost(self, reason: str) -> None:
-        """The publisher has gone, or publishes no more. Called exactly once."""
-
-
-class PlaySession(Protocol):
-    """Who serves a player."""
-
-    def paused(self, paused: bool) -> None: ...
-    def spoke(self) -> None:
-        """The connection has just written something of its own to its transport."""
-
-    def at_key_frame(self, action: Callable[[], None]) -> None:
-        """Call ``action`` when the next key frame has been sent, or at once when nothing is sent yet."""
-
-    def lost(self, reason: str) -> None:
-        """The player has gone, or plays no more. Called exactly once."""
-
-
-class Publishing(Protocol):
-    """Who lets publishers in."""
-
-    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> PublishSink:
-        """
-        Let a publisher in, in a bounded time; it is cancelled when the peer has gone meanwhile.
-
-        :raises Refused: in words for the broadcaster.
-        """
-
-
-class Playing(Protocol):
-    """Who lets players in, now or later, by ``accept_play`` of the connection."""
-
-    @property
-    def visitors(self) -> int:
-        """How many watch live what is here, or wait to, on whatever port."""
-
-    def play(self, request: PlayRequest, connection: RtmpConnection) -> PlaySession:
-        """
-        Take a player.
-
-        :raises Refused: in words for the viewer.
-        """
 
 
 @frozen

@@ -39,7 +39,8 @@ from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
 from livestream.net.listeners import Listener
-from livestream.net.rtmp import Publishing, RtmpServerFactory
+from livestream.net.requests import Publishing
+from livestream.net.rtmp import RtmpServerFactory
 from livestream.net.ticker import Ticker
 from livestream.packaging.window import Window
 from livestream.roles.draining import Draining, Phase
