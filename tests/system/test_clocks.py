@@ -45,13 +45,11 @@ def _newest(viewer: Viewer) -> int:
     return max(source.segments, default=0) if source else 0
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_publisher_moves_between_ingests_whose_clocks_are_five_minutes_apart(site: Site, sign: int) -> None:
-    clocks = {name: sign * clock_s for name, clock_s in CLOCKS.items()}
-    cluster = Cluster(site, tuple(CLOCKS), SETTINGS, clocks=clocks)
+def test_a_publisher_moves_to_an_ingest_whose_clock_is_five_minutes_behind(site: Site) -> None:
+    cluster = Cluster(site, tuple(CLOCKS), SETTINGS, clocks=CLOCKS)
     for name in CLOCKS:
         until(lambda name=name: _believed(cluster, name) == set(CLOCKS), f"{name} believes all", 10)  # type: ignore[misc]
-    assert _nodes(cluster, "ingest-1")["ingest-2"]["clock_ahead_s"] == pytest.approx(-sign * 290, abs=2)
+    assert _nodes(cluster, "ingest-1")["ingest-2"]["clock_ahead_s"] == pytest.approx(-290, abs=2)
     viewer = Viewer(cluster.nodes["edge-1"].http, "show")
     with viewer.watching():
         _publish(cluster, "ingest-1")
