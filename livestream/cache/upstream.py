@@ -86,8 +86,8 @@ class Upstream:
     rests_until: float = field(default=0.0, init=False)
     _is_failing: bool = field(default=False, init=False)
     _silence_s: float = field(default=SILENCE_S, init=False)
-    _fetching: dict[Deferred[IResponse], float] = field(factory=dict, init=False)
-    """Requests for objects that are not answered yet, and when they were made."""
+    _unanswered: dict[Deferred[IResponse], float] = field(factory=dict, init=False)
+    """Requests that can be outrun and are not answered yet, and when they were made."""
 
     log: ClassVar[Logger] = Logger()
 
@@ -102,17 +102,18 @@ class Upstream:
     def is_resting(self) -> bool:
         return 0 < self.rests_until - self.clock.seconds() <= REST_S
 
-    async def fetch(self, key: Key, info: ObjectInfo, start: int, take: Take) -> None:
+    async def fetch(self, key: Key, info: ObjectInfo, start: int, take: Take, *, is_patient: bool = False) -> None:
         """
         Fetch an object from ``start`` on, and hand its bytes to ``take`` as they come.
 
+        :raises Outrun: the node answers what it was asked later; not where we are patient.
         :raises UpstreamError: it could not be had, or not whole.
         :raises Altered: it is another than was announced, here or in what was there before.
         """
         headers = {"Range": [f"bytes={start}-"], "If-Range": [f'"{info.digest}"']} if start else {}
         excused = (NotThere, Outrun, Altered) if start else (NotThere, Outrun)
         with self._blamed(excused):
-            response = await self._get(key.path, headers, is_fetch=True)
+            response = await self._get(key.path, headers, can_be_outrun=not is_patient)
             _accept(response, _fault(response, info, start))
             await self._read(response, take, info.size - start)
 
@@ -150,7 +151,7 @@ class Upstream:
         self.pool.closeCachedConnections()
 
     async def _get(
-        self, path: str, headers: dict[str, list[str]], method: bytes = b"GET", *, is_fetch: bool = False
+        self, path: str, headers: dict[str, list[str]], method: bytes = b"GET", *, can_be_outrun: bool = False
     ) -> IResponse:
         """
         Ask for ``path``, and return the answer once its header is here.
@@ -160,20 +161,20 @@ class Upstream:
         signed = Headers({**self.credentials.headers(), **headers})
         asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), signed)
         asked_at = self.clock.seconds()
-        if is_fetch:
-            self._fetching[asked] = asked_at
+        if can_be_outrun:
+            self._unanswered[asked] = asked_at
         deadline = self.clock.callLater(self._silence_s, asked.cancel)
         try:
             response = await asked
         except Exception as error:
-            if is_fetch and asked not in self._fetching:
+            if can_be_outrun and asked not in self._unanswered:
                 raise Outrun("answers others and not this") from error
             if not deadline.active():
                 self._wait_for(2 * self._silence_s)
                 raise UpstreamError("does not answer") from error
             raise broken(Failure(error)) from error
         finally:
-            self._fetching.pop(asked, None)
+            self._unanswered.pop(asked, None)
             if deadline.active():
                 deadline.cancel()
         self._answered(asked_at)
@@ -184,8 +185,8 @@ class Upstream:
 
     def _answered(self, asked_at: float) -> None:
         self._wait_for(2 * (self.clock.seconds() - asked_at))
-        for outrun in [one for one, made_at in self._fetching.items() if made_at < asked_at - OUTRUN_S]:
-            del self._fetching[outrun]
+        for outrun in [one for one, made_at in self._unanswered.items() if made_at < asked_at - OUTRUN_S]:
+            del self._unanswered[outrun]
             outrun.cancel()
 
     def _wait_for(self, seconds: float) -> None:

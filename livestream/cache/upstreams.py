@@ -61,7 +61,8 @@ class Upstreams:
         """
         Fetch an object; when a node fails in the middle, the next goes on from what ``have`` says is here.
 
-        A node whose connection broke is asked once more, after the others: it may have closed it for being idle.
+        A node whose connection broke is asked once more, after the others: it may have closed it for being idle. So is
+        one that answers later requests first, which then has all the time for it that there is.
 
         :raises UpstreamError: none of them could give it.
         :raises Altered: none of them has what was announced.
@@ -73,7 +74,7 @@ class Upstreams:
         while waiting:
             node = waiting.popleft()
             try:
-                await node.fetch(key, info, have(), take)
+                await node.fetch(key, info, have(), take, is_patient=node in again)
             except (UpstreamError, Altered) as error:
                 self._count(kind, "error")
                 reason = type(error)(f"{node.url} {error}")

@@ -142,10 +142,15 @@ def test_who_answers_what_was_asked_later_is_asked_again_over_another_connection
     assert outcome(second) is None and not first.called and not lost.is_open
     again = above.nodes[0].lines[-1]
     assert again is not lost and again.requests[-1:] == lost.requests
+    above.clock.advance(OUTRUN_S + 0.1)
+    _, third = above.fetch(info_of(other, "1-9.m4s"))
+    alive.say(answer(other))
+    above.turn()
+    assert third.called and outcome(third) is None and not first.called and again.is_open
     again.say(answer(DATA))
     above.turn()
     assert outcome(first) is None
-    assert above.nodes[0].observer.told == [("http://node0", True)] * 3
+    assert above.nodes[0].observer.told == [("http://node0", True)] * 4
 
 
 def test_one_who_falls_silent_is_left_after_a_while() -> None:
