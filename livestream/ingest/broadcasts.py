@@ -147,8 +147,17 @@ class Broadcasts:
 
     @property
     def unsettled(self) -> int:
-        """Of how many not all that came is announced: they have a publisher, or something is still being encoded."""
-        return sum(broadcast.phase is not Phase.ABSENT for broadcast in self._broadcasts.values())
+        """
+        Of how many streams not all that came is announced.
+
+        They have a publisher, or something is still being encoded, or has no number yet, or the bus has not answered.
+        """
+        coming = {
+            stream
+            for stream, broadcast in self._broadcasts.items()
+            if broadcast.phase is not Phase.ABSENT or broadcast.writer.has_waiting
+        }
+        return len(coming | {stream for stream, offers in self._offers.items() if offers.has_unshown})
 
     def stop(self) -> None:
         """The process ends."""

@@ -70,6 +70,11 @@ class Offers:
             offer.call = self.clock.callLater(SHOWN_S, self._show, offer)
         self._offer(offer)
 
+    @property
+    def has_unshown(self) -> bool:
+        """Whether something has a number and was not shown yet, which takes `SHOWN_S` at most."""
+        return any(not offer.is_shown for offer in self._open)
+
     def has_shown(self, epoch: int, msn: int) -> bool:
         """Whether a number of an epoch, or a later one of it, was shown in any rendition."""
         return msn <= self._shown.get(epoch, -1)

@@ -93,6 +93,11 @@ class Writer:
         return None if newest is None else (newest.epoch.number, newest.msn(newest.last))
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether something waits for its number while the stream is being taken."""
+        return self.stage is Stage.TAKING and bool(self._waiting)
+
+    @property
     def fills_gaps(self) -> bool:
         """Whether a gap may be given a number now: not where somebody else may be giving them by now."""
         return self.stage in (Stage.TAKING, Stage.WRITING) and self.bus_answers()

@@ -276,3 +276,33 @@ def test_other_ingests_are_told_of_a_publisher_who_leaves_and_of_its_return(scen
     left = PublisherChange("show", epoch, 1, False, newest)
     assert scene.changes == [left, evolve(left, count=2, is_here=True)]
     assert newest == scene.segments[0].segment.msn + 1
+
+
+@define(eq=False)
+class SlowScene(Scene):
+    """An ingest whose bus answers when the test has it answer."""
+
+    taking: list[Deferred[None]] = field(factory=list)
+    accepting: list[Deferred[None]] = field(factory=list)
+
+    def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
+        self.taking.append(Deferred())
+        return self.taking[-1].addCallback(lambda _: self.bus.take(stream, epoch))
+
+    def _accept(self, announcement: Announcement) -> Deferred[None]:
+        self.accepting.append(Deferred())
+        return self.accepting[-1].addCallback(lambda _: self.bus.accept(announcement))
+
+
+def test_a_broadcast_is_not_settled_before_its_last_segment_has_a_number_and_is_shown() -> None:
+    scene = SlowScene()
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 1_000))
+    broadcast.left("sent away")
+    assert scene.broadcasts.unsettled == 1
+    scene.taking[0].callback(None)
+    assert scene.broadcasts.unsettled == 1 and scene.segments == []
+    for accepting in scene.accepting:
+        accepting.callback(None)
+    assert scene.broadcasts.unsettled == 0
+    assert [told.segment.duration_ms for told in scene.segments] == [1_000]
