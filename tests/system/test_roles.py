@@ -14,6 +14,7 @@ from .processes import Process, get, until
 from .viewer import Viewer
 
 LADDER = "transcode.ladder=[240]"
+SOON_OVER = "ingest.grace_s=3"
 NAMES = {"source", "240p"}
 
 Start = Callable[..., Tiers]
@@ -30,7 +31,7 @@ def _segments(viewer: Viewer, count: int) -> bool:
 
 
 def test_every_picture_and_sound_arrives_in_every_rendition_through_three_tiers(tiers: Start) -> None:
-    three = tiers(LADDER)
+    three = tiers(LADDER, SOON_OVER)
     viewer = Viewer(three.http, "show")
     with viewer.watching():
         publisher = three.site.publish(f"{three.publish_url}/show", 13)
@@ -50,10 +51,10 @@ def test_every_picture_and_sound_arrives_in_every_rendition_through_three_tiers(
 
 
 def test_redis_dies_for_a_while_and_comes_back_empty_without_a_viewer_noticing(tiers: Start) -> None:
-    three = tiers(LADDER)
+    three = tiers(LADDER, SOON_OVER)
     viewer = Viewer(three.http, "show")
     with viewer.watching():
-        publisher = three.site.publish(f"{three.publish_url}/show", 30)
+        publisher = three.site.publish(f"{three.publish_url}/show", 24)
         until(lambda: _segments(viewer, 2), "two segments")
         three.redis.kill()
         three.redis.socket.unlink(missing_ok=True)
@@ -62,17 +63,17 @@ def test_redis_dies_for_a_while_and_comes_back_empty_without_a_viewer_noticing(t
         _watched(three, publisher, viewer)
     assert viewer.troubles == []
     for name in NAMES:
-        assert viewer.decoded(name).whole(30 * 25)
+        assert viewer.decoded(name).whole(24 * 25)
         assert viewer.lost(name) == []
         assert viewer.renditions[name].oldest_s < 1.5 * 4
 
 
 @pytest.mark.parametrize("role", ["origin", "edge"])
 def test_a_tier_is_killed_and_started_again_and_nothing_is_lost(tiers: Start, role: str) -> None:
-    three = tiers(LADDER)
+    three = tiers(LADDER, SOON_OVER)
     viewer = Viewer(three.http, "show")
     with viewer.watching():
-        publisher = three.site.publish(f"{three.publish_url}/show", 20)
+        publisher = three.site.publish(f"{three.publish_url}/show", 17)
         until(lambda: _segments(viewer, 2), "two segments")
         three.daemons[role].kill()
         three.start(role)
@@ -80,7 +81,7 @@ def test_a_tier_is_killed_and_started_again_and_nothing_is_lost(tiers: Start, ro
     assert [t for t in viewer.troubles if "rule" in t] == []
     for name in NAMES:
         assert viewer.lost(name) == []
-        assert viewer.decoded(name).whole(20 * 25)
+        assert viewer.decoded(name).whole(17 * 25)
 
 
 def test_a_killed_ingest_goes_on_with_the_next_number_after_a_discontinuity(tiers: Start) -> None:
@@ -100,17 +101,17 @@ def test_a_killed_ingest_goes_on_with_the_next_number_after_a_discontinuity(tier
 
 
 def test_a_killed_transcoder_is_replaced_and_loses_no_picture(tiers: Start) -> None:
-    three = tiers(LADDER)
+    three = tiers(LADDER, SOON_OVER, "hls.segment_s=1")
     viewer = Viewer(three.http, "show")
     with viewer.watching():
-        publisher = three.site.publish(f"{three.publish_url}/show", 16)
+        publisher = three.site.publish(f"{three.publish_url}/show", 9, gop_s=1)
         until(lambda: _segments(viewer, 1), "a segment")
         _kill_a_transcoder()
         _watched(three, publisher, viewer)
     assert viewer.troubles == []
     assert three.daemons["ingest"].metric("livestream_transcoder_restarts_total") == 1
     for name in NAMES:
-        assert viewer.decoded(name).whole(16 * 25)
+        assert viewer.decoded(name).whole(9 * 25)
 
 
 def _kill_a_transcoder() -> None:
