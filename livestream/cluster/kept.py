@@ -35,7 +35,7 @@ class KeptList:
     channel: str
     others: Nodes
     _kept_at: float = field(default=float("-inf"), init=False)
-    _is_read: bool = field(default=False, init=False)
+    is_read: bool = field(default=False, init=False)
     _reading: Deferred[Any] | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
@@ -46,7 +46,7 @@ class KeptList:
         if now - self._kept_at >= AGAIN_S and self.others.is_bus_healthy():
             self._kept_at = now
             self.bus.keep(self.channel, self.others.own, message)
-        if not self._is_read and self._reading is None:
+        if not self.is_read and self._reading is None:
             self._read()
 
     def renew(self) -> None:
@@ -64,7 +64,7 @@ class KeptList:
         reading.addCallbacks(self._restore, self._unanswered).addErrback(self._failed).addBoth(self._over)
 
     def _restore(self, messages: Sequence[bytes]) -> None:
-        self._is_read = True
+        self.is_read = True
         for name in self.others.restore(messages):
             self.bus.keep(self.channel, name, None)
 

@@ -53,6 +53,11 @@ class Presence:
         """
         return [node for node in self.others.reachable() if node.role == role]
 
+    @property
+    def knows_nodes(self) -> bool:
+        """Whether the nodes that there are have been learnt of, if there is a list of them."""
+        return self.kept is None or self.kept.is_read
+
     def warnings(self) -> list[str]:
         """What an operator should know of this node, though it may be ready."""
         if self._cut_off_since is None:

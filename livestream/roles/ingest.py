@@ -95,7 +95,11 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     presence = parts.cluster()
     connect = partial(Upstream.at, reactor=parts.reactor, observer=presence.others, credentials=parts.credentials)
     has_addresses = bool(config.cluster.secret)
-    others = NoOthers() if is_alone else OtherNodes(has_addresses, presence.reachable, connect, parts.reactor)
+    others = (
+        NoOthers()
+        if is_alone
+        else OtherNodes(has_addresses, presence.reachable, lambda: presence.knows_nodes, connect, parts.reactor)
+    )
     takes = Takes(
         parts.bus_node, bus.take, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
     )

@@ -35,7 +35,7 @@ from livestream.signing import Credentials
 from livestream.steering.nodes import Node
 
 LEARNING_S = 2.0
-"""So long is a node asked again that has just started: it knows by then, and a first segment takes longer."""
+"""A node that has just started is asked again for so long, and asks so late: by then it knows who and what there is."""
 AGAIN_S = 0.25
 
 
@@ -45,18 +45,26 @@ class OtherNodes:
     The other ingests, and all origins, as a take asks them.
 
     ``nodes(role)`` has those that may know something, and ``connect`` makes one of its URL. ``has_addresses`` says
-    whether nodes tell each other where they are.
+    whether nodes tell each other where they are, and ``knows_nodes`` whether this one has learnt of those that there
+    are: if it has just started, that is awaited.
     """
 
     has_addresses: bool
     nodes: Callable[[str], Sequence[Node]]
+    knows_nodes: Callable[[], bool]
     connect: Callable[[str], Upstream]
     clock: IReactorTime
+    _learns_until: float = field(init=False)
     _connected: dict[str, Upstream] = field(factory=dict, init=False)
 
     log: ClassVar[Logger] = Logger()
 
+    def __attrs_post_init__(self) -> None:
+        self._learns_until = self.clock.seconds() + LEARNING_S
+
     async def survey(self, stream: str, epoch: int) -> Survey:
+        while not self.knows_nodes() and self.clock.seconds() < self._learns_until:
+            await deferLater(self.clock, AGAIN_S)
         asked = [node for role in ("ingest", "origin") for node in self.nodes(role) if node.http]
         self._connected = {node.http: self._connected.get(node.http) or self.connect(node.http) for node in asked}
         answers: Any = await DeferredList([Deferred.fromCoroutine(self._ask(node, stream, epoch)) for node in asked])

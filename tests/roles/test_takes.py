@@ -111,15 +111,22 @@ class Scene:
 
     answers: dict[str, list[tuple[int, bytes] | None]]
     clock: Clock = field(factory=Clock)
+    learns_s: float = 0.0
 
     def survey(self) -> Survey:
-        others = OtherNodes(True, self._nodes, self._connect, self.clock)
+        """What those say that are known after ``learns_s``."""
+        others = OtherNodes(True, self._nodes, self._knows_nodes, self._connect, self.clock)
         result = Deferred.fromCoroutine(others.survey("show", 12))
         self.clock.pump([0.25] * 40)
         survey: Survey = result.result  # type: ignore[assignment]
         return survey
 
+    def _knows_nodes(self) -> bool:
+        return self.clock.seconds() >= self.learns_s
+
     def _nodes(self, role: str) -> list[Node]:
+        if not self._knows_nodes():
+            return []
         return [Node(name, role, f"http://{name}") for name in self.answers if name.startswith(role)]
 
     def _connect(self, url: str) -> Any:
@@ -168,6 +175,12 @@ def test_all_other_ingests_or_all_origins_must_answer(answers: dict[str, Any], i
 def test_a_node_that_learns_is_not_asked_for_ever() -> None:
     scene = Scene({"origin-1": [LEARNING]})
     assert not scene.survey().is_complete and scene.clock.seconds() >= LEARNING_S
+
+
+@pytest.mark.parametrize(("learns_s", "is_complete"), [(0.0, True), (1.0, True), (3600.0, False)])
+def test_a_node_that_has_just_started_asks_when_it_has_learnt_whom(learns_s: float, is_complete: bool) -> None:
+    scene = Scene({"ingest-2": [at(5)], "origin-1": [at(4)]}, learns_s=learns_s)
+    assert scene.survey().is_complete == is_complete
 
 
 def test_what_was_answered_is_summed_up() -> None:
