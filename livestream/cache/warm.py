@@ -28,9 +28,6 @@ RETRY_S = 0.3
 AGAIN_S = 1.0
 """What is late is waited for so long once what follows is here: the node answers, and is asked for it again."""
 
-PATIENT_TARGETS = 6
-"""So many target durations are objects tried for: a node that was silent for a while may have them still."""
-
 WATCHED_TARGETS = 3
 """A rendition has viewers if any of it was asked for in so many target durations."""
 
@@ -63,10 +60,13 @@ class Collector:
     Fetches what is announced, and announces it in turn once it is here, of each rendition in the order it was heard.
 
     What is not here within a target duration, and not soon after something that follows it, is announced when it comes,
-    out of its turn; one that cannot be had at all is not announced, for another node of this tier may have it.
+    out of its turn; one that cannot be had at all is not announced, for another node of this tier may have it. A node
+    that was silent for a while has it still: it is tried for as long as it could be listed, ``length`` target
+    durations.
     """
 
     cache: Cache
+    length: int
     announce: Callable[[Announcement], object]
     forget: Callable[[str], None]
     clock: IReactorTime
@@ -140,7 +140,7 @@ class Collector:
                 raise
             except Exception as error:
                 waited_targets = (self.clock.seconds() + RETRY_S - began_at) / max(heard.target_s, 1)
-                if waited_targets > PATIENT_TARGETS:
+                if waited_targets > self.length:
                     self.log.warn("{name} of {stream} is missed: {why}", name=info.name, stream=heard.stream, why=error)
                     return False
                 if waited_targets > 1 and coming.stage is _Stage.COMING:

@@ -25,7 +25,7 @@ def build_origin(parts: Parts) -> None:
     ledger = Ledger(bus, Tier.ORIGIN, config.hls.window, parts.bus_node)
     store = parts.store(catalogue)
     cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
-    collector = Collector(cache, ledger.announce, ledger.forget, parts.reactor)
+    collector = Collector(cache, config.hls.window, ledger.announce, ledger.forget, parts.reactor)
     catalogue.subscribe(collector.heard)
     parts.at_stop(collector.stop)
     relays = above.relays(catalogue.epoch)

@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import HOLD_DOWN_S, Cache
 from livestream.cache.store import Need, Store
-from livestream.cache.warm import AGAIN_S, AT_ONCE, PATIENT_TARGETS, RETRY_S, WATCHED_TARGETS, Collector, Warmer
+from livestream.cache.warm import AGAIN_S, AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.metrics import Metrics
 from livestream.model import (
     Announcement,
@@ -22,6 +22,7 @@ from .nodes import info_of
 from .test_coalesce import Fetch, Source
 
 TARGET_S = 3
+LENGTH = 7
 INIT = info_of(b"init", "1-init-0.mp4")
 ENDED = StreamEnded("show", Epoch(1, 0), 9)
 
@@ -51,7 +52,7 @@ class Tier:
         store = Store(1 << 20, lambda _: Need.LISTED, self.clock.seconds, Metrics())
         known = lambda _stream, _rendition, name: INIT if name == INIT.name else None  # noqa: E731
         self.cache = Cache(store, self.source, known, self.clock, self.clock.seconds)
-        self.collector = Collector(self.cache, self.out.append, self.forgotten.append, self.clock)
+        self.collector = Collector(self.cache, LENGTH, self.out.append, self.forgotten.append, self.clock)
         self.warmer = Warmer(self.cache)
 
     def wanted(self) -> list[str]:
@@ -124,9 +125,11 @@ def test_what_cannot_be_had_is_not_announced_and_is_tried_no_more_in_the_end() -
     tier = Tier()
     tier.collector.heard("show", announced(7))
     tier.end(INIT.name)
-    fail_until(tier, "1-7.m4s", (PATIENT_TARGETS + 1) * TARGET_S)
+    fail_until(tier, "1-7.m4s", LENGTH * TARGET_S - 1)
+    assert tier.collector._coming
+    fail_until(tier, "1-7.m4s", TARGET_S)
     assert (tier.out, tier.collector._coming, tier.clock.getDelayedCalls()) == ([], {}, [])
-    assert len(tier.source.fetches) <= 2 + PATIENT_TARGETS * TARGET_S / HOLD_DOWN_S
+    assert len(tier.source.fetches) <= 2 + LENGTH * TARGET_S / HOLD_DOWN_S
 
 
 def test_what_is_late_keeps_the_others_for_a_target_duration_and_is_announced_when_it_comes() -> None:

@@ -28,6 +28,7 @@ from .redis import REDIS, SimBus
 if TYPE_CHECKING:
     from .world import World
 
+LENGTH = 6
 METRICS = Metrics()
 INGESTS, ORIGINS, EDGES = ("A", "B"), ("O1", "O2"), ("E1", "E2")
 NEVER_S = 1e9
@@ -58,7 +59,7 @@ class Ingest:
         self.bus = SimBus(world, self.name)
         self.ledger = Ledger(self.bus, Tier.INGEST, 6, self.name)
         self.ledger.subscribe(self._shown)
-        self.catalogue = Catalogue(self.bus, Tier.INGEST, None, 6, clock, METRICS)
+        self.catalogue = Catalogue(self.bus, Tier.INGEST, None, LENGTH, clock, METRICS)
         takes = Takes(self.name, self.bus.take, Others(self), self.position, ord(self.name), clock, self.seconds)
         numbering = Numbering(
             self.name,
@@ -242,9 +243,9 @@ class Origin:
         self.bus = SimBus(world, self.name)
         self.ledger = Ledger(self.bus, Tier.ORIGIN, 6, self.name)
         above = Above(world, self.name, lambda: world.ingests)
-        self.catalogue = Catalogue(self.bus, Tier.INGEST, above, 6, world.clock, METRICS)
+        self.catalogue = Catalogue(self.bus, Tier.INGEST, above, LENGTH, world.clock, METRICS)
         cache: Any = FakeCache(self)
-        self.collector = Collector(cache, self.ledger.announce, self.ledger.forget, world.clock)
+        self.collector = Collector(cache, LENGTH, self.ledger.announce, self.ledger.forget, world.clock)
         self.catalogue.subscribe(self.collector.heard)
         self.catalogue.start()
 
@@ -275,7 +276,7 @@ class Edge:
     def __attrs_post_init__(self) -> None:
         above = Above(self.world, self.name, lambda: self.world.origins)
         bus = SimBus(self.world, self.name)
-        self.catalogue = Catalogue(bus, Tier.ORIGIN, above, 6, self.world.clock, METRICS)
+        self.catalogue = Catalogue(bus, Tier.ORIGIN, above, LENGTH, self.world.clock, METRICS)
         self.catalogue.start()
 
     def look(self) -> None:
