@@ -394,6 +394,8 @@ class Broadcast:
             self.writer.end()
             for rendition in self._renditions():
                 self.site.end_feed(rendition.feed)
+        for rendition in self._renditions():
+            rendition.close()
         self.log.info("{stream}: the broadcast is over here", stream=self.stream)
         self.ended(self)
 

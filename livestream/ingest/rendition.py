@@ -114,6 +114,10 @@ class Rendition:
         if self._info is not None:
             self.give(Numberless(cut, duration_ms, 0, self._info, self._init))
 
+    def close(self) -> None:
+        """Give nothing any more; whoever was given it need not wait for a collection to go."""
+        self.give = _to_nobody
+
     def _ship(self, packaged: Sequence[Packaged]) -> None:
         for each in packaged:
             if isinstance(each, PackagedInit):
@@ -130,3 +134,7 @@ class Rendition:
         info = ObjectInfo(name, len(data), sha256(data).hexdigest())
         self.shelf.put(self.stream, self.name, info, data)
         return info
+
+
+def _to_nobody(segment: Numberless) -> None:
+    """The broadcast is over."""

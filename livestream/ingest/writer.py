@@ -47,6 +47,19 @@ class Owner(Protocol):
         """Whether it has a publisher, who would be lost if somebody had taken the stream in vain."""
 
 
+class Nobody:
+    """Whom a writer works for that has no more to do: the broadcast that is over, and all it has, can go at once."""
+
+    def displaced_another(self) -> None:
+        """Nobody is concerned."""
+
+    def begun(self) -> None:
+        """Nobody waits for it."""
+
+    def wants_to_write(self) -> bool:
+        return False
+
+
 @define(eq=False)
 class Writer:
     """
@@ -135,7 +148,7 @@ class Writer:
         if self.stage is Stage.WRITING:
             self.leave(self.stream, self.epoch)
         self._cancel()
-        self.stage = Stage.CLOSED
+        self.stage, self.owner = Stage.CLOSED, Nobody()
         self._waiting.clear()
 
     def suspend(self, epoch: int) -> None:
@@ -163,7 +176,7 @@ class Writer:
         """
         self._younger = max(self._younger, epoch)
         self._cancel()
-        self.stage = Stage.FENCED
+        self.stage, self.owner = Stage.FENCED, Nobody()
         self._waiting.clear()
         if shows:
             self.offers.show_all()

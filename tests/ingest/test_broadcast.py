@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Sequence
+from weakref import ref
 
 import pytest
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 
 from livestream.bus.interface import Taken
 from livestream.bus.memory import MemoryBus
-from livestream.ingest.broadcast import BroadcastSettings, Phase
+from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Phase
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.take import Survey, Takes
 from livestream.media.errors import UnsupportedCodec
@@ -306,3 +309,25 @@ def test_a_broadcast_is_not_settled_before_its_last_segment_has_a_number_and_is_
         accepting.callback(None)
     assert scene.broadcasts.unsettled == 0
     assert [told.segment.duration_ms for told in scene.segments] == [1_000]
+
+
+@pytest.mark.parametrize("is_taken", [False, True], ids=["over", "gone on elsewhere"])
+def test_a_broadcast_that_is_over_goes_at_once_and_waits_for_no_collection(
+    scene: Scene, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Broadcast, "log", Logger(observer=lambda _: None))  # what is logged is kept until a log begins
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    is_kept = ref(broadcast)
+    gc.collect()
+    gc.disable()
+    try:
+        if is_taken:
+            scene.broadcasts.fence("show", broadcast.writer.epoch + 1000)
+        else:
+            broadcast.left("closed")
+        scene.clock.pump([1] * int(GRACE_S + 1))
+        del broadcast
+        assert is_kept() is None
+    finally:
+        gc.enable()
