@@ -115,7 +115,7 @@ class Rendition:
             self.give(Numberless(cut, duration_ms, 0, self._info, self._init))
 
     def close(self) -> None:
-        """Give nothing any more; whoever was given it need not wait for a collection to go."""
+        """The broadcast is over: let go of it, so that it is freed at once and not when cycles are collected."""
         self.give = _to_nobody
 
     def _ship(self, packaged: Sequence[Packaged]) -> None:
@@ -137,4 +137,4 @@ class Rendition:
 
 
 def _to_nobody(segment: Numberless) -> None:
-    """The broadcast is over."""
+    """Takes segments in place of a broadcast that is over."""

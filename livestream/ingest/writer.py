@@ -48,7 +48,7 @@ class Owner(Protocol):
 
 
 class Nobody:
-    """Whom a writer works for that has no more to do: the broadcast that is over, and all it has, can go at once."""
+    """Stands in for a broadcast that is over here, so that its writer, which may live longer, does not keep it."""
 
     def displaced_another(self) -> None:
         """Nobody is concerned."""
