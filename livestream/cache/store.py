@@ -12,7 +12,7 @@ from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
 
-SWEPT = 4096
+SWEPT = 2048
 """How many objects are looked at in one sweep, so that it takes no longer when there are a hundred thousand."""
 
 YOUNG_S = 30.0
@@ -59,14 +59,15 @@ class Found:
 @define(eq=False)
 class Store:
     """
-    Whole objects by key. ``need`` says how much each is needed now, except for :attr:`Need.WATCHED`, which the store
-    finds out itself; ``seconds`` is the wall clock.
+    Whole objects by key. ``is_known`` says whether an object may still be asked for, ``is_listed`` whether it is in a
+    playlist; ``seconds`` is the wall clock.
 
     Over ``limit_bytes``, the least needed go until a tenth is free again, those longest unused first.
     """
 
     limit_bytes: int
-    need: Callable[[Key], Need]
+    is_known: Callable[[Key], bool]
+    is_listed: Callable[[Key], bool]
     seconds: Callable[[], float]
     metrics: Metrics
     interest: Interest = field(init=False)
@@ -107,18 +108,17 @@ class Store:
             if key is None:
                 self._unswept = iter(list(self._objects))
                 key = next(self._unswept)
-            if key in self._objects and not self._is_young(key) and self.need(key) is Need.NONE:
+            if key in self._objects and not self._is_young(key) and not self.is_known(key):
                 self._drop(key, "past")
         self.interest.sweep()
         self.metrics.cache_bytes.set(self.held_bytes)
 
     def _need(self, key: Key) -> Need:
-        need = self.need(key)
-        if need is Need.NONE and self._is_young(key):
-            return Need.LISTED
-        if need is Need.LISTED and self.interest.is_watched(key.stream, key.rendition, WATCHED_S):
-            return Need.WATCHED
-        return need
+        if not self.is_known(key):
+            return Need.LISTED if self._is_young(key) else Need.NONE
+        if not self.is_listed(key):
+            return Need.LINGERING
+        return Need.WATCHED if self.interest.is_watched(key.stream, key.rendition, WATCHED_S) else Need.LISTED
 
     def _is_young(self, key: Key) -> bool:
         return self.seconds() - self._objects[key].stored_at < YOUNG_S

@@ -35,6 +35,24 @@ class _Rendition:
     known: dict[int, SegmentAnnounced] = field(factory=dict)
     start: int = 0
     end: int = 0
+    _objects: dict[str, ObjectInfo] | None = None
+
+    def put(self, told: SegmentAnnounced) -> None:
+        self.known[told.segment.msn] = told
+        self._objects = None
+
+    def drop(self, msn: int) -> None:
+        del self.known[msn]
+        self._objects = None
+
+    @property
+    def objects(self) -> dict[str, ObjectInfo]:
+        """What may be fetched, by name."""
+        if self._objects is None:
+            segments = [told.segment for told in self.known.values()]
+            infos = [info for segment in segments for info in (segment.init, segment.media) if info is not None]
+            self._objects = {info.name: info for info in infos}
+        return self._objects
 
     @property
     def pending(self) -> list[int]:
@@ -224,14 +242,15 @@ class Window:
         segments.reverse()
         return segments
 
+    def is_listed(self, rendition: str, name: str) -> bool:
+        """Whether the playlist of a rendition names this object."""
+        objects = (info for segment in self.listed(rendition) for info in (segment.media, segment.init))
+        return any(info is not None and info.name == name for info in objects)
+
     def object_info(self, rendition: str, name: str) -> ObjectInfo | None:
         """What is known of an object that may be fetched."""
         known = self._renditions.get(rendition)
-        for told in reversed(known.known.values() if known else ()):
-            for info in (told.segment.media, told.segment.init):
-                if info is not None and info.name == name:
-                    return info
-        return None
+        return None if known is None else known.objects.get(name)
 
     # Inside
 
@@ -262,11 +281,11 @@ class Window:
         known = rendition.known.get(msn)
         if known is not None and (told.segment.is_gap or not known.segment.is_gap):
             return []
-        rendition.known[msn] = told
+        rendition.put(told)
         if msn >= rendition.end - 1:
             rendition.info = told.info
         if len(pending := rendition.pending) > MOST_PENDING:
-            del rendition.known[min(pending)]
+            rendition.drop(min(pending))
         return [told]
 
     def _end(self, ended: StreamEnded) -> list[Announcement]:
@@ -280,7 +299,7 @@ class Window:
         for rendition in self._renditions.values():
             for msn, told in list(rendition.known.items()):
                 if not self._epochs.owns(told.epoch, msn):
-                    del rendition.known[msn]
+                    rendition.drop(msn)
                     rendition.end = min(rendition.end, msn)
             rendition.start = min(rendition.start, rendition.end)
 
@@ -300,7 +319,7 @@ class Window:
         for name, rendition in list(self._renditions.items()):
             is_to_follow = rendition.end <= self._epochs.list_start and self._reached(rendition) > self._oldest_msn
             for msn in [msn for msn in rendition.known if msn < self._oldest_msn and not is_to_follow]:
-                del rendition.known[msn]
+                rendition.drop(msn)
             if not rendition.known:
                 del self._renditions[name]
         self._epochs.trim(self._oldest_msn)

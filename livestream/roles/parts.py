@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
-from livestream.cache.store import Found, Key, Need, Store
+from livestream.cache.store import Found, Key, Store
 from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
 from livestream.delivery.answers import Answers
@@ -66,7 +66,7 @@ from livestream.signing import Credentials
 from livestream.transcode.ladder import Rung
 from livestream.transcode.pool import RungSink, TranscoderPool
 
-SWEEP_S = 2.0
+SWEEP_S = 0.5
 LOG_WINDOWS = 2 * 8
 """Of each stream a log keeps what may still be fetched, of eight renditions."""
 HOLD_S = 5.0
@@ -200,14 +200,15 @@ class Parts:
     def store(self, known: Known) -> Store:
         """The objects of this node, of which those that nobody can ask for any more are let go."""
 
-        def need(key: Key) -> Need:
+        def is_known(key: Key) -> bool:
             window = known.window(key.stream)
-            if window is None or window.object_info(key.rendition, key.name) is None:
-                return Need.NONE
-            listed = (info for each in window.listed(key.rendition) for info in (each.media, each.init))
-            return Need.LISTED if any(info and info.name == key.name for info in listed) else Need.LINGERING
+            return window is not None and window.object_info(key.rendition, key.name) is not None
 
-        store = Store(self.config.cache.limit_mb << 20, need, self.seconds, self.metrics)
+        def is_listed(key: Key) -> bool:
+            window = known.window(key.stream)
+            return window is not None and window.is_listed(key.rendition, key.name)
+
+        store = Store(self.config.cache.limit_mb << 20, is_known, is_listed, self.seconds, self.metrics)
         renew_store(self.reloading, store)
         self.every(SWEEP_S, store.sweep)
         return store

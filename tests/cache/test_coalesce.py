@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
 from livestream.cache.fill import Altered, Unavailable
-from livestream.cache.store import Found, Key, Need, Store
+from livestream.cache.store import Found, Key, Store
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import FILE_BYTES, FIRST_BYTES
@@ -60,7 +60,7 @@ class Edge:
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1000)
         self.known = {self.info.name: self.info}
-        store = Store(1 << 20, lambda _: Need.LISTED, self.clock.seconds, Metrics())
+        store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.source, known, self.clock, self.clock.seconds)
 

@@ -22,8 +22,13 @@ class Shelf:
     store: Store = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        need = lambda key: self.needs.get(key.name, Need.NONE)  # noqa: E731
-        self.store = Store(self.limit_bytes, need, lambda: self.now, self.metrics)
+        self.store = Store(
+            self.limit_bytes,
+            lambda key: self.needs.get(key.name, Need.NONE) > Need.NONE,
+            lambda key: self.needs[key.name] > Need.LINGERING,
+            lambda: self.now,
+            self.metrics,
+        )
 
     def put(self, name: str, size: int = 10, need: Need = Need.LISTED, rendition: str = "source") -> None:
         self.needs[name] = need

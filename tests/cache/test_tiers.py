@@ -19,7 +19,7 @@ from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, Proxy
 
 from livestream.bus.announcements import decode_document
 from livestream.cache.coalesce import Cache
-from livestream.cache.store import Found, Need, Store
+from livestream.cache.store import Found, Store
 from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
 from livestream.delivery.heads import Head
@@ -84,7 +84,7 @@ class Tiers:
         urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
         self.above = {url: Upstream.at(url, reactor, Observer(), CREDENTIALS) for url in urls}
         self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_document, reactor)
-        store = Store(1 << 30, lambda _: Need.LISTED, reactor.seconds, Metrics())
+        store = Store(1 << 30, lambda _: True, lambda _: True, reactor.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.upstreams, known, reactor, reactor.seconds)
 

@@ -4,7 +4,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import HOLD_DOWN_S, Cache
-from livestream.cache.store import Need, Store
+from livestream.cache.store import Store
 from livestream.cache.warm import AGAIN_S, AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.metrics import Metrics
 from livestream.model import (
@@ -49,7 +49,7 @@ class Tier:
     warmer: Warmer = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        store = Store(1 << 20, lambda _: Need.LISTED, self.clock.seconds, Metrics())
+        store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
         known = lambda _stream, _rendition, name: INIT if name == INIT.name else None  # noqa: E731
         self.cache = Cache(store, self.source, known, self.clock, self.clock.seconds)
         self.collector = Collector(self.cache, LENGTH, self.out.append, self.forgotten.append, self.clock)
