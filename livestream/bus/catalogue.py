@@ -26,6 +26,11 @@ MOST_ASKED = 8
 So many streams are asked for one by one in `LOOK_S`. What hundreds lack has one reason, such as a node that is busy,
 and to ask it for each of them every second would keep it busy: one answer then tells what is new of all.
 """
+LOST_TARGETS = 2
+"""
+Streams that are silent for less are late rather than lost, while the bus is well. To ask for all of them takes a node
+of hundreds of streams a second in which it does nothing else, and so would make the others late.
+"""
 SLACK_S = 0.5
 """A stream that has been silent for so much longer than its target duration is asked for."""
 MOST_EARLY = 64
@@ -290,7 +295,8 @@ class Catalogue:
         if now - entry.asked_at < ASK_S:
             return
         if self._asked == MOST_ASKED:
-            self._ask_all()
+            if entry.missing_since is not None or now - entry.heard_at > LOST_TARGETS * entry.window.target_s:
+                self._ask_all()
             return
         self._asked += 1
         entry.asked_at = now

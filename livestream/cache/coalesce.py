@@ -112,7 +112,7 @@ class Cache:
 
     def _begin(self, key: Key, info: ObjectInfo) -> Fill:
         """:raises Unavailable: it must not be fetched now."""
-        if 0 < self._held_down.get(key, 0.0) - self.clock.seconds() <= HOLD_DOWN_S:
+        if self._is_held_down(key):
             raise Unavailable(f"{key.path} could not be had a moment ago")
         if self._is_stopped:
             raise Unavailable("this node is stopping")
@@ -142,6 +142,11 @@ class Cache:
             fill.settle()
 
     def _hold_down(self, key: Key) -> None:
-        now = self.clock.seconds()
-        self._held_down = {held: until for held, until in self._held_down.items() if until > now}
-        self._held_down[key] = now + HOLD_DOWN_S
+        """Those held down are in the order of their times: what is over is at the front."""
+        while self._held_down and not self._is_held_down(oldest := next(iter(self._held_down))):
+            del self._held_down[oldest]
+        self._held_down.pop(key, None)
+        self._held_down[key] = self.clock.seconds() + HOLD_DOWN_S
+
+    def _is_held_down(self, key: Key) -> bool:
+        return 0 < self._held_down.get(key, 0.0) - self.clock.seconds() <= HOLD_DOWN_S

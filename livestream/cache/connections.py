@@ -28,8 +28,8 @@ So much is read at once over plain TCP: what has come while a herd was being ser
 Twisted's 64 KB.
 """
 
-PERSISTENT = 64
-"""How many idle connections are kept to one node."""
+PERSISTENT = 160
+"""How many idle connections are kept to one node: those that an origin uses at once, and some."""
 
 IDLE_S = 20
 """For how long: less than the tier above keeps them, or a request could meet a connection that is being closed."""

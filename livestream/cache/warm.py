@@ -20,8 +20,13 @@ from livestream.cache.fill import Unavailable
 from livestream.cache.lanes import Lanes
 from livestream.model import Announcement, ObjectInfo, Segment, SegmentAnnounced, StreamEnded
 
-AT_ONCE = 32
-"""So many objects are fetched at once with nobody waiting for them: viewers' fetches find the way free."""
+COLLECTED_AT_ONCE = 128
+"""
+An origin fetches so many objects at once. A busy ingest answers in each turn of its loop all that it was asked for, so
+that this is what an origin has from it in a turn.
+"""
+WARMED_AT_ONCE = 32
+"""An edge fetches so many objects at once with nobody waiting for them: viewers' fetches find the way free."""
 
 RETRY_S = 0.3
 
@@ -73,7 +78,7 @@ class Collector:
     _coming: dict[Rendition, deque[_Coming]] = field(factory=dict, init=False)
     _ended: dict[str, StreamEnded] = field(factory=dict, init=False)
     _running: set[Deferred[None]] = field(factory=set, init=False)
-    _lanes: Lanes = field(factory=lambda: Lanes(AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(COLLECTED_AT_ONCE), init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -186,7 +191,7 @@ class Warmer:
     """Fetches what is announced of renditions that have viewers here, so that their requests are hits."""
 
     cache: Cache
-    _lanes: Lanes = field(factory=lambda: Lanes(AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(WARMED_AT_ONCE), init=False)
 
     def heard(self, stream: str, announcement: Announcement | None) -> None:
         """Take an announcement of the tier above."""

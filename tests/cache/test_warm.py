@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 
 from livestream.cache.coalesce import HOLD_DOWN_S, Cache
 from livestream.cache.store import Store
-from livestream.cache.warm import AGAIN_S, AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
+from livestream.cache.warm import AGAIN_S, COLLECTED_AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.metrics import Metrics
 from livestream.model import (
     Announcement,
@@ -194,11 +194,11 @@ def test_what_succeeds_in_the_end_is_announced() -> None:
 
 def test_an_origin_that_comes_late_does_not_fetch_everything_at_once() -> None:
     tier = Tier()
-    for number in range(100):
+    for number in range(2 * COLLECTED_AT_ONCE):
         tier.collector.heard(f"show{number}", announced(7, stream=f"show{number}"))
-    assert len(tier.source.fetches) == AT_ONCE
+    assert len(tier.source.fetches) == COLLECTED_AT_ONCE
     tier.end(INIT.name)
-    assert len(tier.source.fetches) == AT_ONCE + 1
+    assert len(tier.source.fetches) == COLLECTED_AT_ONCE + 1
 
 
 def test_however_many_fetches_fail_together_each_is_tried_again_and_none_is_stuck() -> None:
