@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))  # Redis and the processes are those of the tests
 
 from tests.lab.redis import LabRedis  # noqa: E402
 from tests.ports import free_port  # noqa: E402
-from tests.system.processes import TWISTD, Daemon, until  # noqa: E402
+from tests.system.processes import TWISTD, Daemon  # noqa: E402
 
 HOST, STREAM = "127.0.0.1", "bench"
 ROLES = ("ingest", "origin", "edge")
@@ -51,7 +51,9 @@ COME_PER_S = 23
 """So many publishers come in a second, so that their segments do not end all at the same moment."""
 WARM_UP_S = 40
 """Twelve segments: as many as a node keeps."""
-LOOK_S, LATE_S, MISSED_S = 0.01, 1.0, 10.0
+LATE_S, MISSED_S = 1.0, 10.0
+LOOKS_S = (0.01, 0.25)
+"""Between two looks for a segment, at first and at most: each is half as long again as the one before."""
 CHANNELS = ("livestream:2:ingest", "livestream:2:origin")
 
 
@@ -114,13 +116,14 @@ class Watch:
     async def _look(self, path: str, segment: dict[str, Any], since: float) -> None:
         """Ask for a playlist until it lists a segment."""
         name = segment["media"][0]
-        connection = self._idle.pop() if self._idle else Connection(self.edge)
+        connection, pause_s = self._idle.pop() if self._idle else Connection(self.edge), LOOKS_S[0]
         while True:
             status, body = await connection.get(f"{path}/index.m3u8")
             took_s = time.monotonic() - since
             if (status == 200 and name.encode() in body) or took_s > MISSED_S:
                 break
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, LOOKS_S[1])
         self._idle.append(connection)
         self.listed_s.append(took_s)
         if took_s > LATE_S or not is_whole(body.decode(), segment["msn"]):
@@ -180,12 +183,16 @@ class Bench:
     def usages(self) -> dict[str, Usage]:
         return {name: Usage(process.pid) for name, process in (*self.nodes.items(), ("redis", self.redis))}
 
-    def complete(self, streams: int) -> bool:
-        """Whether the edge lists so many streams in all renditions."""
-        known = self.nodes["edge"].json("/api/v1/streams")
-        assert isinstance(known, dict)
-        listed = known["streams"]
-        return sum(len(one["renditions"]) for one in listed) == streams * len(NAMES)
+    async def complete(self, streams: int, limit_s: float) -> None:
+        """Wait until the edge lists so many streams in all renditions."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            await asyncio.sleep(1)
+            known = await asyncio.to_thread(self.nodes["edge"].json, "/api/v1/streams")
+            assert isinstance(known, dict)
+            if sum(len(one["renditions"]) for one in known["streams"]) == streams * len(NAMES):
+                return
+        raise SystemExit(f"the edge does not list all renditions of {streams} streams within {limit_s:.0f} s")
 
 
 async def measure(bench: Bench, args: argparse.Namespace) -> None:
@@ -196,7 +203,7 @@ async def measure(bench: Bench, args: argparse.Namespace) -> None:
     words = (HOST, bench.ports["ingest.rtmp"], "live", STREAM, args.streams, 0, path, COME_PER_S)
     publishers = subprocess.Popen([program, "publish", *map(str, words)], stdout=subprocess.PIPE)
     try:
-        await asyncio.to_thread(until, lambda: bench.complete(args.streams), "all renditions of all streams", limit_s)
+        await bench.complete(args.streams, limit_s)
         await asyncio.sleep(WARM_UP_S)
         usages = {**bench.usages(), "generator": Usage(publishers.pid)}
         watch.reset()
