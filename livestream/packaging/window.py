@@ -60,9 +60,18 @@ class _Rendition:
         return [msn for msn in self.known if msn > self.end]
 
     def extend(self, list_start: int, length: int) -> None:
-        """List what follows without a hole; a list that is empty begins with what of the newest ``length`` there is."""
+        """
+        List what follows without a hole.
+
+        A list that is empty begins with what of the newest ``length`` there is; that of an epoch which has no more,
+        with the epoch's first, which others may list.
+        """
         if self.start == self.end or self.end < list_start:
             self._begin_late(list_start, length)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """List what follows without a hole."""
         while self.end in self.known:
             self.end += 1
 
@@ -74,10 +83,12 @@ class _Rendition:
     def _begin_late(self, list_start: int, length: int) -> None:
         is_empty = self.start == self.end
         late = [msn for msn in self.known if msn >= max(self.end, list_start)]
-        if late:
-            self.begin(min(msn for msn in late if msn > max(late) - length))
-        elif is_empty and self.known:
-            self.begin(min(msn for msn in self.known if msn > max(self.known) - length))
+        if late or (is_empty and self.known):
+            known = late or list(self.known)
+            oldest = max(known) - length + 1
+            msn = min(msn for msn in known if msn >= oldest)
+            first = self.known[msn].epoch.first_msn
+            self.begin(first if is_empty and first >= max(oldest, list_start) else msn)
 
 
 @define(eq=False)
@@ -147,7 +158,7 @@ class Window:
         for rendition in self._renditions.values():
             if pending := rendition.pending:
                 rendition.begin(min(pending))
-                rendition.extend(0, 2 * self.length)
+                rendition.go_on()
                 listed.append(rendition.known[rendition.start])
         if self.is_ended and not self._skipped_to_end:
             self._skipped_to_end = True

@@ -28,7 +28,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "any links are cut, an ingest dies and Redis forgets": ("cuts", "an ingest dies", "redis forgets"),
     "an origin restarts": ("an origin restarts", "cuts"),
 }
-SEEDS = range(12)
+SEEDS = (*range(12), 1010)
+"""In the last one an edge hears of a stream's second segment before its first."""
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["one encoder", "two encoders fight"])

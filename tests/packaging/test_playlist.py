@@ -95,7 +95,7 @@ def test_a_long_broadcast_with_breaks_gaps_and_a_new_life_breaks_no_rule() -> No
         for info in (SOURCE, RUNG):
             is_gap = msn in (7, 8, 20)
             window.take(
-                [announced(msn, info, epoch, 0 if msn < 25 else 25, discontinuity=number, init=number, is_gap=is_gap)]
+                [announced(msn, info, epoch, 1 if msn < 25 else 25, discontinuity=number, init=number, is_gap=is_gap)]
             )
         for info in (SOURCE, RUNG):
             assert rules.see(info.name, _text(window, info.name), msn * 3.0) == []
@@ -142,7 +142,7 @@ def test_a_number_that_jumps_counts_as_many_breaks() -> None:
         assert rules.see("source", _text(window), 0) == []
     window = Window("show", 6)
     for msn in (3, 4):
-        window.take([announced(msn, discontinuity=5 if msn > 3 else 2)])
+        window.take([announced(msn, first=3, discontinuity=5 if msn > 3 else 2)])
     assert _text(window).count("#EXT-X-DISCONTINUITY\n") == 3
 
 

@@ -64,6 +64,25 @@ def test_what_follows_a_hole_is_news_and_is_listed_when_the_hole_is_filled() -> 
     assert _listed(window) == [1, 2, 3] and not window.is_incomplete
 
 
+def test_a_list_begins_with_its_epochs_first_however_late_that_comes() -> None:
+    window = Window("show", 6)
+    window.take([announced(6, first=5), announced(7, first=5)])
+    assert _listed(window) == [] and window.is_incomplete
+    window.take([announced(5, first=5)])
+    assert _listed(window) == [5, 6, 7] and not window.is_incomplete
+
+
+def test_a_list_begins_behind_its_epochs_first_when_nobody_has_that_or_it_is_long_past() -> None:
+    window = Window("show", 6)
+    window.take([announced(6, first=5), announced(7, first=5)])
+    assert window.skip_holes() == [announced(6, first=5)]
+    window.take([announced(5, first=5), announced(8, first=5)])
+    assert _listed(window) == [6, 7, 8]
+    late = Window("show", 3)
+    late.take([announced(12, first=5), announced(13, first=5)])
+    assert _listed(late) == [12, 13]
+
+
 def test_a_list_begins_anew_behind_what_nobody_has() -> None:
     window = _window(announced(1), announced(3), announced(4))
     assert window.skip_holes() == [announced(3)]

@@ -17,12 +17,12 @@ def segment(msn: int, discontinuity: int = 0, epoch: int = EPOCH, init: int = 0,
 
 
 def announced(
-    msn: int, info: RenditionInfo = SOURCE, epoch: int = EPOCH, first: int = 0, restarts: bool = False, **how: object
+    msn: int, info: RenditionInfo = SOURCE, epoch: int = EPOCH, first: int = 1, restarts: bool = False, **how: object
 ) -> SegmentAnnounced:
     """Segment ``msn`` of the epoch with the number ``epoch``, which began with ``first``."""
     placed = segment(msn, epoch=epoch, **how)  # type: ignore[arg-type]
     return SegmentAnnounced("show", Epoch(epoch, first, restarts), 3, info, placed)
 
 
-def ended(last_msn: int, epoch: int = EPOCH, first: int = 0) -> StreamEnded:
+def ended(last_msn: int, epoch: int = EPOCH, first: int = 1) -> StreamEnded:
     return StreamEnded("show", Epoch(epoch, first), last_msn)
