@@ -23,6 +23,8 @@ from .redis import LabRedis
 RECONNECTIONS = 30
 APART_S = 3.0
 """Between faults of one run: what one does is seen by then."""
+PUSH_LINKS = 2
+"""From an ingest to an origin, and from there to an edge."""
 BROKEN_BYTES = 100_000
 """Some more than a segment of a second has."""
 SINGLE_BYTES = 200
@@ -173,8 +175,13 @@ def links(laboratory: Laboratory, fault: LinkFault, seconds: float) -> None:
 def wan(laboratory: Laboratory) -> None:
     """Links with 100 ms of round trip, on which one connection in a hundred is lost each second, for three minutes."""
     everything: list[Link] = [link for node in laboratory.nodes.values() for link in node.links.values()]
-    with laboratory.fault(LinkFault(delay_s=0.05, loss=0.01), *everything):
+    fault, began_s = LinkFault(delay_s=0.05, loss=0.01), time.monotonic()
+    with laboratory.fault(fault, *everything):
         time.sleep(laboratory.lasts(180))
+        late_s = laboratory.verifier.push_lags(began_s)
+    p50, p95, p99 = (1000 * late_s[int((len(late_s) - 1) * part)] for part in (0.5, 0.95, 0.99))
+    own = 1000 * PUSH_LINKS * fault.delay_s
+    laboratory.remark(f"pushed {p50:.0f} ms later (p50), {p95:.0f} (p95), {p99:.0f} (p99); the links' own is {own:.0f}")
 
 
 # Publishers

@@ -16,6 +16,7 @@ from ..playlist_rules import Listed, read
 from ..system.processes import get
 from .flv import FlvReader, Progress
 from .history import History
+from .lag import Lag
 from .media_time import begin_of, timescale_of
 from .proxy import Address
 from .waits import LongestWait
@@ -77,6 +78,7 @@ class PushViewer:
     path: str
     lock: threading.Lock
     silence: LongestWait = field(factory=LongestWait)
+    lag: Lag = field(factory=Lag)
     connections: int = 0
 
     def play(self, stop: threading.Event) -> None:
@@ -106,6 +108,7 @@ class PushViewer:
             if timestamp_ms is not None and progress.is_new(timestamp_ms, heard_at):
                 with self.lock:
                     self.silence.happened(heard_at)
+                    self.lag.note(self.connections, heard_at, timestamp_ms)
 
 
 @define(eq=False)
@@ -204,6 +207,12 @@ class Verifier:
         with self._lock:
             histories = [history.edge(edge) for history in self.histories.values() for edge in self.edges]
             return [[at for at in history.growths_s if at >= begin_s] for history in histories]
+
+    def push_lags(self, begin_s: float) -> list[float]:
+        """By how many seconds what was pushed since then was later than before, the least first."""
+        now = time.monotonic()
+        with self._lock:
+            return sorted(late_s for push in self.pushes for late_s in push.lag.added(begin_s, now))
 
     def lines(self) -> Iterator[str]:
         """Everything that was listed, a line for each number at each edge, and the longest wait of each viewer."""
