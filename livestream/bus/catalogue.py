@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from livestream.bus.changes import MOST_AT_ONCE
 from livestream.bus.interface import Bus, NotNow, Tier
 from livestream.metrics import Metrics
 from livestream.model import Announcement, ObjectInfo, StreamPosition
@@ -28,8 +29,8 @@ and to ask it for each of them every second would keep it busy: one answer then 
 """
 LOST_TARGETS = 2
 """
-Streams that are silent for less are late rather than lost, while the bus is well. To ask for all of them takes a node
-of hundreds of streams a second in which it does nothing else, and so would make the others late.
+Streams that are silent for less are late rather than lost, while the bus is well: to ask for all of them would keep a
+busy node busy, and so make the others late.
 """
 SLACK_S = 0.5
 """A stream that has been silent for so much longer than its target duration is asked for."""
@@ -95,6 +96,7 @@ class Catalogue:
     _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
+    _has_more_to_read: bool = field(default=False, init=False)
     _ask_all_at: float = field(default=float("-inf"), init=False)
     _asked: int = field(default=0, init=False)
     """How many streams were asked for since the last look."""
@@ -236,7 +238,8 @@ class Catalogue:
     def _tick(self) -> None:
         self._look = self.clock.callLater(LOOK_S, self._tick)
         self.metrics.bus_up.set(self.bus.is_healthy)
-        if not self.bus.is_healthy or (self.upstream is not None and self.upstream.has_cut_off_nodes):
+        has_cut_off_nodes = self.upstream is not None and self.upstream.has_cut_off_nodes
+        if not self.bus.is_healthy or has_cut_off_nodes or self._has_more_to_read:
             self._ask_all()
         self._asked = 0
         for entry in sorted(self._entries.values(), key=lambda entry: entry.asked_at):
@@ -280,6 +283,7 @@ class Catalogue:
             self._start_over()
         took_s = self.clock.seconds() - began_at
         self._ask_all_at = max(self._ask_all_at, began_at + READING_SHARE * took_s)
+        self._has_more_to_read = len(announcements) > MOST_AT_ONCE
 
     def _asked_all(self, _: object) -> None:
         self._asking_all = False

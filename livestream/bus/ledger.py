@@ -95,9 +95,10 @@ class Ledger:
         """
         What was announced of all streams since an answer that came with ``token``, and a token for the next time.
 
-        It is everything where the token is none that this process has given.
+        It is everything where the token is none that this process has given. Of much, the rest comes the next time.
         """
-        return encode_document(self._changes.since(token)), self._changes.token
+        announcements, next_token = self._changes.since(token)
+        return encode_document(announcements), next_token
 
     def one(self, stream: str) -> bytes | None:
         """What was announced of one stream, as the tier below reads it."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
+import pytest
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from livestream.bus import catalogue, changes
 from livestream.bus.announcements import decode_document
 from livestream.bus.catalogue import ASK_ALL_S, KEPT_S, Catalogue
-from livestream.bus.changes import SLACK
+from livestream.bus.changes import MOST_AT_ONCE, SLACK
 from livestream.bus.interface import Tier
 from livestream.bus.ledger import Ledger
 from livestream.bus.memory import MemoryBus
@@ -99,6 +101,8 @@ class Above:
 class World:
     """Two nodes, and a reader that has no bus."""
 
+    polls: int = 2
+    """So many tell all that there is."""
     clock: Clock = field(factory=Clock)
     nodes: list[Node] = field(factory=lambda: [Node("http://a"), Node("http://b")])
     steps: dict[tuple[str, str], int] = field(factory=dict)
@@ -178,8 +182,8 @@ def act(world: World, what: str, *how: object) -> None:
     elif what == "check":
         for node in world.nodes:
             node.loses, node.is_up = False, True
-        world.poll()
-        world.poll()
+        for _ in range(world.polls):
+            world.poll()
         assert missed(world) == set()
     elif what == "silence":
         world.clock.pump([ASK_ALL_S] * int(how[0] / ASK_ALL_S))  # type: ignore[operator]
@@ -201,6 +205,30 @@ def test_who_only_asks_what_has_changed_misses_nothing(acts: list[tuple[object, 
     world = World()
     for what, *how in [*acts, ("check",)]:
         act(world, str(what), *how)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ACTS, max_size=60))
+def test_nor_does_who_is_told_a_little_at_once(monkeypatch: pytest.MonkeyPatch, acts: list[tuple[object, ...]]) -> None:
+    for module in (changes, catalogue):
+        monkeypatch.setattr(module, "MOST_AT_ONCE", 3)
+    world = World(polls=len(STREAMS) * 4 * LENGTH)
+    for what, *how in [*acts, ("check",)]:
+        act(world, str(what), *how)
+
+
+def test_an_answer_has_a_bound_and_the_next_goes_on() -> None:
+    node = Node("http://a")
+    for number in range(MOST_AT_ONCE):
+        node.ledger.announce(said(f"stream{number}", 0))
+        node.ledger.announce(said(f"stream{number}", 1))
+    told, token, answers = [], "", []
+    while text := node.ledger.since(token)[0]:
+        token = node.ledger.since(token)[1]
+        answers.append(decode_document(text))
+        told += answers[-1]
+    assert [len(answer) for answer in answers] == [MOST_AT_ONCE + 1, MOST_AT_ONCE - 1]
+    assert told == decode_document(node.ledger.every())
 
 
 def test_a_poll_costs_what_is_new_and_nothing_when_nothing_is() -> None:
