@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -17,12 +16,10 @@ from twisted.python import usage
 
 from livestream.cluster.geography import Geography
 from livestream.config import Config, ConfigError, load
+from livestream.garbage import LOOK_S, Garbage
 from livestream.net.listeners import CannotListen
 from livestream.net.notify import Notifier
 from livestream.net.ticker import Ticker
-
-COLLECT_AFTER = 10_000
-"""The collector looks when there are so many more objects than before: at 700, Python's own, it looks all the time."""
 
 
 class Options(usage.Options):
@@ -123,7 +120,9 @@ def makeService(options: Options) -> IService:
         raise SystemExit(2) from None
     parts.root.setServiceParent(service)
     parts.draining.at(Phase.TOLD, lambda: notifier.say("STOPPING=1"))
-    reactor.callWhenRunning(spare_the_collector)
+    garbage = Garbage()
+    reactor.callWhenRunning(garbage.begin)
+    Ticker(LOOK_S, garbage.look, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
     reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: parts.draining.insist("SIGTERM"))
     reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: parts.reloading.reload(options.read))
     if notifier.watchdog_s:
@@ -134,13 +133,6 @@ def makeService(options: Options) -> IService:
     for line in greeting(config, options["demo"]):
         Logger("livestream").info("{line}", line=line)
     return service
-
-
-def spare_the_collector() -> None:
-    """What there is at the start stays for good: have the garbage collector look at what comes, and less often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
 
 
 def hear(reactor: Any, number: int, act: Callable[[], object]) -> None:

@@ -20,7 +20,7 @@ LAYERS = (
     ),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
-    ("livestream.metrics",),
+    ("livestream.metrics", "livestream.garbage"),
     ("livestream.net",),
     (
         "livestream.ingest",

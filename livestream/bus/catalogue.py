@@ -22,7 +22,7 @@ LOOK_S = 0.25
 ASK_S = 1.0
 ASK_ALL_S = 0.5
 """Without the bus, the tier above is asked for all streams so often; less often where reading the answer takes long."""
-MOST_ASKED = 8
+MOST_ASKED = 2
 """
 So many streams are asked for one by one in `LOOK_S`. What hundreds lack has one reason, such as a node that is busy,
 and to ask it for each of them every second would keep it busy: one answer then tells what is new of all.

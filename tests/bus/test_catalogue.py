@@ -356,7 +356,7 @@ def test_a_stream_that_is_silent_and_not_over_is_asked_for_whole_when_it_is_forg
 
 
 def test_when_many_streams_stay_silent_one_answer_tells_of_all_and_each_is_asked_for_in_turn(scene: Scene) -> None:
-    streams = [f"show{number}" for number in range(100)]
+    streams = [f"show{number}" for number in range(50)]
     scene.hear(*(attrs.evolve(announced(10), stream=stream) for stream in streams))
     scene.above.answer = []
     scene.bus.asked.clear()

@@ -16,10 +16,12 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
+from livestream.garbage import LOOK_S, Garbage
 from livestream.model import Frame
+from livestream.net.ticker import Ticker
 from livestream.roles.ingest import build_ingest
 from livestream.roles.parts import Parts
-from livestream.tap import Options, raise_file_limit, spare_the_collector
+from livestream.tap import Options, raise_file_limit
 from livestream.transcode.ladder import Rung
 from livestream.transcode.pool import RungSink
 
@@ -66,7 +68,9 @@ def main() -> None:
     parts.root.privilegedStartService()
     parts.root.startService()
     reactor.addSystemEventTrigger("before", "shutdown", parts.root.stopService)
-    reactor.callWhenRunning(spare_the_collector)
+    garbage = Garbage()
+    reactor.callWhenRunning(garbage.begin)
+    Ticker(LOOK_S, garbage.look, reactor).setServiceParent(parts.root)  # type: ignore[no-untyped-call]
     reactor.run()
 
 
