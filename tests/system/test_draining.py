@@ -65,10 +65,11 @@ def test_nodes_are_restarted_in_turn_during_a_broadcast_and_no_viewer_meets_a_fa
             daemon = three.daemons[role]
             assert get(f"http://127.0.0.1:{daemon.ops}/drain", method="POST")[0] == 202
             assert daemon.wait(8) == 0, daemon.words()
-            before = max(viewers[0].renditions["source"].segments)
             three.start(role)
         _publish(three, "second")
-        until(lambda: max(viewers[0].renditions["source"].segments) > before + 1, "the broadcast goes on")
+        lists = [viewer.renditions["source"] for viewer in viewers]
+        until(lambda: all(each.discontinuities for each in lists), "the broadcast begins again")
+        until(lambda: all(max(each.segments) > max(each.discontinuities) for each in lists), "it goes on")
     for viewer in viewers:
         assert viewer.failures == []
         assert [trouble for trouble in viewer.troubles if " s after the one before" not in trouble] == []
