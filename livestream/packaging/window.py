@@ -61,7 +61,7 @@ class _Rendition:
 
     def extend(self, list_start: int, length: int) -> None:
         """
-        List what follows without a hole.
+        Begin a list that is empty or ends before ``list_start``, and list what follows without a hole.
 
         A list that is empty begins with what of the newest ``length`` there is; that of an epoch which has no more,
         with the epoch's first, which others may list.

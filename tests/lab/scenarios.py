@@ -179,6 +179,9 @@ def wan(laboratory: Laboratory) -> None:
     with laboratory.fault(fault, *everything):
         time.sleep(laboratory.lasts(180))
         late_s = laboratory.verifier.push_lags(began_s)
+    if not late_s:
+        laboratory.remark("no connection of a push lasted, so that nothing says how much later it was")
+        return
     p50, p95, p99 = (1000 * late_s[int((len(late_s) - 1) * part)] for part in (0.5, 0.95, 0.99))
     own = 1000 * PUSH_LINKS * fault.delay_s
     laboratory.remark(f"pushed {p50:.0f} ms later (p50), {p95:.0f} (p95), {p99:.0f} (p99); the links' own is {own:.0f}")
