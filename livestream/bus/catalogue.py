@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.bus.changes import MOST_AT_ONCE
 from livestream.bus.interface import Bus, NotNow, Tier
 from livestream.metrics import Metrics
 from livestream.model import Announcement, ObjectInfo, StreamPosition
@@ -96,7 +95,6 @@ class Catalogue:
     _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
     _asking_all: bool = field(default=False, init=False)
-    _has_more_to_read: bool = field(default=False, init=False)
     _ask_all_at: float = field(default=float("-inf"), init=False)
     _asked: int = field(default=0, init=False)
     """How many streams were asked for since the last look."""
@@ -238,8 +236,7 @@ class Catalogue:
     def _tick(self) -> None:
         self._look = self.clock.callLater(LOOK_S, self._tick)
         self.metrics.bus_up.set(self.bus.is_healthy)
-        has_cut_off_nodes = self.upstream is not None and self.upstream.has_cut_off_nodes
-        if not self.bus.is_healthy or has_cut_off_nodes or self._has_more_to_read:
+        if not self.bus.is_healthy or (self.upstream is not None and self.upstream.has_cut_off_nodes):
             self._ask_all()
         self._asked = 0
         for entry in sorted(self._entries.values(), key=lambda entry: entry.asked_at):
@@ -283,7 +280,6 @@ class Catalogue:
             self._start_over()
         took_s = self.clock.seconds() - began_at
         self._ask_all_at = max(self._ask_all_at, began_at + READING_SHARE * took_s)
-        self._has_more_to_read = len(announcements) > MOST_AT_ONCE
 
     def _asked_all(self, _: object) -> None:
         self._asking_all = False

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from livestream.bus.catalogue import INFORMED_S, KEPT_S, LEARN_S, LOOK_S, LOST_TARGETS, MOST_ASKED, Catalogue
-from livestream.bus.changes import MOST_AT_ONCE
 from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
 from livestream.metrics import Metrics
 from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
@@ -311,19 +310,6 @@ def test_while_a_node_above_is_cut_off_from_the_bus_all_of_them_are_asked_for_wh
     scene.above.asked.clear()
     scene.clock.pump([0.5] * 4)
     assert "*" not in scene.above.asked
-
-
-def test_an_answer_that_is_as_long_as_it_may_be_is_followed_by_the_next(scene: Scene) -> None:
-    scene.above.answer = state(*range(MOST_AT_ONCE + 1))
-    scene.bus.is_healthy = False
-    scene.clock.advance(0.5)
-    scene.bus.is_healthy = True
-    scene.above.asked.clear()
-    scene.clock.pump([0.5] * 4)
-    assert scene.above.asked == ["*"] * 4
-    scene.above.answer = state(MOST_AT_ONCE + 1)
-    scene.clock.pump([0.5] * 4)
-    assert scene.above.asked == ["*"] * 5
 
 
 def test_the_epoch_of_a_stream_is_the_youngest_that_was_announced_and_no_promise(scene: Scene) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from livestream.bus import catalogue, changes
+from livestream.bus import changes
 from livestream.bus.announcements import decode_document
 from livestream.bus.catalogue import ASK_ALL_S, KEPT_S, Catalogue
 from livestream.bus.changes import MOST_AT_ONCE, SLACK
@@ -210,8 +210,7 @@ def test_who_only_asks_what_has_changed_misses_nothing(acts: list[tuple[object, 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ACTS, max_size=60))
 def test_nor_does_who_is_told_a_little_at_once(monkeypatch: pytest.MonkeyPatch, acts: list[tuple[object, ...]]) -> None:
-    for module in (changes, catalogue):
-        monkeypatch.setattr(module, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(changes, "MOST_AT_ONCE", 3)
     world = World(polls=len(STREAMS) * 4 * LENGTH)
     for what, *how in [*acts, ("check",)]:
         act(world, str(what), *how)
