@@ -25,9 +25,11 @@ from livestream.delivery.feeds import Feeds
 from livestream.delivery.viewer import Outlet
 from livestream.delivery.visit import Visit, visit
 from livestream.model import SOURCE
+from livestream.net.token_bucket import TokenBucket
 
-CHATTER_BYTES = 2**20
-"""A viewer has next to nothing to say; one that says more than this is cut off."""
+HEARD_BYTES = 8192
+HEARD_BYTES_PER_S = 512
+"""A viewer has nothing to send but a ping now and then; one that sends more, or faster, is cut off."""
 
 CLOSE_S = 10.0
 """How long a viewer has to take the last bytes of a broadcast."""
@@ -62,7 +64,7 @@ class FlvSeat:
     gone: Callable[[FlvSeat], object]
     socket: Connection | None = None
     transport: Taken = field(init=False)
-    _heard_bytes: int = field(default=0, init=False)
+    _heard: TokenBucket = field(factory=lambda: TokenBucket(HEARD_BYTES_PER_S, HEARD_BYTES), init=False)
     _closing: IDelayedCall | None = field(default=None, init=False)
 
     def makeConnection(self, transport: ITransport) -> None:
@@ -75,8 +77,8 @@ class FlvSeat:
         self.stay.watch(self.transport, self)
 
     def dataReceived(self, data: bytes) -> None:
-        self._heard_bytes += len(data)
-        if self._heard_bytes > CHATTER_BYTES:
+        if self._heard.take(len(data), self.clock.seconds()):
+            self.stay.feeds.metrics.limits_hit.labels("viewer_bytes").inc()
             self.transport.abortConnection()
         elif self.socket is not None:
             self._answer(self.socket, data)

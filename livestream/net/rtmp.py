@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, I
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
@@ -29,6 +29,7 @@ from livestream.net.requests import (
     Refused,
 )
 from livestream.net.tcp import acknowledge_at_once, tune
+from livestream.net.token_bucket import TokenBucket
 from livestream.rtmp.chunks import ChunkLimits, Message
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
@@ -55,9 +56,24 @@ CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
 
 
+TURN_STEPS = 1000
+"""So much is read of a peer in one turn of the reactor, which takes some two milliseconds; the rest has to wait."""
+PUBLISHER_STEPS = 40_000
+"""A publisher is read no faster than this, in steps a second: 2,500 messages, or less than a tenth of a core."""
+PEER_STEPS = 1000
+"""And whoever does not publish sends no faster, or is closed: 60 messages a second."""
+STEPS_S = 4
+"""So many seconds' worth may come at once."""
+SMALL_BYTES = 4096
+"""When too much is held for those who do not publish, who holds no more than this may stay."""
+
+
 @frozen
 class RtmpLimits:
-    """What a peer may ask of a port. Times are in seconds; ``silence_s`` is how long a publisher may send nothing."""
+    """
+    What a peer may ask of a port. Times are in seconds; ``silence_s`` is how long a publisher may send nothing, and
+    ``unserved_bytes`` what is held for all together who do not publish.
+    """
 
     handshake_s: float = 5.0
     request_s: float = 10.0
@@ -65,6 +81,7 @@ class RtmpLimits:
     ping_s: float = 30.0
     connections: int = 10_000
     connections_per_address: int = 10_000
+    unserved_bytes: int = 64 << 20
     chunks: ChunkLimits = field(factory=ChunkLimits)
 
 
@@ -86,11 +103,16 @@ class RtmpConnection(TwistedProtocol):
         self._admission: Deferred[None] | None = None
         self._unread: Iterator[ServerEvent] = iter(())  # what follows a request that awaits its answer
         self._held = b""
+        self._resting: IDelayedCall | None = None  # until when nothing more is read of the peer
+        self._bucket = TokenBucket(PEER_STEPS, PEER_STEPS * STEPS_S)
+        self._steps = 0
+        self._held_bytes = 0
         self._reason = ""
         self._is_over = False
         self._heard = False
         self._has_shaken_hands = False
         self._has_spoken = False
+        self._was_served = False
         self._fd = -1
 
     def connectionMade(self) -> None:
@@ -101,25 +123,24 @@ class RtmpConnection(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
             return
-        if self._admission is not None:  # reading is paused, but TLS may hold some more
+        self._heard = True
+        if self._admission is not None or self._resting is not None:  # reading is paused, but TLS may hold some more
             self._held += data
             return
-        self._heard = True
         if self._has_spoken and self._sink is not None:
             self._has_spoken = False
             acknowledge_at_once(self.transport)
-        try:
-            self._take(iter(self._session.receive_data(data)))
-        except Exception as error:
-            self._fail(error)
+        self._read(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
         self._cancel_deadline()
         self._reason = self._reason or reason.getErrorMessage()
         self._leave(self._reason)
+        self._release()
         self.factory.gone(self, self._fd)
-        self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
+        level = LogLevel.info if self._was_served else LogLevel.debug
+        self.log.emit(level, "{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
 
     # What publishing and playing ask of a connection
 
@@ -127,6 +148,7 @@ class RtmpConnection(TwistedProtocol):
         """Let the player in: its media follows, in chunks of ``chunk_bytes``, on the transport."""
         if self._is_over:
             return
+        self._was_served = True
         self._session.accept_play(chunk_bytes)
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
@@ -175,10 +197,18 @@ class RtmpConnection(TwistedProtocol):
         self._is_over = True
         self._cancel_deadline()
         self._leave(reason)
+        self._release()
         self.transport.loseConnection()
         self._deadline = self.factory.clock.callLater(CLOSE_S, self._abort)
 
     # Inside
+
+    def _read(self, data: bytes) -> None:
+        """Read on, a bounded part of what there is."""
+        try:
+            self._take(iter(self._session.receive_data(data, TURN_STEPS)))
+        except Exception as error:
+            self._fail(error)
 
     def _take(self, events: Iterator[ServerEvent]) -> None:
         """Take events one by one, up to a request that cannot be answered yet."""
@@ -197,6 +227,54 @@ class RtmpConnection(TwistedProtocol):
             self._has_shaken_hands = True
             if self._session.state in (State.CONNECTING, State.CONNECTED):
                 self._expect_request()
+        if self._admission is None:
+            self._pace()
+
+    def _pace(self) -> None:
+        """
+        Read on in a later turn if there is more, or if the peer sends faster than it may.
+
+        :raises RemoteProtocolError: it does, and does not publish; or holds too much, as all do together.
+        """
+        session, factory = self._session, self.factory
+        steps, self._steps = session.steps - self._steps, session.steps
+        wait_s = self._bucket.take(steps, factory.clock.seconds())
+        if self._sink is None:
+            if wait_s:
+                raise RemoteProtocolError("too many messages at once", "message_rate")
+            self._account(session.held_bytes)
+            if factory.unserved_bytes > factory.limits.unserved_bytes and self._held_bytes > SMALL_BYTES:
+                raise RemoteProtocolError("too much unfinished, of all who connect", "unserved_bytes")
+        if wait_s:
+            factory.metrics.limits_hit.labels("publisher_rate").inc()
+        if wait_s or session.has_more:
+            self.transport.pauseProducing()
+            self._resting = factory.clock.callLater(wait_s, self._read_on)
+
+    def _read_on(self) -> None:
+        self._resting = None
+        self.transport.resumeProducing()
+        self._read(b"")
+        self._take_held()
+
+    def _take_held(self) -> None:
+        held, self._held = self._held, b""
+        if held:
+            self.dataReceived(held)
+
+    def _account(self, held_bytes: int) -> None:
+        """Have it known how much is held for a peer that does not publish."""
+        self.factory.unserved_bytes += held_bytes - self._held_bytes
+        self._held_bytes = held_bytes
+
+    def _release(self) -> None:
+        """Hold nothing more for the peer, however long this object itself may stay."""
+        if self._resting is not None and self._resting.active():
+            self._resting.cancel()
+        self._resting = None
+        self._unread, self._held = iter(()), b""
+        self._session.clear()
+        self._account(0)
 
     def _obey(self, event: ServerEvent) -> None:
         match event:
@@ -244,6 +322,9 @@ class RtmpConnection(TwistedProtocol):
         self._sink = await publishing.publish(request, self)
         self.factory.count_publishers(1)
         self.transport.bufferSize = READ_BYTES
+        self._bucket = TokenBucket(PUBLISHER_STEPS, PUBLISHER_STEPS * STEPS_S)
+        self._account(0)
+        self._was_served = True
         self._session.accept_publish()
         self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
         self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
@@ -260,18 +341,16 @@ class RtmpConnection(TwistedProtocol):
         self._admission = None
         self.transport.resumeProducing()
         unread, self._unread = self._unread, iter(())
-        held, self._held = self._held, b""
         try:
             self._take(unread)
         except Exception as error:
             self._fail(error)
-        if held:
-            self.dataReceived(held)
+        self._take_held()
 
     def _fail(self, error: Exception) -> None:
         """Something of the peer's could not be taken, which ends its connection and no other."""
         if isinstance(error, RemoteProtocolError):
-            self.factory.metrics.limits_hit.labels("rtmp").inc()
+            self.factory.metrics.limits_hit.labels(error.limit or "rtmp").inc()
             self.close(str(error))
         else:
             self.log.failure("{peer}: an error of ours", Failure(error), peer=self.peer)
@@ -294,6 +373,7 @@ class RtmpConnection(TwistedProtocol):
         sink, self._sink = self._sink, None
         if sink is not None:
             self.factory.count_publishers(-1)
+            self._bucket = TokenBucket(PEER_STEPS, PEER_STEPS * STEPS_S)
         player, self._player = self._player, None
         move, self._move = self._move, None
         if move is not None:
@@ -358,6 +438,8 @@ class RtmpServerFactory(ServerFactory):
     metrics: Metrics
     elsewhere: Callable[[PlayRequest], str | None] = lambda _: None
     noisy = False
+    unserved_bytes: int = field(default=0, init=False)
+    """What is held for those who do not publish."""
     _connections: set[RtmpConnection] = Factory(set)
     _by_address: Counter[str] = field(factory=Counter, init=False)
     _poller: Poller | None = field(init=False)

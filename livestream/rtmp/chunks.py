@@ -1,7 +1,8 @@
 """
 The chunk stream (RTMP specification 1.0, 5.3): messages cut into chunks, and put together again.
 
-A message's memory grows with the bytes that came, never with the length that was announced.
+A message's memory grows with the bytes that came, never with the length that was announced, and not with the number of
+chunks either. What nobody here wants of this peer is dropped as its bytes come.
 """
 
 from __future__ import annotations
@@ -11,15 +12,30 @@ from struct import Struct
 from attrs import define, field, frozen
 
 from livestream.rtmp.errors import RemoteProtocolError
+from livestream.rtmp.message_types import (
+    ABORT,
+    AGGREGATE,
+    COMMANDS,
+    CONTROL,
+    MEDIA,
+    PUBLISHED,
+    SET_CHUNK_SIZE,
+)
 
 DEFAULT_CHUNK_BYTES = 128
 LARGEST_CHUNK_BYTES = 0xFFFFFF
 EXTENDED = 0xFFFFFF
-SET_CHUNK_SIZE, ABORT = 1, 2
 RUN_CHUNKS = 256
 """So many chunks are looked at in one step; a bound on what is looked at in vain."""
 IN_FLIGHT_BYTES = 1 << 20
 """Beside one message of the largest length, so much of others may be unfinished."""
+MESSAGE_STEPS = 16
+"""A message that is given on counts as so many steps, for whoever gets it has work with it; a chunk counts as one."""
+VALUE_BYTES = 2
+"""And each of so many bytes of a command or of data as one more, for they may be a value each."""
+ALL_STEPS = 1 << 62
+STREAM_BYTES = 512
+"""What the state of a chunk stream takes, beside the bytes that it holds."""
 
 LONGEST_HEADER = 12
 _read_two = Struct(">II").unpack_from
@@ -62,49 +78,86 @@ class _ChunkStream:
     extended: bytes = b""
     following: bytes = b""
     """The type 3 header, if it has one byte only."""
-    parts: list[bytes | bytearray] = field(factory=list)
+    body: bytearray | None = None
+    """What has come of an unfinished message; ``None`` if nothing has, or it is dropped."""
     missing: int = 0
+    is_dropped: bool = False
 
 
 @define(eq=False)
 class ChunkReader:
-    """Puts messages together from a peer's bytes. Obeys the peer's Set Chunk Size and Abort by itself."""
+    """
+    Puts messages together from a peer's bytes. Obeys the peer's Set Chunk Size and Abort by itself.
+
+    Empty messages mean nothing and are left out. While ``takes_media`` is false only control messages and commands are
+    read, and others dropped unread. ``steps`` counts the work that was done.
+    """
 
     limits: ChunkLimits = field(factory=ChunkLimits)
     chunk_bytes: int = field(default=DEFAULT_CHUNK_BYTES, init=False)
+    takes_media: bool = field(default=True, init=False)
+    steps: int = field(default=0, init=False)
     _streams: dict[int, _ChunkStream] = field(factory=dict, init=False)
-    _held: bytes = field(default=b"", init=False)
+    _data: bytes = field(default=b"", init=False)
+    _at: int = field(default=0, init=False)
+    _is_cut: bool = field(default=False, init=False)
     _current: _ChunkStream | None = field(default=None, init=False)
     _chunk_missing: int = field(default=0, init=False)
     _in_flight: int = field(default=0, init=False)
 
-    def receive(self, data: bytes) -> list[Message]:
+    @property
+    def has_more(self) -> bool:
+        """Whether there are bytes that can be read on without any new ones."""
+        return self._at < len(self._data) and not self._is_cut
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held for the peer: bytes that are not read yet, unfinished messages, and the chunk streams' state."""
+        return len(self._data) + self._in_flight + STREAM_BYTES * len(self._streams)
+
+    def receive(self, data: bytes, steps: int = ALL_STEPS) -> list[Message]:
         """
-        Take bytes and return the messages that they complete.
+        Take bytes and return messages that they complete, up to the first that is neither audio nor video.
+
+        After so many ``steps`` the rest is left for the next call, as it is after such a message; see :attr:`has_more`.
 
         :raises RemoteProtocolError: a chunk that breaks the rules, or a limit.
         """
-        if self._held:
-            data = self._held + data
-            self._held = b""
+        at = 0
+        if self._data:
+            at = self._at
+            if data:
+                data, at = self._data[at:] + data, 0
+            else:
+                data = self._data
         messages: list[Message] = []
-        at, size = 0, len(data)
-        while at < size:
-            if self._current is None:
-                at = self._take_whole(data, at, messages)
-                if at == size:
+        size, last_step = len(data), self.steps + steps
+        self._is_cut = False
+        while at < size and self.steps < last_step and not self._is_cut:
+            if self._current is None and self.takes_media:
+                at = self._take_whole(data, at, messages, last_step)
+                if at == size or self.steps >= last_step:
                     break
             at = self._take_chunk(data, at, messages)
+            if messages and messages[-1].type_id not in MEDIA:
+                break
+        self._data, self._at = (data, at) if at < size else (b"", 0)
         return messages
 
-    def _take_whole(self, data: bytes, at: int, messages: list[Message]) -> int:
+    def clear(self) -> None:
+        """Hold nothing any more: the peer is gone."""
+        self._streams.clear()
+        self._data, self._at, self._current, self._in_flight = b"", 0, None, 0
+
+    def _take_whole(self, data: bytes, at: int, messages: list[Message], last_step: int) -> int:
         """
         Take audio and video, as long as each message is there as a whole, in ordinary chunks that nothing interrupts.
 
         Anything else is left to :meth:`_take_chunk`, with the reader as it was. Return where that begins.
         """
         streams, chunk_bytes, most, size = self._streams, self.chunk_bytes, self.limits.message_bytes, len(data)
-        while at + LONGEST_HEADER <= size:
+        left = last_step - self.steps
+        while at + LONGEST_HEADER <= size and left > 0:
             first, second = _read_two(data, at)
             stream = streams.get(first >> 24 & 63)
             if stream is None or stream.missing or stream.extended:
@@ -117,7 +170,7 @@ class ChunkReader:
             begin = at + (12, 8, 4, 1)[kind]
             more_chunks = 0 if length <= chunk_bytes else (length - 1) // chunk_bytes
             end = begin + length + more_chunks
-            is_media = type_id in (9, 8)
+            is_media = type_id in MEDIA and length
             if end > size or delta_ms == EXTENDED or length > most or not is_media or more_chunks > RUN_CHUNKS:
                 break
             body = _joined(data, begin, end, chunk_bytes, stream.following) if more_chunks else data[begin:end]
@@ -130,21 +183,26 @@ class ChunkReader:
                 stream.timestamp_ms = (stream.timestamp_ms + delta_ms) & 0xFFFFFFFF
             stream.delta_ms, stream.length, stream.type_id = delta_ms, length, type_id
             messages.append(Message(type_id, stream.stream_id, stream.timestamp_ms, body))
+            left -= MESSAGE_STEPS
             at = end
+        self.steps = last_step - left
         return at
 
     def _take_chunk(self, data: bytes, at: int, messages: list[Message]) -> int:
         """Take one chunk of whatever kind, or what there is of it; return where the next begins."""
+        self.steps += 1
         stream = self._current
         if stream is None:
             begun = self._begin_chunk(data, at)
             if begun is None:
-                self._held = data[at:]
-                return len(data)
+                self._is_cut = True
+                return at
             stream, at = begun
         take = min(self._chunk_missing, len(data) - at)
         if take:
-            self._hold(stream, data[at : at + take])
+            if not stream.is_dropped:
+                self._hold(stream, data[at : at + take])
+            stream.missing -= take
             at += take
             self._chunk_missing -= take
         if self._chunk_missing:
@@ -161,34 +219,43 @@ class ChunkReader:
         """Take whole chunks of this message that follow at once, many in one step; return where the rest begins."""
         stride = self.chunk_bytes + 1
         while not stream.extended and data.startswith(stream.following, at):
+            self.steps += 1
             count = min(stream.missing // self.chunk_bytes, (len(data) - at) // stride, RUN_CHUNKS)
             headers = data[at : at + count * stride : stride]
             count -= len(headers.lstrip(stream.following))
             if not count:
                 break
-            run = bytearray(data[at : at + count * stride])
-            del run[::stride]
-            self._hold(stream, run)
+            if not stream.is_dropped:
+                run = bytearray(data[at : at + count * stride])
+                del run[::stride]
+                self._hold(stream, run)
+            stream.missing -= count * self.chunk_bytes
             at += count * stride
         return at
 
     def _hold(self, stream: _ChunkStream, part: bytes | bytearray) -> None:
         """Keep a part of a message that is not whole, or may not be."""
-        stream.parts.append(part)
-        stream.missing -= len(part)
+        if stream.body is None:
+            stream.body = bytearray(part)
+        else:
+            stream.body += part
         self._in_flight += len(part)
         if self._in_flight > self.limits.message_bytes + IN_FLIGHT_BYTES:
-            raise RemoteProtocolError("too many unfinished messages at once")
+            raise RemoteProtocolError("too many unfinished messages at once", "unfinished_bytes")
 
     def _complete(self, stream: _ChunkStream, messages: list[Message]) -> None:
-        body = b"".join(stream.parts)
-        stream.parts = []
+        """Give a whole message on, unless it is empty, or dropped, or the reader's own."""
+        body = b"" if stream.body is None else bytes(stream.body)
+        stream.body = None
         self._in_flight -= len(body)
         if stream.type_id == SET_CHUNK_SIZE:
             self._set_chunk_size(body)
         elif stream.type_id == ABORT:
             self._abort(body)
-        else:
+        elif body:
+            self.steps += MESSAGE_STEPS
+            if stream.type_id not in MEDIA and stream.type_id != AGGREGATE:
+                self.steps += len(body) // VALUE_BYTES
             messages.append(Message(stream.type_id, stream.stream_id, stream.timestamp_ms, body))
 
     def _begin_chunk(self, data: bytes, at: int) -> tuple[_ChunkStream, int] | None:
@@ -211,7 +278,7 @@ class ChunkReader:
             return None
         self._streams[csid] = stream
         if not stream.missing:
-            self._begin_message(stream, kind)
+            self._begin_message(stream)
         self._chunk_missing = min(stream.missing, self.chunk_bytes)
         return stream, end
 
@@ -219,7 +286,7 @@ class ChunkReader:
         if kind > 1:
             raise RemoteProtocolError("a chunk stream that begins without a header")
         if len(self._streams) >= self.limits.chunk_streams:
-            raise RemoteProtocolError(f"more than {self.limits.chunk_streams} chunk streams")
+            raise RemoteProtocolError(f"more than {self.limits.chunk_streams} chunk streams", "chunk_streams")
         return _ChunkStream(following=bytes([0xC0 | csid]) if csid < 64 else b"")
 
     def _read_header(self, stream: _ChunkStream, kind: int, data: bytes, at: int, end: int) -> int:
@@ -254,11 +321,15 @@ class ChunkReader:
             return -1
         return end + 4 if repeated == stream.extended else end
 
-    def _begin_message(self, stream: _ChunkStream, kind: int) -> None:
-        is_media = stream.type_id in (8, 9, 22)
+    def _begin_message(self, stream: _ChunkStream) -> None:
+        type_id = stream.type_id
+        is_published = self.takes_media and type_id in PUBLISHED
+        stream.is_dropped = not is_published and type_id not in CONTROL and type_id not in COMMANDS
+        is_media = type_id in MEDIA or type_id == AGGREGATE
         limit = self.limits.message_bytes if is_media else self.limits.command_bytes
-        if stream.length > limit:
-            raise RemoteProtocolError(f"a message of type {stream.type_id} with {stream.length} bytes")
+        if stream.length > limit and not stream.is_dropped:
+            reason = f"a message of type {stream.type_id} with {stream.length} bytes"
+            raise RemoteProtocolError(reason, "message_bytes")
         stream.timestamp_ms = (stream.timestamp_ms + stream.delta_ms) & 0xFFFFFFFF
         stream.missing = stream.length
 
@@ -273,8 +344,8 @@ class ChunkReader:
             raise RemoteProtocolError("an Abort message that is cut short")
         stream = self._streams.get(int.from_bytes(body[:4], "big"))
         if stream is not None:
-            self._in_flight -= sum(map(len, stream.parts))
-            stream.parts, stream.missing = [], 0
+            self._in_flight -= len(stream.body or b"")
+            stream.body, stream.missing = None, 0
 
 
 def _joined(data: bytes, begin: int, end: int, chunk_bytes: int, header: bytes) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
+from livestream.rtmp import message_types as types
 from livestream.rtmp import messages
 from livestream.rtmp.chunks import ChunkLimits, Message
 from livestream.rtmp.events import Answered, ClientEvent, DataReceived, PeerRefused, Started, StreamEnded
@@ -48,25 +49,33 @@ class ClientSession:
         :raises RemoteProtocolError: the server breaks the protocol or passes a limit; now, or among the events.
         """
         received = self._wire.receive(data)
-        return received if self._connected and are_media(received) else self._events(received)
+        if self._connected and are_media(received) and not self._wire.has_more:
+            return received
+        return self._events(received)
 
     def _events(self, received: list[Message]) -> Iterator[ClientEvent]:
-        for message in received:
-            if message.type_id in (messages.AUDIO, messages.VIDEO):
-                if message.body:
-                    yield message
-            elif message.type_id in (messages.DATA, messages.DATA_AMF3):
-                name, *values = values_of(message)
-                yield DataReceived(message.timestamp_ms, name, values)
-            elif message.type_id in (messages.COMMAND, messages.COMMAND_AMF3):
-                yield from self._command(values_of(message))
-            elif message.type_id == messages.USER_CONTROL:
-                yield from self._user_control(message)
+        while True:
+            for message in received:
+                yield from self._event(message)
+            if not self._wire.has_more:
+                break
+            received = self._wire.receive(b"")
         if self._wire.handshake.done and not self._connected:
             self._connected = True
             self._wire.set_chunk_size(CHUNK_BYTES)
             asked = {"app": self.app, "type": "nonprivate", "flashVer": "livestream", "tcUrl": self.tc_url}
             self._wire.command(0, "connect", CONNECT, asked)
+
+    def _event(self, message: Message) -> Iterator[ClientEvent]:
+        if message.type_id in types.MEDIA:
+            yield message
+        elif message.type_id in types.PUBLISHED:
+            name, *values = values_of(message)
+            yield DataReceived(message.timestamp_ms, name, values)
+        elif message.type_id in types.COMMANDS:
+            yield from self._command(values_of(message))
+        elif message.type_id == types.USER_CONTROL:
+            yield from self._user_control(message)
 
     def data_to_send(self) -> bytes:
         """The bytes that the server is owed now."""
@@ -74,7 +83,7 @@ class ClientSession:
 
     def send_media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
         """Have audio (8), video (9) or data (18) sent, once our publish has started."""
-        csid = VIDEO_CSID if type_id == messages.VIDEO else AUDIO_CSID
+        csid = VIDEO_CSID if type_id == types.VIDEO else AUDIO_CSID
         self._wire.send(Message(type_id, self._stream_id, timestamp_ms & 0xFFFFFFFF, body), csid)
 
     def ping(self, time_ms: int) -> None:

@@ -6,7 +6,11 @@ class RtmpError(Exception):
 
 
 class RemoteProtocolError(RtmpError):
-    """The peer broke the protocol or passed a limit; its connection cannot go on."""
+    """The peer broke the protocol or passed a ``limit``, if that has a name; its connection cannot go on."""
+
+    def __init__(self, reason: str, limit: str = "") -> None:
+        super().__init__(reason)
+        self.limit = limit
 
 
 class LocalProtocolError(RtmpError):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from livestream.rtmp.chunks import SET_CHUNK_SIZE, Message
+from collections.abc import Iterator
 
-ACKNOWLEDGEMENT, USER_CONTROL, WINDOW_ACK_SIZE, SET_PEER_BANDWIDTH = 3, 4, 5, 6
-AUDIO, VIDEO = 8, 9
-DATA_AMF3, COMMAND_AMF3 = 15, 17
-DATA, COMMAND, AGGREGATE = 18, 20, 22
+from livestream.rtmp.chunks import Message
+from livestream.rtmp.message_types import SET_CHUNK_SIZE, USER_CONTROL
 
 STREAM_BEGIN, STREAM_EOF, SET_BUFFER_LENGTH, PING_REQUEST, PING_RESPONSE = 0, 1, 3, 6, 7
 
@@ -28,19 +26,18 @@ def user_control(event: int, value: int) -> Message:
     return Message(USER_CONTROL, 0, 0, event.to_bytes(2, "big") + value.to_bytes(4, "big"))
 
 
-def sub_messages(message: Message, limit: int = 4096) -> list[Message]:
-    """The audio, video and data of an aggregate message (7.1.6), on its time line; what overruns it is left out."""
-    found: list[Message] = []
+def sub_messages(message: Message, limit: int = 4096) -> Iterator[Message]:
+    """The messages in an aggregate one (7.1.6), on its time line, of any type; what overruns it is left out."""
     body, at, first_ms = message.body, 0, None
-    while at + 11 <= len(body) and len(found) < limit:
+    for _ in range(limit):
+        if at + 11 > len(body):
+            return
         type_id, size = body[at], int.from_bytes(body[at + 1 : at + 4], "big")
         time_ms = int.from_bytes(body[at + 4 : at + 7], "big") | body[at + 7] << 24
         first_ms = time_ms if first_ms is None else first_ms
         content = body[at + 11 : at + 11 + size]
         if len(content) < size:
-            break
-        if type_id in (AUDIO, VIDEO, DATA):
-            placed_ms = (message.timestamp_ms + time_ms - first_ms) & 0xFFFFFFFF
-            found.append(Message(type_id, message.stream_id, placed_ms, content))
+            return
+        placed_ms = (message.timestamp_ms + time_ms - first_ms) & 0xFFFFFFFF
+        yield Message(type_id, message.stream_id, placed_ms, content)
         at += 11 + size + 4
-    return found

@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl
 
 from attrs import define, field
 
+from livestream.rtmp import message_types as types
 from livestream.rtmp import messages
 from livestream.rtmp.amf0 import encode
-from livestream.rtmp.chunks import ChunkLimits, Message
+from livestream.rtmp.chunks import ALL_STEPS, ChunkLimits, Message
 from livestream.rtmp.errors import LocalProtocolError, RemoteProtocolError
 from livestream.rtmp.events import (
     Answered,
@@ -26,11 +27,14 @@ from livestream.rtmp.events import (
 from livestream.rtmp.handshake import ServerHandshake
 from livestream.rtmp.wire import Wire, are_media, ping_time, values_of
 
+HANDSHAKE_BYTES = 1 + 2 * 1536
 WINDOW_BYTES = 2_500_000
 CHUNK_BYTES = 65_536
 """ffmpeg as a publisher adopts our chunk size for its own chunks: large ones cost it and us less."""
 UNASKED_BYTES = 64 << 10
 """A peer that is not allowed to publish or play (yet, or any more) may send this much after the handshake."""
+PLAYER_BYTES = 1 << 20
+"""A player has nothing to send but acknowledgements and answers to pings: in a period it may send this much."""
 STREAMS = 8
 QUERY_FIELDS = 32
 RECONNECT = 0x01
@@ -43,7 +47,7 @@ class State(Enum):
     """What a session is at."""
 
     CONNECTING = "before connect"
-    CONNECTED = "after connect"
+    CONNECTED = "before publish or play"
     ASKING_PUBLISH = "publish awaits its answer"
     ASKING_PLAY = "play awaits its answer"
     PUBLISHING = "publishing"
@@ -74,34 +78,72 @@ class ServerSession:
 
     def __attrs_post_init__(self) -> None:
         self._wire = Wire(ServerHandshake(self.nonce), self.limits)
+        self._wire.takes_media = False
 
-    def receive_data(self, data: bytes) -> Iterable[ServerEvent]:
+    def receive_data(self, data: bytes, steps: int = ALL_STEPS) -> Iterable[ServerEvent]:
         """
         Take bytes and give what they mean, one event after the other; answer each before taking the next.
 
+        After about so many ``steps`` the rest is left, and is taken with the next call; see :attr:`has_more`.
+
         :raises RemoteProtocolError: the peer breaks the protocol or passes a limit; now, or among the events.
         """
-        received = self._wire.receive(data)
-        if self.state is _PUBLISHING and are_media(received):
-            self._asked_bytes = self._wire.received_bytes
+        wire = self._wire
+        last_step = wire.steps + steps
+        received = wire.receive(data, steps)
+        if self.state is _PUBLISHING and are_media(received) and (not wire.has_more or wire.steps >= last_step):
+            self._asked_bytes = wire.received_bytes
             return received
-        return self._events(received)
+        return self._events(received, last_step)
 
-    def _events(self, received: list[Message]) -> Iterator[ServerEvent]:
-        for message in received:
-            if message.type_id in (messages.AUDIO, messages.VIDEO):
-                if self.state is State.PUBLISHING and message.body:
-                    yield message
-            elif message.type_id in (messages.DATA, messages.DATA_AMF3):
-                yield from self._data(message)
-            elif message.type_id in (messages.COMMAND, messages.COMMAND_AMF3):
-                yield from self._command(message)
-            elif message.type_id == messages.USER_CONTROL:
-                yield from self._user_control(message)
-        if self.state in (State.PUBLISHING, State.PLAYING):
-            self._asked_bytes = self._wire.received_bytes
-        elif self._wire.received_bytes - self._asked_bytes > 3073 + UNASKED_BYTES:
-            raise RemoteProtocolError("too many bytes before publish or play")
+    def _events(self, received: list[Message], last_step: int) -> Iterator[ServerEvent]:
+        """Read on only when all before has been dealt with: an answer to it may change what is read."""
+        wire = self._wire
+        while True:
+            for message in received:
+                yield from self._event(message)
+            if not wire.has_more or wire.steps >= last_step:
+                break
+            received = wire.receive(b"", last_step - wire.steps)
+        if self.state is State.PUBLISHING:
+            self._asked_bytes = wire.received_bytes
+        elif wire.received_bytes - self._asked_bytes > self._most_bytes:
+            raise RemoteProtocolError(f"too many bytes {self.state.value}", "unasked_bytes")
+
+    def _event(self, message: Message) -> Iterator[ServerEvent]:
+        if message.type_id in types.MEDIA:
+            if self.state is State.PUBLISHING:
+                yield message
+        elif message.type_id in types.PUBLISHED:
+            yield from self._data(message)
+        elif message.type_id in types.COMMANDS:
+            yield from self._command(message)
+        elif message.type_id == types.USER_CONTROL:
+            yield from self._user_control(message)
+
+    @property
+    def _most_bytes(self) -> int:
+        """How much a peer may send that does not publish."""
+        return PLAYER_BYTES if self.state is State.PLAYING else HANDSHAKE_BYTES + UNASKED_BYTES
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more to read without any new bytes."""
+        return self._wire.has_more
+
+    @property
+    def steps(self) -> int:
+        """How much work has been done with what the peer sent: chunks, and messages, which count for several."""
+        return self._wire.steps
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held for the peer, in bytes."""
+        return self._wire.held_bytes
+
+    def clear(self) -> None:
+        """Hold nothing any more: the peer is gone."""
+        self._wire.clear()
 
     def data_to_send(self) -> bytes:
         """The bytes that the peer is owed now."""
@@ -117,6 +159,7 @@ class ServerSession:
         """Let the peer publish."""
         self._expect(State.ASKING_PUBLISH)
         self.state = State.PUBLISHING
+        self._wire.takes_media = True
         self._wire.send(messages.user_control(messages.STREAM_BEGIN, self._stream_id))
         self._status("status", "NetStream.Publish.Start", "publishing")
 
@@ -124,10 +167,11 @@ class ServerSession:
         """Let the peer play; media is to be sent in chunks of ``chunk_bytes``, with message stream id 1."""
         self._expect(State.ASKING_PLAY)
         self.state = State.PLAYING
+        self._asked_bytes = self._wire.received_bytes
         self._wire.send(messages.user_control(messages.STREAM_BEGIN, self._stream_id))
         self._status("status", "NetStream.Play.Reset", "playing")
         self._status("status", "NetStream.Play.Start", "playing")
-        self._wire.send(Message(messages.DATA, self._stream_id, 0, encode("|RtmpSampleAccess", True, True)), 5)
+        self._wire.send(Message(types.DATA, self._stream_id, 0, encode("|RtmpSampleAccess", True, True)), 5)
         self._wire.set_chunk_size(chunk_bytes)
 
     def refuse(self, code: str, description: str) -> None:
@@ -173,6 +217,8 @@ class ServerSession:
     def begin_period(self) -> None:
         """Some time has passed: the peer may say as much again."""
         self._commands = 0
+        if self.state is State.PLAYING:
+            self._asked_bytes = self._wire.received_bytes
 
     def _expect(self, state: State) -> None:
         if self.state is not state:
@@ -206,7 +252,7 @@ class ServerSession:
     def _count(self) -> None:
         self._commands += 1
         if self._commands > COMMANDS:
-            raise RemoteProtocolError("too many commands")
+            raise RemoteProtocolError("too many commands", "commands")
 
     def _command(self, message: Message) -> Iterator[ServerEvent]:
         self._count()
@@ -237,8 +283,8 @@ class ServerSession:
             raise RemoteProtocolError("a connect without an app, or a second one")
         self.app = app.partition("?")[0].strip("/")
         self.state = State.CONNECTED
-        self._wire.send(messages.control(messages.WINDOW_ACK_SIZE, WINDOW_BYTES))
-        self._wire.send(messages.control(messages.SET_PEER_BANDWIDTH, WINDOW_BYTES, b"\x02"))
+        self._wire.send(messages.control(types.WINDOW_ACK_SIZE, WINDOW_BYTES))
+        self._wire.send(messages.control(types.SET_PEER_BANDWIDTH, WINDOW_BYTES, b"\x02"))
         self._wire.set_chunk_size(CHUNK_BYTES)
         info: dict[str, Any] = {
             "level": "status",
@@ -295,6 +341,7 @@ class ServerSession:
         if state is State.CONNECTING:
             return
         self.state = State.CONNECTED
+        self._wire.takes_media = False
         if state is State.PUBLISHING:
             self._status("status", "NetStream.Unpublish.Success", "unpublished")
             yield PublishEnded()

@@ -18,7 +18,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping
 from livestream.delivery.answers import Answers
 from livestream.delivery.feed import Feed, PushLimits
 from livestream.delivery.feeds import Feeds
-from livestream.delivery.flv import CHATTER_BYTES, CLOSE_S, FlvPush
+from livestream.delivery.flv import CLOSE_S, HEARD_BYTES, FlvPush
 from livestream.delivery.splice import Lineage
 from livestream.media.flv import file_header, tag
 from livestream.metrics import Metrics
@@ -151,10 +151,21 @@ def test_one_who_does_not_take_the_end_is_cut_off(site: Site) -> None:
 def test_one_who_talks_without_end_is_cut_off(site: Site) -> None:
     request = site.watching()
     assert request.channel.protocol is not None
-    request.channel.protocol.dataReceived(b"x" * CHATTER_BYTES)
+    request.channel.protocol.dataReceived(b"x" * HEARD_BYTES)
     assert not request.channel.transport.disconnected
     request.channel.protocol.dataReceived(b"x")
     assert request.channel.transport.disconnected
+
+
+def test_a_page_that_pings_every_few_seconds_is_served_on(site: Site) -> None:
+    browser = Browser()
+    browser.open(site)
+    browser.hear()
+    for _ in range(300):
+        site.clock.advance(20)
+        browser.say(Ping(b"x" * 125))
+        browser.request.channel.transport.clear()
+    assert not browser.request.channel.transport.disconnected
 
 
 # WebSocket

@@ -174,4 +174,5 @@ def test_who_asks_for_signs_of_life_all_the_time_is_closed(scene: Scene) -> None
     for _ in range(300):
         peer.client.ping(0)
     peer.connection.dataReceived(peer.client.data_to_send())
+    scene.clock.pump([0.001] * 10)
     assert peer.is_closing

@@ -128,13 +128,18 @@ def test_each_kind_of_message_has_its_largest_length(type_id: int, limit: int) -
 
 
 @pytest.mark.parametrize("type_id", [0, 3, 8, 9, 18, 20, 22, 255])
-def test_an_empty_message_is_a_message(type_id: int) -> None:
-    assert ChunkReader().receive(head(0, 6, 0, 0, type_id)) == [Message(type_id, 1, 0, b"")]
+def test_an_empty_message_is_nothing(type_id: int) -> None:
+    reader = ChunkReader()
+    assert reader.receive(head(0, 6, 5, 0, type_id)) == [] and not reader.has_more
+    assert reader.receive(head(1, 6, 2, 1) + b"p") == [Message(9, 1, 7, b"p")]
 
 
 @settings(deadline=None, max_examples=50)
 @given(
-    st.lists(st.tuples(st.sampled_from([4, 6, 63]), st.integers(0, 0xFFFFFFFF), st.binary(max_size=300)), max_size=5),
+    st.lists(
+        st.tuples(st.sampled_from([4, 6, 63]), st.integers(0, 0xFFFFFFFF), st.binary(min_size=1, max_size=300)),
+        max_size=5,
+    ),
     st.sampled_from([1, 128, 4096]),
     st.integers(1, 50),
 )

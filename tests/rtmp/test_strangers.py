@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.rtmp.amf0 import EcmaArray, encode
-from livestream.rtmp.chunks import Message, split
+from livestream.rtmp.chunks import MESSAGE_STEPS, Message, split
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import PlayRequested, PublishRequested
-from livestream.rtmp.messages import sub_messages, user_control
+from livestream.rtmp.messages import user_control
 from livestream.rtmp.server import ServerSession
 
 VALUES = st.recursive(
@@ -136,8 +136,27 @@ def test_an_aggregate_inside_an_aggregate_is_left_out_and_their_number_is_bounde
         return bytes([type_id]) + len(body).to_bytes(3, "big") + bytes(7) + body + bytes(4)
 
     nested = sub(22, sub(9, b"p"))
-    assert sub_messages(Message(22, 1, 0, nested + sub(9, b"q"))) == [Message(9, 1, 0, b"q")]
-    assert len(sub_messages(Message(22, 1, 0, sub(9, b"") * 10_000))) <= 4096
+    server = server_after(CONNECT, CREATE)
+    list(server.receive_data(chunked(command("publish", 3, None, "show", stream_id=1))))
+    server.accept_publish()
+    aggregate = Message(22, 1, 0, nested + sub(9, b"") + sub(9, b"q") + sub(8, b"r"))
+    assert list(server.receive_data(chunked(aggregate))) == [Message(9, 1, 0, b"q"), Message(8, 1, 0, b"r")]
+    flood = chunked(Message(22, 1, 0, sub(9, b"q") * 10_000))
+    assert len(list(server.receive_data(flood))) == 4096
+
+
+def test_an_aggregate_is_read_in_bounded_parts() -> None:
+    sub = b"\x09" + (1).to_bytes(3, "big") + bytes(7) + b"p" + bytes(4)
+    server = server_after(CONNECT, CREATE)
+    list(server.receive_data(chunked(command("publish", 3, None, "show", stream_id=1))))
+    server.accept_publish()
+    messages = list(server.receive_data(chunked(Message(22, 1, 0, sub * 1000)) + chunked(Message(8, 1, 0, b"s")), 200))
+    assert 1 <= len(messages) <= 200 / MESSAGE_STEPS + 1
+    while server.has_more:
+        before = len(messages)
+        messages += server.receive_data(b"", 200)
+        assert len(messages) - before <= 200 / MESSAGE_STEPS + 1
+    assert messages == [*[Message(9, 1, 0, b"p")] * 1000, Message(8, 1, 0, b"s")]
 
 
 def test_what_is_received_is_acknowledged_modulo_two_to_the_32() -> None:
