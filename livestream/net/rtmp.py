@@ -20,6 +20,8 @@ from livestream.metrics import Metrics
 from livestream.net.moving import Move
 from livestream.net.poller import Poller
 from livestream.net.requests import (
+    REFUSED,
+    UNIX,
     Playing,
     PlayRequest,
     PlaySession,
@@ -87,6 +89,7 @@ class RtmpConnection(TwistedProtocol):
         self._unread: Iterator[ServerEvent] = iter(())  # what follows a request that awaits its answer
         self._held = b""
         self._reason = ""
+        self._is_logged = True
         self._is_over = False
         self._heard = False
         self._has_shaken_hands = False
@@ -119,7 +122,8 @@ class RtmpConnection(TwistedProtocol):
         self._reason = self._reason or reason.getErrorMessage()
         self._leave(self._reason)
         self.factory.gone(self, self._fd)
-        self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
+        if self._is_logged:
+            self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
 
     # What publishing and playing ask of a connection
 
@@ -131,9 +135,10 @@ class RtmpConnection(TwistedProtocol):
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
 
-    def refuse(self, code: str, description: str) -> None:
-        """Say why not, and close."""
-        self.factory.metrics.limits_hit.labels("refused").inc()
+    def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
+        """Say why not, and close; it is counted as ``limit``."""
+        self.factory.metrics.limits_hit.labels(limit).inc()
+        self._is_logged = limit == REFUSED
         self._session.refuse(code, description)
         self.close(f"refused: {description}")
 
@@ -227,7 +232,7 @@ class RtmpConnection(TwistedProtocol):
             else:
                 self._play(PlayRequest(event.app, event.name, event.query, self.peer), self.factory.playing)
         except Refused as refusal:
-            self.refuse(refusal.code, refusal.description)
+            self.refuse(refusal.code, refusal.description, refusal.limit)
 
     def _publish(self, request: PublishRequest) -> None:
         if self.factory.publishing is None:
@@ -251,7 +256,7 @@ class RtmpConnection(TwistedProtocol):
     def _not_admitted(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, Refused):
-            self.refuse(error.code, error.description)
+            self.refuse(error.code, error.description, error.limit)
         elif isinstance(error, Exception) and not isinstance(error, CancelledError):
             self._fail(error)
 
@@ -367,7 +372,7 @@ class RtmpServerFactory(ServerFactory):
         self._poller = Poller(self.clock, self._rest_s) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
-        host = getattr(addr, "host", "unix")
+        host = getattr(addr, "host", UNIX)
         limits = self.limits
         if len(self._connections) >= limits.connections or self._by_address[host] >= limits.connections_per_address:
             self.metrics.limits_hit.labels("rtmp connections").inc()
