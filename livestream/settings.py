@@ -6,6 +6,12 @@ from typing import Any
 
 from attrs import field, frozen
 
+PRIVATE_NETWORKS = (
+    *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+    *("::1/128", "fc00::/7", "fe80::/10"),
+)
+"""Loopback, private and link-local addresses (RFC 1122, 1918, 3927, 4193 and 4291)."""
+
 
 @frozen
 class Upstream:
@@ -106,6 +112,11 @@ class Limits:
     connections: int = setting(20_000, "HTTP connections", "positive")
     connections_per_address: int = setting(0, "HTTP connections from one address; 0: no limit", "not negative")
     rtmp_connections: int = setting(10_000, "RTMP connections", "positive")
+    relays_from: tuple[str, ...] = setting(
+        PRIVATE_NETWORKS,
+        "without cluster.secret: networks of nodes that may play as relays; loopback always may",
+        "networks",
+    )
     header_s: float = setting(10.0, "a request's header must have come by then", "positive")
     stall_s: float = setting(30.0, "a reader who takes nothing for so long is cut", "positive")
     send_buffer_kb: int = setting(128, "the kernel's send buffer of a viewer", "positive")

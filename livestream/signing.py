@@ -1,9 +1,10 @@
 """
 What nodes of a cluster sign with the cluster's secret: what they tell each other, and their requests to each other.
 
-The signature of a request is ``NODE.EXPIRES.HMAC``: the name of the node that asks, a Unix time in seconds by its own
-clock, and the HMAC-SHA256 of both, in hex digits. It stays the same for half a minute, so that equal requests are equal
-byte for byte. What the clock of another node shows is learnt from what it says (`livestream.cluster.runs`).
+The signature of a request, or of an RTMP play, is ``NODE.EXPIRES.HMAC``: the name of the node that asks, a Unix time in
+seconds by its own clock, and the HMAC-SHA256 of both, in hex digits. It stays the same for half a minute, so that equal
+requests are equal byte for byte. What the clock of another node shows is learnt from what it says
+(`livestream.cluster.runs`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from attrs import define, field
 
 HEADER = "X-Livestream-Node"
 """The header field that has the signature of a request."""
+RELAY = "relay"
+"""The key in the query of an RTMP play by which a relay says that it is one; the value is its signature."""
+UNSIGNED = "1"
+"""The value where there is no secret."""
 VALID_S = 60
 """A signature expires so long after the moment at which it could first be made."""
 SAME_S = 30
@@ -82,17 +87,25 @@ class Credentials:
     seconds: Callable[[], float]
     clock_of: ClockOf = unknown_clock
     _period: int = field(default=-1, init=False)
+    _signature: str = field(default="", init=False)
     _headers: dict[str, list[str]] = field(factory=dict, init=False)
 
     def headers(self) -> dict[str, list[str]]:
         """The header fields that sign a request; they are made once in `SAME_S`."""
-        if not self.secret:
-            return {}
-        period = int(self.seconds()) // SAME_S
-        if period != self._period:
-            self._period = period
-            self._headers = {HEADER: [sign(self.node, self.secret, self.seconds())]}
+        self._renew()
         return self._headers
+
+    def relay(self) -> str:
+        """What a play has at `RELAY`."""
+        self._renew()
+        return self._signature or UNSIGNED
+
+    def _renew(self) -> None:
+        period = int(self.seconds()) // SAME_S
+        if self.secret and period != self._period:
+            self._period = period
+            self._signature = sign(self.node, self.secret, self.seconds())
+            self._headers = {HEADER: [self._signature]}
 
     def signer(self, signature: str) -> str | None:
         """The node that signed a request; ``None`` for none of ours."""

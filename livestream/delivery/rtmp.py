@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from livestream.delivery.feed import NotLive, Wire
 from livestream.delivery.feeds import Feeds
+from livestream.delivery.relay_admission import RelayAdmission
 from livestream.delivery.visit import Visit, visit
 from livestream.model import SOURCE
 from livestream.net.requests import PlayRequest, Refused
@@ -17,9 +18,6 @@ from livestream.net.rtmp import RtmpConnection
 
 APP = "live"
 NOT_FOUND = "NetStream.Play.StreamNotFound"
-
-RELAY = "relay"
-"""The query key by which the tier below asks for a feed: it gets the clock with it, and is not made to wait."""
 
 
 @define(eq=False)
@@ -64,6 +62,7 @@ class RtmpPlay:
     """Lets players in (the ``Playing`` of an RTMP port)."""
 
     feeds: Feeds
+    relays: RelayAdmission
 
     @property
     def visitors(self) -> int:
@@ -71,13 +70,13 @@ class RtmpPlay:
 
     def play(self, request: PlayRequest, connection: RtmpConnection) -> RtmpSeat:
         """
-        Begin to play, now or when the broadcast begins.
+        Begin to play, now or when the broadcast begins. A relay gets the clock with it, and is not made to wait.
 
-        :raises Refused: there is no such stream, in words for the viewer.
+        :raises Refused: there is no such stream, or it is not for this peer, in words for the viewer.
         """
+        is_relay = self.relays.is_relay(request)
         if request.app != APP:
             raise Refused(NOT_FOUND, f"play rtmp://HOST/{APP}/STREAM, not {request.app!r}")
-        is_relay = RELAY in request.query
         limits = self.feeds.limits
         try:
             wire = Wire.RELAY if is_relay else Wire.RTMP

@@ -12,13 +12,23 @@ if TYPE_CHECKING:
     from livestream.net.rtmp import RtmpConnection
 
 
-class Refused(Exception):
-    """A publisher or a player is not let in; ``code`` and the words are for its program."""
+REFUSED = "refused"
+UNIX = "unix"
+"""The address of a peer on a UNIX socket."""
 
-    def __init__(self, code: str, description: str) -> None:
+
+class Refused(Exception):
+    """
+    A publisher or a player is not let in; ``code`` and the words are for its program.
+
+    It is counted as ``limit``. Whoever refuses at a limit of its own logs that itself, and not each time.
+    """
+
+    def __init__(self, code: str, description: str, limit: str = REFUSED) -> None:
         super().__init__(description)
         self.code = code
         self.description = description
+        self.limit = limit
 
 
 @frozen

@@ -13,13 +13,15 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, I
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
 from livestream.net.moving import Move
 from livestream.net.poller import Poller
 from livestream.net.requests import (
+    REFUSED,
+    UNIX,
     Playing,
     PlayRequest,
     PlaySession,
@@ -112,7 +114,7 @@ class RtmpConnection(TwistedProtocol):
         self._heard = False
         self._has_shaken_hands = False
         self._has_spoken = False
-        self._was_served = False
+        self._is_logged = False
         self._fd = -1
 
     def connectionMade(self) -> None:
@@ -139,8 +141,8 @@ class RtmpConnection(TwistedProtocol):
         self._leave(self._reason)
         self._release()
         self.factory.gone(self, self._fd)
-        level = LogLevel.info if self._was_served else LogLevel.debug
-        self.log.emit(level, "{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
+        if self._is_logged:
+            self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
 
     # What publishing and playing ask of a connection
 
@@ -148,14 +150,15 @@ class RtmpConnection(TwistedProtocol):
         """Let the player in: its media follows, in chunks of ``chunk_bytes``, on the transport."""
         if self._is_over:
             return
-        self._was_served = True
+        self._is_logged = True
         self._session.accept_play(chunk_bytes)
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
 
-    def refuse(self, code: str, description: str) -> None:
-        """Say why not, and close."""
-        self.factory.metrics.limits_hit.labels("refused").inc()
+    def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
+        """Say why not, and close; it is counted as ``limit``."""
+        self.factory.metrics.limits_hit.labels(limit).inc()
+        self._is_logged = limit == REFUSED
         self._session.refuse(code, description)
         self.close(f"refused: {description}")
 
@@ -305,7 +308,7 @@ class RtmpConnection(TwistedProtocol):
             else:
                 self._play(PlayRequest(event.app, event.name, event.query, self.peer), self.factory.playing)
         except Refused as refusal:
-            self.refuse(refusal.code, refusal.description)
+            self.refuse(refusal.code, refusal.description, refusal.limit)
 
     def _publish(self, request: PublishRequest) -> None:
         if self.factory.publishing is None:
@@ -324,7 +327,7 @@ class RtmpConnection(TwistedProtocol):
         self.transport.bufferSize = READ_BYTES
         self._bucket = TokenBucket(PUBLISHER_STEPS, PUBLISHER_STEPS * STEPS_S)
         self._account(0)
-        self._was_served = True
+        self._is_logged = True
         self._session.accept_publish()
         self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
         self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
@@ -332,7 +335,7 @@ class RtmpConnection(TwistedProtocol):
     def _not_admitted(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, Refused):
-            self.refuse(error.code, error.description)
+            self.refuse(error.code, error.description, error.limit)
         elif isinstance(error, Exception) and not isinstance(error, CancelledError):
             self._fail(error)
 
@@ -449,7 +452,7 @@ class RtmpServerFactory(ServerFactory):
         self._poller = Poller(self.clock, self._rest_s) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
-        host = getattr(addr, "host", "unix")
+        host = getattr(addr, "host", UNIX)
         limits = self.limits
         if len(self._connections) >= limits.connections or self._by_address[host] >= limits.connections_per_address:
             self.metrics.limits_hit.labels("rtmp connections").inc()

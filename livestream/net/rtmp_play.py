@@ -19,6 +19,7 @@ from livestream.rtmp.chunks import Message
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RtmpError
 from livestream.rtmp.events import Answered, ClientEvent, DataReceived, PeerRefused, Started, StreamEnded
+from livestream.signing import RELAY, Credentials
 
 SILENT_S = 1.5
 """Who closes a play that has been silent for so long, and asks about silence sooner, had no answer."""
@@ -166,20 +167,21 @@ class RtmpUpstream:
     """
     A node of the tier above, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``, and names it.
 
-    ``observer`` is told whether it answers.
+    ``observer`` is told whether it answers. With ``credentials`` we say who asks.
     """
 
     url: str
     endpoint: IStreamClientEndpoint = field(eq=False)
     clock: IReactorTime = field(eq=False)
     observer: Observer = field(eq=False)
+    credentials: Credentials = field(eq=False, repr=False)
 
     def __str__(self) -> str:
         return self.url
 
     def play(self, stream: str, rendition: str, receiver: Receiver) -> RtmpLink:
         """Begin to play one rendition of a stream; ``receiver`` is not called before this returns."""
-        name = f"{stream}?{urlencode({'rendition': rendition, 'relay': '1'})}"
+        name = f"{stream}?{urlencode({'rendition': rendition, RELAY: self.credentials.relay()})}"
         session = ClientSession(os.urandom(16), "live", f"{self.url}/live", name)
         link = RtmpLink(self.url, receiver, self.clock, self.observer)
         self.clock.callLater(0, link.connect, self.endpoint, session)

@@ -110,4 +110,4 @@ class TierAbove:
         host, _, port = url.removeprefix("rtmp://").rpartition(":")
         reactor = self.parts.reactor
         endpoint = HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S)
-        return RtmpUpstream(url, endpoint, reactor, self.parts.cluster().others)
+        return RtmpUpstream(url, endpoint, reactor, self.parts.cluster().others, self.parts.credentials)

@@ -120,7 +120,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     keys = PublishKeys(config.ingest.keys)
     door = PublishDoor(keys, broadcasts, parts.reactor, parts.metrics, config.ingest.max_publishers, takeovers)
     renew_door(parts.reloading, door)
-    parts.rtmp("ingest.rtmp", door, feeds)
+    parts.rtmp("ingest.rtmp", door, feeds, takes_viewers=is_alone)
     library = LocalLibrary(shelf)
     if is_alone:
         watch = Watch(lambda: [window.stream for window in ledger.windows() if window.is_live])

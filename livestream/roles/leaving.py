@@ -6,11 +6,11 @@ from livestream.bus.receipts import Receipts
 from livestream.cache.coalesce import Cache
 from livestream.delivery.flv import FlvPush
 from livestream.delivery.http import HttpSite
-from livestream.delivery.rtmp import RELAY
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publisher import PublishDoor
 from livestream.net.rtmp import RtmpConnection, RtmpServerFactory
 from livestream.roles.draining import Draining, Phase
+from livestream.signing import RELAY
 
 SHUT = "this server is going away: publish again, to another or in a minute"
 GONE = "this node is going away"

@@ -29,6 +29,7 @@ from livestream.delivery.objects import Library, Objects
 from livestream.delivery.ops import Ops, OpsSite
 from livestream.delivery.playlists import Playlists, Windows
 from livestream.delivery.proxies import Proxies
+from livestream.delivery.relay_admission import RelayAdmission
 from livestream.delivery.rtmp import RtmpPlay
 from livestream.delivery.service import Service
 from livestream.delivery.signatures import Signatures
@@ -53,10 +54,12 @@ from livestream.roles.renewing import (
     geography,
     http_limits,
     push_limits,
+    relay_rule,
     renew_draining,
     renew_feeds,
     renew_guide,
     renew_http,
+    renew_relays,
     renew_rtmp,
     renew_store,
     rtmp_limits,
@@ -255,13 +258,15 @@ class Parts:
         leave_http(self.draining, site, flv, self.config.hls.segment_s + QUIET_S if is_edge else 0.0)
         self.listen(setting, site)
 
-    def rtmp(self, setting: str, publishing: Publishing | None, feeds: Feeds) -> None:
-        """Take RTMP connections at ``setting``."""
-        play, limits = RtmpPlay(feeds), rtmp_limits(self.config)
+    def rtmp(self, setting: str, publishing: Publishing | None, feeds: Feeds, *, takes_viewers: bool = True) -> None:
+        """Take RTMP connections at ``setting``: of publishers, relays of the tier below, and viewers."""
+        relays = RelayAdmission(relay_rule(self.config, self.credentials), takes_viewers, self.seconds)
+        play, limits = RtmpPlay(feeds, relays), rtmp_limits(self.config)
         factory = RtmpServerFactory(publishing, play, limits, self.reactor, self.metrics)
         if (guide := self.guide()) is not None:
             factory.elsewhere = guide.elsewhere
         renew_rtmp(self.reloading, factory)
+        renew_relays(self.reloading, relays, self.credentials)
         leave_rtmp(self.draining, factory, keeps_relays=publishing is not None)
         self.listen(setting, factory)
 

@@ -14,6 +14,7 @@ from livestream.delivery.feeds import Feeds
 from livestream.delivery.http import HttpSite
 from livestream.delivery.limits import ChannelLimits, HeadLimits, HttpLimits
 from livestream.delivery.proxies import Proxies
+from livestream.delivery.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
 from livestream.delivery.steer import Steer
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
@@ -22,6 +23,7 @@ from livestream.roles.choice import Choice
 from livestream.roles.draining import Draining
 from livestream.roles.guide import EdgeGuide
 from livestream.roles.reloading import Reloading
+from livestream.signing import Credentials
 
 
 def http_limits(config: Config) -> HttpLimits:
@@ -39,6 +41,10 @@ def rtmp_limits(config: Config) -> RtmpLimits:
 def push_limits(config: Config) -> PushLimits:
     push = config.push
     return PushLimits(push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s)
+
+
+def relay_rule(config: Config, credentials: Credentials) -> RelayRule:
+    return SignedRelays(credentials) if credentials.secret else NearRelays.of(config.limits.relays_from)
 
 
 def access_log(config: Config, clock: IReactorTime) -> AccessLog | None:
@@ -86,6 +92,15 @@ def renew_rtmp(reloading: Reloading, factory: RtmpServerFactory) -> None:
         factory.limits = rtmp_limits(new)
 
     reloading.when("limits.rtmp_connections", limits)
+
+
+def renew_relays(reloading: Reloading, relays: RelayAdmission, credentials: Credentials) -> None:
+    """Relays that play go on, even if they would not be let in any more."""
+
+    def networks(new: Config) -> None:
+        relays.rule = relay_rule(new, credentials)
+
+    reloading.when("limits.relays_from", networks)
 
 
 def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.testing import StringTransport
 from livestream.delivery.feed import Feed, PushLimits
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.framing import CLOCK
+from livestream.delivery.relay_admission import NearRelays, RelayAdmission
 from livestream.delivery.rtmp import NOT_FOUND, RtmpPlay
 from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
@@ -48,8 +49,9 @@ class Port:
 
     def play(self, name: str = "show", app: str = "live", **query: str) -> tuple[FakeConnection, Any]:
         connection = FakeConnection()
-        request = PlayRequest(app, name, query, "10.0.0.1:999")
-        return connection, RtmpPlay(self.feeds).play(request, connection)  # type: ignore[arg-type]
+        request = PlayRequest(app, name, query, "127.0.0.1")
+        relays = RelayAdmission(NearRelays(()), takes_viewers=True, seconds=self.clock.seconds)
+        return connection, RtmpPlay(self.feeds, relays).play(request, connection)  # type: ignore[arg-type]
 
     def live(self, rendition: str = "source") -> Feed:
         feed = self.feeds.begin("show", rendition, Lineage(42))

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from livestream.delivery.feed import Feed, PushLimits, Wire
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.relay import GIVE_UP_S, Relays
+from livestream.delivery.relay_admission import RelayAdmission, SignedRelays
 from livestream.delivery.rtmp import RtmpPlay
 from livestream.delivery.splice import Lineage
 from livestream.delivery.visit import visit
@@ -24,6 +25,7 @@ from livestream.metrics import Metrics
 from livestream.model import Frame
 from livestream.net.rtmp import RtmpLimits, RtmpServerFactory
 from livestream.net.rtmp_play import RtmpUpstream
+from livestream.signing import Credentials
 from tests.observer import Observer
 
 from .frames import configs, group
@@ -65,7 +67,7 @@ class Viewer:
 
 @define(eq=False)
 class Tiers:
-    """Two upstreams that push the same broadcast, and an edge that relays it."""
+    """Two upstreams that push the same broadcast, to relays alone, and an edge that relays it."""
 
     clock: Clock = field(factory=Clock)
     upper: list[Feeds] = field(init=False)
@@ -77,10 +79,14 @@ class Tiers:
         self.clock.advance(1000)
         limits, metrics = PushLimits(), Metrics()
         self.upper = [Feeds(limits, self.clock, metrics) for _ in range(2)]
-        ports = [RtmpServerFactory(None, RtmpPlay(one), RtmpLimits(), self.clock, metrics) for one in self.upper]
+        credentials = Credentials("edge-1", "the secret of these tests", self.clock.seconds)
+        admission = RelayAdmission(SignedRelays(credentials), takes_viewers=False, seconds=self.clock.seconds)
+        plays = [RtmpPlay(one, admission) for one in self.upper]
+        ports = [RtmpServerFactory(None, play, RtmpLimits(), self.clock, metrics) for play in plays]
         self.cables = [Cable(port) for port in ports]
         upstreams = [
-            RtmpUpstream(f"rtmp://up{n}", cable, self.clock, Observer()) for n, cable in enumerate(self.cables)
+            RtmpUpstream(f"rtmp://up{n}", cable, self.clock, Observer(), credentials)
+            for n, cable in enumerate(self.cables)
         ]
         relays = Relays(lambda _: upstreams, lambda: succeed({}), lambda _: 0, self.clock, metrics)
         self.edge = Feeds(limits, self.clock, metrics, relays)

@@ -18,6 +18,7 @@ from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.events import PlayRequested
 from livestream.rtmp.server import ServerSession
+from livestream.signing import Credentials, sign
 from tests.observer import Observer
 
 
@@ -67,6 +68,12 @@ class Above:
     protocol: Any = None
     connecting: Deferred[Any] | None = None
     observer: Observer = field(factory=Observer)
+    secret: str = ""
+
+    @property
+    def upstream(self) -> RtmpUpstream:
+        credentials = Credentials("edge-1", self.secret, self.clock.seconds)
+        return RtmpUpstream("rtmp://above:1935", self, self.clock, self.observer, credentials)
 
     @property
     def answers(self) -> list[bool]:
@@ -89,7 +96,7 @@ class Above:
         self.connecting.callback(self.protocol)
 
     def play(self, receiver: Receiver) -> RtmpLink:
-        link = RtmpUpstream("rtmp://above:1935", self, self.clock, self.observer).play("show", "480p", receiver)
+        link = self.upstream.play("show", "480p", receiver)
         assert receiver.told == []
         self.clock.advance(0)
         return link
@@ -120,6 +127,14 @@ def above() -> Above:
 @pytest.fixture
 def receiver() -> Receiver:
     return Receiver()
+
+
+def test_with_a_secret_a_play_says_which_node_asks(receiver: Receiver) -> None:
+    above = Above(secret="the secret of these tests")
+    above.play(receiver)
+    above.run()
+    signature = sign("edge-1", above.secret, above.clock.seconds())
+    assert above.events == [PlayRequested(1, "live", "show", {"rendition": "480p", "relay": signature})]
 
 
 def test_a_stream_is_played_and_its_end_is_told(above: Above, receiver: Receiver) -> None:
@@ -178,7 +193,7 @@ def test_one_that_is_closed_while_it_connects_leaves_no_connection(receiver: Rec
 
 
 def test_one_that_is_closed_at_once_does_not_connect(above: Above, receiver: Receiver) -> None:
-    link = RtmpUpstream("rtmp://above:1935", above, above.clock, above.observer).play("show", "480p", receiver)
+    link = above.upstream.play("show", "480p", receiver)
     link.close()
     above.clock.advance(0)
     assert above.protocol is None and receiver.told == []
@@ -253,6 +268,6 @@ def test_nothing_is_said_of_a_node_whose_stream_nobody_wants_any_more(above: Abo
     link = above.play(receiver)
     above.clock.advance(SILENT_S - 0.1)
     link.close()
-    RtmpUpstream("rtmp://above:1935", above, above.clock, above.observer).play("show", "480p", receiver).close()
+    above.upstream.play("show", "480p", receiver).close()
     above.clock.advance(SILENT_S)
     assert above.answers == []

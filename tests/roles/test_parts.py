@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from twisted.internet import reactor
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
-from livestream.config import load
+from livestream.config import Config, load
 from livestream.roles.parts import Parts
 
 SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
@@ -47,3 +47,16 @@ def test_a_redis_that_others_reach_wants_a_secret(redis: str, shown: str) -> Non
 @pytest.mark.parametrize("redis", ["unix:/run/redis.sock", "redis://127.0.0.2", "redis://localhost/1", "redis://[::1]"])
 def test_one_that_only_this_machine_reaches_wants_none(redis: str) -> None:
     assert warnings(redis) == []
+
+
+def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
+    def read(*settings: str) -> Config:
+        return load("origin", None, {}, ("bus.redis=unix:/run/redis.sock", ABOVE, *settings), lambda path: "")
+
+    parts = Parts(read(), reactor)
+    parts.rtmp("origin.rtmp", None, parts.feeds(None))
+    with capturedLogs() as logged:
+        parts.reloading.reload(lambda: read("limits.relays_from=[]"))
+    assert [str(formatEvent(event)) for event in logged] == [
+        "Configuration read again. New and in force: limits.relays_from"
+    ]

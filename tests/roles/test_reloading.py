@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 from attrs import define, field
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from livestream.config import Config, ConfigError, changes, load
+from livestream.delivery.relay_admission import RelayAdmission
+from livestream.net.requests import PlayRequest, Refused
 from livestream.roles.reloading import Reloading
+from livestream.roles.renewing import relay_rule, renew_relays
+from livestream.signing import Credentials
 
 
 def configured(*sets: str, role: str = "all") -> Config:
@@ -88,3 +93,27 @@ def test_what_is_of_another_role_is_of_no_interest() -> None:
     with capturedLogs() as logged:
         reloading.reload(lambda: configured(upstreams, "bus.redis=unix:/x", "ingest.grace_s=1", role="edge"))
     assert len(logged) == 1
+
+
+def relays(admission: RelayAdmission, *addresses: str) -> list[str]:
+    """Those of the addresses from which a relay may play."""
+    found = []
+    for address in addresses:
+        try:
+            admission.is_relay(PlayRequest("live", "show", {"relay": "1"}, address))
+        except Refused:
+            continue
+        found.append(address)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("secret", "before", "after"), [("", ["10.0.0.1"], ["192.0.2.1"]), ("0123456789abcdef", [], [])]
+)
+def test_relays_come_from_other_networks_after_a_reload(secret: str, before: list[str], after: list[str]) -> None:
+    scene, credentials = Scene(), Credentials("all", secret, Clock().seconds)
+    admission = RelayAdmission(relay_rule(BEFORE, credentials), True, Clock().seconds)
+    renew_relays(scene.reloading, admission, credentials)
+    assert relays(admission, "10.0.0.1", "192.0.2.1") == before
+    scene.reload("limits.relays_from=['192.0.2.0/24']")
+    assert relays(admission, "10.0.0.1", "192.0.2.1") == after
