@@ -24,6 +24,10 @@ from livestream.model import AUDIO, SOURCE, VIDEO, Codec, Frame, PublisherChange
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager
 
+SEGMENT_STEPS = 10_000
+"""A segment is so much work that a publisher's segments are read at four a second at most."""
+CONFIG_STEPS = 200
+"""A decoder configuration is read for every rendition, which takes half a millisecond."""
 HELD_FRAMES = 2_000
 """So many frames of a publisher who has returned wait at most for what the transcoder still holds."""
 SHORTEST_GAP_MS = 1_000
@@ -138,24 +142,25 @@ class Broadcast:
 
     # What the publisher's connection tells
 
-    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         """
-        Take one message.
+        Take one message, and return how many steps of work that was beside the usual (see `livestream.net.rtmp`).
 
         :raises UnsupportedCodec: it cannot be served, in words for the broadcaster.
         """
         try:
             frame = self._read(type_id, timestamp_ms, body)
             if frame is None:
-                return
+                return 0
             if self.phase is LIVE:
-                self._take(frame)
-            elif self.phase is not Phase.ENDED and len(self._held) < HELD_FRAMES:
+                return self._take(frame)
+            if self.phase is not Phase.ENDED and len(self._held) < HELD_FRAMES:
                 self._held.append(frame)
         except UnsupportedCodec:
             raise
         except MediaError as error:
             self._left_out(error)
+        return 0
 
     def left(self, reason: str) -> None:
         """The publisher has gone."""
@@ -255,7 +260,7 @@ class Broadcast:
         self.metrics.frames_dropped.labels("invalid").inc()
         self.log.debug("{stream}: {error}", stream=self.stream, error=error)
 
-    def _take(self, frame: Frame) -> None:
+    def _take(self, frame: Frame) -> int:
         if frame.is_config:
             self._configure(frame)
         planner = self._planner
@@ -270,6 +275,7 @@ class Broadcast:
         self._source.add(frame)
         if self._rungs:
             self._climb(frame, bool(cuts))
+        return SEGMENT_STEPS * len(cuts) + CONFIG_STEPS * frame.is_config
 
     def _configure(self, frame: Frame) -> None:
         if frame.track is VIDEO:

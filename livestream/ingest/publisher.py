@@ -33,9 +33,9 @@ COUNTED_BYTES = 65_536
 class Broadcaster(Protocol):
     """The broadcast that a publisher feeds."""
 
-    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         """
-        Take a message of media.
+        Take a message of media, and return how many steps of work that was beside the usual.
 
         :raises UnsupportedCodec: it can never be served; the words are for the broadcaster.
         """
@@ -69,15 +69,16 @@ class Publisher:
 
     log: ClassVar[Logger] = Logger()
 
-    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         self.last_media = self._door.clock.seconds()
         self._uncounted_bytes += len(body)
         if self._uncounted_bytes >= COUNTED_BYTES:
             self._count()
         try:
-            self._broadcast.media(type_id, timestamp_ms, body)
+            return self._broadcast.media(type_id, timestamp_ms, body)
         except UnsupportedCodec as error:
             self.connection.refuse("NetStream.Publish.Rejected", str(error))
+            return 0
 
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
         """Nothing that a publisher says about its media is believed: all is read from the media."""

@@ -59,7 +59,9 @@ class PlayRequest:
 class PublishSink(Protocol):
     """Who takes a publisher's messages. What it raises ends that connection and no other."""
 
-    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None: ...
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
+        """Take a message; return how many steps of work that was, beside those of any message."""
+
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None: ...
     def lost(self, reason: str) -> None:
         """The publisher has gone, or publishes no more. Called exactly once."""

@@ -107,7 +107,7 @@ class RtmpConnection(TwistedProtocol):
         self._held = b""
         self._resting: IDelayedCall | None = None  # until when nothing more is read of the peer
         self._bucket = TokenBucket(PEER_STEPS, PEER_STEPS * STEPS_S)
-        self._steps = 0
+        self._steps = 0  # those of the session's that were paid for
         self._held_bytes = 0
         self._reason = ""
         self._is_over = False
@@ -217,7 +217,7 @@ class RtmpConnection(TwistedProtocol):
         """Take events one by one, up to a request that cannot be answered yet."""
         for event in events:
             if type(event) is Message and self._sink is not None:
-                self._sink.media(event.type_id, event.timestamp_ms, event.body)
+                self._steps -= self._sink.media(event.type_id, event.timestamp_ms, event.body)
             else:
                 self._obey(event)
             if self._is_over:

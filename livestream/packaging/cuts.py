@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import ceil, inf
 
 from attrs import define, field, frozen
@@ -15,6 +16,8 @@ ROUNDING_MS = 500
 """RFC 8216, 4.3.3.1: a duration, rounded to the nearest second, may not exceed the target duration."""
 LONGEST_S = 12
 """A source with no key frame for so long is cut without one, for a window must not grow with its mood."""
+INTERRUPTIONS = 4
+"""So many segments in a row are cut short by another configuration or a jump, and no more in as many usual lengths."""
 LONGEST_STEP_MS = 500
 """A longer step between two pictures is a hole, and says nothing of the next."""
 
@@ -57,6 +60,8 @@ class CutPlanner:
     _ends_at_ms: int = field(default=0, init=False)
     _ends_before_ms: float = field(default=inf, init=False)
     _is_interrupted: bool = field(default=False, init=False)
+    _interrupted_ms: deque[int] = field(factory=lambda: deque(maxlen=INTERRUPTIONS), init=False)
+    """When the latest segments began that were not due yet."""
     _presence: Presence = field(factory=Presence, init=False)
     _tracks: frozenset[Track] = field(default=frozenset(), init=False)
     _leader: Track | None = field(default=None, init=False)
@@ -159,9 +164,17 @@ class CutPlanner:
         if elapsed_ms <= 0:
             return False
         early_ms = EARLY_MS if frame.codec.track is VIDEO else 0
-        if not frame.is_key or self._is_interrupted or elapsed_ms >= self.segment_s * 1000 - early_ms:
+        if not frame.is_key or elapsed_ms >= self.segment_s * 1000 - early_ms:
+            return True
+        if self._is_interrupted and self._may_interrupt(shown_ms):
+            self._interrupted_ms.append(shown_ms)
             return True
         return self.target_s is not None and elapsed_ms + self._key_interval_ms >= self._longest_ms
+
+    def _may_interrupt(self, at_ms: int) -> bool:
+        """Whether the segment may be cut short: an encoder may have another configuration with every frame."""
+        latest = self._interrupted_ms
+        return len(latest) < INTERRUPTIONS or at_ms - latest[0] >= INTERRUPTIONS * self.segment_s * 1000
 
     def _begin(self, pts_ms: int, frame: Frame) -> Cut:
         """A cut at ``pts_ms``, with ``frame`` as the first that follows."""

@@ -246,6 +246,14 @@ def test_a_longer_target_duration_than_that_of_the_lists_begins_them_anew(
     assert {told.target_s for told in scene.segments} == {max(target_s, 4)}
 
 
+def test_configurations_and_segments_are_counted_as_work(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    steps = [broadcast.media(9 if f.track is Track.VIDEO else 8, f.dts_ms, f.body) for f in media(0, 9_000)]
+    configs = sum(frame.is_config for frame in media(0, 9_000))
+    assert sorted(set(steps)) == [0, CONFIG_STEPS, SEGMENT_STEPS]
+    assert (steps.count(CONFIG_STEPS), steps.count(SEGMENT_STEPS)) == (configs, 3)
+
+
 def test_a_codec_that_cannot_be_served_is_refused_in_words(scene: Scene) -> None:
     broadcast = scene.broadcasts.enter("show")
     with pytest.raises(UnsupportedCodec, match="MP3"):

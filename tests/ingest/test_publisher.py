@@ -35,10 +35,11 @@ class FakeBroadcast:
     left_for: list[str] = field(factory=list)
     got: list[bytes] = field(factory=list)
 
-    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         if body == b"mp3":
             raise UnsupportedCodec("audio MP3 cannot be served; use AAC")
         self.got.append(body)
+        return 10_000 if body == b"key frame" else 0
 
     def left(self, reason: str) -> None:
         self.left_for.append(reason)
@@ -184,6 +185,11 @@ def test_a_codec_that_cannot_be_served_is_refused_in_words() -> None:
     assert connection.ends == ["audio MP3 cannot be served; use AAC"]
 
 
+def test_what_a_broadcast_has_to_do_with_a_message_is_put_down_to_its_publisher() -> None:
+    publisher, _ = Scene(KEYS).publish(key="show-secret")
+    assert [publisher.media(9, 0, body) for body in (b"picture", b"key frame")] == [0, 10_000]
+
+
 def test_a_node_that_is_going_refuses_newcomers_and_lets_go_on_who_is_here() -> None:
     scene = Scene(KEYS)
     publisher, connection = scene.publish(key="show-secret")
@@ -191,7 +197,7 @@ def test_a_node_that_is_going_refuses_newcomers_and_lets_go_on_who_is_here() -> 
     for name, key in (("team-blue-1", "team-secret"), ("show", "show-secret")):
         with pytest.raises(Refused, match="publish again"):
             scene.publish(name, key)
-    publisher.media(9, 0, b"picture")
+    assert publisher.media(9, 0, b"picture") == 0
     assert (connection.ends, scene.door.publishing) == ([], 1)
     scene.door.send_away()
     assert connection.ends == ["this server is going away: publish again"]

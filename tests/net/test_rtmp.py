@@ -42,12 +42,14 @@ class Sink:
     got: list[tuple[int, int, bytes]] = field(factory=list)
     ends: list[str] = field(factory=list)
     spoken: int = 0
+    costs: int = 0
     awaiting: list[Callable[[], None]] = field(factory=list)
 
-    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         if self.fails:
             raise RuntimeError("a fault of ours")
         self.got.append((type_id, timestamp_ms, body))
+        return self.costs
 
     def data(self, timestamp_ms: int, name: str, values: object) -> None:
         pass

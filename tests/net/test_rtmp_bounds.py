@@ -171,6 +171,14 @@ def test_a_publisher_of_too_many_messages_is_read_slowly_and_loses_none(scene: S
     assert scene.metrics.limits_hit.labels("publisher_rate")._value.get() > 0
 
 
+def test_work_that_a_message_makes_beyond_its_bytes_slows_its_publisher_as_well(scene: Scene) -> None:
+    peer = served(scene, publishes=True)
+    scene.door.sink.costs = PUBLISHER_STEPS // 4
+    began = scene.clock.seconds()
+    send(scene, peer, (header(4, 1) + b"a") * (4 * STEPS_S + 40))
+    assert 9.5 <= scene.clock.seconds() - began <= 11
+
+
 def test_all_who_do_not_publish_hold_a_bounded_sum_and_small_ones_are_served_all_the_same() -> None:
     scene = Scene(limits=RtmpLimits(unserved_bytes=MIB))
     greedy = []

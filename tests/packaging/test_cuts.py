@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from attrs import evolve
 
 from livestream.media.flv import aac_config, avc_config
 from livestream.model import Frame, Track
-from livestream.packaging.cuts import Cut, CutPlanner
+from livestream.packaging.cuts import INTERRUPTIONS, Cut, CutPlanner
 
 from .broadcasts import ASC, OTHER_ASC, OTHER_RECORD, RECORD, mixed, picture, pictures, sounds, with_b_frames
 
@@ -110,6 +112,18 @@ def test_an_interruption_cuts_at_the_next_key_frame_with_a_discontinuity():
     plan.interrupt()
     found = cuts(pictures(1_040, 8_000, [2_000, 5_000]), plan)
     assert [(cut.pts_ms, cut.discontinuity) for cut in found] == [(2000, 6), (5000, 6)]
+
+
+def test_an_encoder_with_another_configuration_at_each_frame_is_not_cut_at_each():
+    frames = []
+    for number, frame in enumerate(pictures(0, 30_000, 40)):
+        frames += [avc_config((RECORD, OTHER_RECORD)[number % 2]), frame]
+    plan = planner()
+    found = cuts(frames, plan)
+    lengths_ms = [after.pts_ms - before.pts_ms for before, after in pairwise(found)]
+    assert lengths_ms[:INTERRUPTIONS] == [40] * INTERRUPTIONS
+    assert sum(length < 2_900 for length in lengths_ms) <= INTERRUPTIONS * (30 / (INTERRUPTIONS * 3) + 1)
+    assert len({cut.discontinuity for cut in found}) == len(found)
 
 
 def test_an_interruption_without_a_key_frame_does_not_make_a_segment_too_long():
