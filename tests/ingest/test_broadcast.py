@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from livestream.bus.interface import Taken
 from livestream.bus.memory import MemoryBus
-from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Phase
+from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, BroadcastSettings, Phase
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.take import Survey, Takes
 from livestream.media.errors import UnsupportedCodec
