@@ -23,6 +23,7 @@ class Visit:
     wire: Wire
     _ready: Deferred[None] | None = field(default=None, init=False)
     _viewer: Viewer | None = field(default=None, init=False)
+    _is_paused: bool = field(default=False, init=False)
     _has_left: bool = field(default=False, init=False)
 
     def ready(self, wait_s: float) -> Deferred[None]:
@@ -43,8 +44,9 @@ class Visit:
         self.feeds.metrics.viewers.labels(self.wire.value).inc()
 
     def pause(self, paused: bool) -> None:
-        """Stop or go on, at the viewer's wish."""
-        if self._viewer is not None:
+        """Stop or go on, at the viewer's wish; what it has already is no wish."""
+        if self._viewer is not None and paused is not self._is_paused:
+            self._is_paused = paused
             fanout = self.feed.fanout(self.wire)
             if paused:
                 fanout.pause(self._viewer)
@@ -70,8 +72,9 @@ class Visit:
         self._has_left = True
         if self._ready is not None:
             self._ready.cancel()
-        if self._viewer is not None:
-            self.feed.fanout(self.wire).detach(self._viewer)
+        viewer, self._viewer = self._viewer, None  # which refers to this
+        if viewer is not None:
+            self.feed.fanout(self.wire).detach(viewer)
             self.feeds.metrics.viewers.labels(self.wire.value).dec()
         self.feeds.left(self.feed)
 

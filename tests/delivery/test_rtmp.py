@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -159,6 +161,32 @@ def test_pausing_stops_the_stream_and_playing_on_begins_with_a_key_frame(port: P
         port.clock.advance(1)
     data = connection.transport.value()
     assert picture(80).body not in data and sound(90).body in data and picture(120, True).body in data
+
+
+def test_a_player_who_goes_on_without_having_paused_gets_nothing_twice(port: Port) -> None:
+    port.live()
+    others = port.play()[0]
+    connection, seat = port.play()
+    for _ in range(3):
+        seat.paused(False)
+    port.clock.advance(1)
+    seat.paused(False)
+    port.clock.advance(1)
+    assert connection.transport.value() == others.transport.value() != b""
+
+
+def test_a_player_who_has_left_is_freed_before_the_collector_looks(port: Port) -> None:
+    port.live()
+    seat = port.play()[1]
+    port.clock.advance(1)
+    left = weakref.ref(seat.visit)
+    gc.disable()
+    try:
+        seat.lost("connection lost")
+        del seat
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_a_relay_gets_the_clock_ahead_of_the_frames_and_does_not_wait(port: Port) -> None:
