@@ -31,6 +31,8 @@ IN_FLIGHT_BYTES = 1 << 20
 """Beside one message of the largest length, so much of others may be unfinished."""
 MESSAGE_STEPS = 16
 """A message that is given on counts as so many steps, for whoever gets it has work with it; a chunk counts as one."""
+STEP_BYTES = 512
+"""So do so many bytes of a message: they are copied, hashed and stored."""
 VALUE_BYTES = 2
 """And each of so many bytes of a command or of data as one more, for they may be a value each."""
 ALL_STEPS = 1 << 62
@@ -183,7 +185,7 @@ class ChunkReader:
                 stream.timestamp_ms = (stream.timestamp_ms + delta_ms) & 0xFFFFFFFF
             stream.delta_ms, stream.length, stream.type_id = delta_ms, length, type_id
             messages.append(Message(type_id, stream.stream_id, stream.timestamp_ms, body))
-            left -= MESSAGE_STEPS
+            left -= MESSAGE_STEPS + length // STEP_BYTES
             at = end
         self.steps = last_step - left
         return at
@@ -253,7 +255,7 @@ class ChunkReader:
         elif stream.type_id == ABORT:
             self._abort(body)
         elif body:
-            self.steps += MESSAGE_STEPS
+            self.steps += MESSAGE_STEPS + len(body) // STEP_BYTES
             if stream.type_id not in MEDIA and stream.type_id != AGGREGATE:
                 self.steps += len(body) // VALUE_BYTES
             messages.append(Message(stream.type_id, stream.stream_id, stream.timestamp_ms, body))
