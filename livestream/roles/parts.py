@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from livestream.addresses import without_password
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Store
@@ -166,14 +167,15 @@ class Parts:
         return self._bus
 
     def _redis(self) -> Bus:
-        from livestream.bus.link import is_local, shown
+        from livestream.bus.link import is_local
         from livestream.bus.redis import RedisBus
 
         kept = LOG_WINDOWS * self.config.hls.window
         url, secret = self.config.bus.redis, self.config.cluster.secret
         bus = RedisBus(url, self.reactor, self.metrics, self.bus_node, kept, secret)
         if not secret and not is_local(url):
-            self.log.warn("whoever reaches Redis at {url} can stop any stream: give cluster.secret", url=shown(url))
+            words = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
+            self.log.warn(words, url=without_password(url))
         self._run(bus)
         return bus
 

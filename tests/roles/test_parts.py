@@ -34,7 +34,7 @@ def warnings(redis: str, *settings: str) -> list[str]:
     ("redis", "shown"),
     [
         ("redis://192.0.2.7:6379/0", "redis://192.0.2.7:6379/0"),
-        ("redis://user:password@redis.example", "redis://redis.example"),
+        ("redis://user:password@redis.example", "redis://user:***@redis.example"),
         ("redis://127.example", "redis://127.example"),
         ("redis://[2001:db8::1]:6379", "redis://[2001:db8::1]:6379"),
     ],
