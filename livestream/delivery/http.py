@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import cast
+from typing import ClassVar, cast
 
 from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -37,6 +39,8 @@ _NODES = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
 
 
 DEFAULT_LIMITS = HttpLimits()
+COMPLAIN_S = 60.0
+"""An error of ours is in the log once a minute: who finds how to make one could fill the disk with them."""
 
 
 class MediaRequest(Request):
@@ -57,6 +61,22 @@ class MediaRequest(Request):
             super().process()
             return
         write(self, answer).addCallback(self._written)
+
+    def getRequestHostname(self) -> bytes:
+        """What routes are bound to; there is none here that depends on the host that was asked for."""
+        return b"localhost"
+
+    def processingFailed(self, reason: Failure) -> None:
+        """The application has failed, which is no fault of the peer's: it is told so, if nothing has been said yet."""
+        site = cast(HttpSite, self.site)
+        site.failed(reason)
+        if self._disconnected or self.finished:
+            return
+        if self.startedWriting:
+            self.channel.abort()
+        else:
+            write(self, site.answers.error("500 Internal Server Error", site.clock.seconds()), is_direct=False)
+            self.finish()
 
     def _steered(self) -> Answer | None:
         steer = cast(HttpSite, self.channel.site).steer
@@ -83,6 +103,8 @@ class HttpSite(Site):
     Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
     ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored.
     """
+
+    errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
 
     def __init__(
         self,
@@ -113,6 +135,8 @@ class HttpSite(Site):
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
         self._addresses: Counter[str] = Counter()
         self._viewers = self.metrics.viewers.labels("hls")
+        self._failed_at = -math.inf
+        self._failures = 0
 
     def startFactory(self) -> None:
         self.watchdog.start()
@@ -171,6 +195,15 @@ class HttpSite(Site):
     def answering(self) -> int:
         """How many connections have an answer on its way to them."""
         return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.channels)
+
+    def failed(self, reason: Failure) -> None:
+        """Something went wrong here. It is in the log, but not each time."""
+        self._failures += 1
+        now = self.clock.seconds()
+        if abs(now - self._failed_at) >= COMPLAIN_S:
+            self._failed_at = now
+            self.errors.failure("{count} requests could not be answered; the last:", reason, count=self._failures)
+            self._failures = 0
 
     def log(self, request: MediaRequest) -> None:  # type: ignore[override]
         """Note a request that the hot path has left."""
