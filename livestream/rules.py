@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from livestream import endpoints
-from livestream.addresses import check_redis, split_url
+from livestream.addresses import check_redis, split_authority, split_url
 from livestream.settings import Upstream
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
@@ -94,6 +94,15 @@ def _upstreams(value: Sequence[Upstream]) -> None:
         _rtmp(each.rtmp)
 
 
+def _hosts(value: Sequence[str]) -> None:
+    for each in value:
+        try:
+            port = split_authority(each)[1]
+        except ValueError:
+            port = 0
+        _require(port is None and not each.endswith(":"), f"{brief(each)}: write a host name, without a port")
+
+
 def _networks(value: Sequence[str]) -> None:
     for each in value:
         try:
@@ -130,6 +139,11 @@ def _secret(value: str) -> None:
     _require(not value or len(value) >= 16, "a cluster's secret has 16 characters or more")
 
 
+def _token(value: str) -> None:
+    is_token = not value or re.fullmatch(r"[\x21-\x7e]{16,}", value) is not None
+    _require(is_token, "a token has 16 characters or more, of ASCII and without blanks")
+
+
 def _anything(_: object) -> None:
     """Any value will do."""
 
@@ -152,8 +166,10 @@ RULES: dict[str, Callable[[Any], None]] = {
     "public url": _public,
     "rtmp url": _rtmp,
     "networks": _networks,
+    "hosts": _hosts,
     "capacity": _between(0.001, 1e15),
     "latitude": _between(-90, 90, " degrees"),
     "longitude": _between(-180, 180, " degrees"),
     "secret": _secret,
+    "token": _token,
 }

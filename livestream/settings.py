@@ -89,6 +89,10 @@ class Ops:
     """For those who run this."""
 
     http: str = setting("tcp:8081:interface=127.0.0.1", "health, metrics, state", "endpoint")
+    hosts: tuple[str, ...] = setting((), "names by which it may be asked, beside addresses and localhost", "hosts")
+    token: str = setting(
+        "", "whoever asks must know it: a bearer token, or the password of HTTP Basic", "token", secret=True
+    )
 
 
 @frozen

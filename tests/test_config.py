@@ -226,7 +226,7 @@ WRONG = {
 
 
 def test_secrets_are_declared() -> None:
-    assert SECRETS == ["bus.redis", "ingest.keys", "cluster.secret"]
+    assert SECRETS == ["bus.redis", "ingest.keys", "ops.token", "cluster.secret"]
 
 
 @pytest.mark.parametrize("setting", SECRETS)
@@ -248,10 +248,10 @@ def test_a_flag_that_is_no_setting_is_not_quoted(text: str) -> None:
 
 def test_what_is_printed_has_no_secret_in_it() -> None:
     url = f"redis://user:{HUSH}@h:6379/0"
-    config = _load(f"[ingest.keys]\nshow = '{HUSH}'\n", "all", None, f"bus.redis={url}")
+    config = _load(f"[ingest.keys]\nshow = '{HUSH}'\n", "all", None, f"bus.redis={url}", f"ops.token={HUSH}")
     assert HUSH not in config.to_toml() and HUSH not in repr(config)
     lines = config.to_toml().splitlines()
-    assert {"# keys: not shown", '# redis = "redis://user:***@h:6379/0"'} <= set(lines)
+    assert {"# keys: not shown", "# token: not shown", '# redis = "redis://user:***@h:6379/0"'} <= set(lines)
 
 
 @pytest.mark.parametrize("role", ["ingest", "origin", "edge"])

@@ -19,6 +19,7 @@ from livestream.delivery.http import COMPLAIN_S, HttpSite
 from livestream.delivery.tally import Tallies
 from livestream.metrics import Metrics
 from tests.delivery.edge import Edge, FakeLibrary
+from tests.delivery.test_ops import Port
 from tests.delivery.windows import EPOCH, window_of
 from tests.delivery.wire import Client, connect, request, responses
 from tests.net.loop import Loop
@@ -193,7 +194,7 @@ def _hot() -> Any:
     return edge
 
 
-@pytest.mark.parametrize("place", [_hot, _klein], ids=["hot", "klein"])
+@pytest.mark.parametrize("place", [_hot, _klein, Port], ids=["hot", "klein", "ops"])
 def test_no_odd_request_fails_here_or_is_logged(place: Callable[[], Any]) -> None:
     site = place()
     statuses = {}
