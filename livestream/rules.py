@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
+from livestream import endpoints
+from livestream.addresses import check_redis, split_authority, split_url
 from livestream.settings import Upstream
 
-_HOST = r"[A-Za-z0-9._:\[\]-]{1,260}"
-"""A host, with a port or without: nodes tell it to each other and to players, in files of many formats."""
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+"""Those of x264."""
+MOST = 1_000_000_000
+"""No number that counts or measures something is larger, so that timers and sockets can take it."""
+QUOTED = 80
+"""An error quotes so many characters of a value."""
+
+
+def brief(value: object) -> str:
+    """A value as an error quotes it: in one line, and not at length."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "a list"
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
 
 
 def _require(condition: bool, words: str) -> None:
@@ -18,28 +37,55 @@ def _require(condition: bool, words: str) -> None:
         raise ValueError(words)
 
 
+def _between(least: float, most: float, unit: str = "") -> Callable[[Any], None]:
+    def check(value: float) -> None:
+        _require(least <= value <= most, f"{brief(value)} is not from {least} to {most}{unit}")
+
+    return check
+
+
+def _positive(value: float) -> None:
+    _require(value > 0, f"{brief(value)} is not above 0")
+    _require(value <= MOST, f"{brief(value)} is above {MOST}")
+
+
+def _not_negative(value: float) -> None:
+    _require(value >= 0, f"{brief(value)} is below 0")
+    _require(value <= MOST, f"{brief(value)} is above {MOST}")
+
+
+def _one_of(words: Sequence[str]) -> Callable[[str], None]:
+    return lambda value: _require(value in words, f"{brief(value)} is none of {', '.join(words)}")
+
+
 def _endpoint(value: str) -> None:
-    kind, _, rest = value.partition(":")
-    known = kind in ("tcp", "tcp6", "ssl", "unix", "systemd")
-    _require(known, f"{value!r}: write tcp:PORT or tcp:PORT:interface=ADDRESS")
-    if kind in ("tcp", "tcp6", "ssl"):
-        port = rest.partition(":")[0]
-        _require(port.isdigit() and int(port) < 65536, f"{value!r}: a port is a number up to 65535")
+    try:
+        endpoints.parse(value)
+    except ValueError as error:
+        raise ValueError(f"{brief(value)}: {error}") from None
+
+
+def _url(value: str, schemes: Iterable[str], words: str, *, needs_port: bool = False) -> None:
+    try:
+        scheme, _, port = split_url(value)
+    except ValueError as error:
+        raise ValueError(f"{brief(value)}: {words} ({error})") from None
+    _require(scheme in schemes and not (needs_port and port is None), f"{brief(value)}: {words}")
 
 
 def _http(value: str) -> None:
-    _require(re.fullmatch(r"http://[^/\s]+", value) is not None, f"{value!r}: write http://HOST:PORT")
+    _url(value, ("http",), "write http://HOST:PORT")
 
 
 def _rtmp(value: str) -> None:
-    is_rtmp = not value or re.fullmatch(rf"rtmp://{_HOST}:[0-9]{{1,5}}", value) is not None
-    _require(is_rtmp, f"{value!r}: write rtmp://HOST:PORT")
+    if value:
+        _url(value, ("rtmp",), "write rtmp://HOST:PORT", needs_port=True)
 
 
 def _public(value: str) -> None:
     """Viewers may come through a proxy that speaks TLS."""
-    is_public = not value or re.fullmatch(rf"https?://{_HOST}", value) is not None
-    _require(is_public, f"{value!r}: write http://HOST:PORT")
+    if value:
+        _url(value, ("http", "https"), "write http://HOST:PORT")
 
 
 def _upstreams(value: Sequence[Upstream]) -> None:
@@ -48,31 +94,54 @@ def _upstreams(value: Sequence[Upstream]) -> None:
         _rtmp(each.rtmp)
 
 
+def _hosts(value: Sequence[str]) -> None:
+    for each in value:
+        try:
+            port = split_authority(each)[1]
+        except ValueError:
+            port = 0
+        _require(port is None and not each.endswith(":"), f"{brief(each)}: write a host name, without a port")
+
+
 def _networks(value: Sequence[str]) -> None:
     for each in value:
         try:
             ip_network(each)
         except ValueError:
-            raise ValueError(f"{each!r}: write a network such as 10.0.0.0/8") from None
+            raise ValueError(f"{brief(each)}: write a network such as 10.0.0.0/8") from None
 
 
 def _redis(value: str) -> None:
-    is_known = not value or re.match(r"redis://|unix:", value) is not None
-    _require(is_known, f"{value!r}: write redis://HOST:PORT/DB or unix:PATH")
+    if value:
+        check_redis(value)
 
 
 def _ladder(value: Sequence[int]) -> None:
     is_falling = list(value) == sorted(set(value), reverse=True)
     is_sane = all(100 <= height <= 2160 and height % 2 == 0 for height in value)
-    _require(is_falling and is_sane, f"{list(value)}: even heights from 100 to 2160, highest first")
+    heights = f"[{', '.join(map(brief, value[:10]))}]"
+    _require(is_falling and is_sane, f"{heights}: even heights from 100 to 2160, highest first")
 
 
 def _name(value: str) -> None:
-    _require(re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", value) is not None, f"{value!r}: letters, digits, '.', '_' and '-'")
+    is_name = re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", value) is not None
+    _require(is_name, f"{brief(value)}: at most 64 letters, digits, '.', '_' and '-'")
+
+
+# What a secret must be like says nothing of the value: it would be in the log.
 
 
 def _keys(value: Mapping[str, str]) -> None:
     _require(all(len(secret) >= 8 for secret in value.values()), "a publishing key has 8 characters or more")
+
+
+def _secret(value: str) -> None:
+    _require(not value or len(value) >= 16, "a cluster's secret has 16 characters or more")
+
+
+def _token(value: str) -> None:
+    is_token = not value or re.fullmatch(r"[\x21-\x7e]{16,}", value) is not None
+    _require(is_token, "a token has 16 characters or more, of ASCII and without blanks")
 
 
 def _anything(_: object) -> None:
@@ -84,19 +153,23 @@ RULES: dict[str, Callable[[Any], None]] = {
     "endpoint": _endpoint,
     "upstreams": _upstreams,
     "redis": _redis,
-    "positive": lambda value: _require(value > 0, f"{value} is not above 0"),
-    "not negative": lambda value: _require(value >= 0, f"{value} is below 0"),
-    "segment": lambda value: _require(1 <= value <= 10, f"{value} is not from 1 to 10 seconds"),
-    "window": lambda value: _require(3 <= value <= 60, f"{value} is not from 3 to 60 segments"),
-    "chunk": lambda value: _require(128 <= value <= 65536, f"{value} is not from 128 to 65536 bytes"),
+    "positive": _positive,
+    "not negative": _not_negative,
+    "segment": _between(1, 10, " seconds"),
+    "window": _between(3, 60, " segments"),
+    "chunk": _between(128, 65536, " bytes"),
+    "send buffer": _between(1, 1 << 20, " kilobytes"),
     "ladder": _ladder,
+    "preset": _one_of(PRESETS),
     "name": _name,
     "keys": _keys,
     "public url": _public,
     "rtmp url": _rtmp,
     "networks": _networks,
-    "capacity": lambda value: _require(0.001 <= value <= 1e15, f"{value} is not from 0.001 to 1e15"),
-    "latitude": lambda value: _require(-90 <= value <= 90, f"{value} is not from -90 to 90 degrees"),
-    "longitude": lambda value: _require(-180 <= value <= 180, f"{value} is not from -180 to 180 degrees"),
-    "secret": lambda value: _require(not value or len(value) >= 16, "a cluster's secret has 16 characters or more"),
+    "hosts": _hosts,
+    "capacity": _between(0.001, 1e15),
+    "latitude": _between(-90, 90, " degrees"),
+    "longitude": _between(-180, 180, " degrees"),
+    "secret": _secret,
+    "token": _token,
 }

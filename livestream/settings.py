@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import field, frozen
+
+from livestream.addresses import without_password
 
 PRIVATE_NETWORKS = (
     *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
@@ -21,16 +24,34 @@ class Upstream:
     rtmp: str = ""
 
 
-def setting(default: Any, text: str, check: str = "") -> Any:
-    """A setting with its default, its description, and the name of the rule that its value must follow."""
-    return field(default=default, metadata={"help": text, "check": check})
+def setting(
+    default: Any,
+    text: str,
+    check: str = "",
+    *,
+    secret: bool = False,
+    shown: Callable[[str], str] | None = None,
+) -> Any:
+    """
+    A setting with its default, its description, and the name of the rule that its value must follow.
+
+    The value of a secret is never printed, logged or quoted by an error; ``shown`` makes of it what may be printed.
+    """
+    metadata = {"help": text, "check": check, "secret": secret, "shown": shown}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @frozen
 class Bus:
     """How announcements travel."""
 
-    redis: str = setting("", "redis://HOST:PORT/DB or unix:PATH; empty: within this process (role all only)", "redis")
+    redis: str = setting(
+        "",
+        "redis://HOST:PORT/DB or unix:PATH; empty: within this process (role all only)",
+        "redis",
+        secret=True,
+        shown=without_password,
+    )
 
 
 @frozen
@@ -39,7 +60,7 @@ class Ingest:
 
     rtmp: str = setting("tcp:1935:interface=127.0.0.1", "publishers and relays connect here", "endpoint")
     http: str = setting("tcp:8082:interface=127.0.0.1", "origins fetch here", "endpoint")
-    keys: dict[str, str] = setting({}, "publishing keys: stream name or pattern = secret", "keys")
+    keys: dict[str, str] = setting({}, "publishing keys: stream name or pattern = secret", "keys", secret=True)
     grace_s: float = setting(10.0, "how long a publisher may be away", "positive")
     max_publishers: int = setting(1000, "broadcasts at once", "positive")
 
@@ -68,6 +89,10 @@ class Ops:
     """For those who run this."""
 
     http: str = setting("tcp:8081:interface=127.0.0.1", "health, metrics, state", "endpoint")
+    hosts: tuple[str, ...] = setting((), "names by which it may be asked, beside addresses and localhost", "hosts")
+    token: str = setting(
+        "", "whoever asks must know it: a bearer token, or the password of HTTP Basic", "token", secret=True
+    )
 
 
 @frozen
@@ -95,7 +120,7 @@ class Transcode:
     """The ladder."""
 
     ladder: tuple[int, ...] = setting((1080, 720, 480, 360), "heights of the renditions below the source's", "ladder")
-    preset: str = setting("veryfast", "x264's preset")
+    preset: str = setting("veryfast", "x264's preset", "preset")
 
 
 @frozen
@@ -119,7 +144,7 @@ class Limits:
     )
     header_s: float = setting(10.0, "a request's header must have come by then", "positive")
     stall_s: float = setting(30.0, "a reader who takes nothing for so long is cut", "positive")
-    send_buffer_kb: int = setting(128, "the kernel's send buffer of a viewer", "positive")
+    send_buffer_kb: int = setting(128, "the kernel's send buffer of a viewer", "send buffer")
 
 
 @frozen
@@ -140,7 +165,9 @@ class Node:
 class Cluster:
     """What the nodes of one cluster share. It is on when there is a secret."""
 
-    secret: str = setting("", "signs what nodes say to each other, and ask; the same on every node", "secret")
+    secret: str = setting(
+        "", "signs what nodes say to each other, and ask; the same on every node", "secret", secret=True
+    )
     geo_database: str = setting("", "a file in MaxMind's format, to find where viewers are")
     trusted_proxies: tuple[str, ...] = setting((), "networks whose X-Forwarded-For is believed", "networks")
     drain_s: float = setting(20.0, "how long a node that is told to go may take to finish", "not negative")

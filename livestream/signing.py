@@ -83,7 +83,7 @@ class Credentials:
     """
 
     node: str
-    secret: str
+    secret: str = field(repr=False)
     seconds: Callable[[], float]
     clock_of: ClockOf = unknown_clock
     _period: int = field(default=-1, init=False)

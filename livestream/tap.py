@@ -14,8 +14,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python import usage
 
-from livestream.cluster.geography import Geography
 from livestream.config import Config, ConfigError, load
+from livestream.endpoints import parse
+from livestream.files import check_files, read_text
 from livestream.garbage import LOOK_S, Garbage
 from livestream.net.listeners import CannotListen
 from livestream.net.notify import Notifier
@@ -48,8 +49,8 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         try:
             self["loaded"] = config = self.read()
-            if self["check"] and config.cluster.geo_database:
-                Geography(config.cluster.geo_database).load()
+            if self["check"]:
+                check_files(config, self._folder)
         except ConfigError as error:
             sys.stderr.write(f"{error}\n")
             raise SystemExit(2) from None
@@ -65,7 +66,7 @@ class Options(usage.Options):
         :raises ConfigError: with all that is wrong.
         """
         role, path, sets = self["role"], self["config"], self["set"]
-        return load(role, path, os.environ, sets, lambda name: (self._folder / name).read_text("utf-8"))
+        return load(role, path, os.environ, sets, lambda name: read_text(self._folder / name))
 
 
 class Livestream(MultiService):
@@ -141,17 +142,17 @@ def hear(reactor: Any, number: int, act: Callable[[], object]) -> None:
 
 
 def port_of(endpoint: str) -> str:
-    """The port of a TCP endpoint string."""
-    return endpoint.split(":")[1]
+    """The port of an endpoint; empty where it has none."""
+    return parse(endpoint).port
 
 
 def greeting(config: Config, demo: bool) -> list[str]:
     """What to open, what to paste into OBS, and an ffmpeg line."""
     lines = []
-    if config.role == "all":
+    if config.role == "all" and port_of(config.edge.http):
         http = f"http://127.0.0.1:{port_of(config.edge.http)}"
         lines.append(f"open      {http}/watch/demo" if demo else f"open      {http}/")
-    if config.role in ("all", "ingest"):
+    if config.role in ("all", "ingest") and port_of(config.ingest.rtmp):
         rtmp = f"rtmp://127.0.0.1:{port_of(config.ingest.rtmp)}/live"
         lines.append(f"OBS       server {rtmp}   stream key NAME")
         lines.append(f"ffmpeg    ffmpeg -re -i FILE -c:v libx264 -g 90 -b:v 2500k -c:a aac -f flv {rtmp}/NAME")

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from livestream.config import Config, ConfigError, load
+from livestream.rules import PRESETS
 from livestream.settings import SECTIONS, Upstream
 
 ETC = Path(__file__).parents[1] / "etc"
@@ -63,11 +66,91 @@ def test_upstreams_are_tables() -> None:
         ("[node]\nhttp = 'http://a\"b'\n", "live.toml: node.http: 'http://a\"b': write http://HOST:PORT"),
         ("[node]\nrtmp = 'rtmp://a'\n", "live.toml: node.rtmp: 'rtmp://a': write rtmp://HOST:PORT"),
         ("[node]\ncapacity_rps = 0\n", "live.toml: node.capacity_rps: 0.0 is not from 0.001"),
+        ("[edge]\nhttp = 5\n", "live.toml: edge.http: 5 is not a string"),
+        ("[edge]\nhttp = [1]\n", "live.toml: edge.http: a list is not a string"),
+        ("[edge.http]\na = 1\n", "live.toml: edge.http: a table is not a string"),
+        ("[[edge]]\nhttp = 5\n", "live.toml: edge: a key outside a section"),
+        ("[hls]\nwindow = 1979-05-27\n", "live.toml: hls.window: datetime.date(1979, 5, 27) is not a whole number"),
+        (f"[hls]\nwindow = {'9' * 400}\n", f"live.toml: hls.window: {'9' * 80}... is not from 3 to 60 segments"),
+        (f"[hls]\nwindow = 0x{'f' * 6000}\n", "live.toml: hls.window: a number of thousands of digits is not from 3"),
+        (f"[hls]\nwindow = {'9' * 5000}\n", "live.toml: not TOML: a number has more digits"),
+        (f"[push]\nslow_s = {'9' * 400}\n", f"live.toml: push.slow_s: {'9' * 80}... is not a finite number"),
+        ("[push]\nslow_s = inf\n", "live.toml: push.slow_s: inf is not a finite number"),
+        ("[push]\nslow_s = nan\n", "live.toml: push.slow_s: nan is not a finite number"),
+        ("[push]\nslow_s = 1e300\n", "live.toml: push.slow_s: 1e+300 is above 1000000000"),
+        (
+            "[limits]\nsend_buffer_kb = 1_048_577\n",
+            "live.toml: limits.send_buffer_kb: 1048577 is not from 1 to",
+        ),
+        (f"[hls]\nwindow = {'[' * 3000}\n", "live.toml: not TOML: brackets or tables are nested too deep"),
+        ("[hls]\nwindow = 6\nwindow = 7\n", "live.toml: not TOML: Cannot overwrite a value"),
+        ('[edge]\naccess_log = "a\\u0000"\n', "live.toml: edge.access_log: it has a control character in it"),
+        ('[edge]\n"\\u001b[31m\\n" = 1\n', "live.toml: edge.'\\x1b[31m\\n': no such setting"),
+        (f"[edge]\nhttp = '{'x' * 4000}'\n", f"live.toml: edge.http: '{'x' * 79}...: write tcp:PORT"),
+        (f"[edge]\nhttp = '{'x' * 100_000}'\n", "live.toml: edge.http: it has more than 4096 characters"),
+        (f"[{'x' * 100_000}]\nhttp = 1\n", f"live.toml: '{'x' * 79}....http: no such section"),
+        ("[edge]\nhttp = 'tcp:80:port=80'\n", "live.toml: edge.http: 'tcp:80:port=80': port is given twice"),
+        ("[edge]\nupstreams = [{http = 5}]\n", "live.toml: edge.upstreams: 5 is not a string"),
+        ("[edge]\nupstreams = [{http = 'http://a', rtmp = 5}]\n", "live.toml: edge.upstreams: 5 is not a string"),
+        (
+            "[edge]\nupstreams = [{http = 'http://a:99999'}]\n",
+            "live.toml: edge.upstreams: 'http://a:99999': write",
+        ),
+        ("[edge]\nupstreams = [{http = 'http://[:1'}]\n", "live.toml: edge.upstreams: 'http://[:1': write http://HOST"),
+        ("[edge]\nupstreams = [{http = 'http://u:p@a'}]\n", "live.toml: edge.upstreams: 'http://u:p@a': write http"),
+        ("[node]\nhttp = 'https://a:0'\n", "live.toml: node.http: 'https://a:0': write http://HOST:PORT"),
+        ("[node]\nrtmp = 'rtmp://a:99999'\n", "live.toml: node.rtmp: 'rtmp://a:99999': write rtmp://HOST:PORT"),
+        ("[transcode]\npreset = 'wrong'\n", "live.toml: transcode.preset: 'wrong' is none of ultrafast, superfast"),
+        ("[bus]\nredis = 'redis://[:1'\n", "live.toml: bus.redis: write redis://"),
+        ("[bus]\nredis = 'redis://h:99999/0'\n", "live.toml: bus.redis: write redis://"),
     ],
+    ids=lambda text: text.split("\n")[-1 if text.startswith("live") else 0][:50],
 )
 def test_what_is_wrong_is_a_line_that_says_what_would_be_right(text: str, line: str) -> None:
     (error,) = _errors(text)
     assert error.startswith(line)
+    assert error.splitlines() == [error] and len(error) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HLS_WINDOW", "[" * 3000), ("HLS_WINDOW", "9" * 5000), ("EDGE_ACCESS_LOG", "\udcff"), ("HLS_WINDOW", "")],
+)
+def test_the_environment_and_flags_are_read_as_strictly(name: str, value: str) -> None:
+    section, _, key = name.lower().partition("_")
+    (from_environ,) = _errors("", "all", {f"LIVESTREAM_{name}": value})
+    (from_flag,) = _errors("", "all", None, f"{section}.{key}={value}")
+    assert from_environ.startswith(f"LIVESTREAM_{name}: {section}.{key}: ")
+    assert from_flag.startswith(f"--set: {section}.{key}: ")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_all_presets_of_x264_are_known(preset: str) -> None:
+    assert _load("", "all", None, f"transcode.preset={preset}").transcode.preset == preset
+
+
+VALUES = st.one_of(
+    st.sampled_from(["inf", "nan", "9" * 5000, "[" * 2000, "{a = 1}", "[{http = 5}]", "1979-05-27", '"\\u0000"', "'["]),
+    st.text(max_size=20).map(lambda text: f"'{text}'"),
+    st.integers().map(str),
+    st.floats().map(str),
+)
+NAMES = st.sampled_from([(name, each.name) for name, section in SECTIONS.items() for each in attrs.fields(section)])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=4), st.binary(max_size=4), st.integers(0, 200))
+def test_whatever_is_configured_is_taken_or_is_lines(
+    entries: list[tuple[tuple[str, str], str]], noise: bytes, place: int
+) -> None:
+    text = "".join(f"[{section}]\n{key} = {value}\n" for (section, key), value in entries).encode()
+    text = text[:place] + noise + text[place:]
+    sets = [f"{section}.{key}={value}" for (section, key), value in entries]
+    for arguments in (("all", "live.toml", {}, ()), ("edge", None, {}, sets)):
+        try:
+            load(*arguments, lambda _: text.decode())  # type: ignore[arg-type]
+        except ConfigError as error:
+            assert [line for line in error.lines if line.splitlines() != [line] or len(line) > 500] == []
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
@@ -97,6 +180,17 @@ def test_a_role_of_its_own_needs_a_bus_and_a_tier_above() -> None:
     ]
 
 
+@pytest.mark.parametrize("where", ["tcp:1935", "tcp:1935:interface=", "tcp:1935:0.0.0.0", r"tcp6:1935:interface=\:\:"])
+def test_without_a_key_no_one_from_elsewhere_may_publish(where: str) -> None:
+    (error,) = _errors("", "all", None, f"ingest.rtmp={where}")
+    assert "anyone who reaches this port could publish" in error
+
+
+def test_an_interface_that_comes_twice_opens_no_port_to_everybody() -> None:
+    (error,) = _errors("", "all", None, "ingest.rtmp=tcp:1935:interface=127.0.0.1:interface=0.0.0.0")
+    assert "interface is given twice" in error
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", r"\:\:1", "localhost"])
 def test_anyone_on_this_machine_may_publish_without_a_key(address: str) -> None:
     assert _load("", "all", None, f"ingest.rtmp=tcp:1935:interface={address}")
@@ -111,9 +205,53 @@ def test_what_is_in_force_can_be_printed_and_read_again() -> None:
     assert load("edge", "printed", {}, (), lambda path: config.to_toml()) == config
 
 
-def test_what_is_printed_has_no_key_in_it() -> None:
-    printed = _load("[ingest.keys]\nshow = 'hush hush'\n").to_toml()
-    assert "hush" not in printed and "keys" in printed
+SECRETS = [
+    f"{name}.{each.name}"
+    for name, section in SECTIONS.items()
+    for each in attrs.fields(section)
+    if each.metadata["secret"]
+]
+HUSH = "hush-hush-hush-hush"
+WRONG = {
+    "a number": "12345678901234567890",
+    "a list": f"['{HUSH}']",
+    "a table": f"{{show = '{HUSH}', other = 5}}",
+    "a control character": f'"{HUSH}\\n"',
+    "too short": "'hush'",
+    "a table of one that is too short": "{show = 'hush'}",
+    "a blank": f"'{HUSH} {HUSH}'",
+    "not a URL": f"'redis://:{HUSH}@h:x'",
+    "another URL": f"'http://:{HUSH}@h'",
+}
+
+
+def test_secrets_are_declared() -> None:
+    assert SECRETS == ["bus.redis", "ingest.keys", "ops.token", "cluster.secret"]
+
+
+@pytest.mark.parametrize("setting", SECRETS)
+def test_no_error_quotes_a_secret(setting: str) -> None:
+    said = []
+    for value in WRONG.values():
+        try:
+            _load("", "all", {f"LIVESTREAM_{setting.upper().replace('.', '_')}": value}, f"{setting}={value}")
+        except ConfigError as error:
+            said += error.lines
+    assert len(said) > 3
+    assert [line for line in said if "hush" in line or "1234" in line] == []
+
+
+@pytest.mark.parametrize("text", [f"cluster.secret {HUSH}", f"cluster.secret:{HUSH}", f"redis://:{HUSH}@h.example?a=b"])
+def test_a_flag_that_is_no_setting_is_not_quoted(text: str) -> None:
+    assert _errors("", "all", None, text) == ["--set: write --set section.key=value"]
+
+
+def test_what_is_printed_has_no_secret_in_it() -> None:
+    url = f"redis://user:{HUSH}@h:6379/0"
+    config = _load(f"[ingest.keys]\nshow = '{HUSH}'\n", "all", None, f"bus.redis={url}", f"ops.token={HUSH}")
+    assert HUSH not in config.to_toml() and HUSH not in repr(config)
+    lines = config.to_toml().splitlines()
+    assert {"# keys: not shown", "# token: not shown", '# redis = "redis://user:***@h:6379/0"'} <= set(lines)
 
 
 @pytest.mark.parametrize("role", ["ingest", "origin", "edge"])

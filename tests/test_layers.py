@@ -16,6 +16,8 @@ LAYERS = (
         "livestream.config",
         "livestream.settings",
         "livestream.rules",
+        "livestream.addresses",
+        "livestream.endpoints",
         "livestream.signing",
     ),
     ("livestream.media",),
@@ -30,11 +32,14 @@ LAYERS = (
         "livestream.delivery",
         "livestream.cluster",
     ),
-    ("livestream.roles",),
+    ("livestream.roles", "livestream.files"),
     ("livestream.tap",),
 )
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
-PURE = ("rtmp", "media", "packaging", "steering", "model", "config", "settings", "rules", "signing")
+PURE = (
+    "rtmp", "media", "packaging", "steering",
+    "model", "config", "settings", "rules", "addresses", "endpoints", "signing",
+)  # fmt: skip
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
 ONLY_IN = {
     "av": ("livestream.transcode.",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from random import uniform
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -15,6 +14,8 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEnd
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from livestream.addresses import is_loopback
 
 CONNECT_S = 2.0
 PING_S = 0.5
@@ -33,7 +34,7 @@ class RedisAddress:
     endpoint: IStreamClientEndpoint
     database: int = 0
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, url: str, reactor: Any) -> RedisAddress:
@@ -48,17 +49,7 @@ class RedisAddress:
 
 def is_local(url: str) -> bool:
     """Whether only who is on this machine reaches it."""
-    host = urlsplit(url).hostname or "127.0.0.1"
-    try:
-        return url.startswith("unix:") or ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def shown(url: str) -> str:
-    """A URL without its password."""
-    user, at, rest = url.rpartition("@")
-    return f"{user.partition('://')[0]}://{rest}" if at else url
+    return url.startswith("unix:") or is_loopback(urlsplit(url).hostname or "127.0.0.1")
 
 
 @define(eq=False)

@@ -62,12 +62,12 @@ class RedisBus(Service):
     again says nothing new. One of long ago could only bring back a stream that is over, and is not taken in.
     """
 
-    url: str
+    url: str = field(repr=False)
     reactor: Any
     metrics: Metrics
     node: str = ""
     most: int = 128
-    secret: str = ""
+    secret: str = field(default="", repr=False)
     _logs: dict[Tier, Log] = field(factory=dict, init=False)
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
     _unread: dict[tuple[Tier, str], None] = field(factory=dict, init=False)

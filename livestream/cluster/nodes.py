@@ -73,7 +73,7 @@ class Nodes:
 
     own: str
     boot: int
-    secret: str
+    secret: str = field(repr=False)
     is_bus_healthy: Callable[[], bool]
     monotonic: Callable[[], float]
     seconds: Callable[[], float]

@@ -19,6 +19,7 @@ HTTP, from the socket to the thing that is asked for:
 - ``playlists``, ``objects``: what names stand for
 - ``steer``, ``proxies``: which edge a viewer is to use, and whose request it is; ``signatures``: which node asks
 - ``watch``, ``ops``: pages for people, and answers for those who run a node; ``assets``: what pages are made of
+- ``ops_admission``: who may ask for the latter
 
 The push, from frames to the sockets of those who watch them as they come:
 

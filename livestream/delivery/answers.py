@@ -27,6 +27,9 @@ SHARED: tuple[Field, ...] = (
 )
 """On every answer: anyone's page may play a stream, without credentials, and see what the cache did."""
 
+PRIVATE: tuple[Field, ...] = ((b"X-Content-Type-Options", b"nosniff"),)
+"""On every answer that is for operators: no page of another site may read it."""
+
 CLOSE: Field = (b"Connection", b"close")
 
 PLAYLIST_TYPE = b"application/vnd.apple.mpegurl"
@@ -114,17 +117,25 @@ class Answer:
 
 @define(eq=False)
 class Answers:
-    """Makes answers. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds."""
+    """
+    Makes answers. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds.
+
+    ``shared`` are the fields that every answer has.
+    """
 
     node: str
+    shared: tuple[Field, ...] = SHARED
     are_last: bool = field(default=False, init=False)
-    _shared: tuple[Field, ...] = field(default=SHARED, init=False)
+    _shared: tuple[Field, ...] = field(init=False)
     _second: int = field(default=-1, init=False)
     _date: bytes = field(default=b"", init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._shared = self.shared
+
     def be_last(self) -> None:
         """From here on every answer is the last on its connection, and says so."""
-        self.are_last, self._shared = True, (*SHARED, CLOSE)
+        self.are_last, self._shared = True, (*self.shared, CLOSE)
 
     def date(self, now: float) -> bytes:
         """The Date field of this second."""

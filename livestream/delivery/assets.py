@@ -55,10 +55,12 @@ class Assets:
         request.setHeader(b"x-content-type-options", b"nosniff")
         if request.setETag(asset.etag) is CACHED:
             return b""
+        data = asset.data
         if b"gzip" in (request.getHeader(b"accept-encoding") or b""):
             request.setHeader(b"content-encoding", b"gzip")
-            return asset.zipped
-        return asset.data
+            data = asset.zipped
+        request.setHeader(b"content-length", b"%d" % len(data))
+        return data
 
 
 def text(name: str) -> str:
@@ -90,15 +92,17 @@ def policy(media_from: str = "") -> str:
 
 def page(request: IRequest, html: str, media_from: str = "") -> bytes:
     """The body of the answer that is a page."""
+    data = html.encode("utf-8")
     for name, value in (
         ("content-type", "text/html; charset=utf-8"),
         ("content-security-policy", policy(media_from)),
         ("cache-control", "no-store"),
         ("referrer-policy", "no-referrer"),
         ("x-content-type-options", "nosniff"),
+        ("content-length", str(len(data))),
     ):
         request.setHeader(name.encode("ascii"), value.encode("ascii"))
-    return html.encode("utf-8")
+    return data
 
 
 def _file(name: str) -> Traversable:

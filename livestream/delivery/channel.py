@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 from enum import Enum
-from typing import ClassVar, Protocol, cast
+from typing import Protocol, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
@@ -53,6 +52,7 @@ class Server(Protocol):
 
     def adopt(self, transport: Connection) -> None: ...
     def gone(self, channel: Channel, fd: int) -> None: ...
+    def failed(self, reason: Failure) -> None: ...
 
 
 class Phase(Enum):
@@ -71,8 +71,6 @@ IDLE = Phase.IDLE
 
 class Channel(HTTPChannel):
     """Serves one connection of a site. ``host`` is the peer's address."""
-
-    log: ClassVar[Logger] = Logger()
 
     site: Site
     phase = Phase.READING
@@ -123,10 +121,14 @@ class Channel(HTTPChannel):
         self.server.gone(self, self._fd)
 
     def dataReceived(self, data: bytes) -> None:
-        if self.phase is not IDLE or self._held:
-            self._hold(data)
-        elif self._hot is None or (ready := self._hot.find(data)) is None or not self._send(ready):
-            self._take(data)
+        try:
+            if self.phase is not IDLE or self._held:
+                self._hold(data)
+            elif self._hot is None or (ready := self._hot.find(data)) is None or not self._send(ready):
+                self._take(data)
+        except Exception:
+            self.server.failed(Failure())
+            self.abort()
 
     # Reading
 
@@ -279,8 +281,8 @@ class Channel(HTTPChannel):
     def _left(self, failure: Failure) -> None:
         """The peer has gone, and its place in the queue with it; or something is wrong here."""
         if not failure.check(CancelledError):
-            self.log.failure("There is no answer for a viewer", failure)
-            self._abort()
+            self.server.failed(failure)
+            self.abort()
 
     def _give(self, answer: Answer, line: bytes) -> None:
         """Send an answer that was waited for; its body may still be arriving."""
@@ -377,7 +379,7 @@ class Channel(HTTPChannel):
         if self.phase in (Phase.TAKEN, Phase.LOST):
             return math.inf
         if self.phase is Phase.CLOSING and now >= self._since:
-            self._abort()
+            self.abort()
             return math.inf
         if self.phase is Phase.CLOSING:
             return self._since
@@ -400,11 +402,12 @@ class Channel(HTTPChannel):
         if now - self._since >= limit_s:
             if self.phase is Phase.ANSWERING:
                 self.server.metrics.limits_hit.labels("stall").inc()
-            self._abort()
+            self.abort()
             return math.inf
         return now + min(self.limits.idle_s, self.limits.stall_s) / 5
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Reset the connection."""
         cast(ITCPTransport, self.transport).abortConnection()
 
     def _is_blocked(self) -> bool:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import cast
+from typing import ClassVar, Protocol, cast
 
+from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -37,26 +40,60 @@ _NODES = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
 
 
 DEFAULT_LIMITS = HttpLimits()
+COMPLAIN_S = 60.0
+"""An error of ours is in the log once a minute: who finds how to make one could fill the disk with them."""
+
+
+class Admission(Protocol):
+    """Decides which requests reach the application."""
+
+    def refusal(self, request: Request, now: float) -> Answer | None:
+        """The answer to one that does not, at the Unix time ``now``; ``None``: it does."""
+
+
+@frozen
+class MediaAdmission:
+    """Lets the paths and methods through that a tier may have (an `Admission`)."""
+
+    answers: Answers
+
+    def refusal(self, request: Request, now: float) -> Answer | None:
+        if PATH.fullmatch(request.path) is None:
+            return self.answers.error("404 Not Found", now)
+        if request.method in METHODS or (request.method == b"POST" and _NODES.fullmatch(request.path)):
+            return None
+        return self.answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
 
 
 class MediaRequest(Request):
-    """A request that the hot path left. What has no such path or method here never reaches the application."""
+    """A request that the hot path left. What is not admitted never reaches the application."""
 
     channel: Channel
     outcome = ""
 
     def process(self) -> None:
-        answers, now = self.channel.server.answers, self.channel.server.clock.seconds()
-        if (steered := self._steered()) is not None:
-            answer = steered
-        elif PATH.fullmatch(self.path) is None:
-            answer = answers.error("404 Not Found", now)
-        elif self.method not in METHODS and not (self.method == b"POST" and _NODES.fullmatch(self.path)):
-            answer = answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
-        else:
+        site = cast(HttpSite, self.channel.site)
+        answer = self._steered() or site.admission.refusal(self, site.clock.seconds())
+        if answer is None:
             super().process()
+        else:
+            write(self, answer).addCallback(self._written)
+
+    def getRequestHostname(self) -> bytes:
+        """What routes are bound to; there is none here that depends on the host that was asked for."""
+        return b"localhost"
+
+    def processingFailed(self, reason: Failure) -> None:
+        """The application has failed, which is no fault of the peer's: it is told so, if nothing has been said yet."""
+        site = cast(HttpSite, self.site)
+        site.failed(reason)
+        if self._disconnected or self.finished:
             return
-        write(self, answer).addCallback(self._written)
+        if self.startedWriting:
+            self.channel.abort()
+        else:
+            write(self, site.answers.error("500 Internal Server Error", site.clock.seconds()), is_direct=False)
+            self.finish()
 
     def _steered(self) -> Answer | None:
         steer = cast(HttpSite, self.channel.site).steer
@@ -81,8 +118,11 @@ class HttpSite(Site):
     Serves a resource with limits, deadlines and the hot path.
 
     Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
-    ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored.
+    ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored. ``admission``
+    says which requests the resource gets. Connections are counted as viewers unless it ``is_for_operators``.
     """
+
+    errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
 
     def __init__(
         self,
@@ -96,6 +136,8 @@ class HttpSite(Site):
         steer: Steer | None = None,
         access: AccessLog | None = None,
         signatures: Signatures | None = None,
+        admission: Admission | None = None,
+        is_for_operators: bool = False,
     ) -> None:
         super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
         self.answers = answers
@@ -107,12 +149,16 @@ class HttpSite(Site):
         self.steer = steer
         self.access = access
         self.signatures = signatures
+        self.admission: Admission = admission or MediaAdmission(answers)
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()
         self.left_at = -math.inf  # when the last peer left that had asked for something
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
         self._addresses: Counter[str] = Counter()
-        self._viewers = self.metrics.viewers.labels("hls")
+        self._viewers = None if is_for_operators else self.metrics.viewers.labels("hls")
+        self._limit_prefix = "ops_" if is_for_operators else ""
+        self._failed_at = -math.inf
+        self._failures = 0
 
     def startFactory(self) -> None:
         self.watchdog.start()
@@ -125,17 +171,18 @@ class HttpSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
         if 0 < self.limits.connections <= len(self.channels):
-            self.metrics.limits_hit.labels("connections").inc()
+            self.metrics.limits_hit.labels(f"{self._limit_prefix}connections").inc()
             return None
         if 0 < self.limits.connections_per_address <= self._addresses[host]:
-            self.metrics.limits_hit.labels("connections_per_address").inc()
+            self.metrics.limits_hit.labels(f"{self._limit_prefix}connections_per_address").inc()
             return None
         channel = Channel(self, self.limits.channel, host, self.hot)
         channel.factory = channel.site = self
         channel.requestFactory = MediaRequest
         self.channels.add(channel)
         self._addresses[host] += 1
-        self._viewers.inc()
+        if self._viewers is not None:
+            self._viewers.inc()
         return channel
 
     def adopt(self, transport: Connection) -> None:
@@ -150,7 +197,8 @@ class HttpSite(Site):
         self.channels.discard(channel)
         if channel.requests_seen:
             self.left_at = self.clock.seconds()
-        self._viewers.dec()
+        if self._viewers is not None:
+            self._viewers.dec()
         self._addresses[channel.host] -= 1
         if not self._addresses[channel.host]:
             del self._addresses[channel.host]
@@ -171,6 +219,15 @@ class HttpSite(Site):
     def answering(self) -> int:
         """How many connections have an answer on its way to them."""
         return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.channels)
+
+    def failed(self, reason: Failure) -> None:
+        """Something went wrong here. It is in the log, but not each time."""
+        self._failures += 1
+        now = self.clock.seconds()
+        if abs(now - self._failed_at) >= COMPLAIN_S:
+            self._failed_at = now
+            self.errors.failure("{count} requests could not be answered; the last:", reason, count=self._failures)
+            self._failures = 0
 
     def log(self, request: MediaRequest) -> None:  # type: ignore[override]
         """Note a request that the hot path has left."""

@@ -54,7 +54,7 @@ class RtmpSeat:
 
     def _refuse(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
-            self.connection.refuse(NOT_FOUND, str(failure.value))
+            self.connection.refuse(NOT_FOUND, str(failure.value), logged="it asks for a stream that is not live")
 
 
 @define(eq=False)
@@ -76,7 +76,7 @@ class RtmpPlay:
         """
         is_relay = self.relays.is_relay(request)
         if request.app != APP:
-            raise Refused(NOT_FOUND, f"play rtmp://HOST/{APP}/STREAM, not {request.app!r}")
+            raise Refused(NOT_FOUND, f"another application than {APP}: play rtmp://HOST/{APP}/STREAM")
         limits = self.feeds.limits
         try:
             wire = Wire.RELAY if is_relay else Wire.RTMP

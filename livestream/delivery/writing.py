@@ -33,11 +33,12 @@ class Direct(Protocol):
         """Send it; ``None`` when it has to go the ordinary way. The Deferred fires when all is with the kernel."""
 
 
-def write(request: Request, answer: Answer) -> Deferred[None]:
+def write(request: Request, answer: Answer, *, is_direct: bool = True) -> Deferred[None]:
     """
     Answer a request, except for finishing it, which Klein does; fires when nothing is left to write.
 
-    Connection is the one field that may have been set before.
+    Connection is the one field that may have been set before. With ``is_direct`` the answer may go past the transport;
+    without, a small one is written when this returns.
     """
     if request.method == b"HEAD":
         answer = answer.without_body()
@@ -50,7 +51,7 @@ def write(request: Request, answer: Answer) -> Deferred[None]:
         request.responseHeaders.setRawHeaders(name, [value])
     if not request.responseHeaders.hasHeader(b"Content-Type"):
         request.defaultContentType = None
-    if isinstance(request.channel, Direct):
+    if is_direct and isinstance(request.channel, Direct):
         sent = request.channel.send_direct(request, answer)
         if sent is not None:
             return sent

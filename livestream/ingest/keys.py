@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from hmac import compare_digest
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
@@ -17,7 +17,7 @@ class PublishKeys:
     With no secret at all anyone may publish, which the configuration allows on loopback only.
     """
 
-    secrets: Mapping[str, str]
+    secrets: Mapping[str, str] = field(repr=False)
 
     def admits(self, stream: str, secret: str) -> bool:
         """Say whether ``secret`` opens ``stream``, in a time that tells nothing about the right one."""

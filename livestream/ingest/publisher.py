@@ -203,16 +203,23 @@ class PublishDoor:
         return publisher
 
     def _stream(self, request: PublishRequest) -> str:
+        """
+        The stream that a publisher may publish.
+
+        :raises Refused: it may not. Nothing that it typed is quoted, for this is logged: until a key has been proven,
+            any part of the URL may be a key.
+        """
         if self._closed:
             raise Refused("NetStream.Publish.Rejected", self._closed)
         if request.app != APP:
-            raise Refused("NetStream.Publish.Rejected", f"publish to rtmp://HOST/{APP}/STREAM, not to {request.app!r}")
+            words = f"another application than {APP}: publish to rtmp://HOST/{APP}, the stream key is STREAM?key=SECRET"
+            raise Refused("NetStream.Publish.Rejected", words)
         try:
             stream = stream_name(request.name)
         except InvalidName as error:
             raise Refused("NetStream.Publish.BadName", str(error)) from None
         if not self.keys.admits(stream, request.query.get("key", "")):
-            raise Refused("NetStream.Publish.Denied", f"wrong or missing key: publish {stream}?key=SECRET")
+            raise Refused("NetStream.Publish.Denied", "wrong or missing key: publish STREAM?key=SECRET")
         return stream
 
     def _may_take_over(self, stream: str) -> bool:

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 
+from livestream.endpoints import parse
+
 BACKLOG = 4096
 """
 So many connections may wait in the kernel to be let in, unless an endpoint says otherwise (or the kernel, somaxconn).
@@ -47,7 +49,7 @@ class Listener(Service):
         """
         try:
             listening = serverFromString(self.reactor, self.where).listen(self.factory)
-        except (ValueError, KeyError, OSError) as error:
+        except Exception as error:  # what reads a certificate may raise anything
             raise CannotListen(f"{self.setting}: {self.where}: {error}") from error
         listening.addCallbacks(self._listening, self._failed)
         if self._error is not None:
@@ -71,7 +73,7 @@ class Listener(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
-        if isinstance(port, Port) and "backlog=" not in self.where:
+        if isinstance(port, Port) and "backlog" not in parse(self.where).arguments:
             port.socket.listen(BACKLOG)
         if self.is_held:
             cast(Port, port).stopReading()

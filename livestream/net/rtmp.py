@@ -155,12 +155,16 @@ class RtmpConnection(TwistedProtocol):
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
 
-    def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
-        """Say why not, and close; it is counted as ``limit``."""
+    def refuse(self, code: str, description: str, limit: str = REFUSED, *, logged: str = "") -> None:
+        """
+        Say why not, and close; it is counted as ``limit``.
+
+        The log has ``logged`` where what is said quotes something that the peer typed.
+        """
         self.factory.metrics.limits_hit.labels(limit).inc()
         self._is_logged = limit == REFUSED
         self._session.refuse(code, description)
-        self.close(f"refused: {description}")
+        self.close(f"refused: {logged or description}")
 
     def redirect(self, url: str) -> None:
         """

@@ -14,19 +14,21 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
+from livestream.addresses import without_password
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Store
 from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
-from livestream.delivery.answers import Answers
+from livestream.delivery.answers import PRIVATE, Answers
 from livestream.delivery.feeds import Feeds, Supply
 from livestream.delivery.flv import FlvPush
 from livestream.delivery.hls import Hls, States
 from livestream.delivery.hot import HotPath
 from livestream.delivery.http import HttpSite
 from livestream.delivery.objects import Library, Objects
-from livestream.delivery.ops import Ops, OpsSite
+from livestream.delivery.ops import Ops, ops_site
+from livestream.delivery.ops_admission import OpsAdmission, host_names
 from livestream.delivery.playlists import Playlists, Windows
 from livestream.delivery.proxies import Proxies
 from livestream.delivery.relay_admission import RelayAdmission
@@ -53,12 +55,14 @@ from livestream.roles.renewing import (
     access_log,
     geography,
     http_limits,
+    ops_limits,
     push_limits,
     relay_rule,
     renew_draining,
     renew_feeds,
     renew_guide,
     renew_http,
+    renew_ops,
     renew_relays,
     renew_rtmp,
     renew_store,
@@ -166,14 +170,15 @@ class Parts:
         return self._bus
 
     def _redis(self) -> Bus:
-        from livestream.bus.link import is_local, shown
+        from livestream.bus.link import is_local
         from livestream.bus.redis import RedisBus
 
         kept = LOG_WINDOWS * self.config.hls.window
         url, secret = self.config.bus.redis, self.config.cluster.secret
         bus = RedisBus(url, self.reactor, self.metrics, self.bus_node, kept, secret)
         if not secret and not is_local(url):
-            self.log.warn("whoever reaches Redis at {url} can stop any stream: give cluster.secret", url=shown(url))
+            words = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
+            self.log.warn(words, url=without_password(url))
         self._run(bus)
         return bus
 
@@ -285,7 +290,11 @@ class Parts:
             presence.report,
             presence.warnings,
         )
-        self.listen("ops.http", OpsSite(ops))
+        answers, config = Answers(self.node, PRIVATE), self.config.ops
+        admission = OpsAdmission(answers, self.metrics, host_names(config.hosts), config.token)
+        site = ops_site(ops, admission, self.reactor, ops_limits(self.config))
+        renew_ops(self.reloading, site, admission)
+        self.listen("ops.http", site)
 
     def _carried(self, known: Known) -> dict[str, int]:
         """The streams of this node that are live, with how many watch the push of each."""

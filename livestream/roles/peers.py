@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from livestream.bus.announcements import InvalidMessage, decode_change, encode_change
 from livestream.bus.catalogue import Catalogue
@@ -35,7 +35,7 @@ class Peers:
     catalogue: Catalogue
     ledger: Ledger
     nodes: Callable[[], Sequence[Node]]
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
     def position(self, stream: str) -> StreamPosition:
         """How far a stream has come anywhere, as far as has been heard here."""

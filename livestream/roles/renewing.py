@@ -13,6 +13,7 @@ from livestream.delivery.feed import PushLimits
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.http import HttpSite
 from livestream.delivery.limits import ChannelLimits, HeadLimits, HttpLimits
+from livestream.delivery.ops_admission import OpsAdmission, host_names
 from livestream.delivery.proxies import Proxies
 from livestream.delivery.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
 from livestream.delivery.steer import Steer
@@ -25,6 +26,9 @@ from livestream.roles.guide import EdgeGuide
 from livestream.roles.reloading import Reloading
 from livestream.signing import Credentials
 
+OPS_CONNECTIONS = 200
+"""So many connections to the operations port are served at once."""
+
 
 def http_limits(config: Config) -> HttpLimits:
     limits = config.limits
@@ -32,6 +36,11 @@ def http_limits(config: Config) -> HttpLimits:
         HeadLimits(), limits.header_s, stall_s=limits.stall_s, send_buffer_bytes=limits.send_buffer_kb << 10
     )
     return HttpLimits(limits.connections, limits.connections_per_address, channel)
+
+
+def ops_limits(config: Config) -> HttpLimits:
+    """Whoever watches a node is counted apart from viewers, and is served when there is no room for more of those."""
+    return evolve(http_limits(config), connections=OPS_CONNECTIONS, connections_per_address=0)
 
 
 def rtmp_limits(config: Config) -> RtmpLimits:
@@ -83,6 +92,22 @@ def renew_http(reloading: Reloading, site: HttpSite, steer: Steer, *, is_logged:
     if is_logged:
         reloading.when("edge.access_log", access)
     reloading.when("cluster.trusted_proxies", proxies)
+
+
+def renew_ops(reloading: Reloading, site: HttpSite, admission: OpsAdmission) -> None:
+    def limits(new: Config) -> None:
+        site.limits = ops_limits(new)
+
+    def hosts(new: Config) -> None:
+        admission.hosts = host_names(new.ops.hosts)
+
+    def token(new: Config) -> None:
+        admission.token = new.ops.token
+
+    for key in ("header_s", "stall_s", "send_buffer_kb"):
+        reloading.when(f"limits.{key}", limits)
+    reloading.when("ops.hosts", hosts)
+    reloading.when("ops.token", token)
 
 
 def renew_rtmp(reloading: Reloading, factory: RtmpServerFactory) -> None:

@@ -171,11 +171,10 @@ def test_without_a_cluster_there_are_no_routes() -> None:
     assert _ops().get("/api/v1/route?stream=show&address=192.0.2.1")[0] == 404
 
 
-def test_a_node_is_told_to_go_by_its_operators_and_by_no_web_page_of_theirs() -> None:
+def test_a_node_is_told_to_go_by_a_post_alone() -> None:
     told: list[str] = []
     browser = Browser(Ops(list, list, Metrics(), drain=lambda: told.append("go")).resource())
     assert browser.get("/drain")[0] == 405
-    assert browser.ask("POST", "/drain", origin="http://localhost")[0] == 403
     assert told == []
     assert browser.ask("POST", "/drain")[0] == 202
     assert told == ["go"]

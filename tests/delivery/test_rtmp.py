@@ -32,7 +32,7 @@ class FakeConnection:
         self.said.append(f"accepted in chunks of {chunk_bytes}")
         self.transport.write(b"accepted")
 
-    def refuse(self, code: str, description: str) -> None:
+    def refuse(self, code: str, description: str, limit: str = "", *, logged: str = "") -> None:
         self.said.append(f"{code}: {description}")
 
     def end(self) -> None:

@@ -15,7 +15,13 @@ SECRET = "0123456789abcdef"
 
 
 def configured(name: str, *more: str) -> Config:
-    sets = (f"cluster.secret={SECRET}", f"node.id={name}", f"node.http=http://{name}:80", "bus.redis=unix:x", *more)
+    sets = (
+        f"cluster.secret={SECRET}",
+        f"node.id={name}",
+        f"node.http=http://{name[:63]}:80",
+        "bus.redis=unix:x",
+        *more,
+    )
     return load("edge", None, {}, sets, lambda path: "")
 
 
@@ -58,7 +64,7 @@ def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
     name = "n" * 64
     more = (
         "node.http=https://[2001:db8::1]:65535",
-        f"node.rtmp=rtmp://{'h' * 253}:65535",
+        f"node.rtmp=rtmp://{'.'.join(['h' * 63] * 3 + ['h' * 61])}:65535",
         f"node.region={'r' * 64}",
         "node.latitude=-90",
         "node.longitude=180.0",

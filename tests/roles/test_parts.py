@@ -1,4 +1,4 @@
-"""What a process warns of when its parts are made."""
+"""What parts are made of the settings, and what a process warns of meanwhile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import pytest
 from twisted.internet import reactor
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
+from livestream.bus.interface import Tier
+from livestream.bus.ledger import Ledger
 from livestream.config import Config, load
+from livestream.delivery.http import HttpSite
+from livestream.delivery.ops_admission import OpsAdmission
+from livestream.net.listeners import Listener
 from livestream.roles.parts import Parts
+from livestream.roles.renewing import OPS_CONNECTIONS
 
 SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
 ABOVE = 'origin.upstreams=[{http="http://127.0.0.1:9"}]'
@@ -34,7 +40,7 @@ def warnings(redis: str, *settings: str) -> list[str]:
     ("redis", "shown"),
     [
         ("redis://192.0.2.7:6379/0", "redis://192.0.2.7:6379/0"),
-        ("redis://user:password@redis.example", "redis://redis.example"),
+        ("redis://user:password@redis.example", "redis://user:***@redis.example"),
         ("redis://127.example", "redis://127.example"),
         ("redis://[2001:db8::1]:6379", "redis://[2001:db8::1]:6379"),
     ],
@@ -60,3 +66,14 @@ def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
     assert [str(formatEvent(event)) for event in logged] == [
         "Configuration read again. New and in force: limits.relays_from"
     ]
+
+
+def test_the_operations_port_asks_for_what_the_settings_say() -> None:
+    sets = ("ops.token=0123456789abcdef", "ops.hosts=['Ops.Example.']", "limits.header_s=3")
+    parts = Parts(load("all", None, {}, sets, lambda path: ""), reactor)
+    parts.ops(Ledger(parts.bus(), Tier.INGEST, 6, "all"), list)
+    (listener,) = [service for service in parts.root if isinstance(service, Listener)]
+    site = listener.factory
+    assert isinstance(site, HttpSite) and isinstance(site.admission, OpsAdmission)
+    assert (site.admission.token, site.admission.hosts) == ("0123456789abcdef", {"ops.example"})
+    assert (site.limits.connections, site.limits.channel.header_s) == (OPS_CONNECTIONS, 3)

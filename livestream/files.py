@@ -1,0 +1,79 @@
+"""The configuration's file, and the files that settings name, looked at before anything is started."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from livestream.cluster.geography import Geography
+from livestream.config import Config, ConfigError
+from livestream.endpoints import parse
+
+FILE_BYTES = 4 << 20
+"""A configuration file has no more."""
+
+LISTENS = {
+    "all": ("ingest.rtmp", "edge.http", "ops.http"),
+    "ingest": ("ingest.rtmp", "ingest.http", "ops.http"),
+    "origin": ("origin.http", "origin.rtmp", "ops.http"),
+    "edge": ("edge.http", "edge.rtmp", "ops.http"),
+}
+"""The settings of the endpoints at which each role listens."""
+
+
+def read_text(path: Path) -> str:
+    """
+    The text of a configuration file, without the byte order mark that some editors put before it.
+
+    :raises OSError: it cannot be read, or is so large that it must be another file.
+    :raises UnicodeDecodeError: it is not UTF-8.
+    """
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES + 1)
+    if len(data) > FILE_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {FILE_BYTES >> 20} MiB")
+    return data.decode("utf-8-sig")
+
+
+def check_files(config: Config, folder: Path) -> None:
+    """
+    Make sure that what settings name can be used; paths are from ``folder`` on.
+
+    :raises ConfigError: some of it cannot, a line for each.
+    """
+    lines = [*_unreadable(config, folder), *_unwritable(config, folder)]
+    if config.cluster.geo_database:
+        try:
+            Geography(config.cluster.geo_database).load()
+        except ConfigError as error:
+            lines += error.lines
+    if lines:
+        raise ConfigError(lines)
+
+
+def _unreadable(config: Config, folder: Path) -> Iterator[str]:
+    """The keys and certificates of endpoints that cannot be read."""
+    for setting in LISTENS[config.role]:
+        section, _, key = setting.partition(".")
+        for name in parse(getattr(getattr(config, section), key)).files:
+            path = folder / name
+            if not path.is_file():
+                yield f"{setting}: {name!r} cannot be read: there is no file {path}"
+            elif not os.access(path, os.R_OK):
+                yield f"{setting}: {name!r} cannot be read: no permission"
+
+
+def _unwritable(config: Config, folder: Path) -> Iterator[str]:
+    """The access log, if it cannot be written; it need not be there yet."""
+    name = config.edge.access_log
+    if not name or config.role not in ("all", "edge"):
+        return
+    path = folder / name
+    if path.is_dir():
+        yield f"edge.access_log: {name!r} is a folder; write the name of a file"
+    elif not path.parent.is_dir():
+        yield f"edge.access_log: {name!r} cannot be written: there is no folder {path.parent}"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        yield f"edge.access_log: {name!r} cannot be written: no permission"
