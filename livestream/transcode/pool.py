@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from attrs import define, field
@@ -21,6 +20,7 @@ from livestream.model import Frame, Track
 from livestream.transcode.commands import Command, Done, Flush, PipeError, Produced, Records, Setup, Source, encode
 from livestream.transcode.ladder import Rung
 from livestream.transcode.replay import Replay
+from livestream.transcode.sandbox import clean_environment
 
 IN_FLIGHT = 8
 FLUSH_S = 3.0
@@ -32,7 +32,6 @@ PAUSE_S = 0.8
 """Before a child is replaced that did nothing at all."""
 
 _ARGS = (sys.executable, "-m", "livestream.transcode.worker")
-_ROOT = str(Path(__file__).parents[2])
 
 
 class Reactor(Protocol):
@@ -207,9 +206,8 @@ class Transcode:
         self._flush_sent = False
         self._progressed_at = self.pool.reactor.seconds()
         child = self._child = Child(self)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))}
         try:
-            self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, environment)
+            self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, clean_environment(os.environ))
         except OSError as error:
             self.log.warn("{stream}: no transcoder can be started: {error}", stream=self.stream, error=error)
             self.lost(child, "not started")

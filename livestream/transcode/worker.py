@@ -1,14 +1,14 @@
 """
 The child that transcodes one broadcast: commands on its standard input, frames on its standard output.
 
-It is a process of its own because codecs are native code that strangers feed; it dies with its parent.
+It is a process of its own because codecs are native code that strangers feed; it dies with its parent, and has of the
+machine what `livestream.transcode.sandbox` leaves it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from attrs import define, field
 from livestream.model import Frame, Track
 from livestream.transcode.coding import Pictures, Sounds
 from livestream.transcode.commands import Done, Flush, Produced, Records, Setup, Source, encode
+from livestream.transcode.sandbox import confine
 
 PIPE_BYTES = 256 << 10
 MEMORY_BYTES = 4 << 30
@@ -57,7 +58,11 @@ class Worker:
 
 def main() -> None:
     """Work until the input ends."""
-    _confine(os.getppid())
+    _die_with(os.getppid())
+    os.nice(NICENESS)
+    unfiltered = confine(MEMORY_BYTES)
+    if unfiltered:
+        print(f"there is no filter of system calls: {unfiltered}", file=sys.stderr)
     records, worker = Records(), Worker()
     while data := os.read(0, PIPE_BYTES):
         for command in records.receive(data):
@@ -66,14 +71,10 @@ def main() -> None:
                 answer = answer[os.write(1, answer) :]
 
 
-def _confine(parent: int) -> None:
-    """Die with the parent, and let nothing that a stranger sent take more than its share of the machine."""
+def _die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(NICENESS)
 
 
 if __name__ == "__main__":

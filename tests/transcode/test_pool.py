@@ -1,20 +1,25 @@
 """The parent with real children, which are killed."""
 
 import os
+import re
 import signal
 from collections import defaultdict
+from pathlib import Path
 from weakref import ref
 
+import pytest
 import pytest_twisted
 from attrs import define, evolve, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
 from livestream.metrics import Metrics
 from livestream.model import Frame
 from livestream.transcode.ladder import Rung
 from livestream.transcode.pool import Transcode, TranscoderPool
+from livestream.transcode.seccomp import architecture
 from tests.transcode.sources import decoded, pictures
 
 RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
@@ -117,6 +122,28 @@ async def test_pictures_that_two_children_died_of_are_left_out() -> None:
     assert len(seen) == 25
     assert not shelf.shed
     transcode.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_knows_no_secret_and_holds_no_file_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_CLUSTER_SECRET", "secret of the cluster")
+    monkeypatch.setenv("LC_MARK", "of the test")
+    listening = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    transcode = opened(Shelf(), Metrics())
+    feed(transcode, pictures(seconds=1))
+    await transcode.flush()
+    process = Path(f"/proc/{transcode.pid}")
+    environment = process.joinpath("environ").read_bytes()
+    assert b"LC_MARK=of the test" in environment
+    assert b"LIVESTREAM" not in environment and b"secret" not in environment
+    assert sorted(each.name for each in process.joinpath("fd").iterdir()) == ["0", "1", "2"]
+    assert all(os.readlink(each).startswith("pipe:") for each in process.joinpath("fd").iterdir())
+    if architecture() is not None:
+        assert "Seccomp:\t2\n" in process.joinpath("status").read_text()
+    limits = process.joinpath("limits").read_text()
+    assert re.findall(r"Max (?:open files|file size) +(\d+)", limits) == ["0", "64"]
+    transcode.close()
+    await listening.stopListening()
 
 
 @pytest_twisted.ensureDeferred
