@@ -111,6 +111,8 @@ class Broadcast:
     writer: Writer = field(init=False)
     _timeline: Timeline = field(factory=Timeline, init=False)
     _parameter_sets: ParameterSets = field(factory=ParameterSets, init=False)
+    _refusal: str = field(default="", init=False)
+    """Why no more media is taken of the publisher who is here, in words for the broadcaster."""
     _planner: CutPlanner = field(init=False)
     _source: Rendition = field(init=False)
     _rungs: dict[str, Rendition] = field(factory=dict, init=False)
@@ -153,6 +155,8 @@ class Broadcast:
         steps, sets = 0, self._parameter_sets
         known = sets.reads
         try:
+            if self._refusal:
+                raise OversizedPicture(self._refusal)
             frame = self._read(type_id, timestamp_ms, body)
             if frame is None:
                 return 0
@@ -179,6 +183,7 @@ class Broadcast:
     def returned(self) -> None:
         """A publisher is here, for the first time or again."""
         self._is_left = False
+        self._refusal = ""
         self.writer.go_on()
         if self.phase is Phase.ABSENT:
             self._fill_absence()
@@ -230,6 +235,10 @@ class Broadcast:
         )
         if rendition in self._rungs:
             self._rungs[rendition].shed()
+
+    def source_refused(self, reason: str) -> None:
+        """What the publisher sends cannot be decoded within the limits: it is told so with its next message."""
+        self._refusal = reason
 
     # Inside
 

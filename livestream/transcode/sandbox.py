@@ -31,17 +31,34 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def confine(memory_bytes: int) -> str:
+def confine(memory_bytes: int, most_memory_bytes: int) -> str:
     """
     Take from this process, and from every thread that it begins, what a decoder has no use for.
 
-    The address space has ``memory_bytes``. Return why there is no filter of system calls, or nothing if there is one.
+    The address space has ``memory_bytes``; :func:`grant_memory` may change that up to ``most_memory_bytes``. Return why
+    there is no filter of system calls, or nothing if there is one.
     """
-    _limit(resource.RLIMIT_AS, memory_bytes, memory_bytes)
+    _limit(resource.RLIMIT_AS, memory_bytes, most_memory_bytes)
     _limit(resource.RLIMIT_NOFILE, FILES, FILES)
     _limit(resource.RLIMIT_FSIZE, 0, 0)
     _limit(resource.RLIMIT_CORE, 0, 0)
     return _filter_system_calls()
+
+
+def grant_memory(memory_bytes: int) -> None:
+    """Let the address space be so large, as far as that is allowed."""
+    _limit(resource.RLIMIT_AS, memory_bytes, resource.RLIM_INFINITY)
+
+
+def granted_memory() -> int:
+    """The limit of the address space, in bytes."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
+
+
+def free_memory() -> int:
+    """What is left of it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return granted_memory() - pages * resource.getpagesize()
 
 
 def _limit(which: int, soft: int, hard: int) -> None:

@@ -291,6 +291,19 @@ def test_parameter_sets_that_are_repeated_or_change_among_the_pictures_are_no_re
     assert scene.hit("picture_size") is None
 
 
+def test_a_publisher_whose_pictures_were_not_decoded_is_refused_and_the_next_one_is_not(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 1_000))
+    broadcast.source_refused("a picture of 9999x9999 cannot be served")
+    with pytest.raises(OversizedPicture, match="9999x9999"):
+        send(broadcast, media(1_000, 2_000))
+    assert scene.hit("picture_size") == 1
+    broadcast.left("refused")
+    scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    assert len(scene.segments) > 1
+
+
 @pytest.mark.parametrize("body", [b"\x17", b"\x17\x00\x00\x00\x00\x01", b"\x27\x01\x00", b"\xaf", b"\x9f"])
 def test_media_that_makes_no_sense_is_left_out(scene: Scene, body: bytes) -> None:
     broadcast = scene.broadcasts.enter("show")

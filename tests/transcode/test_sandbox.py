@@ -12,13 +12,13 @@ from livestream.transcode.seccomp import architecture
 
 TRIES = """
 import ctypes, errno, json, os, resource, signal, socket, subprocess, sys, tempfile, threading
-from livestream.transcode.sandbox import confine
+from livestream.transcode.sandbox import confine, free_memory, grant_memory, granted_memory
 
 read_end, write_end = os.pipe()
 listening = socket.create_server(("127.0.0.1", 0))
 apart = socket.socket()
 folder = tempfile.gettempdir()
-unfiltered = confine(1 << 30)
+unfiltered = confine(1 << 30, 2 << 30)
 libc = ctypes.CDLL(None, use_errno=True)
 
 def libc_call(name, *arguments):
@@ -37,6 +37,10 @@ def many_files():
     while True:
         kept.append(open("/proc/self/stat"))
 
+def granted(size):
+    grant_memory(size)
+    return granted_memory()
+
 tries = {
     "socket": socket.socket, "socketpair": socket.socketpair, "connect": lambda: apart.connect(listening.getsockname()),
     "bind": lambda: apart.bind(("127.0.0.1", 0)), "listen": apart.listen, "accept": listening.accept,
@@ -52,6 +56,7 @@ tries = {
     "io_uring": lambda: libc_call("syscall", 425, 1, 0),
     "many files": many_files,
     "more memory": lambda: len(bytearray(1100 << 20)), "memory": lambda: len(bytearray(400 << 20)),
+    "granted": lambda: granted(1200 << 20), "granted too much": lambda: granted(3 << 30),
     "thread": in_a_thread, "reading": lambda: open("/proc/self/stat").read(1) != "",
     "signal": lambda: os.kill(os.getpid(), 0),
     "pipe": lambda: (os.write(write_end, b"x"), os.read(read_end, 1))[0],
@@ -90,6 +95,7 @@ def test_a_confined_process_reaches_no_network_no_process_and_no_disk(found: dic
 
 def test_a_confined_process_has_so_much_memory_and_so_many_files(found: dict[str, object]) -> None:
     assert (found["many files"], found["more memory"], found["memory"]) == ("EMFILE", "MemoryError", 400 << 20)
+    assert (found["granted"], found["granted too much"]) == (1200 << 20, 2 << 30)
     assert (found["core"], found["size"]) == ([0, 0], [0, 0])
 
 
