@@ -21,6 +21,7 @@ from livestream.garbage import LOOK_S, Garbage
 from livestream.net.listeners import CannotListen
 from livestream.net.notify import Notifier
 from livestream.net.ticker import Ticker
+from livestream.transcode.sandbox import clean_environment
 
 
 class Options(usage.Options):
@@ -98,7 +99,7 @@ class Demo(ProcessProtocol):
 
     def start(self) -> None:
         process = self._reactor.spawnProcess(
-            self, sys.executable, self._arguments, env=dict(os.environ), childFDs={0: "w", 1: 1, 2: 2}
+            self, sys.executable, self._arguments, env=clean_environment(os.environ), childFDs={0: "w", 1: 1, 2: 2}
         )
         self._reactor.addSystemEventTrigger("before", "shutdown", process.signalProcess, "KILL")
 

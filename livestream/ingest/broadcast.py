@@ -15,9 +15,10 @@ from livestream.ingest.numbers import Numberless
 from livestream.ingest.rendition import Feed, Rendition, Shelf
 from livestream.ingest.writer import Writer
 from livestream.media.codecs import VideoConfig, parse_config
-from livestream.media.errors import MediaError, UnsupportedCodec
+from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
 from livestream.media.flv import VIDEO as VIDEO_TAG
 from livestream.media.flv import parse_audio, parse_video
+from livestream.media.parameter_sets import ParameterSets
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
 from livestream.model import AUDIO, SOURCE, VIDEO, Codec, Frame, PublisherChange
@@ -27,7 +28,7 @@ from livestream.packaging.segmenter import Packager
 SEGMENT_STEPS = 10_000
 """A segment is so much work that a publisher's segments are read at four a second at most."""
 CONFIG_STEPS = 200
-"""A decoder configuration is read for every rendition, which takes half a millisecond."""
+"""A decoder configuration is read for every rendition, and so is a new parameter set once: half a millisecond."""
 HELD_FRAMES = 2_000
 """So many frames of a publisher who has returned wait at most for what the transcoder still holds."""
 SHORTEST_GAP_MS = 1_000
@@ -109,6 +110,9 @@ class Broadcast:
     """Whether another ingest goes on with the stream."""
     writer: Writer = field(init=False)
     _timeline: Timeline = field(factory=Timeline, init=False)
+    _parameter_sets: ParameterSets = field(factory=ParameterSets, init=False)
+    _refusal: str = field(default="", init=False)
+    """Why no more media is taken of the publisher who is here, in words for the broadcaster."""
     _planner: CutPlanner = field(init=False)
     _source: Rendition = field(init=False)
     _rungs: dict[str, Rendition] = field(factory=dict, init=False)
@@ -148,19 +152,26 @@ class Broadcast:
 
         :raises UnsupportedCodec: it cannot be served, in words for the broadcaster.
         """
+        steps, sets = 0, self._parameter_sets
+        known = sets.reads
         try:
+            if self._refusal:
+                raise OversizedPicture(self._refusal)
             frame = self._read(type_id, timestamp_ms, body)
             if frame is None:
                 return 0
             if self.phase is LIVE:
-                return self._take(frame)
-            if self.phase is not Phase.ENDED and len(self._held) < HELD_FRAMES:
+                steps = self._take(frame)
+            elif self.phase is not Phase.ENDED and len(self._held) < HELD_FRAMES:
                 self._held.append(frame)
+        except OversizedPicture:
+            self.metrics.limits_hit.labels("picture_size").inc()
+            raise
         except UnsupportedCodec:
             raise
         except MediaError as error:
             self._left_out(error)
-        return 0
+        return steps + CONFIG_STEPS * (sets.reads - known)
 
     def left(self, reason: str) -> None:
         """The publisher has gone."""
@@ -172,6 +183,7 @@ class Broadcast:
     def returned(self) -> None:
         """A publisher is here, for the first time or again."""
         self._is_left = False
+        self._refusal = ""
         self.writer.go_on()
         if self.phase is Phase.ABSENT:
             self._fill_absence()
@@ -224,6 +236,10 @@ class Broadcast:
         if rendition in self._rungs:
             self._rungs[rendition].shed()
 
+    def source_refused(self, reason: str) -> None:
+        """What the publisher sends cannot be decoded within the limits: it is told so with its next message."""
+        self._refusal = reason
+
     # Inside
 
     def _tell_change(self) -> None:
@@ -240,8 +256,12 @@ class Broadcast:
             self.metrics.discontinuities.labels("jump").inc()
             self._planner.interrupt()
         frame = (parse_video if is_video else parse_audio)(dts_ms, body, self.seconds())
-        if frame is not None and frame.is_config:
+        if frame is None:
+            return None
+        if frame.is_config:
             parse_config(frame)
+        elif is_video and frame.is_key:
+            self._parameter_sets.before_slices(frame)
         return frame
 
     def _go_on(self) -> None:

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import evolve, frozen
 
 from livestream.media.bits import BitReader
-from livestream.media.errors import MediaError, UnsupportedCodec
-from livestream.media.pictures import av1_size, avc_size, hevc_size, vp9_size
+from livestream.media.errors import MediaError
+from livestream.media.parameter_sets import is_avc_set, is_hevc_set
+from livestream.media.pictures import UNKNOWN, PictureFormat, av1_format, avc_format, checked, hevc_format, vp9_format
 from livestream.model import Codec, Frame
 
-MAX_WIDTH, MAX_HEIGHT = 4096, 2304
-"""No larger picture is accepted: a small record could make a decoder ask for gigabytes."""
-
+MAX_SETS = 32
+"""ITU-T H.264, 7.4.2.1.1, numbers them 0 to 31; HEVC has fewer."""
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AAC_CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
 
 
 @frozen
 class VideoConfig:
-    """A video track. ``codec_string`` is its RFC 6381 name; sizes are of the picture that is shown, in pixels."""
+    """
+    A video track. ``codec_string`` is its RFC 6381 name; ``width`` and ``height`` are of the picture that is shown.
+
+    Where the record has several parameter sets, the first says what is shown, and ``pictures`` has room for all.
+    """
 
     codec: Codec
     record: bytes
     codec_string: str
-    width: int
-    height: int
+    pictures: PictureFormat
+
+    @property
+    def width(self) -> int:
+        return self.pictures.width
+
+    @property
+    def height(self) -> int:
+        return self.pictures.height
 
 
 @frozen
@@ -46,7 +57,7 @@ def parse_config(frame: Frame) -> VideoConfig | AudioConfig:
     Read the configuration record that ``frame`` carries.
 
     :raises MediaError: the record is cut short or does not make sense.
-    :raises UnsupportedCodec: it is sound, and asks for more than is served.
+    :raises OversizedPicture: it is sound, and asks for more than is served.
     """
     record = bytes(frame.data)
     try:
@@ -69,9 +80,10 @@ def _avc(record: bytes) -> VideoConfig:
         if not count or at > len(record):
             raise MediaError("an AVC configuration without whole parameter sets")
     first = units[0]
-    if len(first) < 4 or first[0] & 31 != 7:
+    if not is_avc_set(first):
         raise MediaError("an AVC configuration whose sequence parameter set is none")
-    return VideoConfig(Codec.H264, record, f"avc1.{first[1:4].hex()}", *_sane(*avc_size(first)))
+    pictures = _with_room_for_all(avc_format(unit) for unit in units if is_avc_set(unit))
+    return VideoConfig(Codec.H264, record, f"avc1.{first[1:4].hex()}", pictures)
 
 
 def _hevc(record: bytes) -> VideoConfig:
@@ -84,21 +96,32 @@ def _hevc(record: bytes) -> VideoConfig:
     constraints = record[6:12].rstrip(b"\x00")
     name = f"hvc1.{space}{record[1] & 31}.{compatibility:X}.{tier}{record[12]}"
     name += "".join(f".{byte:X}" for byte in constraints)
-    return VideoConfig(Codec.HEVC, record, name, *_sane(*hevc_size(_hevc_sps(record))))
+    pictures = _with_room_for_all(hevc_format(unit) for unit in _hevc_units(record) if is_hevc_set(unit))
+    return VideoConfig(Codec.HEVC, record, name, pictures)
 
 
-def _hevc_sps(record: bytes) -> bytes:
+def _hevc_units(record: bytes) -> Iterator[bytes]:
     at = 23
     for _ in range(record[22]):
-        kind, count, at = record[at] & 63, int.from_bytes(record[at + 1 : at + 3], "big"), at + 3
+        count, at = int.from_bytes(record[at + 1 : at + 3], "big"), at + 3
         for _ in range(count):
-            size = int.from_bytes(record[at : at + 2], "big")
-            if at + 2 + size > len(record) or size < 3:
+            size, at = int.from_bytes(record[at : at + 2], "big"), at + 2
+            if at + size > len(record) or size < 2:
                 raise MediaError("an HEVC configuration is cut short")
-            if kind == 33:
-                return record[at + 2 : at + 2 + size]
-            at += 2 + size
-    raise MediaError("an HEVC configuration without a sequence parameter set")
+            yield record[at : at + size]
+            at += size
+
+
+def _with_room_for_all(formats: Iterable[PictureFormat]) -> PictureFormat:
+    """The first format, where a decoder makes room for each of the others too."""
+    found: PictureFormat | None = None
+    for number, pictures in enumerate(formats):
+        if number == MAX_SETS:
+            raise MediaError(f"a configuration with more than {MAX_SETS} sequence parameter sets")
+        found = checked(pictures) if found is None else found.with_room_for(checked(pictures))
+    if found is None:
+        raise MediaError("a configuration without a sequence parameter set")
+    return found
 
 
 def _av1(record: bytes) -> VideoConfig:
@@ -108,26 +131,27 @@ def _av1(record: bytes) -> VideoConfig:
     profile, level = record[1] >> 5, record[1] & 31
     tier = "H" if record[2] & 0x80 else "M"
     depth = 8 if not record[2] & 0x40 else 12 if record[2] & 0x20 else 10
-    width, height = av1_size(record[4:])
-    return VideoConfig(Codec.AV1, record, f"av01.{profile}.{level:02d}{tier}.{depth:02d}", *_sane(width, height))
+    name = f"av01.{profile}.{level:02d}{tier}.{depth:02d}"
+    return VideoConfig(Codec.AV1, record, name, checked(av1_format(record[4:])))
 
 
 def _vp9(record: bytes) -> VideoConfig:
     """VP Codec ISO Media File Format Binding. The record has no size: :func:`sized` finds it in the pictures."""
     profile, level, depth = record[4], record[5], record[6] >> 4
-    return VideoConfig(Codec.VP9, record, f"vp09.{profile:02d}.{level:02d}.{depth:02d}", 0, 0)
+    return VideoConfig(Codec.VP9, record, f"vp09.{profile:02d}.{level:02d}.{depth:02d}", UNKNOWN)
 
 
 def sized(config: VideoConfig, picture: Frame) -> VideoConfig:
     """
     The same configuration with the size of a key frame, where the record does not have it.
 
-    :raises MediaError: the picture is none of its codec, or larger than is served.
+    :raises MediaError: the picture is none of its codec.
+    :raises OversizedPicture: it is larger than is served.
     """
     if config.codec is not Codec.VP9 or not picture.is_key:
         return config
-    size = vp9_size(bytes(picture.data[:24]))
-    return config if size is None else evolve(config, width=size[0], height=_sane(*size)[1])
+    pictures = vp9_format(bytes(picture.data[:24]))
+    return config if pictures is None else evolve(config, pictures=checked(pictures))
 
 
 def _aac(record: bytes) -> AudioConfig:
@@ -183,14 +207,6 @@ def samples_in(config: AudioConfig, data: memoryview) -> int:
         samples = (480, 960, 1920, 2880)[mode & 3]
     count = (1, 2, 2)[code] if code < 3 else data[1] & 63 if len(data) > 1 else 1
     return min(samples * max(count, 1), 5760)
-
-
-def _sane(width: int, height: int) -> tuple[int, int]:
-    if width < 2 or height < 2:
-        raise MediaError(f"a picture of {width}x{height}")
-    if max(width, height) > MAX_WIDTH or min(width, height) > MAX_HEIGHT:
-        raise UnsupportedCodec(f"a picture of {width}x{height} cannot be served; {MAX_WIDTH}x{MAX_HEIGHT} at most")
-    return width, height
 
 
 _PARSERS: dict[Codec, Callable[[bytes], VideoConfig | AudioConfig]] = {

@@ -7,3 +7,7 @@ class MediaError(ValueError):
 
 class UnsupportedCodec(MediaError):
     """A codec that this system does not serve; the words are for the broadcaster."""
+
+
+class OversizedPicture(UnsupportedCodec):
+    """Pictures that a decoder would need more memory for than is granted; the words are for the broadcaster."""

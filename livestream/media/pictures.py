@@ -1,48 +1,115 @@
-"""The size of a stream's pictures in pixels, out of each codec's own headers."""
+"""The format of a stream's pictures, out of each codec's own headers."""
 
 from __future__ import annotations
 
-from livestream.media.bits import BitReader, without_emulation
-from livestream.media.errors import MediaError
+from attrs import evolve, frozen
 
+from livestream.media.bits import BitReader, without_emulation
+from livestream.media.errors import MediaError, OversizedPicture
+
+MAX_WIDTH, MAX_HEIGHT = 4096, 2304
+"""No larger picture is accepted, as it is coded: a small parameter set could make a decoder ask for gigabytes."""
+MAX_DEPTH = 12
+MAX_REFERENCES = 16
+"""ITU-T H.264, A.3.1 and H.265, A.4.2: no decoded picture buffer has more."""
 LONGEST_BYTES = 1024
 """No parameter set says its size later than this; a stranger's may be long, and slow to read."""
 
+_AV1_SAMPLES = {0: (1, 10), 1: (3, 10)}
+"""The chroma format and the depth that a profile allows at most; of the others (3, 12)."""
 _HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
 
-def avc_size(unit: bytes) -> tuple[int, int]:
-    """Of a sequence parameter set, with its NAL header (ITU-T H.264, 7.3.2.1.1): the size that is shown."""
+@frozen
+class PictureFormat:
+    """
+    The pictures of a sequence. ``width`` and ``height`` are of what is shown, the others of what a decoder makes room
+    for, before the crop; all in luma samples. ``chroma`` is a ``chroma_format_idc`` (1: 4:2:0, 3: 4:4:4), ``depth`` the
+    bits of a sample, ``references`` how many pictures a decoder keeps besides the current one.
+    """
+
+    width: int
+    height: int
+    coded_width: int
+    coded_height: int
+    chroma: int = 1
+    depth: int = 8
+    references: int = 8
+
+    @property
+    def coded_pixels(self) -> int:
+        return self.coded_width * self.coded_height
+
+    def with_room_for(self, other: PictureFormat) -> PictureFormat:
+        """The same, where a decoder makes room for pictures of ``other`` too."""
+        return evolve(
+            self,
+            coded_width=max(self.coded_width, other.coded_width),
+            coded_height=max(self.coded_height, other.coded_height),
+            chroma=max(self.chroma, other.chroma),
+            depth=max(self.depth, other.depth),
+            references=max(self.references, other.references),
+        )
+
+
+UNKNOWN = PictureFormat(0, 0, 0, 0)
+"""Of a track whose configuration record does not say it."""
+
+
+def checked(pictures: PictureFormat) -> PictureFormat:
+    """
+    The same format, which can be served.
+
+    :raises MediaError: it does not make sense.
+    :raises OversizedPicture: a decoder would need too much memory for it.
+    """
+    width, height = pictures.coded_width, pictures.coded_height
+    if pictures.width < 2 or pictures.height < 2 or pictures.chroma > 3:
+        raise MediaError(f"a picture of {pictures.width}x{pictures.height} in chroma format {pictures.chroma}")
+    if max(width, height) > MAX_WIDTH or min(width, height) > MAX_HEIGHT:
+        size = f"{pictures.width}x{pictures.height}"
+        coded = "" if (width, height) == (pictures.width, pictures.height) else f", coded as {width}x{height},"
+        raise OversizedPicture(f"a picture of {size}{coded} cannot be served; {MAX_WIDTH}x{MAX_HEIGHT} at most")
+    if pictures.depth > MAX_DEPTH:
+        raise OversizedPicture(f"pictures of {pictures.depth} bits cannot be served; use 8 or 10, {MAX_DEPTH} at most")
+    if pictures.references > MAX_REFERENCES:
+        what = f"pictures with {pictures.references} reference frames"
+        raise OversizedPicture(f"{what} cannot be served; {MAX_REFERENCES} at most")
+    return pictures
+
+
+def avc_format(unit: bytes) -> PictureFormat:
+    """What a sequence parameter set, with its NAL header, says (ITU-T H.264, 7.3.2.1.1)."""
     bits = BitReader(without_emulation(unit[1:LONGEST_BYTES]))
     profile = bits.bits(8)
     bits.bits(16)
     bits.ue()
-    chroma = _skip_avc_high_profile(bits) if profile in _HIGH_PROFILES else 1
+    chroma, planes, depth = _avc_samples(bits) if profile in _HIGH_PROFILES else (1, 1, 8)
     bits.ue()
     _skip_avc_order_count(bits)
-    bits.ue()
+    references = bits.ue()
     bits.flag()
     width, height = (bits.ue() + 1) * 16, (bits.ue() + 1) * 16
     fields = 1 if bits.flag() else 2
     if fields == 2:
         bits.flag()
     bits.flag()
-    return _cropped(bits, width, height * fields, chroma, fields)
+    shown = _cropped(bits, width, height * fields, planes, fields)
+    return PictureFormat(*shown, width, height * fields, chroma, depth, references)
 
 
-def _skip_avc_high_profile(bits: BitReader) -> int:
-    """Pass over what the high profiles add; the chroma format by which a crop is counted."""
-    chroma = bits.ue()
+def _avc_samples(bits: BitReader) -> tuple[int, int, int]:
+    """Read what the high profiles add: the chroma format, the one by which a crop is counted, and the depth."""
+    chroma = planes = bits.ue()
     if chroma == 3 and bits.flag():
-        chroma = 0
-    bits.ue()
-    bits.ue()
+        planes = 0
+    depth = 8 + max(bits.ue(), bits.ue())
     bits.flag()
     if bits.flag():
         for index in range(12 if chroma == 3 else 8):
             if bits.flag():
                 _skip_scaling_list(bits, 16 if index < 6 else 64)
-    return chroma
+    return chroma, planes, depth
 
 
 def _skip_avc_order_count(bits: BitReader) -> None:
@@ -74,8 +141,8 @@ def _skip_scaling_list(bits: BitReader, size: int) -> None:
         last = following or last
 
 
-def hevc_size(unit: bytes) -> tuple[int, int]:
-    """Of a sequence parameter set, with its NAL header (ITU-T H.265, 7.3.2.2.1): the size that is shown."""
+def hevc_format(unit: bytes) -> PictureFormat:
+    """What a sequence parameter set, with its NAL header, says (ITU-T H.265, 7.3.2.2.1)."""
     bits = BitReader(without_emulation(unit[2:LONGEST_BYTES]))
     bits.bits(4)
     sub_layers = bits.bits(3)
@@ -88,15 +155,23 @@ def hevc_size(unit: bytes) -> tuple[int, int]:
     for profile, level in present:
         bits.bits(88 * profile + 8 * level)
     bits.ue()
-    chroma = bits.ue()
+    chroma = planes = bits.ue()
     if chroma == 3 and bits.flag():
-        chroma = 0
+        planes = 0
     width, height = bits.ue(), bits.ue()
-    return _cropped(bits, width, height, chroma, 1)
+    shown = _cropped(bits, width, height, planes, 1)
+    depth = 8 + max(bits.ue(), bits.ue())
+    bits.ue()
+    references = 0
+    for _ in range(sub_layers + 1 if bits.flag() else 1):
+        references = max(references, bits.ue())
+        bits.ue()
+        bits.ue()
+    return PictureFormat(*shown, width, height, chroma, depth, references)
 
 
-def av1_size(units: bytes) -> tuple[int, int]:
-    """The largest picture that the sequence header OBU allows (AV1 bitstream specification, 5.5.1)."""
+def av1_format(units: bytes) -> PictureFormat:
+    """The largest pictures that the sequence header OBU allows (AV1 bitstream specification, 5.5.1)."""
     kind, has_extension, has_size = units[0] >> 3 & 15, units[0] >> 2 & 1, units[0] >> 1 & 1
     at = 1 + has_extension
     while has_size and units[at] & 0x80:
@@ -104,13 +179,15 @@ def av1_size(units: bytes) -> tuple[int, int]:
     bits = BitReader(units[at + has_size : at + LONGEST_BYTES])
     if kind != 1:
         raise MediaError("an AV1 configuration without a sequence header")
-    bits.bits(4)
+    profile = bits.bits(3)
+    bits.flag()
     if bits.flag():
         bits.bits(5)
     else:
         _skip_av1_operating_points(bits)
     width_bits, height_bits = bits.bits(4) + 1, bits.bits(4) + 1
-    return bits.bits(width_bits) + 1, bits.bits(height_bits) + 1
+    size = bits.bits(width_bits) + 1, bits.bits(height_bits) + 1
+    return PictureFormat(*size, *size, *_AV1_SAMPLES.get(profile, (3, 12)))
 
 
 def _skip_av1_operating_points(bits: BitReader) -> None:
@@ -134,8 +211,8 @@ def _skip_av1_operating_points(bits: BitReader) -> None:
             bits.bits(4)
 
 
-def vp9_size(picture: bytes) -> tuple[int, int] | None:
-    """VP9 bitstream specification, 6.2: the size that a key frame begins with; ``None`` for any other frame."""
+def vp9_format(picture: bytes) -> PictureFormat | None:
+    """VP9 bitstream specification, 6.2: what a key frame begins with; ``None`` for any other frame."""
     bits = BitReader(picture[:24])
     if bits.bits(2) != 2:
         raise MediaError("a VP9 picture without its marker")
@@ -152,4 +229,5 @@ def vp9_size(picture: bytes) -> tuple[int, int] | None:
         bits.flag()
     is_rgb = bits.bits(3) == 7
     bits.bits((0 if is_rgb else 1) + (0 if profile in (0, 2) else 1 if is_rgb else 3))
-    return bits.bits(16) + 1, bits.bits(16) + 1
+    size = bits.bits(16) + 1, bits.bits(16) + 1
+    return PictureFormat(*size, *size, 1 if profile in (0, 2) else 3, 8 if profile < 2 else 12)

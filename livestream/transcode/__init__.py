@@ -6,7 +6,9 @@ The ladder: renditions below the source's height, made by a child process for ea
 - ``replay``: what a child's successor is given again.
 - ``commands``: what is said over the pipes.
 - ``worker``: the child.
-- ``coding``: decoders, scalers and encoders, in the child.
+- ``sandbox``: what the child has of the machine; ``seccomp``: the system calls; ``memory``: how much it needs.
+- ``decoding``: decoders, which are given no picture that is too large.
+- ``coding``: decoding, scaling and encoding, in the child.
 - ``records``: the configuration record of an encoder.
 - ``demo``: publishes a test card, for trying things out; ``card`` draws it.
 """

@@ -1,14 +1,12 @@
-"""The only importer of codecs: a source's pictures decoded once and encoded for every rung, its sounds as AAC."""
+"""A source's pictures decoded once and encoded for every rung, its sounds as AAC."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from typing import TypeVar
 
-import av
 from attrs import define, field
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
@@ -21,20 +19,19 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from livestream.media.annexb import to_length_prefixed
+from livestream.media.errors import MediaError, OversizedPicture
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
-from livestream.model import Codec, Frame
-from livestream.transcode.commands import Produced
+from livestream.media.pictures import MAX_WIDTH, PictureFormat
+from livestream.model import Frame
+from livestream.transcode.commands import Produced, Refused
+from livestream.transcode.decoding import MILLISECONDS, PictureDecoder, opened
 from livestream.transcode.ladder import Rung
 from livestream.transcode.records import avc_record
 
 AUDIO = "audio"
-MILLISECONDS = Fraction(1, 1000)
 USUAL_FPS = 30
 AAC_RATE, AAC_KBPS, AAC_SAMPLES = 48_000, 128, 1024
 OFF_MS = 150
-_DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d", Codec.VP9: "vp9", Codec.OPUS: "opus"}
-_WITHOUT_EXTRADATA = (Codec.VP9,)
-Decoder = TypeVar("Decoder", VideoCodecContext, AudioCodecContext)
 
 
 @define(eq=False)
@@ -47,10 +44,19 @@ class RungEncoder:
     _reformatter: VideoReformatter = field(factory=VideoReformatter, init=False)
 
     def scale(self, picture: VideoFrame, size: tuple[int, int]) -> VideoFrame:
-        """``picture`` at the rung's height, where ``size`` is the source's; an upright picture's width counts."""
+        """
+        ``picture`` at the rung's height, where ``size`` is the source's; an upright picture's width counts.
+
+        It takes one thread: there are as many broadcasts as make use of the others.
+
+        :raises OversizedPicture: it would be wider than any source.
+        """
         short = min(size)
         width, height = (max(round(side * self.rung.height / short / 2), 1) * 2 for side in size)
-        return self._reformatter.reformat(picture, width, height, "yuv420p", interpolation=Interpolation.BICUBIC)
+        if max(width, height) > MAX_WIDTH:
+            raise OversizedPicture(f"a picture of {size[0]}x{size[1]} cannot be made {self.rung.height} lines high")
+        bicubic = Interpolation.BICUBIC
+        return self._reformatter.reformat(picture, width, height, "yuv420p", interpolation=bicubic, threads=1)
 
     def encode(self, picture: VideoFrame, source: VideoCodecContext, is_key: bool, arrived: float) -> list[Produced]:
         """The picture's frame; the configuration comes before the first."""
@@ -111,14 +117,18 @@ class RungEncoder:
 
 @define(eq=False)
 class Pictures:
-    """Decodes a video track once and has every rung made, highest first, a thread for each."""
+    """
+    Decodes a video track once and has every rung made, highest first, a thread for each.
+
+    ``grant`` is told the format of what is decoded before it is.
+    """
 
     preset: str
     rungs: Sequence[Rung]
+    grant: Callable[[PictureFormat], None]
     _encoders: list[RungEncoder] = field(init=False)
     _threads: ThreadPoolExecutor = field(init=False)
-    _config: Frame | None = field(default=None, init=False)
-    _decoder: VideoCodecContext | None = field(default=None, init=False)
+    _decoder: PictureDecoder | None = field(default=None, init=False)
     _cuts_ms: list[int] = field(factory=list, init=False)
     _arrived: dict[int, float] = field(factory=dict, init=False)
     _last_ms: int = field(default=-1, init=False)
@@ -135,47 +145,49 @@ class Pictures:
                 yield from encoder.flush()
         self._encoders = [encoder for encoder in self._encoders if encoder.rung in rungs]
 
-    def take(self, frame: Frame, is_cut: bool) -> Iterator[Produced]:
+    def take(self, frame: Frame, is_cut: bool) -> Iterator[Produced | Refused]:
         """Give what comes out for a frame, or for another configuration."""
         if frame.is_config:
             yield from self._configure(frame)
             return
+        if self._decoder is None:
+            return
         if is_cut or frame.is_key:
             self._cuts_ms.append(frame.pts_ms)
         self._arrived[frame.pts_ms] = frame.arrived
-        packet = Packet(bytes(frame.data))
-        packet.pts, packet.dts, packet.time_base = frame.pts_ms, frame.dts_ms, MILLISECONDS
-        yield from self._decode(packet)
+        yield from self._decode(self._decoder, frame)
 
-    def flush(self) -> Iterator[Produced]:
+    def flush(self) -> Iterator[Produced | Refused]:
         """Everything that decoder and encoders hold; the next frame is decoded anew."""
         if self._decoder is not None:
-            yield from self._decode(None)
-            self._decoder = None
+            yield from self._decode(self._decoder, None)
+            self._decoder.reset()
         for encoder in self._encoders:
             yield from encoder.flush()
         self._cuts_ms.clear()
         self._arrived.clear()
 
-    def _configure(self, frame: Frame) -> Iterator[Produced]:
-        if self._config is None or frame.body != self._config.body:
+    def _configure(self, frame: Frame) -> Iterator[Produced | Refused]:
+        if self._decoder is None or frame.body != self._decoder.config.body:
             yield from self.flush()
-            self._config = frame
+            self._decoder = PictureDecoder(frame, self.grant)
 
-    def _decode(self, packet: Packet | None) -> Iterator[Produced]:  # type: ignore[type-arg]
+    def _decode(self, decoder: PictureDecoder, frame: Frame | None) -> Iterator[Produced | Refused]:
+        pictures: list[VideoFrame] = []
         try:
-            if self._decoder is None and self._config is not None:
-                self._decoder = _decoder(self._config, VideoCodecContext)
-            pictures = self._decoder.decode(packet) if self._decoder is not None else []
-        except FFmpegError as error:
+            pictures = decoder.flush() if frame is None else decoder.decode(frame)
+        except OversizedPicture as error:
+            yield Refused(str(error))
+        except MemoryError:
+            raise
+        except (FFmpegError, MediaError) as error:
             print(f"a picture cannot be decoded: {error}", file=sys.stderr)
-            return
         for picture in pictures:
-            yield from self._encode(picture)
+            yield from self._encode(picture, decoder.context)
 
-    def _encode(self, picture: VideoFrame) -> Iterator[Produced]:
+    def _encode(self, picture: VideoFrame, decoder: VideoCodecContext | None) -> Iterator[Produced | Refused]:
         """A cut whose own picture is lost is made at the next one."""
-        decoder, at_ms = self._decoder, picture.pts
+        at_ms = picture.pts
         if decoder is None or at_ms is None or at_ms <= self._last_ms:
             return
         self._last_ms = at_ms
@@ -185,10 +197,14 @@ class Pictures:
         is_key = any(cut <= at_ms for cut in self._cuts_ms)
         self._cuts_ms = [cut for cut in self._cuts_ms if cut > at_ms]
         size, scaled = (picture.width, picture.height), []
-        for encoder in self._encoders:
-            picture = encoder.scale(picture, size)
-            picture.pts, picture.time_base = at_ms, MILLISECONDS
-            scaled.append((encoder, picture))
+        try:
+            for encoder in self._encoders:
+                picture = encoder.scale(picture, size)
+                picture.pts, picture.time_base = at_ms, MILLISECONDS
+                scaled.append((encoder, picture))
+        except OversizedPicture as error:
+            yield Refused(str(error))
+            return
         waits = [self._threads.submit(each.encode, small, decoder, is_key, arrived) for each, small in scaled]
         for wait in waits:
             yield from wait.result()
@@ -218,8 +234,10 @@ class Sounds:
             yield from self.flush()
         try:
             if self._decoder is None:
-                self._decoder = _decoder(self._config, AudioCodecContext)
+                self._decoder = opened(self._config, AudioCodecContext)
             sounds = self._decoder.decode(Packet(bytes(frame.data)))
+        except MemoryError:
+            raise
         except FFmpegError as error:
             print(f"a sound cannot be decoded: {error}", file=sys.stderr)
             return
@@ -266,13 +284,3 @@ def _aac_encoder() -> AudioCodecContext:
     encoder.flags |= Flags.global_header
     encoder.open()
     return encoder
-
-
-def _decoder(config: Frame, kind: type[Decoder]) -> Decoder:
-    """A decoder of one thread: the broadcasts are what there are many of."""
-    decoder = av.CodecContext.create(_DECODERS[config.codec], "r")
-    assert isinstance(decoder, kind)
-    if config.codec not in _WITHOUT_EXTRADATA:
-        decoder.extradata = bytes(config.data)
-    decoder.thread_count = 1
-    return decoder

@@ -3,6 +3,7 @@ What is said over the two pipes of a transcoding child: each record is its lengt
 
 The parent writes :class:`Setup` once, then :class:`Source` frames and now and then a :class:`Flush`; the child answers
 with :class:`Produced` frames, and with :class:`Done` for every frame and flush that it was given, in their order.
+:class:`Refused` and :class:`OutOfMemory` tell why there may be fewer frames.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ MAX_RECORD_BYTES = 32 << 20
 _SIZE = struct.Struct(">I")
 _RUNG = struct.Struct(">HI")
 _FRAME = struct.Struct(">4sqIidB")
-_SETUP, _SOURCE, _FLUSH, _PRODUCED, _DONE = b"SFXPD"
+_MEMORY = struct.Struct(">Q")
+_SETUP, _SOURCE, _FLUSH, _PRODUCED, _DONE, _REFUSED, _OUT_OF_MEMORY = b"SFXPDRM"
 _KEY, _CONFIG, _CUT = 1, 2, 4
 
 
@@ -65,7 +67,21 @@ class Done:
     flushed: bool = False
 
 
-Command = Setup | Source | Flush | Produced | Done
+@frozen
+class Refused:
+    """The source sends what is not decoded, for it would take too much; ``reason`` is for the broadcaster."""
+
+    reason: str
+
+
+@frozen
+class OutOfMemory:
+    """The child ends, for it needs more than ``limit_bytes`` of address space."""
+
+    limit_bytes: int
+
+
+Command = Setup | Source | Flush | Produced | Done | Refused | OutOfMemory
 
 
 def encode(command: Command) -> bytes:
@@ -82,6 +98,10 @@ def encode(command: Command) -> bytes:
             kind, rest = _PRODUCED, _text(rendition) + _frame(frame, 0)
         case Done(flushed):
             kind, rest = _DONE, bytes([flushed])
+        case Refused(reason):
+            kind, rest = _REFUSED, reason.encode()
+        case OutOfMemory(limit_bytes):
+            kind, rest = _OUT_OF_MEMORY, _MEMORY.pack(limit_bytes)
     return _SIZE.pack(len(rest) + 1) + bytes([kind]) + rest
 
 
@@ -124,6 +144,10 @@ def _decode(record: bytes) -> Command:
                 return Flush()
             case b"D" if len(record) == 2 and record[1] < 2:
                 return Done(bool(record[1]))
+            case b"R":
+                return Refused(record[1:].decode())
+            case b"M":
+                return OutOfMemory(*_MEMORY.unpack(record[1:]))
     except (struct.error, IndexError, ValueError) as error:
         raise PipeError(f"a record of kind {record[0]}: {error}") from error
     raise PipeError(f"a record of kind {record[0]}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -18,9 +18,22 @@ from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
 from livestream.model import Frame, Track
-from livestream.transcode.commands import Command, Done, Flush, PipeError, Produced, Records, Setup, Source, encode
+from livestream.transcode.commands import (
+    Command,
+    Done,
+    Flush,
+    OutOfMemory,
+    PipeError,
+    Produced,
+    Records,
+    Refused,
+    Setup,
+    Source,
+    encode,
+)
 from livestream.transcode.ladder import Rung
 from livestream.transcode.replay import Replay
+from livestream.transcode.sandbox import clean_environment
 
 IN_FLIGHT = 8
 FLUSH_S = 3.0
@@ -30,9 +43,10 @@ STARTING_S = 5.0
 TICK_S = 0.5
 PAUSE_S = 0.8
 """Before a child is replaced that did nothing at all."""
+DEATHS, DEATHS_S = 8, 60.0
+"""When so many children have died within so many seconds, there is no other: each costs a start."""
 
 _ARGS = (sys.executable, "-m", "livestream.transcode.worker")
-_ROOT = str(Path(__file__).parents[2])
 
 
 class Reactor(Protocol):
@@ -56,6 +70,9 @@ class RungSink(Protocol):
 
     def rung_shed(self, rendition: str, reason: str) -> None:
         """Nothing more comes of this rendition."""
+
+    def source_refused(self, reason: str) -> None:
+        """The source sends what is not decoded, for it would take too much; ``reason`` is for the broadcaster."""
 
 
 @define(eq=False)
@@ -104,6 +121,7 @@ class Transcode:
     _crashed_gop: int | None = field(default=None, init=False)
     _skips: bool = field(default=False, init=False)
     _is_closed: bool = field(default=False, init=False)
+    _deaths: deque[float] = field(factory=lambda: deque(maxlen=DEATHS), init=False)
 
     @property
     def lag_ms(self) -> int:
@@ -175,10 +193,14 @@ class Transcode:
         if flushed:
             self._end_flush()
         elif not self._replay.done():
-            self.lost(child, "confused")
+            self.died(child, "confused", "it has answered more than it was asked")
         self._pump()
 
-    def lost(self, child: Child, reason: str) -> None:
+    def refused(self, child: Child, reason: str) -> None:
+        if child is self._child:
+            self.sink.source_refused(reason)
+
+    def lost(self, child: Child, reason: str, detail: str = "") -> None:
         """A child has gone, or is of no use any more: another is to do its work."""
         if child is not self._child:
             return
@@ -187,9 +209,24 @@ class Transcode:
         if self._is_closed:
             return
         self.pool.metrics.transcoder_restarts.labels(reason).inc()
-        self.log.warn("{stream}: the transcoder is replaced: {reason}", stream=self.stream, reason=reason)
+        what = detail or reason
+        self.log.warn("{stream}: the transcoder is replaced: {what}", stream=self.stream, what=what)
         self._skip_if_again()
         self._call("spawn", 0 if self._has_progressed else PAUSE_S, self._replace)
+
+    def died(self, child: Child, reason: str, detail: str) -> None:
+        """A child has ended by itself, or could not go on, which what it was given may well be the cause of."""
+        if child is not self._child:
+            return
+        now = self.pool.reactor.seconds()
+        self._deaths.append(now)
+        if len(self._deaths) < DEATHS or now - self._deaths[0] > DEATHS_S:
+            self.lost(child, reason, detail)
+            return
+        self.pool.metrics.limits_hit.labels("transcoder_deaths").inc()
+        for rung in list(self.rungs):
+            self._shed(rung, f"{DEATHS} transcoders have died within {DEATHS_S:.0f} s, the last one: {detail}")
+        self.close()
 
     # Inside
 
@@ -207,9 +244,8 @@ class Transcode:
         self._flush_sent = False
         self._progressed_at = self.pool.reactor.seconds()
         child = self._child = Child(self)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))}
         try:
-            self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, environment)
+            self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, clean_environment(os.environ))
         except OSError as error:
             self.log.warn("{stream}: no transcoder can be started: {error}", stream=self.stream, error=error)
             self.lost(child, "not started")
@@ -255,14 +291,16 @@ class Transcode:
             self._patience_s = LAG_S
         elif lag_s > self._patience_s and self._child is not None:
             self._patience_s = lag_s + LAG_S
-            shed = max(self.rungs, key=lambda rung: rung.height)
-            self.rungs.remove(shed)
-            self.pool.metrics.transcoder_shed.inc()
-            self.log.warn("{stream}: {rung} is given up", stream=self.stream, rung=shed.name)
-            self._child.tell(Setup(self.pool.preset, tuple(self.rungs)))
-            self.sink.rung_shed(shed.name, f"it is {lag_s:.1f} s late")
-            if not self.rungs:
+            self._shed(max(self.rungs, key=lambda rung: rung.height), f"it is {lag_s:.1f} s late")
+            if self.rungs:
+                self._child.tell(Setup(self.pool.preset, tuple(self.rungs)))
+            else:
                 self.close()
+
+    def _shed(self, rung: Rung, reason: str) -> None:
+        self.rungs.remove(rung)
+        self.pool.metrics.transcoder_shed.inc()
+        self.sink.rung_shed(rung.name, reason)
 
     def _call(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
         pending = self._calls.get(name)
@@ -306,9 +344,13 @@ class Child(ProcessProtocol):
                     self.transcode.produced(self, command.rendition, command.frame)
                 elif isinstance(command, Done):
                     self.transcode.done(self, command.flushed)
+                elif isinstance(command, Refused):
+                    self.transcode.refused(self, command.reason)
+                elif isinstance(command, OutOfMemory):
+                    limit_mib = command.limit_bytes >> 20
+                    self.transcode.died(self, "memory", f"it needs more memory than its limit, {limit_mib} MiB")
         except PipeError as error:
-            self.log.warn("a transcoder cannot be understood: {error}", error=error)
-            self.transcode.lost(self, "confused")
+            self.transcode.died(self, "confused", f"it cannot be understood: {error}")
 
     def errReceived(self, data: bytes) -> None:
         for line in data.decode("utf-8", "replace").splitlines():
@@ -316,4 +358,12 @@ class Child(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self._ended = True
-        self.transcode.lost(self, "crashed")
+        self.transcode.died(self, "crashed", f"it has crashed ({_end_of(reason)})")
+
+
+def _end_of(reason: Failure) -> str:
+    """How a process ended."""
+    ended = reason.value
+    if isinstance(ended, ProcessTerminated) and ended.signal is not None:
+        return f"signal {ended.signal}"
+    return f"exit code {ended.exitCode}" if isinstance(ended, ProcessTerminated) else "exit code 0"

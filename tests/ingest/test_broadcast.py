@@ -17,8 +17,8 @@ from livestream.bus.memory import MemoryBus
 from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, BroadcastSettings, Phase
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.take import Survey, Takes
-from livestream.media.errors import UnsupportedCodec
-from livestream.media.flv import aac_config, avc_config
+from livestream.media.errors import OversizedPicture, UnsupportedCodec
+from livestream.media.flv import aac_config, avc_config, avc_frame
 from livestream.metrics import Metrics
 from livestream.model import (
     Announcement,
@@ -30,6 +30,7 @@ from livestream.model import (
     StreamPosition,
     Track,
 )
+from tests.media.parameter_sets import avc_record, h264_sps, prefixed
 from tests.packaging.broadcasts import ASC, RECORD, mixed, pictures, sounds
 
 GRACE_S = 10.0
@@ -99,6 +100,7 @@ class Scene:
     bus: MemoryBus = field(factory=lambda: MemoryBus("ingest-1"))
     broadcasts: Broadcasts = field(init=False)
     changes: list[PublisherChange] = field(factory=list)
+    metrics: Metrics = field(factory=Metrics)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_800_000_000)
@@ -121,7 +123,7 @@ class Scene:
             self.displaced.append,
             clock,
             clock.seconds,
-            Metrics(),
+            self.metrics,
         )
 
     def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
@@ -129,6 +131,9 @@ class Scene:
 
     def _accept(self, announcement: Announcement) -> Deferred[None]:
         return self.bus.accept(announcement)
+
+    def hit(self, limit: str) -> float | None:
+        return self.metrics.registry.get_sample_value("livestream_limits_hit_total", {"limit": limit})
 
     @property
     def segments(self) -> list[SegmentAnnounced]:
@@ -258,6 +263,45 @@ def test_a_codec_that_cannot_be_served_is_refused_in_words(scene: Scene) -> None
     broadcast = scene.broadcasts.enter("show")
     with pytest.raises(UnsupportedCodec, match="MP3"):
         broadcast.media(8, 0, b"\x2f\xff\xfb")
+
+
+BOMB = h264_sps(8192, 8192, shown=(320, 180))
+
+
+@pytest.mark.parametrize(
+    "bomb", [avc_config(avc_record(BOMB)), avc_frame(0, 0, True, prefixed(BOMB, b"\x65key"))], ids=["record", "in band"]
+)
+def test_pictures_that_are_coded_too_large_are_refused_in_words_and_counted(scene: Scene, bomb: Frame) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 1_000))
+    with pytest.raises(OversizedPicture, match="320x180, coded as 8192x8192"):
+        broadcast.media(9, 1_000, bomb.body)
+    assert scene.hit("picture_size") == 1
+
+
+def test_parameter_sets_that_are_repeated_or_change_among_the_pictures_are_no_reason_to_refuse(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, [avc_config(RECORD)])
+    steps = []
+    for number in range(8):
+        sps = h264_sps(320, 180 if number < 4 else 360)
+        steps.append(broadcast.media(9, number * 1_000, avc_frame(0, 0, True, prefixed(sps, b"\x65key")).body))
+    assert len(scene.segments) == 2
+    assert [each % SEGMENT_STEPS for each in steps] == [CONFIG_STEPS, 0, 0, 0] * 2
+    assert scene.hit("picture_size") is None
+
+
+def test_a_publisher_whose_pictures_were_not_decoded_is_refused_and_the_next_one_is_not(scene: Scene) -> None:
+    broadcast = scene.broadcasts.enter("show")
+    send(broadcast, media(0, 1_000))
+    broadcast.source_refused("a picture of 9999x9999 cannot be served")
+    with pytest.raises(OversizedPicture, match="9999x9999"):
+        send(broadcast, media(1_000, 2_000))
+    assert scene.hit("picture_size") == 1
+    broadcast.left("refused")
+    scene.broadcasts.enter("show")
+    send(broadcast, media(0, 9_000))
+    assert len(scene.segments) > 1
 
 
 @pytest.mark.parametrize("body", [b"\x17", b"\x17\x00\x00\x00\x00\x01", b"\x27\x01\x00", b"\xaf", b"\x9f"])

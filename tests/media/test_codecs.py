@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config, samples_in, sized
-from livestream.media.errors import MediaError, UnsupportedCodec
+from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config
+from livestream.media.pictures import PictureFormat
 from livestream.model import Codec, Frame, Track
 
 from .encoded import broadcast, frames
+from .parameter_sets import av1_header, avc_record, h264_sps, hevc_record, hevc_sps
 
 ENCODERS = {"libx264": "aac", "libx265": None, "libsvtav1": None, "libvpx-vp9": "libopus"}
 
@@ -52,7 +54,8 @@ def test_vp9_says_its_size_in_its_key_frames():
     key, other = frames(broadcast("libvpx-vp9", None, size=(226, 130), seconds=0.4))[1:3]
     assert isinstance(found, VideoConfig) and found.codec_string == "vp09.00.10.08"
     assert sized(found, other) == found
-    assert sized(found, key) == evolve(found, width=226, height=130)
+    assert (sized(found, key).width, sized(found, key).height) == (226, 130)
+    assert sized(found, key) == evolve(found, pictures=PictureFormat(226, 130, 226, 130))
     with pytest.raises(MediaError):
         sized(found, evolve(key, body=key.body[:5] + bytes(30)))
 
@@ -107,8 +110,72 @@ def test_an_audio_specific_config_that_cannot_be_served_is_an_error_of_the_audio
 @pytest.mark.parametrize("size", [(4098, 16), (4096, 2306), (16384, 16384), (2400, 2400)])
 def test_a_picture_too_large_to_decode_is_refused(size):
     assert _avc_of(64, 4096) == (64, 4096)
-    with pytest.raises(UnsupportedCodec, match=f"{size[0]}x{size[1]}"):
+    with pytest.raises(OversizedPicture, match=f"{size[0]}x{size[1]}"):
         _avc_of(*size)
+
+
+BOMB, SMALL = (8192, 8192), (320, 180)
+AVC_BOMB = h264_sps(*BOMB, shown=SMALL)
+HEVC_BOMB = hevc_sps(*BOMB, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("codec", "record"),
+    [
+        (Codec.H264, avc_record(AVC_BOMB)),
+        (Codec.H264, avc_record(h264_sps(*SMALL), AVC_BOMB)),
+        (Codec.H264, avc_record(h264_sps(*SMALL), pps=AVC_BOMB)),
+        (Codec.HEVC, hevc_record(HEVC_BOMB)),
+        (Codec.HEVC, hevc_record(hevc_sps(*SMALL, SMALL), HEVC_BOMB)),
+    ],
+    ids=["H.264", "its second set", "among its picture sets", "HEVC", "its second set in HEVC"],
+)
+def test_a_picture_that_is_cropped_counts_as_it_is_coded(codec, record):
+    with pytest.raises(OversizedPicture, match="320x180, coded as 8192x8192, cannot be served; 4096x2304 at most"):
+        config(codec, record)
+
+
+def test_av1_counts_by_its_largest_picture():
+    assert config(Codec.AV1, b"\x81\0\0\0" + av1_header(4096, 2304)).width == 4096
+    with pytest.raises(OversizedPicture, match="a picture of 8192x8192 cannot be served"):
+        config(Codec.AV1, b"\x81\0\0\0" + av1_header(8192, 8192))
+
+
+@pytest.mark.parametrize("video", ["libx264", "libx265"])
+def test_what_a_decoder_makes_room_for_is_read_from_what_an_encoder_wrote(video):
+    pictures = encoded(video, size=(226, 130))[Track.VIDEO].pictures
+    assert (pictures.width, pictures.height, pictures.depth, pictures.chroma) == (226, 130, 8, 1)
+    assert (pictures.coded_width, pictures.coded_height) == (240, 144)
+    assert 1 <= pictures.references <= 4
+
+
+def test_a_record_of_several_parameter_sets_has_room_for_each_and_shows_the_first():
+    pictures = config(Codec.H264, avc_record(h264_sps(640, 360), h264_sps(320, 720, references=5))).pictures
+    assert pictures == PictureFormat(640, 360, 640, 720, references=5)
+
+
+@pytest.mark.parametrize(
+    ("codec", "record", "words"),
+    [
+        (Codec.H264, avc_record(h264_sps(*SMALL, references=17)), "17 reference frames"),
+        (Codec.H264, avc_record(h264_sps(*SMALL, depth=14)), "14 bits"),
+        (Codec.HEVC, hevc_record(hevc_sps(*SMALL, SMALL, references=17)), "17 reference frames"),
+        (Codec.HEVC, hevc_record(hevc_sps(*SMALL, SMALL, depth=16)), "16 bits"),
+    ],
+)
+def test_more_reference_frames_or_bits_than_are_decoded_are_refused(codec, record, words):
+    with pytest.raises(OversizedPicture, match=words):
+        config(codec, record)
+
+
+def test_as_many_reference_frames_and_bits_as_decoders_know_are_served():
+    assert config(Codec.H264, avc_record(h264_sps(*SMALL, references=16, depth=10))).pictures.depth == 10
+    assert config(Codec.HEVC, hevc_record(hevc_sps(*SMALL, SMALL, references=16, depth=12))).pictures.references == 16
+
+
+def test_a_record_of_more_parameter_sets_than_have_numbers_is_an_error():
+    with pytest.raises(MediaError, match="more than 32"):
+        config(Codec.HEVC, hevc_record(*[hevc_sps(*SMALL, SMALL)] * 33))
 
 
 def test_a_crop_larger_than_the_picture_is_refused():
@@ -118,21 +185,9 @@ def test_a_crop_larger_than_the_picture_is_refused():
 
 def _avc_of(width: int, height: int, fields: int = 1) -> tuple[int, int]:
     """Read a record that claims a size, in frames or in fields; what is over a multiple of 16 is cropped."""
-    wide, high = -(-width // 16) or 1, -(-height // (16 * fields))
-    frames = "11" if fields == 1 else "001"
-    crop = (0, (wide * 16 - width) // 2, 0, (high * 16 - height // fields) // 2)
-    bits = "".join(map(_ue, (0, 0, 0, 0, 1))) + f"0{_ue(wide - 1)}{_ue(high - 1)}{frames}1{''.join(map(_ue, crop))}01"
-    bits += "0" * (-len(bits) % 8)
-    unit = b"\x67\x42\xc0\x1e" + int(bits, 2).to_bytes(len(bits) // 8, "big")
-    head = b"\x01\x42\xc0\x1e\xff\xe1" + len(unit).to_bytes(2, "big")
-    found = config(Codec.H264, head + unit.replace(b"\0\0\1", b"\0\0\3\1") + b"\1\0\4\x68\xce\x3c\x80")
+    found = config(Codec.H264, avc_record(h264_sps(width, height, fields=fields)))
     assert isinstance(found, VideoConfig)
     return found.width + width % 2, found.height
-
-
-def _ue(number: int) -> str:
-    digits = f"{number + 1:b}"
-    return "0" * (len(digits) - 1) + digits
 
 
 @pytest.mark.parametrize(

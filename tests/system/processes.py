@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 RUN = "from twisted.scripts.twistd import run; run()"
 OPTIONS = ("--nodaemon", "--pidfile=", "livestream")
 TWISTD = ("-c", RUN, *OPTIONS)
-MARK = "TESTED_BY"
-"""Names the test run in the environment of all that it starts."""
+MARK = "LC_TESTED_BY"
+"""Names the test run in the environment of all that it starts; of that a daemon passes on to children what is LC_*."""
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
 

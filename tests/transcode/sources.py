@@ -1,6 +1,7 @@
 """Sources for the tests: real pictures and sounds, in the frames of a broadcast."""
 
 from fractions import Fraction
+from functools import cache
 
 import av
 from av.codec.context import Flags
@@ -9,15 +10,24 @@ from livestream.media.annexb import to_length_prefixed
 from livestream.media.flv import avc_config, avc_frame
 from livestream.model import Codec, Frame
 from livestream.transcode.records import avc_record
+from tests.media.parameter_sets import prefixed
 
 
-def pictures(seconds: int = 4, fps: int = 25, size: tuple[int, int] = (320, 240), b_frames: int = 2) -> list[Frame]:
-    """An H.264 track with a key frame a second; the configuration is first."""
+def pictures(
+    seconds: int = 4,
+    fps: int = 25,
+    size: tuple[int, int] = (320, 240),
+    b_frames: int = 2,
+    crop: tuple[int, int] = (0, 0),
+) -> list[Frame]:
+    """An H.264 track with a key frame a second; the configuration is first. ``crop`` is cut off of its size."""
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height = size
     encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", Fraction(1, 1000), Fraction(fps)
     encoder.flags |= Flags.global_header
     options = f"keyint={fps}:min-keyint={fps}:scenecut=0:bframes={b_frames}:b-adapt=0:open-gop=0"
+    if any(crop):
+        options += f":crop-rect=0,0,{crop[0]},{crop[1]}"
     encoder.options = {"preset": "ultrafast", "x264-params": options}
     encoder.open()
     frames = [avc_config(avc_record(bytes(encoder.extradata)))]
@@ -33,6 +43,22 @@ def pictures(seconds: int = 4, fps: int = 25, size: tuple[int, int] = (320, 240)
         data = to_length_prefixed(bytes(packet))
         frames.append(avc_frame(dts_ms, packet.pts + 100 - dts_ms, packet.is_keyframe, data))
     return frames
+
+
+@cache
+def bomb() -> tuple[Frame, ...]:
+    """Pictures that are coded as 4352x4352 and shown as 320x240, some kilobytes each; the configuration is first."""
+    return tuple(pictures(seconds=2, fps=1, size=(4352, 4352), b_frames=0, crop=(4032, 4112)))
+
+
+def with_sets_in_band(config: Frame, key: Frame) -> Frame:
+    """A key frame that begins with the parameter sets of its configuration record."""
+    record = bytes(config.data)
+    sps_end = 8 + int.from_bytes(record[6:8], "big")
+    pps_end = sps_end + 3 + int.from_bytes(record[sps_end + 1 : sps_end + 3], "big")
+    return avc_frame(
+        key.dts_ms, key.cts_ms, True, prefixed(record[8:sps_end], record[sps_end + 3 : pps_end]) + key.data
+    )
 
 
 def opus(seconds: int = 1) -> list[Frame]:

@@ -8,9 +8,11 @@ from livestream.transcode.commands import (
     Command,
     Done,
     Flush,
+    OutOfMemory,
     PipeError,
     Produced,
     Records,
+    Refused,
     Setup,
     Source,
     encode,
@@ -36,6 +38,8 @@ COMMANDS = st.one_of(
     st.just(Flush()),
     st.builds(Produced, NAMES, FRAMES),
     st.builds(Done, st.booleans()),
+    st.builds(Refused, st.text(max_size=300)),
+    st.builds(OutOfMemory, st.integers(0, 1 << 40)),
 )
 
 

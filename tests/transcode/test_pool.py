@@ -1,21 +1,29 @@
 """The parent with real children, which are killed."""
 
 import os
+import re
 import signal
 from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 from weakref import ref
 
+import pytest
 import pytest_twisted
 from attrs import define, evolve, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 
+from livestream.media.codecs import VideoConfig, parse_config
 from livestream.metrics import Metrics
 from livestream.model import Frame
 from livestream.transcode.ladder import Rung
+from livestream.transcode.memory import needed_bytes
 from livestream.transcode.pool import Transcode, TranscoderPool
-from tests.transcode.sources import decoded, pictures
+from livestream.transcode.seccomp import architecture
+from tests.transcode.sources import bomb, decoded, pictures
 
 RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
 
@@ -27,6 +35,7 @@ class Shelf:
     frames: dict[str, list[Frame]] = field(factory=lambda: defaultdict(list))
     restarts: list[int] = field(factory=list)
     shed: list[str] = field(factory=list)
+    refused: list[str] = field(factory=list)
     first: Deferred[None] = field(factory=Deferred)
 
     def rung_frame(self, rendition: str, frame: Frame) -> None:
@@ -42,12 +51,15 @@ class Shelf:
     def rung_shed(self, rendition: str, reason: str) -> None:
         self.shed.append(rendition)
 
+    def source_refused(self, reason: str) -> None:
+        self.refused.append(reason)
+
 
 def opened(shelf: Shelf, metrics: Metrics) -> Transcode:
     return TranscoderPool(reactor, metrics, "ultrafast").open("cam", RUNGS, shelf)
 
 
-def feed(transcode: Transcode, frames: list[Frame]) -> None:
+def feed(transcode: Transcode, frames: Iterable[Frame]) -> None:
     for frame in frames:
         transcode.feed(frame, frame.is_key and not frame.is_config)
 
@@ -116,6 +128,45 @@ async def test_pictures_that_two_children_died_of_are_left_out() -> None:
     seen = decoded(shelf.frames["90p"])
     assert len(seen) == 25
     assert not shelf.shed
+    transcode.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_knows_no_secret_and_holds_no_file_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVESTREAM_CLUSTER_SECRET", "secret of the cluster")
+    monkeypatch.setenv("LC_MARK", "of the test")
+    listening = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    shelf = Shelf()
+    transcode = opened(shelf, Metrics())
+    source = pictures(seconds=1)
+    feed(transcode, source)
+    await transcode.flush()
+    process = Path(f"/proc/{transcode.pid}")
+    environment = process.joinpath("environ").read_bytes()
+    assert b"LC_MARK=of the test" in environment
+    assert b"LIVESTREAM" not in environment and b"secret" not in environment
+    assert sorted(each.name for each in process.joinpath("fd").iterdir()) == ["0", "1", "2"]
+    assert all(os.readlink(each).startswith("pipe:") for each in process.joinpath("fd").iterdir())
+    if architecture() is not None:
+        assert "Seccomp:\t2\n" in process.joinpath("status").read_text()
+    limits = process.joinpath("limits").read_text()
+    config = parse_config(source[0])
+    assert isinstance(config, VideoConfig)
+    needed = needed_bytes(config.pictures, RUNGS, "ultrafast")
+    assert re.findall(r"Max (?:address space|open files|file size) +(\d+)", limits) == ["0", "64", str(needed)]
+    transcode.close()
+    await listening.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_source_that_is_too_large_to_decode_is_refused_and_its_child_stays() -> None:
+    shelf, metrics = Shelf(), Metrics()
+    transcode = opened(shelf, metrics)
+    pid = transcode.pid
+    feed(transcode, bomb())
+    await transcode.flush()
+    assert "coded as 4352x4352" in shelf.refused[0]
+    assert transcode.pid == pid
     transcode.close()
 
 

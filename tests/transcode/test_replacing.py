@@ -2,18 +2,31 @@
 
 from collections.abc import Sequence
 
+import pytest
 from attrs import define, field
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
+from twisted.logger import Logger, formatEvent
 from twisted.python.failure import Failure
 
 from livestream.media.flv import avc_config, avc_frame
 from livestream.metrics import Metrics
 from livestream.model import Frame
-from livestream.transcode.commands import Command, Done, Flush, Produced, Records, Setup, Source, encode
+from livestream.transcode.commands import (
+    Command,
+    Done,
+    Flush,
+    OutOfMemory,
+    Produced,
+    Records,
+    Refused,
+    Setup,
+    Source,
+    encode,
+)
 from livestream.transcode.ladder import Rung
-from livestream.transcode.pool import IN_FLIGHT, TranscoderPool
+from livestream.transcode.pool import DEATHS, DEATHS_S, IN_FLIGHT, Transcode, TranscoderPool
 
 RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
 
@@ -37,7 +50,7 @@ class Pipe:
         self.protocol.outReceived(b"".join(map(encode, commands)))
 
     def die(self) -> None:
-        self.protocol.processEnded(Failure(ProcessTerminated(1)))
+        self.protocol.processEnded(Failure(ProcessTerminated(signal=11)))
 
     @property
     def times(self) -> list[int]:
@@ -88,6 +101,12 @@ class Broadcast:
 
     def rung_shed(self, rendition: str, reason: str) -> None:
         self.came.append(f"{rendition} shed")
+
+    def source_refused(self, reason: str) -> None:
+        self.came.append(f"refused: {reason}")
+
+    def count(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"livestream_{name}_total", labels)
 
 
 def test_a_few_frames_are_in_flight_and_each_answer_lets_another_go() -> None:
@@ -163,6 +182,57 @@ def test_pictures_that_two_children_died_of_are_left_out_up_to_the_next_key_pict
         broadcast.clock.advance(1)
     broadcast.feed(3)
     assert broadcast.child.times == [0, 250, 500, 750, 2000]
+
+
+def test_a_child_without_enough_memory_is_replaced_and_the_log_says_what_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(Transcode, "log", Logger(observer=lambda event: logged.append(formatEvent(event))))
+    broadcast = Broadcast()
+    broadcast.feed(2)
+    broadcast.child.answer(Done(), OutOfMemory(700 << 20))
+    broadcast.child.die()
+    broadcast.clock.advance(0)
+    assert broadcast.child.times == [0, 250]
+    assert broadcast.count("transcoder_restarts", reason="memory") == 1
+    assert logged == ["cam: the transcoder is replaced: it needs more memory than its limit, 700 MiB"]
+    broadcast.child.die()
+    assert logged[1] == "cam: the transcoder is replaced: it has crashed (signal 11)"
+
+
+def test_a_broadcast_whose_pictures_kill_every_child_goes_on_without_its_ladder() -> None:
+    broadcast = Broadcast()
+    for _ in range(DEATHS):
+        broadcast.feed(4)
+        broadcast.child.answer(Done())
+        broadcast.child.die()
+        broadcast.clock.advance(0)
+    assert len(broadcast.clock.children) == DEATHS
+    assert broadcast.came[-2:] == ["180p shed", "90p shed"]
+    assert broadcast.count("limits_hit", limit="transcoder_deaths") == 1
+    broadcast.feed(4)
+    broadcast.clock.pump([1] * 20)
+    assert len(broadcast.clock.children) == DEATHS
+    assert broadcast.clock.getDelayedCalls() == []
+
+
+def test_children_that_die_now_and_then_are_replaced_for_ever() -> None:
+    broadcast = Broadcast()
+    for _ in range(DEATHS * 2):
+        broadcast.feed(1)
+        broadcast.child.answer(Done())
+        broadcast.child.die()
+        broadcast.clock.advance(DEATHS_S / (DEATHS - 1) + 0.1)
+        broadcast.child.answer(*[Done()] * len(broadcast.child.told))
+    assert len(broadcast.clock.children) == DEATHS * 2 + 1
+
+
+def test_a_source_that_a_child_refuses_is_told_of() -> None:
+    broadcast = Broadcast()
+    broadcast.feed(1)
+    broadcast.child.answer(Refused("a picture of 9x9"), Done())
+    assert broadcast.came == ["refused: a picture of 9x9"]
 
 
 def test_a_flush_is_told_once_all_is_given_and_ends_with_its_answer_or_with_patience() -> None:

@@ -1,0 +1,119 @@
+"""Decoders of what strangers send. No picture is decoded that is larger than can be served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TypeVar
+
+import av
+from attrs import define, field
+from av.audio.codeccontext import AudioCodecContext
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from livestream.media.codecs import VideoConfig, parse_config
+from livestream.media.errors import OversizedPicture
+from livestream.media.parameter_sets import ParameterSets
+from livestream.media.pictures import UNKNOWN, PictureFormat
+from livestream.model import Codec, Frame
+
+MILLISECONDS = Fraction(1, 1000)
+ALIGNMENT = 128
+"""A decoder may align the sides of a picture to so many pixels."""
+_DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d", Codec.VP9: "vp9", Codec.OPUS: "opus"}
+_WITHOUT_EXTRADATA = (Codec.VP9,)
+Decoder = TypeVar("Decoder", VideoCodecContext, AudioCodecContext)
+
+
+@define(eq=False)
+class PictureDecoder:
+    """
+    Decodes the pictures of one configuration, and of what may be announced among them in its place.
+
+    ``grant`` is called with the format of what follows before libavcodec makes room for it. libavcodec's own limit,
+    ``max_pixels``, is for what is shown; an H.264 or HEVC picture that is cropped is found in the parameter sets.
+    """
+
+    config: Frame
+    grant: Callable[[PictureFormat], None]
+    context: VideoCodecContext | None = field(default=None, init=False)
+    _room: PictureFormat = field(default=UNKNOWN, init=False)
+    _sets: ParameterSets = field(factory=ParameterSets, init=False)
+
+    def decode(self, frame: Frame) -> list[VideoFrame]:
+        """
+        The pictures that come out for a frame.
+
+        :raises OversizedPicture: a picture is larger than can be served; what follows is decoded anew.
+        :raises MediaError: the frame, or the configuration, does not make sense.
+        :raises FFmpegError: it cannot be decoded.
+        """
+        try:
+            pictures = self._make_room(self._sets.anywhere(frame))
+            if self.context is None:
+                return pictures
+            packet = Packet(bytes(frame.data))
+            packet.pts, packet.dts, packet.time_base = frame.pts_ms, frame.dts_ms, MILLISECONDS
+            pictures += self.context.decode(packet)
+            self._check()
+        except OversizedPicture:
+            self.context, self._room = None, UNKNOWN
+            raise
+        except FFmpegError:
+            if frame.is_key:
+                self.context = None  # some decoders take nothing more once they were asked for too much
+            raise
+        return pictures
+
+    def flush(self) -> list[VideoFrame]:
+        """Everything that is held. :meth:`reset` is to follow."""
+        return [] if self.context is None else self.context.decode(None)
+
+    def reset(self) -> None:
+        """What follows is decoded anew."""
+        self.context = None
+
+    def _make_room(self, announced: PictureFormat | None) -> list[VideoFrame]:
+        """Have a decoder for what was announced, and give what the one before it still has."""
+        if self._room is UNKNOWN:
+            config = parse_config(self.config)
+            self._room = config.pictures if isinstance(config, VideoConfig) else UNKNOWN
+        room = self._room if announced is None else self._room.with_room_for(announced)
+        pictures: list[VideoFrame] = []
+        if room != self._room:
+            pictures = self.flush()
+            self.context, self._room = None, room
+        if self.context is None and room != UNKNOWN:
+            self.grant(room)
+            self.context = opened(self.config, VideoCodecContext, {"max_pixels": str(_most_pixels(room))})
+        return pictures
+
+    def _check(self) -> None:
+        """Look at what libavcodec has found itself."""
+        context = self.context
+        if context is not None:
+            width = max(context.coded_width, context.width)
+            height = max(context.coded_height, context.height)
+            if width * height > _most_pixels(self._room):
+                raise OversizedPicture(
+                    f"a picture coded as {width}x{height}, which was not announced, cannot be served"
+                )
+
+
+def _most_pixels(room: PictureFormat) -> int:
+    width, height = (-(-side // ALIGNMENT) * ALIGNMENT for side in (room.coded_width, room.coded_height))
+    return width * height
+
+
+def opened(config: Frame, kind: type[Decoder], options: dict[str, str] | None = None) -> Decoder:
+    """A decoder of one thread: the broadcasts are what there are many of."""
+    decoder = av.CodecContext.create(_DECODERS[config.codec], "r")
+    assert isinstance(decoder, kind)
+    if config.codec not in _WITHOUT_EXTRADATA:
+        decoder.extradata = bytes(config.data)
+    decoder.thread_count = 1
+    decoder.options = options or {}
+    return decoder
