@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
 
 from livestream.delivery.answers import Answers, Field
 from livestream.delivery.conditions import Conditions
@@ -149,6 +149,8 @@ class Hls:
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
             answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
+        elif failure.check(ServiceUnavailable):
+            answer = self.answers.error("503 Service Unavailable", self.seconds(), None, (b"Retry-After", b"1"))
         return write(cast(Request, request), answer)
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:

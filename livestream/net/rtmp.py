@@ -156,9 +156,9 @@ class RtmpConnection(TwistedProtocol):
         self._set_deadline(self.factory.limits.ping_s, "")
 
     def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
-        """Say why not, and close; it is counted as ``limit``."""
+        """Say why not, and close; it is counted as ``limit``. Who refuses a play logs what the operator should see."""
         self.factory.metrics.limits_hit.labels(limit).inc()
-        self._is_logged = limit == REFUSED
+        self._is_logged = limit == REFUSED and self._session.state is not State.ASKING_PLAY
         self._session.refuse(code, description)
         self.close(f"refused: {description}")
 
