@@ -10,6 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, ITransport
 from twisted.python.failure import Failure
+from twisted.web.http import parse_qs
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 from wsproto.connection import Connection, ConnectionType
@@ -24,7 +25,7 @@ from livestream.delivery.feed import CannotTell, NotLive, Wire
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.viewer import Outlet
 from livestream.delivery.visit import Visit, visit
-from livestream.model import SOURCE
+from livestream.model import SOURCE, InvalidName, rendition_name
 from livestream.net.token_bucket import TokenBucket
 
 HEARD_BYTES = 8192
@@ -145,6 +146,14 @@ class FlvPush:
         """End every viewer's connection now."""
         for seat in list(self._seats):
             self._send_away(seat)
+
+    def refusal(self, stream: str, query: bytes) -> NotLive | None:
+        """Why a request with this query is refused at once; ``None`` where :meth:`view` is to answer it."""
+        rendition = _rendition(parse_qs(query, keep_blank_values=True)) if query else SOURCE
+        try:
+            return self.feeds.refusal(stream, rendition_name(rendition), self.feeds.limits.wait_s)
+        except InvalidName as error:
+            return NotLive(str(error))
 
     def view(self, request: Request, stream: str) -> Deferred[None]:
         """

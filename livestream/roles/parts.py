@@ -250,7 +250,7 @@ class Parts:
             tallies,
             self.reactor,
             limits=http_limits(self.config),
-            hot=HotPath(service, tallies, self.seconds, steer),
+            hot=HotPath(service, tallies, self.seconds, steer, flv, None if feeds is None else feeds.refused),
             steer=steer,
             access=access_log(self.config, self.reactor) if is_edge else None,
             signatures=Signatures(self.credentials) if is_asked_by_nodes else None,
