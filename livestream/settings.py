@@ -145,6 +145,10 @@ class Limits:
     header_s: float = setting(10.0, "a request's header must have come by then", "positive")
     stall_s: float = setting(30.0, "a reader who takes nothing for so long is cut", "positive")
     send_buffer_kb: int = setting(128, "the kernel's send buffer of a viewer", "send buffer")
+    waiting_players: int = setting(1000, "players who wait for broadcasts to begin (push.wait_s)", "positive")
+    unknown_names_per_s: float = setting(
+        10.0, "names that the tier above is asked for while this node cannot know what is live", "positive"
+    )
 
 
 @frozen

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from livestream.bus.interface import Bus, NotNow, Tier
 from livestream.metrics import Metrics
-from livestream.model import Announcement, ObjectInfo, StreamPosition
+from livestream.model import Announcement, ObjectInfo, StreamEnded, StreamPosition
 from livestream.packaging.window import Window
 
 LOOK_S = 0.25
@@ -133,6 +133,20 @@ class Catalogue:
         if self.bus.is_healthy or self.clock.seconds() - self._answered_at < INFORMED_S:
             return []
         return ["the bus is not heard, and the tier above does not answer"]
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether a stream of which nothing is known here is one that nobody has."""
+        has_heard = self.bus.is_healthy and self.bus.has_caught_up
+        return has_heard or self.clock.seconds() - self._answered_at < INFORMED_S
+
+    def is_on_air(self, stream: str) -> bool:
+        """Whether a broadcast of a stream has begun, as far as is known here, and is not over."""
+        entry = self._entries.get(stream)
+        if entry is not None:
+            return entry.window.is_on_air
+        early = self._early.get(stream)
+        return early is not None and not isinstance(early[-1], StreamEnded)
 
     def holder(self, stream: str) -> str:
         """The id of the node that has a stream's newest segments; empty when that is not known."""

@@ -60,6 +60,10 @@ class Bus(Protocol):
     def is_healthy(self) -> bool:
         """Whether what is announced is heard at the moment."""
 
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether listeners have also been told of what was announced before."""
+
     def take(self, stream: str, epoch: int) -> Deferred[Taken]:
         """
         Make this node the writer of a stream, in an epoch of this number or a higher one.

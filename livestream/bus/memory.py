@@ -20,6 +20,7 @@ class MemoryBus:
     node: str = ""
     most: int = 256
     is_healthy: bool = field(default=True, init=False)
+    has_caught_up: bool = field(default=True, init=False)
     _heads: dict[str, Head] = field(factory=dict, init=False)
     _logs: dict[tuple[Tier, str], deque[Announcement]] = field(factory=dict, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)

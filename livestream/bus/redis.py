@@ -71,6 +71,7 @@ class RedisBus(Service):
     _logs: dict[Tier, Log] = field(factory=dict, init=False)
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
     _unread: dict[tuple[Tier, str], None] = field(factory=dict, init=False)
+    _reading: int = field(default=0, init=False)
     _unanswered: int = field(default=0, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
     _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
@@ -106,6 +107,10 @@ class RedisBus(Service):
     def is_healthy(self) -> bool:
         is_up = self._commands.protocol is not None and self._subscriber.protocol is not None
         return is_up and self._subscribed >= set(self._channels())
+
+    @property
+    def has_caught_up(self) -> bool:
+        return self.is_healthy and not self._reading and not self._unread
 
     @property
     def _can_be_asked(self) -> bool:
@@ -251,7 +256,8 @@ class RedisBus(Service):
             elif self._unread:
                 tier, stream = next(iter(self._unread))
                 del self._unread[tier, stream]
-                self.recall(tier, stream).addCallback(self._recovered, tier)
+                self._reading += 1
+                self.recall(tier, stream).addCallback(self._recovered, tier).addBoth(self._has_read)
             else:
                 return
 
@@ -318,12 +324,17 @@ class RedisBus(Service):
     def _recover(self, tier: Tier) -> None:
         """Once no announcement can be missed any more: read what was announced before."""
         if tier.value in self._subscribed and self._commands.protocol is not None:
+            self._reading += 1
             asked = self._run(LIVE, [_key(tier, "streams")], [LIVE_S])
-            asked.addCallback(self._recover_streams, tier).addErrback(self._complain)
+            asked.addCallback(self._recover_streams, tier).addErrback(self._complain).addBoth(self._has_read)
 
     def _recover_streams(self, streams: Sequence[bytes], tier: Tier) -> None:
         self._unread.update(((tier, stream.decode("ascii")), None) for stream in streams)
         self._catch_up()
+
+    def _has_read(self, result: Any) -> Any:
+        self._reading -= 1
+        return result
 
     def _recovered(self, announcements: Sequence[Announcement], tier: Tier) -> None:
         for listener in self._listeners[tier] if announcements else ():

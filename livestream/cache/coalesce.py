@@ -63,6 +63,11 @@ class Cache:
         """The object, if it is whole in memory."""
         return self.store.peek(Key(stream, rendition, name))
 
+    def is_known(self, stream: str, rendition: str, name: str) -> bool:
+        """Whether there is such an object, as far as is known here."""
+        key = Key(stream, rendition, name)
+        return key in self.store or key in self._fills or self.known(stream, rendition, name) is not None
+
     def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
         """
         The object, as soon as its first bytes are here. Each caller has a Deferred of its own and may cancel it.

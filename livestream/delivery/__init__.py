@@ -27,7 +27,7 @@ The push, from frames to the sockets of those who watch them as they come:
 - ``fanout``: the ticks of the viewers who speak one protocol, and the loops over their sockets
 - ``batch``, ``framing``: what one tick has for them, and its bytes in RTMP, FLV or WebSocket messages
 - ``viewer``, ``backlog``: one connection, and what a slow one has yet to be given
-- ``visit``: one viewer's stay, whatever it speaks
+- ``visit``: one viewer's stay, whatever it speaks; ``waiting``: those who wait for a broadcast to begin
 - ``rtmp``, ``flv``: letting viewers in; ``relay_admission``: who may play as a relay of the tier below
 - ``relay``, ``splice``: frames from the tier above, on one time line whichever upstream they come from
 """

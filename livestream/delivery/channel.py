@@ -26,6 +26,7 @@ from livestream.delivery.heads import END, Refused, check_unfinished, parse
 from livestream.delivery.hot import HotPath, Ready
 from livestream.delivery.limits import ChannelLimits
 from livestream.delivery.outflow import Outflow, bound_memory, is_free
+from livestream.delivery.service import Wanted
 from livestream.delivery.signatures import Signatures
 from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
@@ -193,15 +194,16 @@ class Channel(HTTPChannel):
         except Refused as reason:
             self._refuse(reason)
             return
-        wanted = None if hot is None or not self._is_free() else hot.wanted(parsed)
-        if hot is None or wanted is None:
-            if hot is not None and (ready := hot.steered(parsed, head, self.host)) is not None and self._send(ready):
+        if hot is not None and self._is_free():
+            found = hot.take(parsed, head, self.host, is_logged=self._access is not None)
+            if isinstance(found, Wanted):
+                self._wait_for(hot.answer(found), head.partition(b"\r\n")[0])
                 return
-            self.requests_seen += 1
-            self.phase = Phase.ANSWERING
-            super().dataReceived(head)
-        elif (ready := hot.prepare(wanted, head)) is None or not self._send(ready):
-            self._wait_for(hot.answer(wanted), head.partition(b"\r\n")[0])
+            if found is not None and self._send(found):
+                return
+        self.requests_seen += 1
+        self.phase = Phase.ANSWERING
+        super().dataReceived(head)
 
     def _send100Continue(self) -> None:
         """No body is ever awaited, so nothing is to be continued."""

@@ -30,6 +30,10 @@ class NotLive(Exception):
     """There is nothing to push; the message says why, in words for the viewer."""
 
 
+class CannotTell(NotLive):
+    """Whether there is something to push cannot be found out now."""
+
+
 class Wire(Enum):
     """What a viewer of a feed can speak."""
 
@@ -43,7 +47,8 @@ class Wire(Enum):
 class PushLimits:
     """
     How the push is done. A slow viewer's backlog has at most ``slow_bytes``, and ``slow_s`` seconds of media; a player
-    waits ``wait_s`` for a broadcast to begin; a feed that nobody watches is kept for ``linger_s``.
+    waits ``wait_s`` for a broadcast to begin, and ``waiting_players`` do at most; a feed that nobody watches is kept
+    for ``linger_s``. While it is not known here what is live, ``unknown_names_per_s`` are asked for above.
     """
 
     tick_ms: int = 64
@@ -54,6 +59,8 @@ class PushLimits:
     linger_s: float = 10.0
     gop_bytes: int = 16 * 2**20
     gop_s: float = 20.0
+    waiting_players: int = 1000
+    unknown_names_per_s: float = 10.0
 
 
 class Phase(Enum):

@@ -10,8 +10,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, ITransport
 from twisted.python.failure import Failure
+from twisted.web.http import parse_qs
 from twisted.web.server import Request
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Ping
 from wsproto.frame_protocol import CloseReason
@@ -20,11 +21,11 @@ from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
 from livestream.delivery.answers import SHARED, Answers
-from livestream.delivery.feed import NotLive, Wire
+from livestream.delivery.feed import CannotTell, NotLive, Wire
 from livestream.delivery.feeds import Feeds
 from livestream.delivery.viewer import Outlet
 from livestream.delivery.visit import Visit, visit
-from livestream.model import SOURCE
+from livestream.model import SOURCE, InvalidName, rendition_name
 from livestream.net.token_bucket import TokenBucket
 
 HEARD_BYTES = 8192
@@ -43,7 +44,10 @@ class Taken(Outlet, Protocol):
 
 
 class Takeable(Protocol):
-    """An HTTP connection that can become another protocol's."""
+    """An HTTP connection that can become another protocol's. ``host`` is the peer's address."""
+
+    @property
+    def host(self) -> str: ...
 
     def take_over(self, protocol: IProtocol) -> None:
         """Hand the transport over: ``makeConnection`` is called, and nothing else writes to it any more."""
@@ -143,21 +147,30 @@ class FlvPush:
         for seat in list(self._seats):
             self._send_away(seat)
 
+    def refusal(self, stream: str, query: bytes) -> NotLive | None:
+        """Why a request with this query is refused at once; ``None`` where :meth:`view` is to answer it."""
+        rendition = _rendition(parse_qs(query, keep_blank_values=True)) if query else SOURCE
+        try:
+            return self.feeds.refusal(stream, rendition_name(rendition), self.feeds.limits.wait_s)
+        except InvalidName as error:
+            return NotLive(str(error))
+
     def view(self, request: Request, stream: str) -> Deferred[None]:
         """
         Give a request's connection to the stream. It then never fires; before that it may be cancelled.
 
         :raises NotFound: there is no such stream, or the request is no proper handshake.
+        :raises ServiceUnavailable: whether there is such a stream cannot be found out now.
         """
         wants_socket = request.getHeader(b"upgrade") is not None
-        rendition = request.args.get(b"rendition", [SOURCE.encode()])[0].decode("latin-1")
+        wire, peer = Wire.FLV_WEBSOCKET if wants_socket else Wire.FLV, cast(Takeable, request.channel).host
         try:
             socket, head = self._shake(request) if wants_socket else (None, self._head())
-            stay = visit(self.feeds, stream, rendition, Wire.FLV_WEBSOCKET if wants_socket else Wire.FLV)
+            stay = visit(self.feeds, stream, _rendition(request.args), wire, peer, self.feeds.limits.wait_s)
         except (NotLive, ProtocolError) as error:
             raise self._missing(error) from None
         seat = FlvSeat(stay, self.feeds.clock, head, self._seats.discard, socket)
-        ready = stay.ready(self.feeds.limits.wait_s)
+        ready = stay.ready()
         return ready.addCallbacks(self._begin, self._give_up, (request, seat), callbackKeywords={}, errbackArgs=(seat,))
 
     def _send_away(self, seat: FlvSeat) -> None:
@@ -176,9 +189,9 @@ class FlvPush:
             raise self._missing(failure.value) from None
         return failure
 
-    def _missing(self, reason: Exception) -> NotFound:
+    def _missing(self, reason: Exception) -> HTTPException:
         self.feeds.metrics.http_requests.labels("flv", "error").inc()
-        return NotFound(str(reason))
+        return ServiceUnavailable(str(reason)) if isinstance(reason, CannotTell) else NotFound(str(reason))
 
     def _head(self) -> bytes:
         fields = [
@@ -197,3 +210,7 @@ class FlvPush:
         handshake.initiate_upgrade_connection(headers, request.path)
         answer = handshake.send(AcceptConnection())
         return cast(Connection, handshake.connection), answer
+
+
+def _rendition(args: dict[bytes, list[bytes]]) -> str:
+    return args.get(b"rendition", [SOURCE.encode()])[0].decode("latin-1")

@@ -13,20 +13,19 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
 
 from livestream.delivery.answers import Answers, Field
 from livestream.delivery.conditions import Conditions
 from livestream.delivery.service import Service, Wanted
 from livestream.delivery.tally import Tallies
-from livestream.delivery.targets import parse_path
+from livestream.delivery.targets import Kind, parse_path
 from livestream.delivery.writing import write
 
 JSON = b"application/json"
 STATE = b"X-Livestream-State"
 """How far the state of all streams is, in an answer."""
 METHODS = ("GET", "HEAD", "OPTIONS")
-_STREAM_FLV = re.compile(rb"/live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.flv")
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
 
@@ -102,10 +101,10 @@ class Hls:
     @router.route("/live/<name>", methods=["GET"])
     def pushed(self, request: Request, name: str) -> Any:
         """``/live/STREAM.flv``, whose connection the push takes over."""
-        stream = _STREAM_FLV.fullmatch(request.path)
-        if stream is None or self.push is None:
+        target = parse_path(request.path)
+        if target is None or target.kind is not Kind.FLV or self.push is None:
             raise NotFound
-        return self.push.view(request, stream[1].decode("ascii"))
+        return self.push.view(request, target.stream)
 
     @router.route("/state")
     def every_state(self, request: Request) -> Any:
@@ -149,6 +148,8 @@ class Hls:
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
             answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
+        elif failure.check(ServiceUnavailable):
+            answer = self.answers.error("503 Service Unavailable", self.seconds(), None, (b"Retry-After", b"1"))
         return write(cast(Request, request), answer)
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:

@@ -8,6 +8,9 @@ one second, since Date and Age are in it, and is made again from the contents; s
 sent for longer than that, and a playlist not for an instant. A header block is read anew twice a minute, since the
 signature of another node may be in it, and they expire just then. Who has to wait for an object is parked at the cost
 of a Deferred, and answered with its first bytes: when a herd of them waits, that is what takes the time.
+
+What is not there is answered here too, and from one prepared answer whatever its name: anybody can make names up, so
+that nothing is kept of them.
 """
 
 from __future__ import annotations
@@ -15,19 +18,23 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 
 from livestream.delivery.access import entry
 from livestream.delivery.answers import Answer
 from livestream.delivery.conditions import Conditions
+from livestream.delivery.feed import CannotTell, NotLive
 from livestream.delivery.heads import Head
 from livestream.delivery.service import Service, Wanted
 from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies, Tally
-from livestream.delivery.targets import parse_path
+from livestream.delivery.targets import Kind, Target, parse_path
 from livestream.net.body import Body
+from livestream.net.log_summary import LogSummary
 from livestream.signing import SAME_S
 
 SMALL_BYTES = 8192
@@ -76,19 +83,49 @@ class Ready:
         return sent
 
 
+class End(Enum):
+    """Whether a request is the last of its connection: the version of the answer, and what its header has for that."""
+
+    NONE = b"HTTP/1.1", b""
+    CLOSE = b"HTTP/1.1", b"Connection: close\r\n"
+    OLD = b"HTTP/1.0", b""
+
+
+@frozen
+class _Absent:
+    """An answer for what is not there, with its status."""
+
+    code: int
+    ready: Ready
+
+
+class Push(Protocol):
+    """Who lets viewers of FLV in."""
+
+    def refusal(self, stream: str, query: bytes) -> NotLive | None:
+        """Why a request with this query is refused at once; ``None`` where it may be let in."""
+
+
 Lines = dict[bytes, Ready]
 
 
 @define(eq=False)
 class HotPath:
-    """Prepared answers by raw request. ``seconds`` is the wall clock."""
+    """
+    Prepared answers by raw request. ``seconds`` is the wall clock.
+
+    Without ``push``, Klein answers all requests for FLV. Requests for streams that are not live go into ``refused``.
+    """
 
     service: Service
     tallies: Tallies
     seconds: Callable[[], float]
     steer: Steer | None = None
+    push: Push | None = None
+    refused: LogSummary | None = None
     _plain: Lines = field(factory=dict, init=False)
     _zipped: Lines = field(factory=dict, init=False)
+    _absents: dict[tuple[Kind, str, bool, End], _Absent] = field(factory=dict, init=False)
     _blocks: dict[bytes, Lines] = field(factory=dict, init=False)
     _playlists: dict[str, list[bytes]] = field(factory=dict, init=False)
     _from: float = field(default=0.0, init=False)
@@ -106,14 +143,27 @@ class HotPath:
         lines = self._blocks.get(block)
         return None if lines is None else lines.get(line)
 
-    def wanted(self, head: Head) -> Wanted | None:
-        """What a head asks for, if it is for the hot path; Klein answers the others."""
-        if not _is_ordinary(head):
-            return None
-        target = parse_path(head.path)
-        return None if target is None else Wanted(target, Conditions.of(head.fields), head.method == b"HEAD")
+    def take(self, head: Head, data: bytes, peer: str, *, is_logged: bool) -> Ready | Wanted | None:
+        """
+        The answer to ``data``, whose head this is; what is wanted where that has to be waited for; or ``None`` for what
+        Klein answers. With ``is_logged`` the answer has what the access log says of it.
+        """
+        target = parse_path(head.path) if head.method in (b"GET", b"HEAD") else None
+        if target is None:
+            return self._steered(head, data, peer)
+        wanted = None
+        if target.kind is not Kind.FLV and _is_ordinary(head):
+            wanted = Wanted(target, Conditions.of(head.fields), head.method == b"HEAD")
+            ready = self._prepare(wanted, data)
+            if ready is not None:
+                return ready
+        absent = self._absent(target, head, peer)
+        if absent is not None and is_logged:
+            line = data.partition(b"\r\n")[0]
+            return evolve(absent.ready, said=entry(line, absent.code, absent.ready.body_bytes, "error"))
+        return wanted if absent is None else absent.ready
 
-    def prepare(self, wanted: Wanted, head: bytes) -> Ready | None:
+    def _prepare(self, wanted: Wanted, head: bytes) -> Ready | None:
         """The answer, if it is ready; if the request is plain, it is kept for the next who asks in these bytes."""
         answer = self.service.ready(wanted)
         line, _, block = head.partition(b"\r\n")
@@ -127,7 +177,37 @@ class HotPath:
                     self._playlists.setdefault(wanted.target.stream, []).append(line)
         return ready
 
-    def steered(self, head: Head, data: bytes, peer: str) -> Ready | None:
+    def _absent(self, target: Target, head: Head, peer: str) -> _Absent | None:
+        """The answer for what is nowhere, as far as is known here; ``None`` for all else."""
+        end, status = _end(head), "404 Not Found"
+        if end is None or (end is not End.NONE and self.service.answers.are_last):
+            return None
+        if target.kind is Kind.FLV:
+            refusal = None if self.push is None else self.push.refusal(target.stream, head.target.partition(b"?")[2])
+            if refusal is None:
+                return None
+            if isinstance(refusal, CannotTell):
+                status = "503 Service Unavailable"
+        elif not self.service.is_absent(target):
+            return None
+        if self.refused is not None and (target.kind is Kind.FLV or not self.service.is_stream(target.stream)):
+            self.refused.note(name=target.stream, peer=peer)
+        key = target.kind, status, head.method == b"HEAD", end
+        return self._absents.get(key) or self._prepare_absent(*key)
+
+    def _prepare_absent(self, kind: Kind, status: str, is_head: bool, end: End) -> _Absent:
+        extra = [(b"Retry-After", b"1")] if status.startswith("503") else []
+        answer = self.service.answers.error(status, self.seconds(), kind, *extra)
+        ready = self._ready(answer.without_body() if is_head else answer, b"")
+        assert ready is not None
+        if end is not End.NONE:
+            line, _, rest = ready.data.partition(b"\r\n")
+            data = b"%b%b\r\n%b%b" % (end.value[0], line[8:], end.value[1], rest)
+            ready = evolve(ready, data=data, total=len(data), is_last=True)
+        absent = self._absents[kind, status, is_head, end] = _Absent(answer.code, ready)
+        return absent
+
+    def _steered(self, head: Head, data: bytes, peer: str) -> Ready | None:
         """The answer to ``peer`` if it asks which edge to use: one that holds for it alone, and is not kept."""
         if self.steer is None or not _is_ordinary(head):
             return None
@@ -173,6 +253,7 @@ class HotPath:
         self._until = self._from + 1
         self._plain.clear()
         self._zipped.clear()
+        self._absents.clear()
         self._playlists.clear()
         period = int(self._from) // SAME_S
         if period != self._period:
@@ -192,3 +273,13 @@ def _is_ordinary(head: Head) -> bool:
         and head.fields.get(b"connection", b"keep-alive").lower() == b"keep-alive"
         and not head.fields.keys() & PASSED_OVER
     )
+
+
+def _end(head: Head) -> End | None:
+    """As Twisted reads it; ``None`` where that takes more than a look."""
+    if head.minor == 0:
+        return End.OLD
+    connection = head.fields.get(b"connection", b"").lower()
+    if b"close" not in connection:
+        return End.NONE
+    return End.CLOSE if connection == b"close" else None

@@ -38,6 +38,9 @@ class Library(Protocol):
     def peek(self, stream: str, rendition: str, name: str) -> Found | None:
         """The object, if it is whole in memory."""
 
+    def is_known(self, stream: str, rendition: str, name: str) -> bool:
+        """Whether there is such an object, here or elsewhere, as far as is known here."""
+
     def get(self, stream: str, rendition: str, name: str) -> Deferred[Any]:
         """
         The object, fetched if need be, as soon as its first bytes are here; each caller has a Deferred of its own.
@@ -57,6 +60,10 @@ class Objects:
         """The object, if it can be sent this instant."""
         found = self.library.peek(target.stream, target.rendition, target.name)
         return None if found is None else self.content(target.kind, found)
+
+    def is_known(self, target: Target) -> bool:
+        """Whether there is such an object, as far as is known here."""
+        return self.library.is_known(target.stream, target.rendition, target.name)
 
     def get(self, target: Target) -> Deferred[Found]:
         """The object, waited for if need be, as the library gives it."""

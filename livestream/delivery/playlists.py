@@ -44,24 +44,20 @@ class Playlists:
 
     def ready(self, target: Target, zipped: bool) -> Content | None:
         """The playlist as it stands; ``None`` when there is no such stream or rendition."""
-        kept = (self._gzip if zipped else self._plain).setdefault(target.stream, {})
-        content = kept.get(target)
+        kept = self._gzip if zipped else self._plain
+        playlists = kept.get(target.stream)
+        content = None if playlists is None else playlists.get(target)
         if content is None:
             content = self._zip(target) if zipped else self._render(target)
-            if content is None:
-                self._forget(target.stream)
-            else:
-                kept[target] = content
+            if content is not None:
+                kept.setdefault(target.stream, {})[target] = content
         return content
 
     def _changed(self, stream: str, announcement: object) -> None:
-        self._forget(stream)
-        for tell in self.on_change:
-            tell(stream)
-
-    def _forget(self, stream: str) -> None:
         self._plain.pop(stream, None)
         self._gzip.pop(stream, None)
+        for tell in self.on_change:
+            tell(stream)
 
     def _render(self, target: Target) -> Content | None:
         window = self.windows.window(target.stream)

@@ -28,9 +28,9 @@ class RtmpSeat:
     visit: Visit
     chunk_bytes: int
 
-    def wait(self, wait_s: float) -> None:
+    def wait(self) -> None:
         """Watch as soon as there is something to watch."""
-        self.visit.ready(wait_s).addCallbacks(self._begin, self._refuse)
+        self.visit.ready().addCallbacks(self._begin, self._refuse)
 
     def paused(self, paused: bool) -> None:
         self.visit.pause(paused)
@@ -76,13 +76,15 @@ class RtmpPlay:
         """
         is_relay = self.relays.is_relay(request)
         if request.app != APP:
+            self.feeds.refused.note(name=request.name, peer=request.address)
             raise Refused(NOT_FOUND, f"another application than {APP}: play rtmp://HOST/{APP}/STREAM")
+        wire, rendition = Wire.RELAY if is_relay else Wire.RTMP, request.query.get("rendition", SOURCE)
         limits = self.feeds.limits
+        wait_s = 0.0 if is_relay else limits.wait_s
         try:
-            wire = Wire.RELAY if is_relay else Wire.RTMP
-            stay = visit(self.feeds, request.name, request.query.get("rendition", SOURCE), wire)
+            stay = visit(self.feeds, request.name, rendition, wire, request.address, wait_s)
         except NotLive as error:
             raise Refused(NOT_FOUND, str(error)) from None
         seat = RtmpSeat(connection, stay, limits.chunk_bytes)
-        seat.wait(0.0 if is_relay else limits.wait_s)
+        seat.wait()
         return seat

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -62,9 +62,21 @@ class Service:
         content = self._ready(wanted)
         if content is not None:
             return succeed(self._found(content, wanted))
-        target = wanted.target
-        coming: Deferred[Found] = self.objects.get(target) if target.name else fail(LookupError(target))
+        if self.is_absent(wanted.target):
+            answer = self.answers.error("404 Not Found", self.seconds(), wanted.target.kind)
+            return succeed(self._whole_or_head(answer, wanted))
+        coming: Deferred[Found] = self.objects.get(wanted.target)
         return coming.addCallbacks(self._arriving, self._missing, (wanted,), errbackArgs=(wanted,))
+
+    def is_stream(self, stream: str) -> bool:
+        """Whether anything is known of a stream of this name."""
+        return self.playlists.windows.window(stream) is not None
+
+    def is_absent(self, target: Target) -> bool:
+        """Whether nothing has this name, as far as is known here."""
+        if target.name:
+            return not self.objects.is_known(target)
+        return self.playlists.ready(target, zipped=False) is None
 
     def _ready(self, wanted: Wanted) -> Content | None:
         target = wanted.target

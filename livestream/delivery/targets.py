@@ -15,20 +15,24 @@ class Kind(Enum):
     PLAYLIST = "playlist"
     INIT = "init"
     SEGMENT = "segment"
+    FLV = "flv"
     STEERING = "steering"
     REDIRECT = "redirect"
 
 
 _PATH = re.compile(
-    rb"/live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/"
+    rb"/live/([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:(\.flv)|/"
     rb"(?:(master\.m3u8)|(source|[1-9][0-9]{1,3}p)/(?:(index\.m3u8)"
-    rb"|([1-9][0-9]{0,15}-(?:init-(?:0|[1-9][0-9]{0,8})\.mp4|(0|[1-9][0-9]{0,15})\.m4s))))"
+    rb"|([1-9][0-9]{0,15}-(?:init-(?:0|[1-9][0-9]{0,8})\.mp4|(0|[1-9][0-9]{0,15})\.m4s)))))"
 )
 
 
 @frozen
 class Target:
-    """One thing that can be asked for. Only objects have a ``name``; the multivariant playlist has no ``rendition``."""
+    """
+    One thing that can be asked for. Only objects have a ``name``. The multivariant playlist and FLV have no
+    ``rendition`` here; that of FLV is in the query.
+    """
 
     kind: Kind
     stream: str
@@ -48,9 +52,11 @@ def parse_path(path: bytes) -> Target | None:
         return None
     stream = match[1].decode("ascii")
     if match[2] is not None:
+        return Target(Kind.FLV, stream)
+    if match[3] is not None:
         return Target(Kind.MULTIVARIANT, stream)
-    rendition = match[3].decode("ascii")
-    if match[4] is not None:
+    rendition = match[4].decode("ascii")
+    if match[5] is not None:
         return Target(Kind.PLAYLIST, stream, rendition)
-    kind = Kind.INIT if match[6] is None else Kind.SEGMENT
-    return Target(kind, stream, rendition, match[5].decode("ascii"))
+    kind = Kind.INIT if match[7] is None else Kind.SEGMENT
+    return Target(kind, stream, rendition, match[6].decode("ascii"))

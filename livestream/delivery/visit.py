@@ -8,62 +8,69 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from livestream.delivery.backlog import Backlog
+from livestream.delivery.fanout import Fanout
 from livestream.delivery.feed import Feed, NotLive, Wire
-from livestream.delivery.feeds import Feeds
+from livestream.delivery.feeds import Feeds, Standing
 from livestream.delivery.viewer import Outlet, Seat, Viewer
 from livestream.model import InvalidName, rendition_name, stream_name
 
 
 @define(eq=False)
 class Visit:
-    """Made by :func:`visit`; must be left in the end, watched or not."""
+    """Made by :func:`visit`; must be left in the end, watched or not. The viewer at ``peer`` waits ``until`` then."""
 
     feeds: Feeds
-    feed: Feed
+    stream: str
+    rendition: str
     wire: Wire
+    peer: str
+    until: float
+    _feed: Feed | None = field(default=None, init=False)
     _ready: Deferred[None] | None = field(default=None, init=False)
     _viewer: Viewer | None = field(default=None, init=False)
+    _fanout: Fanout | None = field(default=None, init=False)
     _is_paused: bool = field(default=False, init=False)
     _has_left: bool = field(default=False, init=False)
 
-    def ready(self, wait_s: float) -> Deferred[None]:
+    def ready(self) -> Deferred[None]:
         """
         Fire when the feed can be watched. It is cancelled by leaving.
 
-        :raises NotLive: it cannot, and did not begin within ``wait_s`` seconds either.
+        It fails with `NotLive` if it cannot, and did not begin in time either.
         """
-        self._ready = self.feed.ready(self.feeds.clock.seconds() + wait_s)
+        self._ready = Deferred.fromCoroutine(self._begin())
         return self._ready
 
     def watch(self, transport: Outlet, seat: Seat) -> None:
         """Have the feed pushed into a transport, from the next tick on."""
+        assert self._feed is not None
         self._ready = None
         limits = self.feeds.limits
         self._viewer = Viewer(transport, seat, Backlog(limits.slow_bytes, round(limits.slow_s * 1000)))
-        self.feed.fanout(self.wire).attach(self._viewer)
+        self._fanout = self._feed.fanout(self.wire)
+        self._fanout.attach(self._viewer)
         self.feeds.metrics.viewers.labels(self.wire.value).inc()
 
     def pause(self, paused: bool) -> None:
         """Stop or go on, at the viewer's wish; what it has already is no wish."""
-        if self._viewer is not None and paused is not self._is_paused:
+        if self._viewer is not None and self._fanout is not None and paused is not self._is_paused:
             self._is_paused = paused
-            fanout = self.feed.fanout(self.wire)
             if paused:
-                fanout.pause(self._viewer)
+                self._fanout.pause(self._viewer)
             else:
-                fanout.resume(self._viewer)
+                self._fanout.resume(self._viewer)
 
     def spoke(self) -> None:
         """The viewer's connection has written something of its own (see :meth:`Fanout.spoke`)."""
-        if self._viewer is not None:
-            self.feed.fanout(self.wire).spoke(self._viewer)
+        if self._viewer is not None and self._fanout is not None:
+            self._fanout.spoke(self._viewer)
 
     def at_key_frame(self, action: Callable[[], None]) -> None:
         """Have something done when the viewer has been given the next key frame, or now, before it watches."""
-        if self._viewer is None:
+        if self._fanout is None:
             action()
         else:
-            self.feed.fanout(self.wire).after_key_frame(action)
+            self._fanout.after_key_frame(action)
 
     def leave(self) -> None:
         """The viewer is gone: its transport must not be written to again."""
@@ -73,20 +80,49 @@ class Visit:
         if self._ready is not None:
             self._ready.cancel()
         viewer, self._viewer = self._viewer, None  # which refers to this
-        if viewer is not None:
-            self.feed.fanout(self.wire).detach(viewer)
+        if viewer is not None and self._fanout is not None:
+            self._fanout.detach(viewer)
             self.feeds.metrics.viewers.labels(self.wire.value).dec()
-        self.feeds.left(self.feed)
+        self._leave_feed()
+        self.feeds.visitors -= 1
+
+    async def _begin(self) -> None:
+        """What is not live is waited for without asking anybody, and joined when something is announced of it."""
+        feeds = self.feeds
+        while True:
+            try:
+                self._feed = feeds.join(self.stream, self.rendition)
+                await self._feed.ready(self.until if self._is_live() else 0.0)
+                return
+            except NotLive:
+                self._leave_feed()
+                if feeds.clock.seconds() >= self.until or not feeds.may_wait():
+                    feeds.refused.note(name=self.stream, peer=self.peer)
+                    raise
+            await feeds.waiting.wait(self.stream, self.until - feeds.clock.seconds())
+
+    def _is_live(self) -> bool:
+        """Frames of what is known to be live are waited for; of the rest, the tier above is asked once."""
+        return self.feeds.standing(self.stream, self.rendition) is Standing.LIVE
+
+    def _leave_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            self.feeds.left(feed)
 
 
-def visit(feeds: Feeds, stream: str, rendition: str, wire: Wire) -> Visit:
+def visit(feeds: Feeds, stream: str, rendition: str, wire: Wire, peer: str, wait_s: float = 0.0) -> Visit:
     """
-    Begin a viewer's stay with the feed of these names, as the viewer gave them.
+    Begin a viewer's stay with the feed of these names, as the viewer gave them. It may wait ``wait_s`` seconds for it.
 
-    :raises NotLive: there can be no such feed.
+    :raises NotLive: there is no such feed, and it is not waited for.
     """
     try:
-        feed = feeds.join(stream_name(stream), rendition_name(rendition))
+        refusal = feeds.refusal(stream_name(stream), rendition_name(rendition), wait_s)
     except InvalidName as error:
-        raise NotLive(str(error)) from None
-    return Visit(feeds, feed, wire)
+        refusal = NotLive(str(error))
+    if refusal is not None:
+        feeds.refused.note(name=stream, peer=peer)
+        raise refusal
+    feeds.visitors += 1
+    return Visit(feeds, stream, rendition, wire, peer, feeds.clock.seconds() + wait_s)

@@ -9,5 +9,7 @@ Sockets and what moves over them, the same for every part.
 - ``tcp``: the options of a socket
 - ``poller``: an epoll of our own inside the reactor's
 - ``ticker``: what is done every so often
+- ``token_bucket``: a rate that is kept on average
+- ``log_summary``: a line of the log for what strangers can cause as often as they like
 - ``notify``: what systemd is told
 """

@@ -159,10 +159,11 @@ class RtmpConnection(TwistedProtocol):
         """
         Say why not, and close; it is counted as ``limit``.
 
-        The log has ``logged`` where what is said quotes something that the peer typed.
+        The log has ``logged`` where what is said quotes something that the peer typed. Who refuses a play logs what
+        the operator should see.
         """
         self.factory.metrics.limits_hit.labels(limit).inc()
-        self._is_logged = limit == REFUSED
+        self._is_logged = limit == REFUSED and self._session.state is not State.ASKING_PLAY
         self._session.refuse(code, description)
         self.close(f"refused: {logged or description}")
 

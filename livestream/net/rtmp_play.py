@@ -98,7 +98,9 @@ class RtmpLink:
         if self._receiver is None:
             return
         self._heard_at = self._clock.seconds()
-        connecting = endpoint.connect(Factory.forProtocol(lambda: _PlayProtocol(self, session)))
+        factory = Factory.forProtocol(lambda: _PlayProtocol(self, session))
+        factory.noisy = False
+        connecting = endpoint.connect(factory)
         self._connecting = connecting
         connecting.addCallbacks(self._connected, self._unreachable)
 

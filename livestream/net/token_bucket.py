@@ -23,10 +23,14 @@ class TokenBucket:
         self._tokens -= tokens
         return max(-self._tokens / self.rate, 0.0)
 
+    def has_token(self, now: float) -> bool:
+        """Whether there is one, which is not taken."""
+        self._refill(now)
+        return self._tokens >= 1
+
     def try_take(self, now: float) -> bool:
         """Take one token if there is one; return whether there was."""
-        self._refill(now)
-        if self._tokens < 1:
+        if not self.has_token(now):
             return False
         self._tokens -= 1
         return True

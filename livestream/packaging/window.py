@@ -185,6 +185,11 @@ class Window:
         return self._epoch in self._ended
 
     @property
+    def is_on_air(self) -> bool:
+        """Whether a broadcast has begun, of which nothing may be listed yet, and is not over."""
+        return self._epoch > 0 and not self.is_ended
+
+    @property
     def is_live(self) -> bool:
         """Whether there is something to see, and more to come."""
         return not self.is_ended and self.last_msn is not None
@@ -228,6 +233,10 @@ class Window:
         shown = {told.epoch.number for told in segments}
         begun = [EpochBegan(self.stream, epoch, self.node) for epoch in self._epochs.all() if epoch.number not in shown]
         return [*begun, *segments, *self._ended.values()]
+
+    def has_rendition(self, rendition: str) -> bool:
+        """Whether anything of a rendition is known, if only a gap."""
+        return rendition in self._renditions
 
     def renditions(self) -> list[RenditionInfo]:
         """The renditions that have media listed, the most demanding first."""

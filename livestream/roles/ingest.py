@@ -50,6 +50,9 @@ class LocalLibrary:
     def peek(self, stream: str, rendition: str, name: str) -> Found | None:
         return self.shelf.peek(stream, rendition, name)
 
+    def is_known(self, stream: str, rendition: str, name: str) -> bool:
+        return self.shelf.peek(stream, rendition, name) is not None
+
     def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
         found = self.shelf.peek(stream, rendition, name)
         return fail(NotKnown(name)) if found is None else succeed(found)

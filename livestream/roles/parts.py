@@ -22,6 +22,7 @@ from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
 from livestream.delivery.answers import PRIVATE, Answers
 from livestream.delivery.feeds import Feeds, Supply
+from livestream.delivery.feeds import Known as KnownNames
 from livestream.delivery.flv import FlvPush
 from livestream.delivery.hls import Hls, States
 from livestream.delivery.hot import HotPath
@@ -221,9 +222,9 @@ class Parts:
         self.every(SWEEP_S, store.sweep)
         return store
 
-    def feeds(self, supply: Supply | None) -> Feeds:
-        """The push."""
-        feeds = self._feeds = Feeds(push_limits(self.config), self.reactor, self.metrics, supply)
+    def feeds(self, supply: Supply | None, known: KnownNames | None = None) -> Feeds:
+        """The push, of what is live here and, with a ``supply``, of what is ``known`` to be live elsewhere."""
+        feeds = self._feeds = Feeds(push_limits(self.config), self.reactor, self.metrics, supply, known)
         renew_feeds(self.reloading, feeds)
         return feeds
 
@@ -254,7 +255,7 @@ class Parts:
             tallies,
             self.reactor,
             limits=http_limits(self.config),
-            hot=HotPath(service, tallies, self.seconds, steer),
+            hot=HotPath(service, tallies, self.seconds, steer, flv, None if feeds is None else feeds.refused),
             steer=steer,
             access=access_log(self.config, self.reactor) if is_edge else None,
             signatures=Signatures(self.credentials) if is_asked_by_nodes else None,
@@ -313,12 +314,12 @@ class Parts:
         if section in ("origin", "edge"):  # from an ingest, the last segment is still to be fetched
             self.draining.at(Phase.CLOSING, listener.close)
 
-    def open_when(self, ready: Callable[[], list[str]]) -> None:
+    def open_when(self, ready: Callable[[], bool]) -> None:
         """Let those in who come to a cache, once it is ready; those who come sooner wait, but not for long."""
         until = self.reactor.seconds() + HOLD_S
 
         def look() -> None:
-            if ready() and self.reactor.seconds() < until:
+            if not ready() and self.reactor.seconds() < until:
                 self.reactor.callLater(LOOK_S, look)
             else:
                 for listener in self._held:

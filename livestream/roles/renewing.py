@@ -48,8 +48,11 @@ def rtmp_limits(config: Config) -> RtmpLimits:
 
 
 def push_limits(config: Config) -> PushLimits:
-    push = config.push
-    return PushLimits(push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s)
+    push, limits = config.push, config.limits
+    return PushLimits(
+        push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s,
+        waiting_players=limits.waiting_players, unknown_names_per_s=limits.unknown_names_per_s,
+    )  # fmt: skip
 
 
 def relay_rule(config: Config, credentials: Credentials) -> RelayRule:
@@ -132,14 +135,13 @@ def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
     """New limits are those of viewers who come from then on; a feed is framed in one way for all of its viewers."""
 
     def limits(new: Config) -> None:
-        push = new.push
-        feeds.limits = evolve(
-            feeds.limits,
-            slow_bytes=push.slow_bytes, slow_s=push.slow_s, wait_s=push.wait_s, linger_s=push.linger_s,
-        )  # fmt: skip
+        framed = feeds.limits
+        feeds.renew(evolve(push_limits(new), tick_ms=framed.tick_ms, chunk_bytes=framed.chunk_bytes))
 
     for key in ("slow_bytes", "slow_s", "wait_s", "linger_s"):
         reloading.when(f"push.{key}", limits)
+    for key in ("waiting_players", "unknown_names_per_s"):
+        reloading.when(f"limits.{key}", limits)
 
 
 def renew_door(reloading: Reloading, door: PublishDoor) -> None:

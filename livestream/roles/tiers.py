@@ -8,9 +8,11 @@ from livestream.bus.ledger import Ledger
 from livestream.cache.coalesce import Cache
 from livestream.cache.warm import Collector, Warmer
 from livestream.delivery.feeds import Feeds
+from livestream.delivery.relay import Relays
 from livestream.delivery.watch import Watch
 from livestream.model import Announcement, EpochBegan
 from livestream.roles.above import TierAbove
+from livestream.roles.known import KnownStreams
 from livestream.roles.leaving import leave_cache
 from livestream.roles.parts import Parts
 from livestream.roles.takes import OriginAnswers
@@ -29,7 +31,7 @@ def build_origin(parts: Parts) -> None:
     catalogue.subscribe(collector.heard)
     parts.at_stop(collector.stop)
     relays = above.relays(catalogue.epoch)
-    feeds = parts.feeds(relays)
+    feeds = _feeds(parts, catalogue, relays)
 
     def moved(stream: str, announcement: Announcement | None) -> None:
         if isinstance(announcement, EpochBegan):
@@ -47,7 +49,7 @@ def build_edge(parts: Parts) -> None:
     catalogue = Catalogue(bus, Tier.ORIGIN, above, parts.config.hls.window, parts.reactor, parts.metrics)
     store = parts.store(catalogue)
     cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
-    feeds = parts.feeds(above.relays(catalogue.epoch))
+    feeds = _feeds(parts, catalogue, above.relays(catalogue.epoch))
     catalogue.subscribe(Warmer(cache).heard)
     watch = Watch(
         lambda: [window.stream for window in catalogue.windows() if window.is_live],
@@ -58,6 +60,13 @@ def build_edge(parts: Parts) -> None:
     _run(parts, catalogue, cache, feeds, above)
 
 
+def _feeds(parts: Parts, catalogue: Catalogue, relays: Relays) -> Feeds:
+    """The push of what the tier above has; who waits for a stream is woken by whatever is announced of it."""
+    feeds = parts.feeds(relays, KnownStreams(catalogue))
+    catalogue.subscribe(lambda stream, _: feeds.waiting.announced(stream))
+    return feeds
+
+
 def _run(parts: Parts, catalogue: Catalogue, cache: Cache, feeds: Feeds, above: TierAbove) -> None:
     def missing() -> list[str]:
         """What keeps this node from being ready."""
@@ -66,6 +75,6 @@ def _run(parts: Parts, catalogue: Catalogue, cache: Cache, feeds: Feeds, above: 
     parts.ops(catalogue, missing)
     leave_cache(parts.draining, cache)
     parts.reactor.callWhenRunning(catalogue.start)
-    parts.reactor.callWhenRunning(parts.open_when, missing)
+    parts.reactor.callWhenRunning(parts.open_when, lambda: not missing() and catalogue.is_informed)
     for stop in (catalogue.stop, cache.stop, feeds.stop):
         parts.at_stop(stop)

@@ -22,6 +22,7 @@ class FakeBus:
     """Says what the test has it say. What is kept is in ``kept``; with ``is_slow`` it is told when the test likes."""
 
     is_healthy: bool = True
+    has_caught_up: bool = True
     is_slow: bool = False
     kept: dict[str, list[Announcement]] = field(factory=dict)
     asked: list[str] = field(factory=list)
@@ -356,3 +357,35 @@ def test_when_many_streams_stay_silent_one_answer_tells_of_all_and_each_is_asked
     assert len(asked) <= MOST_ASKED * (late_s + lost_s) / LOOK_S
     assert max(map(asked.count, streams)) - min(map(asked.count, streams)) <= 1
     assert 4 <= scene.above.asked.count("*") <= 2 * lost_s
+
+
+def test_a_broadcast_is_on_air_before_it_is_known_what_was_before_it() -> None:
+    scene = Scene(FakeBus(is_slow=True))
+    assert not scene.catalogue.is_on_air("show")
+    scene.hear(EpochBegan("show", Epoch(EPOCH, 10)))
+    assert scene.catalogue.is_on_air("show")
+    scene.bus.waiting[0].callback([])
+    assert scene.catalogue.is_on_air("show") and scene.told == [EpochBegan("show", Epoch(EPOCH, 10))]
+    scene.hear(announced(10, first=10), ended(10, first=10))
+    assert not scene.catalogue.is_on_air("show")
+
+
+def test_of_a_stream_that_is_over_nothing_is_on_air_before_the_rest_is_known() -> None:
+    scene = Scene(FakeBus(is_slow=True))
+    scene.hear(ended(10))
+    assert not scene.catalogue.is_on_air("show")
+
+
+def test_a_node_is_informed_while_it_hears_the_bus_and_has_read_all_or_the_tier_above_has_told_it(scene: Scene) -> None:
+    assert scene.catalogue.is_informed
+    scene.bus.has_caught_up = False
+    assert not scene.catalogue.is_informed and scene.catalogue.uninformed() == []
+    scene.bus.is_healthy = False
+    scene.clock.advance(LOOK_S)
+    assert not scene.catalogue.is_informed
+    scene.above.answer = []
+    scene.clock.pump([LOOK_S] * 4)
+    assert scene.catalogue.is_informed
+    scene.above.answer = None
+    scene.clock.pump([LOOK_S] * round(INFORMED_S / LOOK_S))
+    assert not scene.catalogue.is_informed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,6 +109,30 @@ async def test_what_one_announces_the_other_hears_and_a_latecomer_learns(server:
     assert await late.recall(Tier.INGEST, "show") == late_heard.recalled == speaker.told
     assert await late.recall(Tier.ORIGIN, "show") == []
     assert await redis(late, "TTL", LOG + speaker.bus.node) > 60
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_latecomer_has_caught_up_once_it_has_been_told_what_was_announced_before(
+    server: Server, buses: Buses
+) -> None:
+    server.start()
+    await conversation(buses)
+    late, heard = buses(), Heard()
+    late.listen(Tier.INGEST, heard)
+    seen = set()
+
+    def has_caught_up() -> bool:
+        seen.add((late.is_healthy, late.has_caught_up, bool(heard.recalled)))
+        return late.has_caught_up
+
+    deadline = time.monotonic() + 15
+    while not has_caught_up() and time.monotonic() < deadline:
+        await deferLater(reactor, 0)
+    assert (True, False, False) in seen, "it hears what is new before it knows what was"
+    assert (True, True, True) in seen and (True, True, False) not in seen
+    late._commands.protocol.transport.abortConnection()
+    await until(lambda: not late.has_caught_up)
+    await until(lambda: late.has_caught_up)
 
 
 @pytest_twisted.ensureDeferred

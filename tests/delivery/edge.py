@@ -9,6 +9,9 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.delivery.answers import Answers
+from livestream.delivery.feed import PushLimits
+from livestream.delivery.feeds import Feeds, Known
+from livestream.delivery.flv import FlvPush
 from livestream.delivery.hls import Hls, Takes
 from livestream.delivery.hot import HotPath
 from livestream.delivery.http import HttpSite
@@ -53,6 +56,9 @@ class FakeLibrary:
 
     def peek(self, stream: str, rendition: str, name: str) -> FoundObject | None:
         return self.whole.get((stream, rendition, name))
+
+    def is_known(self, stream: str, rendition: str, name: str) -> bool:
+        return (stream, rendition, name) in self.whole or (stream, rendition, name) in self.coming
 
     def get(self, stream: str, rendition: str, name: str) -> Deferred[FoundObject]:
         self.asked.append((stream, rendition, name))
@@ -107,7 +113,10 @@ class FakeTakes:
 
 @define(eq=False)
 class Edge:
-    """The whole HTTP side, without a reactor. Without ``is_hot`` Klein answers everything."""
+    """
+    The whole HTTP side, without a reactor. Without ``is_hot`` Klein answers everything. ``known`` says what is known of
+    streams that the test does not push.
+    """
 
     is_hot: bool = True
     limits: HttpLimits = field(factory=HttpLimits)
@@ -115,11 +124,14 @@ class Edge:
     proxies: Proxies = field(factory=Proxies)
     signatures: Signatures | None = None
     takes: Takes | None = None
+    known: Known | None = None
+    push: PushLimits = field(factory=PushLimits)
     loop: Loop = field(factory=Loop)
     library: FakeLibrary = field(factory=FakeLibrary)
     windows: FakeWindows = field(factory=FakeWindows)
     states: FakeStates = field(factory=FakeStates)
     metrics: Metrics = field(factory=Metrics)
+    feeds: Feeds = field(init=False)
     site: HttpSite = field(init=False)
     app: Hls = field(init=False)
 
@@ -127,10 +139,12 @@ class Edge:
         answers, tallies = Answers("edge-1"), Tallies(self.metrics)
         playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
         service = Service(playlists, objects, answers, self.loop.seconds)
-        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states, takes=self.takes)
+        self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
+        flv = FlvPush(self.feeds, answers)
+        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states, flv, takes=self.takes)
         resource, window, clock = self.app.resource(), self.windows.window, self.loop.seconds
         steer = Steer("edge-1", self.guide, self.proxies, window, answers, clock)
-        hot = HotPath(service, tallies, clock, steer) if self.is_hot else None
+        hot = HotPath(service, tallies, clock, steer, flv, self.feeds.refused) if self.is_hot else None
         self.site = HttpSite(
             resource,
             answers,

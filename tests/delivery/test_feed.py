@@ -12,10 +12,10 @@ from twisted.internet.testing import StringTransport
 
 from livestream.delivery.backlog import Backlog
 from livestream.delivery.feed import ANSWER_S, Feed, NotLive, Phase, PushLimits, Wire
-from livestream.delivery.feeds import UNKNOWN_S, Feeds
+from livestream.delivery.feeds import UNKNOWN_S, Feeds, Standing
 from livestream.delivery.splice import Lineage
 from livestream.delivery.viewer import Viewer
-from livestream.delivery.visit import visit
+from livestream.delivery.visit import Visit, visit
 from livestream.metrics import Metrics
 
 from .frames import configs, group, picture, sound
@@ -36,6 +36,19 @@ class Asked:
 
     def unwanted(self, feed: Feed) -> None:
         self.feeds.remove(feed)
+
+
+@define(eq=False)
+class Heard:
+    """What is known elsewhere: the same of every name that is not in ``live``."""
+
+    of_others: Standing = Standing.NOT_LIVE
+    live: set[str] = field(factory=lambda: {"show"})
+    asked: int = 0
+
+    def standing(self, stream: str, rendition: str) -> Standing:
+        self.asked += 1
+        return Standing.LIVE if stream in self.live and rendition == "source" else self.of_others
 
 
 @define(eq=False)
@@ -61,8 +74,21 @@ def uncollected() -> Iterator[None]:
     gc.enable()
 
 
-def feeds(clock: Clock, supply: Asked | None = None, limits: PushLimits = LIMITS) -> Feeds:
-    return Feeds(limits, clock, Metrics(), supply, most=3)
+def feeds(clock: Clock, supply: Asked | None = None, limits: PushLimits = LIMITS, known: Heard | None = None) -> Feeds:
+    return Feeds(limits, clock, Metrics(), supply, known or (Heard() if supply else None), most=3)
+
+
+def unknowing(clock: Clock, supply: Asked, limits: PushLimits = LIMITS, most: int = 4096) -> Feeds:
+    """The feeds of a node that cannot know what is live."""
+    return Feeds(limits, clock, Metrics(), supply, Heard(Standing.UNKNOWN, set()), most=most)
+
+
+def come(
+    all_feeds: Feeds, stream: str = "show", rendition: str = "source", wire: Wire = Wire.RTMP, wait_s: float = 0.0
+) -> tuple[Visit, list[object]]:
+    """A viewer comes, and what becomes of that."""
+    stay = visit(all_feeds, stream, rendition, wire, "192.0.2.1", wait_s)
+    return stay, outcome(stay.ready())
 
 
 def outcome(ready: Deferred[None]) -> list[object]:
@@ -140,7 +166,7 @@ def test_a_relay_of_relayed_frames_does_not_wait_for_a_tick(clock: Clock) -> Non
 
 def test_who_waits_longer_than_it_wants_to_is_told_why(clock: Clock) -> None:
     all_feeds = feeds(clock)
-    seen = outcome(visit(all_feeds, "show", "source", Wire.RTMP).ready(5.0))
+    _, seen = come(all_feeds, wait_s=5.0)
     clock.advance(4.9)
     assert seen == []
     clock.advance(0.2)
@@ -148,14 +174,13 @@ def test_who_waits_longer_than_it_wants_to_is_told_why(clock: Clock) -> None:
 
 
 def test_who_does_not_want_to_wait_is_told_at_once(clock: Clock) -> None:
-    seen = outcome(visit(feeds(clock), "show", "source", Wire.RTMP).ready(0.0))
-    clock.advance(0)
-    assert isinstance(seen[0], NotLive)
+    with pytest.raises(NotLive, match="show is not live"):
+        come(feeds(clock))
 
 
 def test_who_does_not_want_to_wait_still_waits_for_the_tier_above_to_answer(clock: Clock) -> None:
     supply = Asked()
-    seen = outcome(visit(feeds(clock, supply), "show", "source", Wire.RTMP).ready(0.0))
+    _, seen = come(feeds(clock, supply))
     clock.advance(ANSWER_S - 0.1)
     assert seen == []
     supply.feeds[0].absent("nobody has it")
@@ -163,7 +188,7 @@ def test_who_does_not_want_to_wait_still_waits_for_the_tier_above_to_answer(cloc
 
 
 def test_an_answer_is_not_waited_for_for_ever(clock: Clock) -> None:
-    seen = outcome(visit(feeds(clock, Asked()), "show", "source", Wire.RTMP).ready(0.0))
+    _, seen = come(feeds(clock, Asked()))
     clock.advance(ANSWER_S)
     assert isinstance(seen[0], NotLive)
 
@@ -171,8 +196,7 @@ def test_an_answer_is_not_waited_for_for_ever(clock: Clock) -> None:
 def test_one_who_leaves_while_it_waits_is_forgotten(clock: Clock) -> None:
     supply = Asked()
     all_feeds = feeds(clock, supply)
-    stay = visit(all_feeds, "show", "source", Wire.RTMP)
-    seen = outcome(stay.ready(5.0))
+    stay, seen = come(all_feeds, wait_s=5.0)
     stay.leave()
     assert isinstance(seen[0], CancelledError)
     clock.advance(UNKNOWN_S)
@@ -184,8 +208,7 @@ def test_a_name_that_is_asked_for_often_is_asked_for_above_once(clock: Clock) ->
     supply = Asked()
     all_feeds = feeds(clock, supply)
     for _ in range(100):
-        stay = visit(all_feeds, "show", "source", Wire.RTMP)
-        seen = outcome(stay.ready(0.0))
+        stay, seen = come(all_feeds)
         supply.feeds[0].absent("nobody has it")
         clock.advance(0)
         assert isinstance(seen[0], NotLive)
@@ -196,32 +219,32 @@ def test_a_name_that_is_asked_for_often_is_asked_for_above_once(clock: Clock) ->
 
 
 def test_the_names_that_are_asked_for_at_once_are_bounded(clock: Clock) -> None:
-    all_feeds = feeds(clock, Asked())
+    all_feeds = feeds(clock, Asked(), known=Heard(live={f"show{number}" for number in range(4)}))
     for number in range(3):
-        visit(all_feeds, f"show{number}", "source", Wire.RTMP)
+        come(all_feeds, f"show{number}")
     with pytest.raises(NotLive, match="no room"):
-        visit(all_feeds, "show3", "source", Wire.RTMP)
-    visit(all_feeds, "show2", "source", Wire.RTMP)
+        come(all_feeds, "show3")
+    come(all_feeds, "show2")
 
 
 @pytest.mark.parametrize(("stream", "rendition"), [("../show", "source"), ("show", "best"), ("", "source")])
 def test_what_cannot_be_a_name_is_not_asked_for(clock: Clock, stream: str, rendition: str) -> None:
     supply = Asked()
     with pytest.raises(NotLive):
-        visit(feeds(clock, supply), stream, rendition, Wire.RTMP)
+        come(feeds(clock, supply), stream, rendition)
     assert supply.feeds == []
 
 
 def test_a_relayed_feed_lingers_and_is_then_let_go(clock: Clock) -> None:
     supply = Asked()
     all_feeds = feeds(clock, supply)
-    stay = visit(all_feeds, "show", "source", Wire.FLV)
+    stay, _ = come(all_feeds, wire=Wire.FLV)
     for frame in [*configs(), picture(0, True)]:
         supply.feeds[0].add(frame)
     stay.watch(StringTransport(), Seat())
     stay.leave()
     clock.advance(LIMITS.linger_s - 1)
-    again = visit(all_feeds, "show", "source", Wire.FLV)
+    again, _ = come(all_feeds, wire=Wire.FLV)
     clock.advance(LIMITS.linger_s)
     assert len(supply.feeds) == 1
     again.leave()
@@ -232,7 +255,7 @@ def test_a_relayed_feed_lingers_and_is_then_let_go(clock: Clock) -> None:
 def test_a_relayed_feed_stays_as_long_as_anybody_watches(clock: Clock) -> None:
     supply = Asked()
     all_feeds = feeds(clock, supply)
-    first, second = (visit(all_feeds, "show", "source", Wire.FLV) for _ in range(2))
+    first, second = (come(all_feeds, wire=Wire.FLV)[0] for _ in range(2))
     supply.feeds[0].add(sound(0))
     for stay in (first, second):
         stay.watch(StringTransport(), Seat())
@@ -246,8 +269,7 @@ def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: C
     feed = all_feeds.begin("show", "source", Lineage(1))
     for frame in [*configs(), picture(0, True)]:
         feed.add(frame)
-    stay, seat = visit(all_feeds, "show", "source", Wire.FLV), Seat()
-    assert stay.feed is feed
+    (stay, _), seat = come(all_feeds, wire=Wire.FLV), Seat()
     stay.watch(StringTransport(), seat)
     clock.advance(1000)
     assert not seat.is_over
@@ -278,7 +300,7 @@ def test_the_frames_of_a_feed_go_when_its_broadcast_does(clock: Clock, end: Call
 @pytest.mark.usefixtures("uncollected")
 def test_the_frames_of_a_feed_that_is_let_go_go_with_it(clock: Clock) -> None:
     supply = Asked()
-    stay = visit(feeds(clock, supply), "show", "source", Wire.FLV)
+    stay, _ = come(feeds(clock, supply), wire=Wire.FLV)
     feed, key = supply.feeds[0], picture(0, True)
     for frame in [*configs(), key]:
         feed.add(frame)
@@ -295,7 +317,7 @@ def test_when_the_process_ends_the_viewers_are_not_told_that_the_broadcast_has(c
     supply = Asked()
     all_feeds = feeds(clock, supply)
     seat = Seat()
-    stay = visit(all_feeds, "show", "source", Wire.FLV)
+    stay, _ = come(all_feeds, wire=Wire.FLV)
     supply.feeds[0].add(sound(0))
     stay.watch(StringTransport(), seat)
     all_feeds.stop()
@@ -304,7 +326,7 @@ def test_when_the_process_ends_the_viewers_are_not_told_that_the_broadcast_has(c
 
 def test_who_waits_for_a_broadcast_gets_it_when_it_begins(clock: Clock) -> None:
     all_feeds = feeds(clock)
-    seen = outcome(visit(all_feeds, "show", "source", Wire.FLV).ready(5.0))
+    _, seen = come(all_feeds, wait_s=5.0)
     clock.advance(3)
     feed = all_feeds.begin("show", "source", Lineage(1))
     feed.add(picture(0, True))
@@ -314,7 +336,7 @@ def test_who_waits_for_a_broadcast_gets_it_when_it_begins(clock: Clock) -> None:
 def test_viewers_are_counted_while_they_watch(clock: Clock) -> None:
     all_feeds = feeds(clock)
     all_feeds.begin("show", "source", Lineage(1)).add(sound(0))
-    stay = visit(all_feeds, "show", "source", Wire.FLV)
+    stay, _ = come(all_feeds, wire=Wire.FLV)
     stay.watch(StringTransport(), Seat())
     count = lambda: all_feeds.metrics.registry.get_sample_value("livestream_viewers", {"protocol": "flv"})  # noqa: E731
     assert count() == 1

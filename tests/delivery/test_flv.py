@@ -31,6 +31,7 @@ from .test_feed import flv_tags
 class FakeChannel:
     transport: StringTransport = field(factory=StringTransport)
     protocol: IProtocol | None = None
+    host: str = "192.0.2.1"
 
     def take_over(self, protocol: IProtocol) -> None:
         self.protocol = protocol
@@ -111,10 +112,8 @@ def test_a_viewer_who_leaves_is_let_go_and_its_request_is_never_answered(site: S
 
 
 def test_what_is_not_live_is_not_found(site: Site) -> None:
-    failed: list[Failure] = []
-    site.view(FakeRequest(), "other").addErrback(failed.append)
-    site.clock.advance(0)
-    assert isinstance(failed[0].value, NotFound)
+    with pytest.raises(NotFound):
+        site.view(FakeRequest(), "other")
     with pytest.raises(NotFound):
         site.view(FakeRequest(args={b"rendition": [b"best\xff"]}))
     errors = {"kind": "flv", "outcome": "error"}

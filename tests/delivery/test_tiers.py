@@ -29,7 +29,7 @@ from livestream.signing import Credentials
 from tests.observer import Observer
 
 from .frames import configs, group
-from .test_feed import flv_tags
+from .test_feed import Heard, flv_tags
 
 
 @implementer(IStreamClientEndpoint)
@@ -89,7 +89,7 @@ class Tiers:
             for n, cable in enumerate(self.cables)
         ]
         relays = Relays(lambda _: upstreams, lambda: succeed({}), lambda _: 0, self.clock, metrics)
-        self.edge = Feeds(limits, self.clock, metrics, relays)
+        self.edge = Feeds(limits, self.clock, metrics, relays, Heard())
 
     def live(self, epoch: int = 7) -> None:
         self.sources = [one.begin("show", "source", Lineage(epoch)) for one in self.upper]
@@ -109,8 +109,8 @@ class Tiers:
 
     def watch(self) -> Viewer:
         viewer = Viewer()
-        stay = visit(self.edge, "show", "source", Wire.FLV)
-        stay.ready(0.0).addCallback(lambda _: stay.watch(viewer.transport, viewer))
+        stay = visit(self.edge, "show", "source", Wire.FLV, "192.0.2.1")
+        stay.ready().addCallback(lambda _: stay.watch(viewer.transport, viewer))
         self.run(0.3)
         return viewer
 
@@ -180,8 +180,8 @@ def test_the_end_of_the_broadcast_reaches_the_last_viewer(tiers: Tiers) -> None:
 
 
 def test_a_relay_that_nobody_watches_any_more_is_released_after_a_while(tiers: Tiers) -> None:
-    stay = visit(tiers.edge, "show", "source", Wire.FLV)
-    stay.ready(0.0).addCallback(lambda _: stay.watch(StringTransport(), Viewer()))
+    stay = visit(tiers.edge, "show", "source", Wire.FLV, "192.0.2.1")
+    stay.ready().addCallback(lambda _: stay.watch(StringTransport(), Viewer()))
     tiers.run(0.5)
     stay.leave()
     tiers.run(PushLimits().linger_s / 2)

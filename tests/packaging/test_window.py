@@ -43,6 +43,20 @@ def test_the_newest_six_are_listed_and_seven_more_can_be_fetched() -> None:
     assert window.object_info("source", f"{EPOCH}-7.m4s") is None
 
 
+def test_a_broadcast_is_on_air_from_its_beginning_to_its_end_whether_anything_is_listed_or_not() -> None:
+    window = _window()
+    window.promise(EPOCH)
+    assert not window.is_on_air
+    window.take([EpochBegan("show", Epoch(EPOCH, 1))])
+    assert window.is_on_air and not window.is_live and not window.has_rendition("source")
+    window.take([announced(1)])
+    assert window.is_on_air and window.has_rendition("source") and not window.has_rendition("720p")
+    window.take([ended(1)])
+    assert not window.is_on_air
+    window.take([EpochBegan("show", Epoch(LATER, 2))])
+    assert window.is_on_air
+
+
 def test_renditions_are_listed_from_the_most_demanding_once_they_have_media() -> None:
     window = _window(announced(1, RUNG), announced(1, SOURCE))
     assert [info.name for info in window.renditions()] == ["source", "720p"]

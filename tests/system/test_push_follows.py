@@ -47,6 +47,7 @@ def test_viewers_go_on_where_the_publisher_has_gone_from_a_frozen_ingest_without
     watching.start()
     try:
         until(lambda: news.at_s, "media", 20)
+        connections = viewer.connections  # it may have come before the edge had heard of the broadcast
 
         cluster.wires["origin-1"].cut()
         first.daemon.kill(signal.SIGSTOP)
@@ -54,7 +55,7 @@ def test_viewers_go_on_where_the_publisher_has_gone_from_a_frozen_ingest_without
         came_s = _publish(site, second)
         until(lambda: news.at_s > came_s, "media from where the publisher is", GOES_ON_S)
         print(f"goes on {news.at_s - came_s:.2f} s after the publisher came, silent {news.longest_s:.2f} s in all")
-        assert viewer.connections == 1
+        assert viewer.connections == connections
     finally:
         stop.set()
         watching.join(5)

@@ -1,0 +1,46 @@
+"""Players who wait for broadcasts to begin: each costs a Deferred and a timer, and nobody is asked for them."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+@define(eq=False)
+class WaitingPlayers:
+    """Who waits for which stream. How many may wait is for those to say who let them in."""
+
+    clock: IReactorTime
+    _streams: dict[str, dict[Deferred[None], IDelayedCall]] = field(factory=dict, init=False)
+    _count: int = field(default=0, init=False)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def wait(self, stream: str, seconds: float) -> Deferred[None]:
+        """Fire when something is announced of a stream, or after so many seconds. It may be cancelled."""
+        waiter: Deferred[None] = Deferred(lambda waiter: self._remove(stream, waiter).cancel())
+        waiters = self._streams.setdefault(stream, {})
+        waiters[waiter] = self.clock.callLater(seconds, self._time_is_up, stream, waiter)
+        self._count += 1
+        return waiter
+
+    def announced(self, stream: str) -> None:
+        """Something is known of a stream that was not known before: wake those who wait for it."""
+        for waiter in list(self._streams.get(stream, ())):
+            if waiter in self._streams.get(stream, ()):
+                self._remove(stream, waiter).cancel()
+                waiter.callback(None)
+
+    def _time_is_up(self, stream: str, waiter: Deferred[None]) -> None:
+        self._remove(stream, waiter)
+        waiter.callback(None)
+
+    def _remove(self, stream: str, waiter: Deferred[None]) -> IDelayedCall:
+        waiters = self._streams[stream]
+        self._count -= 1
+        call = waiters.pop(waiter)
+        if not waiters:
+            del self._streams[stream]
+        return call

@@ -1,0 +1,34 @@
+"""What an origin or an edge knows of what viewers ask for, so that it need not ask for what nobody has."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from livestream.bus.catalogue import Catalogue
+from livestream.delivery.feeds import Standing
+from livestream.model import SOURCE
+
+SETTLED_SEGMENTS = 3
+"""
+A stream that lists so many segments of its source lists all its renditions: those that are transcoded come a few
+seconds after the source. No playlist that is complete has fewer.
+"""
+
+
+@define(eq=False)
+class KnownStreams:
+    """What a node has heard of streams. A broadcast is live from its beginning, before it has anything to list."""
+
+    catalogue: Catalogue
+
+    def standing(self, stream: str, rendition: str) -> Standing:
+        catalogue = self.catalogue
+        if not catalogue.is_on_air(stream):
+            return Standing.NOT_LIVE if catalogue.is_informed else Standing.UNKNOWN
+        if rendition == SOURCE:
+            return Standing.LIVE
+        window = catalogue.window(stream)
+        if window is not None and window.has_rendition(rendition):
+            return Standing.LIVE
+        is_settled = window is not None and len(window.listed(SOURCE)) >= SETTLED_SEGMENTS
+        return Standing.NOT_LIVE if is_settled else Standing.UNKNOWN

@@ -1,0 +1,100 @@
+"""What an edge knows of names, with the real way of announcements from ingest to origin to edge in one process."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from livestream.bus.catalogue import Catalogue
+from livestream.bus.interface import Tier
+from livestream.bus.ledger import Ledger
+from livestream.bus.memory import MemoryBus
+from livestream.cache.coalesce import Cache
+from livestream.cache.store import Store
+from livestream.cache.warm import Collector
+from livestream.delivery.feeds import Standing
+from livestream.metrics import Metrics
+from livestream.model import Announcement, Epoch, EpochBegan
+from livestream.roles.known import KnownStreams
+from tests.cache.test_coalesce import Source
+from tests.packaging.windows import EPOCH, RUNG, announced, ended
+
+LENGTH = 6
+
+
+@define(eq=False)
+class Chain:
+    """An origin that can fetch nothing, and an edge, on one bus."""
+
+    clock: Clock = field(factory=Clock)
+    bus: MemoryBus = field(factory=MemoryBus)
+    edge: Catalogue = field(init=False)
+    known: KnownStreams = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(EPOCH / 1000)
+        origin = Catalogue(self.bus, Tier.INGEST, None, LENGTH, self.clock, Metrics())
+        ledger = Ledger(self.bus, Tier.ORIGIN, LENGTH)
+        store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
+        cache = Cache(store, Source(), origin.object_info, self.clock, self.clock.seconds)
+        collector = Collector(cache, LENGTH, ledger.announce, ledger.forget, self.clock)
+        origin.subscribe(collector.heard)
+        self.edge = Catalogue(self.bus, Tier.ORIGIN, None, LENGTH, self.clock, Metrics())
+        self.known = KnownStreams(self.edge)
+        origin.start()
+        self.edge.start()
+
+    def hear(self, *announcements: Announcement) -> None:
+        for announcement in announcements:
+            self.edge.announced(announcement)
+
+    def standing(self, rendition: str = "source", stream: str = "show") -> Standing:
+        return self.known.standing(stream, rendition)
+
+
+@pytest.fixture
+def chain() -> Chain:
+    return Chain()
+
+
+def test_an_edge_knows_at_once_that_a_broadcast_has_begun_and_lists_nothing_of_it(chain: Chain) -> None:
+    assert chain.standing() is Standing.NOT_LIVE
+    chain.bus.publish(Tier.INGEST, EpochBegan("show", Epoch(EPOCH, 1)))
+    assert chain.standing() is Standing.LIVE
+    window = chain.edge.window("show")
+    assert window is not None and window.renditions() == [] and not window.is_live
+    chain.bus.publish(Tier.INGEST, announced(1))
+    assert window.listed("source") == [], "the origin does not have it yet"
+    assert chain.standing(stream="other") is Standing.NOT_LIVE
+
+
+def test_what_has_ended_is_not_live_until_it_begins_again(chain: Chain) -> None:
+    chain.hear(announced(1), ended(1))
+    assert chain.standing() is Standing.NOT_LIVE
+    chain.hear(EpochBegan("show", Epoch(EPOCH + 1000, 2)))
+    assert chain.standing() is Standing.LIVE
+
+
+def test_a_rendition_that_is_not_listed_may_come_while_the_stream_is_young_and_not_later(chain: Chain) -> None:
+    chain.hear(EpochBegan("show", Epoch(EPOCH, 1)))
+    assert chain.standing("720p") is Standing.UNKNOWN
+    for msn in (1, 2):
+        chain.hear(announced(msn))
+        assert chain.standing("720p") is Standing.UNKNOWN
+    chain.hear(announced(1, RUNG))
+    assert chain.standing("720p") is Standing.LIVE
+    assert chain.standing("480p") is Standing.UNKNOWN
+    chain.hear(announced(3))
+    assert chain.standing("480p") is Standing.NOT_LIVE
+    assert chain.standing("720p") is Standing.LIVE
+
+
+def test_a_node_that_is_cut_off_cannot_tell_of_what_it_does_not_know_and_can_of_what_it_does(chain: Chain) -> None:
+    chain.hear(announced(1))
+    chain.bus.is_healthy = False
+    assert chain.standing(stream="other") is Standing.UNKNOWN
+    assert chain.standing() is Standing.LIVE
+    chain.bus.is_healthy = True
+    chain.bus.has_caught_up = False
+    assert chain.standing(stream="other") is Standing.UNKNOWN
