@@ -30,6 +30,7 @@ from livestream.bus.redis_protocols import Commands, Subscriber
 from livestream.bus.scripts import ACCEPT, ALL, LEAVE, LIVE, PUBLISH, RECALL, RESTORE, TAKE, Script
 from livestream.metrics import Metrics
 from livestream.model import Announcement, SegmentAnnounced, StreamPosition, Superseded
+from livestream.net.log_summary import LogSummary
 from livestream.signing import seal, unseal
 
 ANSWER_S = 1.0
@@ -51,6 +52,7 @@ FUTURE_MS = 86_400_000
 PAST_MS = 1_800_000
 """The longest list, by clocks that are minutes apart, has nothing older."""
 PREFIX = "livestream:2:"
+INVALID = "{count} messages on the bus in the last {seconds} s were none of ours, such as: {error}"
 
 
 @define(eq=False)
@@ -81,11 +83,13 @@ class RedisBus(Service):
     _complained_at: float = field(default=float("-inf"), init=False)
     _is_away: bool = field(default=False, init=False)
     _is_too_old: bool = field(default=False, init=False)
+    _invalid: LogSummary = field(init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
         address = RedisAddress.of(self.url, self.reactor)
+        self._invalid = LogSummary(self.log, INVALID, self.reactor)
         self._commands = Link(address, Commands, self.reactor, self._commands_up, self._down)
         self._subscriber = Link(address, Subscriber, self.reactor, self._subscriber_up, self._down)
 
@@ -355,7 +359,7 @@ class RedisBus(Service):
             return announcement
         except InvalidMessage as error:
             self.metrics.bus_messages.labels("invalid").inc()
-            self.log.debug("a message that is none of ours: {error}", error=error)
+            self._invalid.note(error=str(error))
             return None
 
     def _heard(self, channel: bytes, message: bytes) -> None:

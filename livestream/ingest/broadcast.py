@@ -22,6 +22,7 @@ from livestream.media.parameter_sets import ParameterSets
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
 from livestream.model import AUDIO, SOURCE, VIDEO, Codec, Frame, PublisherChange
+from livestream.net.log_summary import LogSummary
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager
 
@@ -29,6 +30,7 @@ SEGMENT_STEPS = 10_000
 """A segment is so much work that a publisher's segments are read at four a second at most."""
 CONFIG_STEPS = 200
 """A decoder configuration is read for every rendition, and so is a new parameter set once: half a millisecond."""
+UNUSABLE = "{stream}: {count} messages of the last {seconds} s could not be used, such as: {error}"
 HELD_FRAMES = 2_000
 """So many frames of a publisher who has returned wait at most for what the transcoder still holds."""
 SHORTEST_GAP_MS = 1_000
@@ -124,12 +126,14 @@ class Broadcast:
     _begun_at: dict[int, float] = field(factory=dict, init=False)
     _audio_config: Frame | None = field(default=None, init=False)
     _quiet_since: float = field(default=0.0, init=False)
+    _unusable: LogSummary = field(init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._planner = CutPlanner(self.settings.segment_s, 0, 0)
         self._source = self._rendition(SOURCE)
+        self._unusable = LogSummary(self.log, UNUSABLE, self.clock)
         self.writer = self.open_writer(self)
 
     # What its writer asks and tells
@@ -278,7 +282,7 @@ class Broadcast:
 
     def _left_out(self, error: MediaError) -> None:
         self.metrics.frames_dropped.labels("invalid").inc()
-        self.log.debug("{stream}: {error}", stream=self.stream, error=error)
+        self._unusable.note(stream=self.stream, error=str(error))
 
     def _take(self, frame: Frame) -> int:
         if frame.is_config:

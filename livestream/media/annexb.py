@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from struct import Struct
 
+from livestream.media.errors import MediaError
+
+FEW_UNITS = 64
+UNIT_BYTES = 64
+"""A frame of more than a few units has one for so many bytes at most: no encoder cuts its pictures smaller."""
 _LENGTH = Struct(">I")
+
+
+def most_units(size: int) -> int:
+    """How many units a frame of so many bytes may have: to look at each takes time."""
+    return FEW_UNITS + size // UNIT_BYTES
 
 
 def nal_units(data: bytes) -> Iterator[bytes]:
@@ -21,8 +32,15 @@ def nal_units(data: bytes) -> Iterator[bytes]:
 
 
 def to_length_prefixed(data: bytes) -> bytes:
-    """The same units, each behind its length in four bytes."""
-    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in nal_units(data))
+    """
+    The same units, each behind its length in four bytes.
+
+    :raises MediaError: there are too many.
+    """
+    most = most_units(len(data))
+    units = list(islice(nal_units(data), most + 1))
+    _check_count(len(units), most)
+    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
 
 
 def mended_units(data: bytes, begin: int = 0) -> bytes | None:
@@ -30,21 +48,31 @@ def mended_units(data: bytes, begin: int = 0) -> bytes | None:
     What is sound of ``data`` from ``begin`` on, length-prefixed; ``None`` when all of it is.
 
     Some encoders write start codes where lengths belong, and some end a unit early: those that follow are lost.
+
+    :raises MediaError: there are too many units.
     """
     at, end = begin, len(data)
+    most, count = most_units(end - begin), 0
     is_sound = True
-    while at + 4 <= end:
+    while at + 4 <= end and count <= most:
+        count += 1
         following = at + 4 + _LENGTH.unpack_from(data, at)[0]
         if following > end:
             break
         if following == at + 4:
             is_sound = False
         at = following
+    _check_count(count, most)
     if at == end and is_sound:
         return None
     if data.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01"), begin):
         return to_length_prefixed(data[begin:])
     return _without_empty_units(data[begin:at])
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise MediaError(f"a frame with more than {most} NAL units")
 
 
 def _without_empty_units(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ from struct import Struct
 
 from attrs import define, field
 
+from livestream.media.annexb import most_units
 from livestream.media.errors import MediaError
 from livestream.media.pictures import (
     LONGEST_BYTES,
@@ -110,7 +111,11 @@ def _hevc_sets(body: bytes, at: int, everything: bool) -> Iterator[bytes]:
 
 def _av1_sets(body: bytes, at: int, everything: bool) -> Iterator[bytes]:
     """Sequence header OBUs (AV1 bitstream specification, 5.3)."""
+    most, count = most_units(len(body)), 0
     while at < len(body):
+        count += 1
+        if count > most:
+            raise MediaError(f"a frame with more than {most} OBUs")
         begin, head = at, body[at]
         kind, has_extension, has_size = head >> 3 & 15, head >> 2 & 1, head >> 1 & 1
         at += 1 + has_extension

@@ -94,6 +94,11 @@ def test_a_frame_has_so_many_parameter_sets_at_most(codec: Codec) -> None:
         ParameterSets().before_slices(frame(codec, several[codec]))
 
 
+def test_a_frame_of_millions_of_empty_obus_is_not_walked_through() -> None:
+    with pytest.raises(MediaError, match="OBUs"):
+        ParameterSets().before_slices(frame(Codec.AV1, b"\x12\0" * (4 << 20)))
+
+
 def test_many_different_ones_in_turn_are_read_and_not_kept() -> None:
     sets = ParameterSets()
     for height in range(16, 2304, 16):
