@@ -29,7 +29,7 @@ MOST_RENDITIONS = 16
 """So many renditions of one stream are open at most when another is asked for of which nobody has heard."""
 
 
-REFUSED = "{count} requests for streams that are not live in the last {seconds} s, such as '{name}' from {peer}"
+REFUSED = "{count} requests for streams that are not live in the last {seconds} s, such as {what} from {peer}"
 
 
 class Supply(Protocol):
@@ -144,6 +144,11 @@ class Feeds:
         """Why somebody who wants a feed, and may wait so long, is refused at once; ``None`` where it is not."""
         refusal = self._refusal(stream, rendition)
         return None if refusal is not None and wait_s > 0 and self.may_wait() else refusal
+
+    def note_refused(self, stream: str, wire: Wire, peer: str) -> None:
+        """Have a refusal in the log, with others. What was typed into an RTMP program may be a publishing key."""
+        is_http = wire in (Wire.FLV, Wire.FLV_WEBSOCKET)
+        self.refused.note(what=f"'{stream}'" if is_http else "an RTMP play", peer=peer)
 
     def may_wait(self) -> bool:
         """Whether one more player may wait for a broadcast to begin."""

@@ -191,7 +191,7 @@ class HotPath:
         elif not self.service.is_absent(target):
             return None
         if self.refused is not None and (target.kind is Kind.FLV or not self.service.is_stream(target.stream)):
-            self.refused.note(name=target.stream, peer=peer)
+            self.refused.note(what=f"'{target.stream}'", peer=peer)
         key = target.kind, status, head.method == b"HEAD", end
         return self._absents.get(key) or self._prepare_absent(*key)
 

@@ -54,7 +54,7 @@ class RtmpSeat:
 
     def _refuse(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
-            self.connection.refuse(NOT_FOUND, str(failure.value), logged="it asks for a stream that is not live")
+            self.connection.refuse(NOT_FOUND, str(failure.value))
 
 
 @define(eq=False)
@@ -76,7 +76,7 @@ class RtmpPlay:
         """
         is_relay = self.relays.is_relay(request)
         if request.app != APP:
-            self.feeds.refused.note(name=request.name, peer=request.address)
+            self.feeds.note_refused(request.name, Wire.RTMP, request.address)
             raise Refused(NOT_FOUND, f"another application than {APP}: play rtmp://HOST/{APP}/STREAM")
         wire, rendition = Wire.RELAY if is_relay else Wire.RTMP, request.query.get("rendition", SOURCE)
         limits = self.feeds.limits

@@ -97,7 +97,7 @@ class Visit:
             except NotLive:
                 self._leave_feed()
                 if feeds.clock.seconds() >= self.until or not feeds.may_wait():
-                    feeds.refused.note(name=self.stream, peer=self.peer)
+                    feeds.note_refused(self.stream, self.wire, self.peer)
                     raise
             await feeds.waiting.wait(self.stream, self.until - feeds.clock.seconds())
 
@@ -122,7 +122,7 @@ def visit(feeds: Feeds, stream: str, rendition: str, wire: Wire, peer: str, wait
     except InvalidName as error:
         refusal = NotLive(str(error))
     if refusal is not None:
-        feeds.refused.note(name=stream, peer=peer)
+        feeds.note_refused(stream, wire, peer)
         raise refusal
     feeds.visitors += 1
     return Visit(feeds, stream, rendition, wire, peer, feeds.clock.seconds() + wait_s)

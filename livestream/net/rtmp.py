@@ -155,17 +155,17 @@ class RtmpConnection(TwistedProtocol):
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
 
-    def refuse(self, code: str, description: str, limit: str = REFUSED, *, logged: str = "") -> None:
+    def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
         """
         Say why not, and close; it is counted as ``limit``.
 
-        The log has ``logged`` where what is said quotes something that the peer typed. Who refuses a play logs what
-        the operator should see.
+        The log has it of publishers alone, for whom nothing may be quoted that they typed. Anybody can have plays
+        refused, and who refuses them logs how many.
         """
         self.factory.metrics.limits_hit.labels(limit).inc()
         self._is_logged = limit == REFUSED and self._session.state is not State.ASKING_PLAY
         self._session.refuse(code, description)
-        self.close(f"refused: {logged or description}")
+        self.close(f"refused: {description}")
 
     def redirect(self, url: str) -> None:
         """

@@ -96,7 +96,9 @@ def test_they_are_one_line_of_the_log_in_ten_seconds(edge: Edge) -> None:
 
     globalLogPublisher.addObserver(note)
     try:
-        for name in ("show", "../etc\n", "x" * 100, "other"):
+        with pytest.raises(NotLive):
+            edge.come("show", wire=Wire.FLV)
+        for name in ("../etc\n", "x" * 100, "other"):
             edge.refused(name)
         edge.refused("show", "best")
         edge.clock.advance(10)

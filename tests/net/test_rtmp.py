@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
@@ -85,6 +86,8 @@ class Door:
 
     def play(self, request: PlayRequest, connection: RtmpConnection) -> Sink:
         self.asked.append(request)
+        if self.refusal:
+            raise self.refusal
         connection.accept_play(4096)
         return self.sink
 
@@ -177,6 +180,24 @@ def connected(scene: Scene) -> Peer:
     while not scene.door.asked:
         peer.step()
     return peer
+
+
+@pytest.mark.parametrize(("publishes", "lines"), [(True, 1), (False, 0)], ids=["publisher", "player"])
+def test_a_publisher_who_is_refused_is_logged_and_a_player_is_not(scene: Scene, publishes: bool, lines: int) -> None:
+    scene.door.refusal = Refused("NetStream.Failed", "not here")
+    logged: list[str] = []
+
+    def note(event: dict[str, object]) -> None:
+        logged.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(note)
+    try:
+        peer = scene.connect()
+        peer.speak(publishes=publishes)
+        peer.connection.connectionLost(Failure(ConnectionDone()))
+    finally:
+        globalLogPublisher.removeObserver(note)
+    assert logged == ["192.0.2.1: RTMP connection over: refused: not here"] * lines
 
 
 def test_nothing_is_read_of_a_publisher_who_is_not_let_in_yet_and_nothing_lost(scene: Scene) -> None:
