@@ -90,8 +90,7 @@ class Feeds:
 
     def __attrs_post_init__(self) -> None:
         self.waiting = WaitingPlayers(self.clock)
-        rate = self.limits.unknown_names_per_s
-        self._unknown = TokenBucket(rate, rate * BURST_S)
+        self._unknown = TokenBucket(*_rate(self.limits))
         for wire in Wire:
             self.metrics.viewers.labels(wire.value)
 
@@ -202,7 +201,7 @@ class Feeds:
     def renew(self, limits: PushLimits) -> None:
         """Take new limits, for viewers who come from here on."""
         self.limits = limits
-        self._unknown.rate, self._unknown.burst = limits.unknown_names_per_s, limits.unknown_names_per_s * BURST_S
+        self._unknown.rate, self._unknown.burst = _rate(limits)
 
     def _may_ask(self, stream: str) -> bool:
         return self._unknown.has_token(self.clock.seconds()) and self._renditions[stream] < MOST_RENDITIONS
@@ -240,3 +239,8 @@ class Feeds:
         elif self.supply is not None:
             self.supply.unwanted(feed)
         return True
+
+
+def _rate(limits: PushLimits) -> tuple[float, float]:
+    """How many unknown names a second, and at once, the tier above is asked for."""
+    return limits.unknown_names_per_s, max(limits.unknown_names_per_s * BURST_S, 1.0)

@@ -11,6 +11,11 @@ SHOWN = 64
 """So many characters of a name that a stranger has chosen are shown."""
 
 
+def _without_source(log: Logger) -> Logger:
+    """The same log, but of no object: one that has its own summary would be in a cycle, and not be freed at once."""
+    return Logger(log.namespace, observer=log.observer)
+
+
 @define(eq=False)
 class LogSummary:
     """
@@ -21,7 +26,7 @@ class LogSummary:
     from a stranger: it is cut short, and what is not printable ASCII is escaped.
     """
 
-    log: Logger
+    log: Logger = field(converter=_without_source)
     text: str
     clock: IReactorTime
     level: LogLevel = LogLevel.warn

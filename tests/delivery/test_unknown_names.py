@@ -234,3 +234,6 @@ def test_limits_that_are_renewed_hold_from_then_on(edge: Edge) -> None:
     edge.heard.of_others = Standing.UNKNOWN
     edge.feeds.renew(PushLimits(unknown_names_per_s=2))
     assert ask_for_many(edge) == 4
+    edge.feeds.renew(PushLimits(unknown_names_per_s=0.25))
+    edge.clock.advance(100)
+    assert ask_for_many(edge) == 1, "a rate of less than one has a burst of one"

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import Iterator
+from weakref import ref
 
 import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
-from twisted.logger import Logger, textFileLogObserver
+from twisted.logger import Logger, formatEvent, textFileLogObserver
 
 from livestream.net.log_summary import LogSummary, printable
 
@@ -67,3 +69,26 @@ def test_a_strangers_name_stays_on_its_line_in_printable_ascii(book: Book, name:
 def test_a_long_name_is_cut_short() -> None:
     assert printable("x" * 64) == "x" * 64
     assert printable("x" * 10_000) == "x" * 64 + "..."
+
+
+def test_whose_log_it_is_is_freed_at_once_and_its_line_still_comes() -> None:
+    lines: list[str] = []
+
+    class Owner:
+        log = Logger(observer=lambda event: lines.append(f"{event['log_namespace']}: {formatEvent(event)}"))
+
+        def __init__(self, clock: Clock) -> None:
+            self.summary = LogSummary(self.log, "{count} of {name}", clock)
+
+    clock = Clock()
+    owner = Owner(clock)
+    owner.summary.note(name="show")
+    kept = ref(owner)
+    gc.disable()
+    try:
+        del owner
+        assert kept() is None
+    finally:
+        gc.enable()
+    clock.advance(10)
+    assert lines == [f"{__name__}.Owner: 1 of show"]
