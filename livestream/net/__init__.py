@@ -3,6 +3,8 @@ Sockets and what moves over them, the same for every part.
 
 - ``listeners``: listening where a setting says
 - ``rtmp``, ``rtmp_play``: RTMP as a server, and as a player
+- ``addresses``: how much one address asks for
+- ``proxy_protocol``: what a proxy says of whose connection it is
 - ``requests``: what peers ask of the server
 - ``moving``: a player's way to another node
 - ``body``: the bytes of an object, whole or arriving
