@@ -30,7 +30,7 @@ from livestream.net.requests import (
     PublishSink,
     Refused,
 )
-from livestream.net.tcp import acknowledge_at_once, tune
+from livestream.net.tcp import acknowledge_at_once, has_unsent, tune
 from livestream.net.token_bucket import TokenBucket
 from livestream.rtmp.chunks import ChunkLimits, Message
 from livestream.rtmp.errors import RemoteProtocolError
@@ -56,6 +56,8 @@ MANY_PUBLISHERS = 8
 """From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
+UNANSWERED_PINGS = 2
+"""A paused player that has not answered so many is closed. One that is sent media need not answer, and some do not."""
 
 
 TURN_STEPS = 1000
@@ -115,6 +117,8 @@ class RtmpConnection(TwistedProtocol):
         self._has_shaken_hands = False
         self._has_spoken = False
         self._is_logged = False
+        self._is_paused = False
+        self._unanswered = 0
         self._fd = -1
 
     def connectionMade(self) -> None:
@@ -209,6 +213,11 @@ class RtmpConnection(TwistedProtocol):
         self.transport.loseConnection()
         self._deadline = self.factory.clock.callLater(CLOSE_S, self._abort)
 
+    def abort(self, reason: str) -> None:
+        """End the connection now, whatever was still to go out."""
+        self.close(reason)
+        self._abort()
+
     # Inside
 
     def _read(self, data: bytes) -> None:
@@ -293,6 +302,7 @@ class RtmpConnection(TwistedProtocol):
                 self._ask(event)
             case Paused(is_paused):
                 if self._player is not None:
+                    self._is_paused = is_paused
                     self._player.paused(is_paused)
             case PublishEnded():
                 self._leave("unpublished")
@@ -383,6 +393,7 @@ class RtmpConnection(TwistedProtocol):
             self.factory.count_publishers(-1)
             self._bucket = TokenBucket(PEER_STEPS, PEER_STEPS * STEPS_S)
         player, self._player = self._player, None
+        self._is_paused = False
         move, self._move = self._move, None
         if move is not None:
             move.cancel()
@@ -406,6 +417,9 @@ class RtmpConnection(TwistedProtocol):
         if self._sink is not None and self._heard:
             self._session.begin_period()
             self._set_deadline(seconds, reason)
+        elif self._player is not None and self._is_silent():
+            self.factory.metrics.limits_hit.labels("silent_player").inc()
+            self.abort("paused, and answers no ping")
         elif self._player is not None:
             self._session.begin_period()
             self._session.ping(int(self.factory.clock.seconds() * 1000))
@@ -414,6 +428,12 @@ class RtmpConnection(TwistedProtocol):
         else:
             self.factory.metrics.limits_hit.labels("deadline").inc()
             self.close(reason)
+
+    def _is_silent(self) -> bool:
+        """Whether nothing shows that a player is still there: it is paused, and answers no ping, or reads none."""
+        is_quiet = self._is_paused and (not self._heard or has_unsent(self.transport))
+        self._unanswered = self._unanswered + 1 if is_quiet else 0
+        return self._unanswered >= UNANSWERED_PINGS
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():

@@ -80,6 +80,7 @@ LOG_WINDOWS = 2 * 8
 HOLD_S = 5.0
 """Who comes to a cache that has just been started waits so long at most, rather than hear that it has nothing."""
 LOOK_S = 0.05
+STALL_LOOK_S = 1.0
 QUIET_S = 2.0
 """Viewers have moved when none has come for a segment's length and so much more: each asks once a segment."""
 
@@ -226,6 +227,7 @@ class Parts:
         """The push, of what is live here and, with a ``supply``, of what is ``known`` to be live elsewhere."""
         feeds = self._feeds = Feeds(push_limits(self.config), self.reactor, self.metrics, supply, known)
         renew_feeds(self.reloading, feeds)
+        self.every(STALL_LOOK_S, feeds.close_stalled)
         return feeds
 
     def http(

@@ -50,7 +50,7 @@ def rtmp_limits(config: Config) -> RtmpLimits:
 def push_limits(config: Config) -> PushLimits:
     push, limits = config.push, config.limits
     return PushLimits(
-        push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s,
+        push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s, limits.stall_s,
         waiting_players=limits.waiting_players, unknown_names_per_s=limits.unknown_names_per_s,
     )  # fmt: skip
 
@@ -140,7 +140,7 @@ def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
 
     for key in ("slow_bytes", "slow_s", "wait_s", "linger_s"):
         reloading.when(f"push.{key}", limits)
-    for key in ("waiting_players", "unknown_names_per_s"):
+    for key in ("waiting_players", "unknown_names_per_s", "stall_s"):
         reloading.when(f"limits.{key}", limits)
 
 
