@@ -320,7 +320,23 @@ def _inconsistencies(config: Config) -> list[str]:
             'ingest.rtmp: anyone who reaches this port could publish; write [ingest.keys] with "*" = "A-SECRET", '
             "or listen on tcp:1935:interface=127.0.0.1"
         )
-    return lines + _cluster_inconsistencies(config)
+    return lines + _proxy_inconsistencies(config) + _cluster_inconsistencies(config)
+
+
+def _proxy_inconsistencies(config: Config) -> list[str]:
+    lines = []
+    for section in ("edge", "ingest"):
+        endpoints = {"edge": ("http", "rtmp"), "ingest": ("rtmp",)}[section]
+        values = getattr(config, section)
+        if values.proxy_protocol and config.role in ("all", section):
+            if not config.cluster.trusted_proxies:
+                lines.append(f'{section}.proxy_protocol: from whom? write cluster.trusted_proxies = ["10.0.0.1/32"]')
+            lines += [
+                f"{section}.{key}: a PROXY header comes before TLS, and is not read on ssl:; have the proxy end TLS"
+                for key in endpoints
+                if getattr(values, key).startswith("ssl:")
+            ]
+    return lines
 
 
 def _cluster_inconsistencies(config: Config) -> list[str]:

@@ -63,6 +63,9 @@ class Ingest:
     keys: dict[str, str] = setting({}, "publishing keys: stream name or pattern = secret", "keys", secret=True)
     grace_s: float = setting(10.0, "how long a publisher may be away", "positive")
     max_publishers: int = setting(1000, "broadcasts at once", "positive")
+    proxy_protocol: bool = setting(
+        False, "connections of cluster.trusted_proxies to rtmp begin with a header of the PROXY protocol, v1 or v2"
+    )
 
 
 @frozen
@@ -82,6 +85,9 @@ class Edge:
     rtmp: str = setting("tcp:1937", "viewers: RTMP", "endpoint")
     upstreams: tuple[Upstream, ...] = setting((), "the origins, in order; in a cluster, after its nodes", "upstreams")
     access_log: str = setting("", "a file for the access log; empty: none")
+    proxy_protocol: bool = setting(
+        False, "connections of cluster.trusted_proxies begin with a header of the PROXY protocol, v1 or v2"
+    )
 
 
 @frozen
@@ -135,11 +141,39 @@ class Limits:
     """What a stranger may ask for."""
 
     connections: int = setting(20_000, "HTTP connections", "positive")
-    connections_per_address: int = setting(0, "HTTP connections from one address; 0: no limit", "not negative")
+    connections_per_address: int = setting(
+        2000,
+        "viewers' HTTP connections from one address (of IPv6, a /64) at once: those of some 700 viewers behind one "
+        "translator of addresses, as a campus or a carrier has them; 0: no limit",
+        "not negative",
+    )
+    connects_per_address: int = setting(
+        500, "new ones a second, and twice as many at once: all of those viewers within four seconds", "not negative"
+    )
     rtmp_connections: int = setting(10_000, "RTMP connections", "positive")
+    rtmp_connections_per_address: int = setting(
+        200,
+        "RTMP connections of publishers and players from one address: a large studio's; 0: no limit",
+        "not negative",
+    )
+    rtmp_connects_per_address: int = setting(
+        20, "new ones a second, and twice as many at once: all of that studio within ten seconds", "not negative"
+    )
+    refused_publishes_per_address: int = setting(
+        10,
+        "wrong publishing keys from one address in a minute, after which it is refused whatever it tries until the "
+        "minute is over: an encoder with a mistyped key that tries every six seconds; 0: no limit",
+        "not negative",
+    )
+    exempt: tuple[str, ...] = setting(
+        ("127.0.0.0/8", "::1/128"),
+        "networks that have no limit per address; cluster.trusted_proxies never have one",
+        "networks",
+    )
     relays_from: tuple[str, ...] = setting(
         PRIVATE_NETWORKS,
-        "without cluster.secret: networks of nodes that may play as relays; loopback always may",
+        "without cluster.secret: networks of nodes that may play as relays; loopback always may; those of an "
+        "ingest have no limit per address, with a secret or without",
         "networks",
     )
     header_s: float = setting(10.0, "a request's header must have come by then", "positive")
@@ -173,7 +207,9 @@ class Cluster:
         "", "signs what nodes say to each other, and ask; the same on every node", "secret", secret=True
     )
     geo_database: str = setting("", "a file in MaxMind's format, to find where viewers are")
-    trusted_proxies: tuple[str, ...] = setting((), "networks whose X-Forwarded-For is believed", "networks")
+    trusted_proxies: tuple[str, ...] = setting(
+        (), "networks whose X-Forwarded-For, or PROXY header, is believed: of proxies alone, not of nodes", "networks"
+    )
     drain_s: float = setting(20.0, "how long a node that is told to go may take to finish", "not negative")
 
 

@@ -103,6 +103,14 @@ def test_upstreams_are_tables() -> None:
         ("[transcode]\npreset = 'wrong'\n", "live.toml: transcode.preset: 'wrong' is none of ultrafast, superfast"),
         ("[bus]\nredis = 'redis://[:1'\n", "live.toml: bus.redis: write redis://"),
         ("[bus]\nredis = 'redis://h:99999/0'\n", "live.toml: bus.redis: write redis://"),
+        ("[edge]\nproxy_protocol = true\n", "live.toml: edge.proxy_protocol: from whom? write cluster.trusted_proxies"),
+        (
+            "[ingest]\nproxy_protocol = true\nrtmp = 'ssl:1935:interface=127.0.0.1'\n[cluster]\n"
+            "trusted_proxies = ['10.0.0.1']\n",
+            "live.toml: ingest.rtmp: a PROXY header comes before TLS",
+        ),
+        ("[limits]\nexempt = ['10.0.0.1/8']\n", "live.toml: limits.exempt: '10.0.0.1/8': write a network"),
+        ("[limits]\nrtmp_connects_per_address = -1\n", "live.toml: limits.rtmp_connects_per_address: -1 is below 0"),
     ],
     ids=lambda text: text.split("\n")[-1 if text.startswith("live") else 0][:50],
 )

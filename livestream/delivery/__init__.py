@@ -5,6 +5,7 @@ HTTP, from the socket to the thing that is asked for:
 
 - ``http``: the site: who is let in, which paths and methods are looked at at all
 - ``channel``: one connection: strict heads, one answer at a time, deadlines
+- ``peer``: whose connection it is, and whose request
 - ``heads``, ``limits``: reading a request's head, and what a viewer may ask
 - ``hot``: answers for what is ready in memory, from prepared bytes
 - ``outflow``: one answer's way to a plain socket, without copies

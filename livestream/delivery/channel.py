@@ -26,12 +26,16 @@ from livestream.delivery.heads import END, Refused, check_unfinished, parse
 from livestream.delivery.hot import HotPath, Ready
 from livestream.delivery.limits import ChannelLimits
 from livestream.delivery.outflow import Outflow, bound_memory, is_free
+from livestream.delivery.peer import Peer
+from livestream.delivery.proxies import Proxies
 from livestream.delivery.service import Wanted
 from livestream.delivery.signatures import Signatures
 from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import head_of
 from livestream.metrics import Metrics
+from livestream.net.address_limiter import AddressLimiter
+from livestream.net.proxy_protocol import ProxyPreface
 
 PROGRESS_BYTES = 65536
 """A reader must have taken this much, or all, within the time that a stall may last."""
@@ -47,6 +51,8 @@ class Server(Protocol):
     access: AccessLog | None
     signatures: Signatures | None
     tallies: Tallies
+    addresses: AddressLimiter
+    proxies: Proxies
     metrics: Metrics
     clock: IReactorTime
     watchdog: Watchdog
@@ -71,7 +77,7 @@ IDLE = Phase.IDLE
 
 
 class Channel(HTTPChannel):
-    """Serves one connection of a site. ``host`` is the peer's address."""
+    """Serves one connection of a site, which comes from ``host`` and is counted as one of ``group``."""
 
     site: Site
     phase = Phase.READING
@@ -89,16 +95,21 @@ class Channel(HTTPChannel):
     _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
 
-    def __init__(self, server: Server, limits: ChannelLimits, host: str, hot: HotPath | None) -> None:
+    def __init__(self, server: Server, limits: ChannelLimits, host: str, hot: HotPath | None, group: str = "") -> None:
         super().__init__()
         self._hot = hot
         self._access = server.access
-        self.logged_host = f"{host or '-'} - - [".encode()
+        self.peer = Peer(server, host, group)
+        self.logged_host = self.peer.log_prefix
         self.server = server
         self.limits = limits
-        self.host = host
         self.timeOut = None
         self.MAX_LENGTH = self.totalHeadersSize = limits.head.head_bytes
+
+    @property
+    def host(self) -> str:
+        """The peer's address."""
+        return self.peer.host
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -130,6 +141,23 @@ class Channel(HTTPChannel):
         except Exception:
             self.server.failed(Failure())
             self.abort()
+
+    def await_address(self) -> None:
+        """Take the first bytes for a proxy's, which tells the peer's address. A head's deadline holds for them too."""
+        self.dataReceived = ProxyPreface(self._begin, self._no_header).receive  # type: ignore[method-assign]
+
+    def _begin(self, address: str, data: bytes) -> None:
+        del self.dataReceived
+        if not self.peer.tell(address):
+            self.abort()
+            return
+        self.logged_host = self.peer.log_prefix
+        if data:
+            self.dataReceived(data)
+
+    def _no_header(self, reason: str) -> None:
+        self.server.addresses.warn_of_proxy(self.host, reason)
+        self.abort()
 
     # Reading
 
@@ -194,16 +222,20 @@ class Channel(HTTPChannel):
         except Refused as reason:
             self._refuse(reason)
             return
+        found = None
         if hot is not None and self._is_free():
             found = hot.take(parsed, head, self.host, is_logged=self._access is not None)
-            if isinstance(found, Wanted):
-                self._wait_for(hot.answer(found), head.partition(b"\r\n")[0])
+            if isinstance(found, Ready) and self._send(found):
                 return
-            if found is not None and self._send(found):
-                return
-        self.requests_seen += 1
-        self.phase = Phase.ANSWERING
-        super().dataReceived(head)
+        forwarded = parsed.fields.get(b"x-forwarded-for")
+        if forwarded is not None and not self.peer.count_viewer(forwarded):
+            self._refuse(Refused("429 Too Many Requests"))
+        elif hot is not None and isinstance(found, Wanted):
+            self._wait_for(hot.answer(found), head.partition(b"\r\n")[0])
+        else:
+            self.requests_seen += 1
+            self.phase = Phase.ANSWERING
+            super().dataReceived(head)
 
     def _send100Continue(self) -> None:
         """No body is ever awaited, so nothing is to be continued."""
@@ -289,6 +321,8 @@ class Channel(HTTPChannel):
     def _give(self, answer: Answer, line: bytes) -> None:
         """Send an answer that was waited for; its body may still be arriving."""
         self._waiting = None
+        if self.peer.viewer_group:
+            self.peer.release_viewer()
         plain = self._plain
         assert plain is not None
         self.server.tallies.count(answer)
@@ -328,6 +362,8 @@ class Channel(HTTPChannel):
         return done
 
     def requestDone(self, request: Request) -> None:
+        if self.peer.viewer_group:
+            self.peer.release_viewer()
         self.persistent = self.persistent and not request.responseHeaders.hasHeader(CLOSE[0])
         if self.persistent:
             self.phase = Phase.IDLE

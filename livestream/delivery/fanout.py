@@ -29,9 +29,6 @@ from livestream.model import Frame, Track
 MANY = 4
 """From so many viewers on, a memory file costs less than the copies that it saves."""
 
-BLOCKED_S = 10.0
-"""A viewer whose connection took nothing for so long is closed."""
-
 Behind = tuple[int, int]
 """A file descriptor, and how much of the data its socket took."""
 
@@ -114,6 +111,7 @@ class Fanout:
 
     def pause(self, viewer: Viewer) -> None:
         """Give a viewer no more than it has begun to get."""
+        viewer.is_paused = True
         self._stop_flow(viewer)
         self._waiting.discard(viewer)
         if viewer in self._newcomers:
@@ -122,6 +120,7 @@ class Fanout:
 
     def resume(self, viewer: Viewer) -> None:
         """Go on with the next key frame, so that its time line does not go back."""
+        viewer.is_paused = False
         if not viewer.has_begun:
             self._newcomers.append(viewer)
             self._schedule()
@@ -142,11 +141,25 @@ class Fanout:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        self._tick(self.clock.seconds())
+        self._tick()
         for viewer in list(self._viewers):
             self._remove(viewer)
             viewer.finish()
             viewer.seat.over()
+
+    def close_stalled(self, stall_s: float) -> None:
+        """Close every viewer, paused or not, whose connection has not taken for so long what it was given."""
+        now = self.clock.seconds()
+        for viewer in [each for each in self._viewers if each.descriptor is None]:
+            if not viewer.is_blocked:
+                viewer.blocked_since = None
+            elif viewer.blocked_since is None:
+                viewer.blocked_since = now
+            elif now - viewer.blocked_since >= stall_s:
+                self.log.info("A viewer took nothing for {seconds:.0f} s: closed", seconds=stall_s)
+                self.metrics.push_closed.inc()
+                self.metrics.limits_hit.labels("stall").inc()
+                self._abort(viewer)
 
     def cut(self) -> None:
         """Break every viewer's connection: what they watch is not over, and is not here."""
@@ -172,21 +185,21 @@ class Fanout:
         now = self.clock.seconds()
         if self.tick_s and now - self._due >= self.tick_s:
             self.metrics.push_late.inc()
-        self._tick(now)
+        self._tick()
 
-    def _tick(self, now: float) -> None:
+    def _tick(self) -> None:
         frames, self._pending = self._pending, []
         if frames and len(self._viewers) > len(self._newcomers):
-            self._send(Batch(frames, self.framing.join), now)
+            self._send(Batch(frames, self.framing.join))
         if self._newcomers:
             self._welcome()
 
-    def _send(self, batch: Batch, now: float) -> None:
+    def _send(self, batch: Batch) -> None:
         waiting = list(self._waiting)
         if self._flowing:
             self._pour(batch)
         for viewer in waiting:
-            self._give(viewer, batch, now)
+            self._give(viewer, batch)
         oldest = batch.frames[0].arrived
         if oldest:
             self.metrics.push_delay.observe(max(0.0, self.clock.seconds() - oldest))
@@ -217,18 +230,10 @@ class Fanout:
         self._waiting.add(viewer)
         viewer.send_rest(rest)
 
-    def _give(self, viewer: Viewer, batch: Batch, now: float) -> None:
+    def _give(self, viewer: Viewer, batch: Batch) -> None:
         skipped = viewer.give(batch)
         if skipped:
             self.metrics.push_skipped.inc(skipped)
-        if not viewer.is_blocked:
-            viewer.blocked_since = None
-        elif viewer.blocked_since is None:
-            viewer.blocked_since = now
-        elif now - viewer.blocked_since > BLOCKED_S:
-            self.log.info("A viewer took nothing for {seconds:.0f} s: closed", seconds=BLOCKED_S)
-            self.metrics.push_closed.inc()
-            self._abort(viewer)
 
     def _welcome(self) -> None:
         start = self.start()
@@ -243,7 +248,7 @@ class Fanout:
 
     def _flow(self, viewer: Viewer) -> None:
         """The viewer has caught up: its socket is written to directly from here on."""
-        if viewer in self._viewers and viewer.connection is not None:
+        if viewer in self._viewers and viewer.connection is not None and not viewer.is_paused:
             self._waiting.discard(viewer)
             viewer.descriptor = viewer.connection.fileno()
             self._flowing[viewer.descriptor] = viewer

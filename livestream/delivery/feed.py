@@ -48,7 +48,8 @@ class PushLimits:
     """
     How the push is done. A slow viewer's backlog has at most ``slow_bytes``, and ``slow_s`` seconds of media; a player
     waits ``wait_s`` for a broadcast to begin, and ``waiting_players`` do at most; a feed that nobody watches is kept
-    for ``linger_s``. While it is not known here what is live, ``unknown_names_per_s`` are asked for above.
+    for ``linger_s``; a viewer whose connection takes nothing for ``stall_s`` is closed. While it is not known here what
+    is live, ``unknown_names_per_s`` are asked for above.
     """
 
     tick_ms: int = 64
@@ -57,6 +58,7 @@ class PushLimits:
     slow_s: float = 4.0
     wait_s: float = 0.0
     linger_s: float = 10.0
+    stall_s: float = 30.0
     gop_bytes: int = 16 * 2**20
     gop_s: float = 20.0
     waiting_players: int = 1000
@@ -155,6 +157,11 @@ class Feed:
         for fanout in self._fanouts.values():
             fanout.cut()
         self.release()
+
+    def close_stalled(self, stall_s: float) -> None:
+        """Close the viewers whose connections have taken nothing for so long."""
+        for fanout in self._fanouts.values():
+            fanout.close_stalled(stall_s)
 
     def release(self) -> None:
         """

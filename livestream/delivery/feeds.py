@@ -206,6 +206,11 @@ class Feeds:
     def _may_ask(self, stream: str) -> bool:
         return self._unknown.has_token(self.clock.seconds()) and self._renditions[stream] < MOST_RENDITIONS
 
+    def close_stalled(self) -> None:
+        """Close the viewers who read nothing; to be called every second or so."""
+        for feed in list(self._feeds.values()):
+            feed.close_stalled(self.limits.stall_s)
+
     def _open(self, stream: str, rendition: str) -> Feed:
         is_relayed = self.supply is not None
         feed = Feed(stream, rendition, self.limits, self.clock, self.metrics, is_relayed)

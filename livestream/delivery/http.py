@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from typing import ClassVar, Protocol, cast
 
 from attrs import frozen
@@ -24,11 +23,13 @@ from livestream.delivery.answers import Answer, Answers
 from livestream.delivery.channel import Channel, Phase
 from livestream.delivery.hot import HotPath
 from livestream.delivery.limits import HttpLimits
+from livestream.delivery.proxies import Proxies
 from livestream.delivery.signatures import Signatures
 from livestream.delivery.steer import Steer
 from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import write
+from livestream.net.address_limiter import AddressLimiter
 from livestream.net.poller import Poller
 
 PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
@@ -40,6 +41,7 @@ _NODES = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
 
 
 DEFAULT_LIMITS = HttpLimits()
+NO_PROXIES = Proxies()
 COMPLAIN_S = 60.0
 """An error of ours is in the log once a minute: who finds how to make one could fill the disk with them."""
 
@@ -119,7 +121,8 @@ class HttpSite(Site):
 
     Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
     ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored. ``admission``
-    says which requests the resource gets. Connections are counted as viewers unless it ``is_for_operators``.
+    says which requests the resource gets. Connections are counted as viewers unless it ``is_for_operators``; those of
+    ``proxies`` carry the requests of many viewers. No address has a limit until ``addresses`` is given some.
     """
 
     errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
@@ -138,6 +141,7 @@ class HttpSite(Site):
         signatures: Signatures | None = None,
         admission: Admission | None = None,
         is_for_operators: bool = False,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
         self.answers = answers
@@ -150,11 +154,12 @@ class HttpSite(Site):
         self.access = access
         self.signatures = signatures
         self.admission: Admission = admission or MediaAdmission(answers)
+        self.addresses = AddressLimiter("", clock, self.metrics)
+        self.proxies = proxies
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()
         self.left_at = -math.inf  # when the last peer left that had asked for something
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
-        self._addresses: Counter[str] = Counter()
         self._viewers = None if is_for_operators else self.metrics.viewers.labels("hls")
         self._limit_prefix = "ops_" if is_for_operators else ""
         self._failed_at = -math.inf
@@ -173,14 +178,16 @@ class HttpSite(Site):
         if 0 < self.limits.connections <= len(self.channels):
             self.metrics.limits_hit.labels(f"{self._limit_prefix}connections").inc()
             return None
-        if 0 < self.limits.connections_per_address <= self._addresses[host]:
-            self.metrics.limits_hit.labels(f"{self._limit_prefix}connections_per_address").inc()
+        if host in self.addresses.proxies:
+            channel = Channel(self, self.limits.channel, host, self.hot)
+            channel.await_address()
+        elif (group := self.addresses.connect(host)) is not None:
+            channel = Channel(self, self.limits.channel, host, self.hot, group)
+        else:
             return None
-        channel = Channel(self, self.limits.channel, host, self.hot)
         channel.factory = channel.site = self
         channel.requestFactory = MediaRequest
         self.channels.add(channel)
-        self._addresses[host] += 1
         if self._viewers is not None:
             self._viewers.inc()
         return channel
@@ -199,9 +206,7 @@ class HttpSite(Site):
             self.left_at = self.clock.seconds()
         if self._viewers is not None:
             self._viewers.dec()
-        self._addresses[channel.host] -= 1
-        if not self._addresses[channel.host]:
-            del self._addresses[channel.host]
+        channel.peer.release()
 
     def drain(self) -> None:
         """This node is going: whoever comes is served, and every connection ends with its next answer."""

@@ -28,8 +28,7 @@ class ChannelLimits:
 
 @frozen
 class HttpLimits:
-    """How many connections are served at once, in all and from one address; nought is no limit."""
+    """How many connections are served at once; 0: no limit."""
 
     connections: int = 20_000
-    connections_per_address: int = 0
     channel: ChannelLimits = field(factory=ChannelLimits)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address
 
 from attrs import frozen
+
+from livestream.net.addresses import Networks, parse_address
 
 HOPS = 16
 """So many hops are followed back."""
@@ -15,11 +17,11 @@ HOPS = 16
 class Proxies:
     """The networks whose word about a viewer's address is believed."""
 
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: Networks = Networks()
 
     @classmethod
     def of(cls, networks: Iterable[str]) -> Proxies:
-        return cls(tuple(ip_network(network) for network in networks))
+        return cls(Networks.of(networks))
 
     def viewer(self, peer: str, forwarded: str) -> str:
         """
@@ -41,8 +43,7 @@ class Proxies:
         return address
 
     def _trusts(self, address: str) -> bool:
-        numeric = _address(address)
-        return numeric is not None and any(numeric in network for network in self.networks)
+        return self.networks.has(_address(address))
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
@@ -52,8 +53,4 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
-    try:
-        numeric = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(numeric, "ipv4_mapped", None) or numeric
+    return parse_address(text)

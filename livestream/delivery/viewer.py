@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from livestream.delivery.backlog import Backlog
 from livestream.delivery.batch import Batch
+from livestream.net.tcp import has_unsent
 
 SEND_BUFFER_BYTES = 262144
 """
@@ -48,8 +49,8 @@ class Viewer:
     full. When all is sent, ``flows`` is called: the fan-out then writes to the socket itself, by its ``descriptor``,
     until ``send_rest``. Any other transport (TLS) has a queue of its own, which is filled until it asks for a pause.
 
-    ``count`` is told how many bytes were given to the transport. ``blocked_since`` is the fan-out's: since when
-    nothing was taken.
+    ``count`` is told how many bytes were given to the transport. ``is_paused`` and ``blocked_since``, since when
+    nothing was taken, are the fan-out's.
     """
 
     transport: Outlet
@@ -57,6 +58,7 @@ class Viewer:
     backlog: Backlog
     flows: Callable[[Viewer], None] = field(init=False)
     count: Callable[[int], None] = field(init=False)
+    is_paused: bool = field(default=False, init=False)
     has_begun: bool = field(default=False, init=False)
     descriptor: int | None = field(default=None, init=False)
     blocked_since: float | None = field(default=None, init=False)
@@ -140,7 +142,7 @@ class Viewer:
 
     def _write_next(self, connection: Connection) -> None:
         """Called when the transport has nothing queued, and, at registration, when it may have: that comes first."""
-        if has_queued(connection):
+        if has_unsent(connection):
             return
         if self._rest:
             rest, self._rest = self._rest, b""
@@ -152,8 +154,3 @@ class Viewer:
             self._is_waiting = False
             if not self.backlog.is_skipping:
                 self.flows(self)
-
-
-def has_queued(connection: Connection) -> bool:
-    """Whether the transport holds bytes that have to go first."""
-    return bool(connection._tempDataBuffer or connection.dataBuffer)

@@ -15,6 +15,8 @@ from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
 from livestream.model import InvalidName, stream_name
+from livestream.net.addresses import WrongKeys
+from livestream.net.log_summary import LogSummary
 from livestream.net.requests import PublishRequest, Refused
 from livestream.net.rtmp import RtmpConnection
 
@@ -26,6 +28,9 @@ LEAVES_S = 0.5
 Another ingest whose publisher has just left is given so long to say so: an encoder that goes from one to the next may
 be here before that one has read the end of its connection.
 """
+GUESSES = (
+    "{count} tries to publish refused in the last {seconds} s, such as one of {address}, for {limit} wrong keys before"
+)
 COUNTED_BYTES = 65_536
 """So many bytes are counted at once, for each count takes a lock."""
 
@@ -132,8 +137,15 @@ class PublishDoor:
     limit: int
     takeovers: Takeovers
     elsewhere: OtherIngests = field(factory=NoOtherIngests)
+    wrong_keys: WrongKeys = field(factory=WrongKeys)
+    _guesses: LogSummary = field(init=False)
     _closed: str = field(default="", init=False)
     _publishers: dict[str, Publisher] = field(factory=dict, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._guesses = LogSummary(self.log, GUESSES, self.clock)
 
     async def publish(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
         """
@@ -218,9 +230,22 @@ class PublishDoor:
             stream = stream_name(request.name)
         except InvalidName as error:
             raise Refused("NetStream.Publish.BadName", str(error)) from None
+        self._check_tries(request.address)
         if not self.keys.admits(stream, request.query.get("key", "")):
+            self.wrong_keys.add(request.address, self.clock.seconds())
             raise Refused("NetStream.Publish.Denied", "wrong or missing key: publish STREAM?key=SECRET")
         return stream
+
+    def _check_tries(self, address: str) -> None:
+        """
+        Make sure that nobody tries keys until one is right.
+
+        :raises Refused: the address has tried too many; nothing is said of the key that it tries now.
+        """
+        if self.wrong_keys.are_too_many(address, self.clock.seconds()):
+            self._guesses.note(address=address, limit=str(self.wrong_keys.limit))
+            words = "too many wrong keys from your address: try again in a minute"
+            raise Refused("NetStream.Publish.Denied", words, "refused_publishes_per_address")
 
     def _may_take_over(self, stream: str) -> bool:
         return bool(self.keys.secrets) and not self.takeovers.are_too_many(stream)

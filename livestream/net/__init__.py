@@ -3,6 +3,9 @@ Sockets and what moves over them, the same for every part.
 
 - ``listeners``: listening where a setting says
 - ``rtmp``, ``rtmp_play``: RTMP as a server, and as a player
+- ``connection_pool``: the connections of a port, and which makes room for a newcomer
+- ``addresses``, ``address_limiter``: how much one address asks for; which connection is one too many
+- ``proxy_protocol``: what a proxy says of whose connection it is
 - ``requests``: what peers ask of the server
 - ``moving``: a player's way to another node
 - ``body``: the bytes of an object, whole or arriving

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, ClassVar
 
-from attrs import Factory, define, field, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -17,8 +17,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
+from livestream.net.address_limiter import AddressLimiter
+from livestream.net.connection_pool import LIMIT, ConnectionPool
 from livestream.net.moving import Move
 from livestream.net.poller import Poller
+from livestream.net.proxy_protocol import ProxyPreface
 from livestream.net.requests import (
     REFUSED,
     UNIX,
@@ -30,7 +33,7 @@ from livestream.net.requests import (
     PublishSink,
     Refused,
 )
-from livestream.net.tcp import acknowledge_at_once, tune
+from livestream.net.tcp import acknowledge_at_once, has_unsent, tune
 from livestream.net.token_bucket import TokenBucket
 from livestream.rtmp.chunks import ChunkLimits, Message
 from livestream.rtmp.errors import RemoteProtocolError
@@ -56,6 +59,8 @@ MANY_PUBLISHERS = 8
 """From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
+UNANSWERED_PINGS = 2
+"""A paused player that has not answered so many is closed. One that is sent media need not answer, and some do not."""
 
 
 TURN_STEPS = 1000
@@ -82,20 +87,26 @@ class RtmpLimits:
     silence_s: float = 15.0
     ping_s: float = 30.0
     connections: int = 10_000
-    connections_per_address: int = 10_000
     unserved_bytes: int = 64 << 20
     chunks: ChunkLimits = field(factory=ChunkLimits)
 
 
 class RtmpConnection(TwistedProtocol):
-    """One peer: a publisher, a player, or a relay of the tier below."""
+    """
+    One peer: a publisher, a player, or a relay of the tier below.
+
+    With ``is_proxied`` the first bytes are a proxy's, which tells the peer's address.
+    """
 
     log: ClassVar[Logger] = Logger()
     transport: Any
 
-    def __init__(self, factory: RtmpServerFactory, peer: str) -> None:
+    def __init__(self, factory: RtmpServerFactory, peer: str, is_proxied: bool = False) -> None:
         self.factory: RtmpServerFactory = factory
         self.peer = peer
+        self.group = ""
+        if is_proxied:
+            self.dataReceived = ProxyPreface(self._begin, self._no_header).receive  # type: ignore[method-assign]
         self._session = ServerSession(os.urandom(16), factory.limits.chunks)
         self._sink: PublishSink | None = None
         self._player: PlaySession | None = None
@@ -115,6 +126,8 @@ class RtmpConnection(TwistedProtocol):
         self._has_shaken_hands = False
         self._has_spoken = False
         self._is_logged = False
+        self._is_paused = False
+        self._unanswered = 0
         self._fd = -1
 
     def connectionMade(self) -> None:
@@ -152,6 +165,7 @@ class RtmpConnection(TwistedProtocol):
             return
         self._is_logged = True
         self._session.accept_play(chunk_bytes)
+        self.factory.pool.serve(self)
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
 
@@ -209,7 +223,25 @@ class RtmpConnection(TwistedProtocol):
         self.transport.loseConnection()
         self._deadline = self.factory.clock.callLater(CLOSE_S, self._abort)
 
+    def abort(self, reason: str) -> None:
+        """End the connection now, whatever was still to go out."""
+        self.close(reason)
+        self._abort()
+
     # Inside
+
+    def _begin(self, address: str, data: bytes) -> None:
+        """A proxy has told whose connection it is; what follows is the peer's own."""
+        del self.dataReceived
+        self.peer = address or self.peer
+        if not self.factory.pool.tell(self, self.peer):
+            self.abort("too many connections of its address")
+        elif data:
+            self.dataReceived(data)
+
+    def _no_header(self, reason: str) -> None:
+        self.factory.addresses.warn_of_proxy(self.peer, reason)
+        self.abort(f"no PROXY header: {reason}")
 
     def _read(self, data: bytes) -> None:
         """Read on, a bounded part of what there is."""
@@ -293,6 +325,7 @@ class RtmpConnection(TwistedProtocol):
                 self._ask(event)
             case Paused(is_paused):
                 if self._player is not None:
+                    self._is_paused = is_paused
                     self._player.paused(is_paused)
             case PublishEnded():
                 self._leave("unpublished")
@@ -328,7 +361,8 @@ class RtmpConnection(TwistedProtocol):
 
     async def _admit(self, request: PublishRequest, publishing: Publishing) -> None:
         self._sink = await publishing.publish(request, self)
-        self.factory.count_publishers(1)
+        self.factory.pool.publishers += 1
+        self.factory.pool.serve(self)
         self.transport.bufferSize = READ_BYTES
         self._bucket = TokenBucket(PUBLISHER_STEPS, PUBLISHER_STEPS * STEPS_S)
         self._account(0)
@@ -365,6 +399,8 @@ class RtmpConnection(TwistedProtocol):
             self.close("an error of ours")
 
     def _play(self, request: PlayRequest, playing: Playing) -> None:
+        if not self.factory.has_room_for_players:
+            raise Refused("NetStream.Play.Failed", "this server has no room for more players", LIMIT)
         self._played = request
         url = self.factory.elsewhere(request)
         if url is None:
@@ -380,9 +416,10 @@ class RtmpConnection(TwistedProtocol):
             admission.cancel()
         sink, self._sink = self._sink, None
         if sink is not None:
-            self.factory.count_publishers(-1)
+            self.factory.pool.publishers -= 1
             self._bucket = TokenBucket(PEER_STEPS, PEER_STEPS * STEPS_S)
         player, self._player = self._player, None
+        self._is_paused = False
         move, self._move = self._move, None
         if move is not None:
             move.cancel()
@@ -394,6 +431,7 @@ class RtmpConnection(TwistedProtocol):
                     self.log.failure("{peer}: an error of ours at the end", peer=self.peer)
 
     def _expect_request(self) -> None:
+        self.factory.pool.unserve(self)
         self._set_deadline(self.factory.limits.request_s, "no publish or play in time")
 
     def _set_deadline(self, seconds: float, reason: str) -> None:
@@ -406,6 +444,9 @@ class RtmpConnection(TwistedProtocol):
         if self._sink is not None and self._heard:
             self._session.begin_period()
             self._set_deadline(seconds, reason)
+        elif self._player is not None and self._is_silent():
+            self.factory.metrics.limits_hit.labels("silent_player").inc()
+            self.abort("paused, and answers no ping")
         elif self._player is not None:
             self._session.begin_period()
             self._session.ping(int(self.factory.clock.seconds() * 1000))
@@ -414,6 +455,12 @@ class RtmpConnection(TwistedProtocol):
         else:
             self.factory.metrics.limits_hit.labels("deadline").inc()
             self.close(reason)
+
+    def _is_silent(self) -> bool:
+        """Whether nothing shows that a player is still there: it is paused, and answers no ping, or reads none."""
+        is_quiet = self._is_paused and (not self._heard or has_unsent(self.transport))
+        self._unanswered = self._unanswered + 1 if is_quiet else 0
+        return self._unanswered >= UNANSWERED_PINGS
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -437,6 +484,7 @@ class RtmpServerFactory(ServerFactory):
     Takes RTMP connections for whoever publishes and plays here; either may be missing.
 
     ``elsewhere`` is asked before a play begins, and says where it is to be had instead, as ``rtmp://HOST:PORT/APP``.
+    No address has a limit until ``addresses`` is given some.
     """
 
     publishing: Publishing | None
@@ -448,34 +496,29 @@ class RtmpServerFactory(ServerFactory):
     noisy = False
     unserved_bytes: int = field(default=0, init=False)
     """What is held for those who do not publish."""
-    _connections: set[RtmpConnection] = Factory(set)
-    _by_address: Counter[str] = field(factory=Counter, init=False)
+    addresses: AddressLimiter = field(init=False)
+    pool: ConnectionPool[RtmpConnection] = field(init=False)
     _poller: Poller | None = field(init=False)
-    _publishers: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.addresses = AddressLimiter("rtmp_", self.clock, self.metrics)
+        self.pool = ConnectionPool(self.metrics, self.addresses)
         self._poller = Poller(self.clock, self._rest_s) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
         host = getattr(addr, "host", UNIX)
-        limits = self.limits
-        if len(self._connections) >= limits.connections or self._by_address[host] >= limits.connections_per_address:
-            self.metrics.limits_hit.labels("rtmp connections").inc()
-            return None
-        connection = RtmpConnection(self, host)
-        self._connections.add(connection)
-        self._by_address[host] += 1
-        return connection
+        return self.pool.enter(host, self.limits.connections, partial(RtmpConnection, self, host))
 
-    def count_publishers(self, change: int) -> None:
-        """So many publishers have come."""
-        self._publishers += change
+    @property
+    def has_room_for_players(self) -> bool:
+        """Whether one more may play: where publishers come in, some room is kept for them."""
+        return self.publishing is None or self.pool.has_room_for_players(self.limits.connections)
 
     def _rest_s(self) -> float:
-        if self._publishers < MANY_PUBLISHERS:
+        if self.pool.publishers < MANY_PUBLISHERS:
             return 0.0
         watched = self.playing is not None and self.playing.visitors
-        return REST_S if watched or self._publishers < len(self._connections) else UNWATCHED_REST_S
+        return REST_S if watched or self.pool.publishers < len(self.pool) else UNWATCHED_REST_S
 
     def adopt(self, transport: Any) -> int:
         """Poll a plain connection that has just been made; return its descriptor, or -1 if the reactor keeps it."""
@@ -489,11 +532,7 @@ class RtmpServerFactory(ServerFactory):
         """Forget a connection that is over, and had that descriptor."""
         if self._poller is not None:
             self._poller.release(fd)
-        if connection in self._connections:
-            self._connections.discard(connection)
-            self._by_address[connection.peer] -= 1
-            if not self._by_address[connection.peer]:
-                del self._by_address[connection.peer]
+        self.pool.leave(connection)
 
     def redirect_players(self) -> None:
         """Have everybody who plays go on where ``elsewhere`` says; whom it says nothing for stays."""
@@ -503,4 +542,4 @@ class RtmpServerFactory(ServerFactory):
                 connection.redirect(url)
 
     def connections(self) -> Iterator[RtmpConnection]:
-        return iter(list(self._connections))
+        return iter(self.pool)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.tcp import Connection
+
 
 def tune(transport: Any) -> None:
     """No waiting for small writes, and a peer whose machine is gone is noticed within half a minute."""
@@ -28,6 +30,11 @@ def acknowledge_at_once(transport: Any) -> None:
     handle = _handle(transport)
     if handle is not None:
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def has_unsent(transport: Any) -> bool:
+    """Whether a plain connection holds bytes that its socket has not taken; ``False`` for any other transport."""
+    return isinstance(transport, Connection) and bool(transport._tempDataBuffer or transport.dataBuffer)
 
 
 def _handle(transport: Any) -> socket.socket | None:

@@ -54,8 +54,10 @@ from livestream.roles.membership import join, renew_presence
 from livestream.roles.reloading import Reloading
 from livestream.roles.renewing import (
     access_log,
+    allow_address_limits,
     geography,
     http_limits,
+    limit_addresses,
     ops_limits,
     push_limits,
     relay_rule,
@@ -80,6 +82,7 @@ LOG_WINDOWS = 2 * 8
 HOLD_S = 5.0
 """Who comes to a cache that has just been started waits so long at most, rather than hear that it has nothing."""
 LOOK_S = 0.05
+STALL_LOOK_S = 1.0
 QUIET_S = 2.0
 """Viewers have moved when none has come for a segment's length and so much more: each asks once a segment."""
 
@@ -145,6 +148,7 @@ class Parts:
         self.draining = Draining(limit_s, self.reactor, self.reactor.stop)
         self.draining.at(Phase.TOLD, lambda: self.cluster().drain())
         self.reloading = Reloading(self.config)
+        allow_address_limits(self.reloading)
         self.credentials = Credentials(self.node, self.config.cluster.secret, self.seconds, self._clock_of)
         if not is_alone:
             renew_draining(self.reloading, self.draining)
@@ -226,6 +230,7 @@ class Parts:
         """The push, of what is live here and, with a ``supply``, of what is ``known`` to be live elsewhere."""
         feeds = self._feeds = Feeds(push_limits(self.config), self.reactor, self.metrics, supply, known)
         renew_feeds(self.reloading, feeds)
+        self.every(STALL_LOOK_S, feeds.close_stalled)
         return feeds
 
     def http(
@@ -259,7 +264,10 @@ class Parts:
             steer=steer,
             access=access_log(self.config, self.reactor) if is_edge else None,
             signatures=Signatures(self.credentials) if is_asked_by_nodes else None,
+            proxies=proxies,
         )
+        if is_edge:
+            limit_addresses(self.reloading, site.addresses, setting)
         renew_http(self.reloading, site, steer, is_logged=is_edge)
         leave_http(self.draining, site, flv, self.config.hls.segment_s + QUIET_S if is_edge else 0.0)
         self.listen(setting, site)
@@ -269,6 +277,8 @@ class Parts:
         relays = RelayAdmission(relay_rule(self.config, self.credentials), takes_viewers, self.seconds)
         play, limits = RtmpPlay(feeds, relays), rtmp_limits(self.config)
         factory = RtmpServerFactory(publishing, play, limits, self.reactor, self.metrics)
+        if setting != "origin.rtmp":
+            limit_addresses(self.reloading, factory.addresses, setting)
         if (guide := self.guide()) is not None:
             factory.elsewhere = guide.elsewhere
         renew_rtmp(self.reloading, factory)

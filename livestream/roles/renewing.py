@@ -19,6 +19,8 @@ from livestream.delivery.relay_admission import NearRelays, RelayAdmission, Rela
 from livestream.delivery.steer import Steer
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
+from livestream.net.address_limiter import AddressLimiter
+from livestream.net.addresses import AddressLimits, Networks
 from livestream.net.rtmp import RtmpLimits, RtmpServerFactory
 from livestream.roles.choice import Choice
 from livestream.roles.draining import Draining
@@ -29,28 +31,60 @@ from livestream.signing import Credentials
 OPS_CONNECTIONS = 200
 """So many connections to the operations port are served at once."""
 
+ADDRESS_LIMITS = (
+    "connections_per_address",
+    "connects_per_address",
+    "rtmp_connections_per_address",
+    "rtmp_connects_per_address",
+    "refused_publishes_per_address",
+    "exempt",
+)
+
 
 def http_limits(config: Config) -> HttpLimits:
     limits = config.limits
     channel = ChannelLimits(
         HeadLimits(), limits.header_s, stall_s=limits.stall_s, send_buffer_bytes=limits.send_buffer_kb << 10
     )
-    return HttpLimits(limits.connections, limits.connections_per_address, channel)
+    return HttpLimits(limits.connections, channel)
 
 
 def ops_limits(config: Config) -> HttpLimits:
     """Whoever watches a node is counted apart from viewers, and is served when there is no room for more of those."""
-    return evolve(http_limits(config), connections=OPS_CONNECTIONS, connections_per_address=0)
+    return evolve(http_limits(config), connections=OPS_CONNECTIONS)
 
 
 def rtmp_limits(config: Config) -> RtmpLimits:
     return RtmpLimits(connections=config.limits.rtmp_connections)
 
 
+def exempt(config: Config, *more: str) -> Networks:
+    """Who has no limit per address."""
+    return Networks.of([*config.limits.exempt, *config.cluster.trusted_proxies, *more])
+
+
+def http_address_limits(config: Config) -> AddressLimits:
+    limits = config.limits
+    return AddressLimits(limits.connections_per_address, limits.connects_per_address, exempt(config))
+
+
+def rtmp_address_limits(config: Config) -> AddressLimits:
+    """Those of an ingest let relays in: an origin has a connection for each rendition that is watched."""
+    limits = config.limits
+    networks = exempt(config, *(limits.relays_from if config.role == "ingest" else ()))
+    return AddressLimits(limits.rtmp_connections_per_address, limits.rtmp_connects_per_address, networks)
+
+
+def header_senders(config: Config, setting: str) -> Networks:
+    """Whose connections to ``setting`` begin with a header of the PROXY protocol."""
+    section = getattr(config, setting.partition(".")[0])
+    return Networks.of(config.cluster.trusted_proxies if section.proxy_protocol else ())
+
+
 def push_limits(config: Config) -> PushLimits:
     push, limits = config.push, config.limits
     return PushLimits(
-        push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s,
+        push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s, limits.stall_s,
         waiting_players=limits.waiting_players, unknown_names_per_s=limits.unknown_names_per_s,
     )  # fmt: skip
 
@@ -88,9 +122,9 @@ def renew_http(reloading: Reloading, site: HttpSite, steer: Steer, *, is_logged:
         site.access = access_log(new, site.clock)
 
     def proxies(new: Config) -> None:
-        steer.proxies = Proxies.of(new.cluster.trusted_proxies)
+        site.proxies = steer.proxies = Proxies.of(new.cluster.trusted_proxies)
 
-    for key in ("connections", "connections_per_address", "header_s", "stall_s", "send_buffer_kb"):
+    for key in ("connections", "header_s", "stall_s", "send_buffer_kb"):
         reloading.when(f"limits.{key}", limits)
     if is_logged:
         reloading.when("edge.access_log", access)
@@ -111,6 +145,28 @@ def renew_ops(reloading: Reloading, site: HttpSite, admission: OpsAdmission) -> 
         reloading.when(f"limits.{key}", limits)
     reloading.when("ops.hosts", hosts)
     reloading.when("ops.token", token)
+
+
+def allow_address_limits(reloading: Reloading) -> None:
+    """A change of them takes no restart, even where no listener has one."""
+    for key in ADDRESS_LIMITS:
+        reloading.when(f"limits.{key}", lambda _: None)
+
+
+def limit_addresses(reloading: Reloading, addresses: AddressLimiter, setting: str) -> None:
+    """Limit what one address may have at ``setting``. New limits are those of connections that come from then on."""
+    is_rtmp = setting.endswith(".rtmp")
+
+    def limits(new: Config) -> None:
+        addresses.connections.limits = rtmp_address_limits(new) if is_rtmp else http_address_limits(new)
+        addresses.proxies = header_senders(new, setting)
+
+    limits(reloading.config)
+    for key in ("connections_per_address", "connects_per_address"):
+        reloading.when(f"limits.{addresses.prefix}{key}", limits)
+    proxy_protocol = f"{setting.partition('.')[0]}.proxy_protocol"
+    for name in ("limits.exempt", "limits.relays_from", "cluster.trusted_proxies", proxy_protocol):
+        reloading.when(name, limits)
 
 
 def renew_rtmp(reloading: Reloading, factory: RtmpServerFactory) -> None:
@@ -140,7 +196,7 @@ def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
 
     for key in ("slow_bytes", "slow_s", "wait_s", "linger_s"):
         reloading.when(f"push.{key}", limits)
-    for key in ("waiting_players", "unknown_names_per_s"):
+    for key in ("waiting_players", "unknown_names_per_s", "stall_s"):
         reloading.when(f"limits.{key}", limits)
 
 
@@ -153,6 +209,12 @@ def renew_door(reloading: Reloading, door: PublishDoor) -> None:
     def limit(new: Config) -> None:
         door.limit = new.ingest.max_publishers
 
+    def tries(new: Config) -> None:
+        door.wrong_keys.limit, door.wrong_keys.exempt = new.limits.refused_publishes_per_address, exempt(new)
+
+    tries(reloading.config)
+    for name in ("limits.refused_publishes_per_address", "limits.exempt", "cluster.trusted_proxies"):
+        reloading.when(name, tries)
     reloading.when("ingest.keys", keys)
     reloading.when("ingest.max_publishers", limit)
 

@@ -154,6 +154,7 @@ class Edge:
             hot=hot,
             steer=steer,
             signatures=self.signatures,
+            proxies=self.proxies,
         )
         self.site.startFactory()
 

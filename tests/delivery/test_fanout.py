@@ -8,11 +8,12 @@ import pytest
 from twisted.internet.testing import StringTransport
 
 from livestream.delivery.backlog import Backlog
-from livestream.delivery.fanout import BLOCKED_S
 from livestream.delivery.viewer import Viewer
 
 from .frames import configs, picture, sound
 from .show import TICK_S, Player, Show
+
+STALL_S = 10.0
 
 
 @pytest.fixture
@@ -124,9 +125,10 @@ def test_what_a_slow_viewer_was_still_to_get_goes_with_it(show: Show) -> None:
 
 def test_a_viewer_who_stays_blocked_is_closed(show: Show) -> None:
     player = show.flowing()
-    for index in range(round(2 * BLOCKED_S / TICK_S)):
+    for index in range(round(2 * STALL_S / TICK_S)):
         show.add(*[picture(64 * index + step, True) for step in range(60)])
         show.tick()
+        show.fanout.close_stalled(STALL_S)
     assert show.value("livestream_push_closed_total") == 1
     assert player.is_lost
     assert len(show.fanout) == 0

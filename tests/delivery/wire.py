@@ -111,8 +111,11 @@ class Client:
         return response
 
 
-def connect(site: HttpSite, loop: Loop, receive_bytes: int = 0) -> Client | None:
-    """A client that the site has let in, if it has. With ``receive_bytes`` its receive buffer is that small."""
+def connect(site: HttpSite, loop: Loop, receive_bytes: int = 0, address: str = "127.0.0.1") -> Client | None:
+    """
+    A client that the site has let in, if it has. With ``receive_bytes`` its receive buffer is that small; to the site
+    it seems to come from ``address``.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     client = socket.socket()
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -122,7 +125,7 @@ def connect(site: HttpSite, loop: Loop, receive_bytes: int = 0) -> Client | None
     accepted, peer = listener.accept()
     listener.close()
     client.setblocking(False)
-    channel = site.buildProtocol(IPv4Address("TCP", *peer))
+    channel = site.buildProtocol(IPv4Address("TCP", address, peer[1]))
     if channel is None:
         accepted.close()
         client.close()

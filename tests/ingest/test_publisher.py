@@ -71,16 +71,20 @@ def answered(publishing: Coroutine[Any, Any, Publisher], clock: Clock) -> Publis
 class Scene:
     secrets: dict[str, str] = field(factory=dict)
     clock: Clock = field(factory=Clock)
+    metrics: Metrics = field(factory=Metrics)
     stage: FakeStage = field(factory=FakeStage)
     door: PublishDoor = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.door = PublishDoor(PublishKeys(self.secrets), self.stage, self.clock, Metrics(), 2, Takeovers(self.clock))
+        keys, takeovers = PublishKeys(self.secrets), Takeovers(self.clock)
+        self.door = PublishDoor(keys, self.stage, self.clock, self.metrics, 2, takeovers)
 
-    def publish(self, name: str = "show", key: str = "", app: str = "live") -> tuple[Publisher, FakeConnection]:
+    def publish(
+        self, name: str = "show", key: str = "", app: str = "live", address: str = "192.0.2.1"
+    ) -> tuple[Publisher, FakeConnection]:
         connection = FakeConnection()
         query = {"key": key} if key else {}
-        request = PublishRequest(app, name, query, "192.0.2.1")
+        request = PublishRequest(app, name, query, address)
         return answered(self.door.publish(request, connection), self.clock), connection
 
 
@@ -203,3 +207,54 @@ def test_a_node_that_is_going_refuses_newcomers_and_lets_go_on_who_is_here() -> 
     assert connection.ends == ["this server is going away: publish again"]
     publisher.lost("closed")
     assert scene.door.publishing == 0
+
+
+def guess(scene: Scene, key: str, name: str = "show", address: str = "192.0.2.1") -> str:
+    """What somebody is told who tries a key; nothing when it is the right one."""
+    try:
+        scene.publish(name, key, address=address)
+    except Refused as refusal:
+        return refusal.description
+    return ""
+
+
+@pytest.fixture
+def guarded() -> Scene:
+    scene = Scene(KEYS)
+    scene.door.wrong_keys.limit = 10
+    return scene
+
+
+def test_an_address_that_has_tried_too_many_wrong_keys_is_refused_whatever_it_tries(guarded: Scene) -> None:
+    told = [guess(guarded, f"wrong-{number}") for number in range(1000)]
+    assert told[:10] == ["wrong or missing key: publish STREAM?key=SECRET"] * 10
+    assert set(told[10:]) == {"too many wrong keys from your address: try again in a minute"}
+    assert guess(guarded, "show-secret") == guess(guarded, "team-secret", "team-blue-1") == told[-1]
+    with pytest.raises(Refused) as refusal:
+        guarded.publish(key="show-secret")
+    assert refusal.value.limit == "refused_publishes_per_address"
+
+
+def test_an_address_may_try_again_when_the_minute_is_over_however_often_it_did(guarded: Scene) -> None:
+    for second in range(60):
+        guess(guarded, "wrong")
+        assert guarded.clock.seconds() == second
+        guarded.clock.advance(1)
+    assert guess(guarded, "show-secret") == ""
+
+
+def test_nobody_else_is_kept_from_publishing_and_who_publishes_goes_on(guarded: Scene) -> None:
+    publisher, connection = guarded.publish(key="team-secret", name="team-blue-1")
+    for _ in range(100):
+        guess(guarded, "wrong")
+    assert guess(guarded, "show-secret", address="192.0.2.2") == ""
+    publisher.media(9, 0, b"picture")
+    assert connection.ends == []
+
+
+def test_refusals_that_are_not_for_the_key_are_not_counted(guarded: Scene) -> None:
+    for _ in range(100):
+        guess(guarded, "wrong", "../x")
+    for _ in range(100):
+        guess(guarded, "show-secret")  # two encoders that fight
+    assert guess(guarded, "wrong").startswith("wrong or missing key")

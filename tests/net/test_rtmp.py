@@ -299,14 +299,6 @@ def test_a_player_is_sent_a_ping_now_and_then_and_whoever_serves_it_is_told(scen
     assert scene.door.sink.spoken == told + 1
 
 
-def test_there_are_no_more_connections_than_the_limit() -> None:
-    scene = Scene(limits=RtmpLimits(connections=2))
-    first, _ = scene.connect(), scene.connect()
-    assert scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000)) is None
-    first.connection.connectionLost()
-    assert scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000)) is not None
-
-
 def test_nothing_is_left_on_the_clock_when_connections_are_gone(scene: Scene) -> None:
     for publishes in (True, False):
         peer = scene.connect()
