@@ -40,6 +40,12 @@ from livestream.net.proxy_protocol import ProxyPreface
 PROGRESS_BYTES = 65536
 """A reader must have taken this much, or all, within the time that a stall may last."""
 
+TURN_HEADS = 16
+"""So many requests of a connection are served in one turn of the reactor; the rest waits, as others do."""
+
+READ_BYTES = 16384
+"""So much is read at once: a request has a tenth of it."""
+
 LINGER_S = 2
 """How long a refused peer has to read why, before the connection is reset."""
 
@@ -56,6 +62,7 @@ class Server(Protocol):
     metrics: Metrics
     clock: IReactorTime
     watchdog: Watchdog
+    held_bytes: int
 
     def adopt(self, transport: Connection) -> None: ...
     def gone(self, channel: Channel, fd: int) -> None: ...
@@ -86,7 +93,7 @@ class Channel(HTTPChannel):
 
     _plain: Connection | None = None  # the transport, where there is no TLS between it and the socket
     _fd = -1
-    _held: bytes | bytearray = b""
+    _held = b""
     _is_taking = False
     _outflow: Outflow | None = None
     _is_last = False  # the answer that is being sent is followed by the end of the connection
@@ -118,6 +125,7 @@ class Channel(HTTPChannel):
         if isinstance(self.transport, Connection) and not self.transport.TLS:
             self._plain = self.transport
             self._fd = self._plain.fileno()
+            self._plain.bufferSize = READ_BYTES
             bound_memory(self._plain.socket, self.limits.send_buffer_bytes)
             self.server.adopt(self._plain)
 
@@ -129,6 +137,8 @@ class Channel(HTTPChannel):
         if self._waiting is not None:
             self._waiting.cancel()
         self._plain = None
+        self._keep(b"")
+        self.__dict__.pop("dataReceived", None)
         super().connectionLost(reason)
         self.server.gone(self, self._fd)
 
@@ -165,19 +175,33 @@ class Channel(HTTPChannel):
         """Keep what cannot be served yet, and read no more when it is much; drop what never will be."""
         if self.phase in (Phase.CLOSING, Phase.LOST):
             return
-        self._held = bytearray(self._held)
-        self._held += data
         if self.phase is not Phase.ANSWERING:
-            held, self._held = bytes(self._held), b""
-            self._take(held)
-        elif len(self._held) > self.limits.read_ahead_bytes:
+            self._take(self._take_held() + data)
+            return
+        self._keep(self._held + data)
+        if len(self._held) > self.limits.read_ahead_bytes:
             self._networkProducer.pauseProducing()
+
+    def _keep(self, data: bytes) -> None:
+        """Hold what cannot be served yet, which counts with what is held for all others."""
+        server, limits = self.server, self.limits
+        server.held_bytes += len(data) - len(self._held)
+        self._held = data
+        if server.held_bytes > limits.held_bytes and len(data) > limits.small_bytes:
+            server.metrics.limits_hit.labels("held_bytes").inc()
+            self.abort()
+
+    def _take_held(self) -> bytes:
+        held = self._held
+        self._keep(b"")
+        return held
 
     def _take(self, data: bytes) -> None:
         """Serve the whole heads of ``data`` in order, until one has to be waited for; hold the rest."""
-        position = 0
+        position, left = 0, TURN_HEADS
         self._is_taking = True
-        while position < len(data) and self.phase in (Phase.READING, Phase.IDLE):
+        while position < len(data) and left and self.phase in (Phase.READING, Phase.IDLE):
+            left -= 1
             if self._waitingForTransport:
                 break
             if data.startswith(b"\r\n", position):
@@ -197,7 +221,10 @@ class Channel(HTTPChannel):
         elif self.phase is Phase.TAKEN:
             self.dataReceived(data[position:])
         else:
-            self._held = data[position:]
+            self._keep(data[position:])
+            if not left:
+                self._networkProducer.pauseProducing()
+                self.server.clock.callLater(0, self._go_on)
 
     def _await_rest(self, data: bytes, position: int) -> None:
         """The rest of a head has not come: give it until a deadline that does not move with its bytes."""
@@ -260,7 +287,7 @@ class Channel(HTTPChannel):
 
     def _closes_within(self, limit_s: float) -> None:
         self.phase = Phase.CLOSING
-        self._held = b""
+        self._keep(b"")
         self._since = math.ceil(self.server.watchdog.now + limit_s)
         self.server.watchdog.watch(self, self._since)
 
@@ -380,9 +407,8 @@ class Channel(HTTPChannel):
     def _go_on(self) -> None:
         """Serve what was held back while a request was being answered."""
         if self._held and not self._is_taking and self.phase is Phase.IDLE:
-            held, self._held = bytes(self._held), b""
             self._networkProducer.resumeProducing()
-            self._take(held)
+            self._take(self._take_held())
 
     # Handing over
 
@@ -399,7 +425,7 @@ class Channel(HTTPChannel):
     def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
         """Twisted's own seam for this, which ``twisted.web.websocket`` calls."""
         self.phase = Phase.TAKEN
-        held, self._held = bytes(self._held), b""
+        held = self._take_held()
         super()._protocolUpgradeForWebsockets(protocol)
 
         def lost(reason: Failure) -> None:

@@ -158,6 +158,7 @@ class HttpSite(Site):
         self.proxies = proxies
         self.watchdog = Watchdog(clock)
         self.channels: set[Channel] = set()
+        self.held_bytes = 0  # of requests that cannot be served yet, or have not come as a whole
         self.left_at = -math.inf  # when the last peer left that had asked for something
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
         self._viewers = None if is_for_operators else self.metrics.viewers.labels("hls")

@@ -16,7 +16,12 @@ class HeadLimits:
 
 @frozen
 class ChannelLimits:
-    """What one connection may ask of the server. Times are in seconds."""
+    """
+    What one connection may ask of the server. Times are in seconds.
+
+    When more than ``held_bytes`` are held of what all connections together have sent and cannot be served yet, none may
+    have more than ``small_bytes`` of it.
+    """
 
     head: HeadLimits = field(factory=HeadLimits)
     header_s: float = 10.0
@@ -24,6 +29,8 @@ class ChannelLimits:
     stall_s: float = 30.0
     send_buffer_bytes: int = 131072
     read_ahead_bytes: int = 16384
+    held_bytes: int = 64 << 20
+    small_bytes: int = 4096
 
 
 @frozen

@@ -313,6 +313,7 @@ class RtmpConnection(TwistedProtocol):
             self._resting.cancel()
         self._resting = None
         self._unread, self._held = iter(()), b""
+        self.__dict__.pop("dataReceived", None)
         self._session.clear()
         self._account(0)
 

@@ -15,7 +15,10 @@ from zope.interface import implementer
 
 @implementer(IReactorFDSet)
 class Loop(Clock):
-    """Watches descriptors; :meth:`turn` handles what is ready now, and time passes only when it is told to."""
+    """
+    Watches descriptors; :meth:`turn` handles what is ready and makes the calls that are due when it begins, and time
+    passes only when it is told to.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +43,11 @@ class Loop(Clock):
             if descriptor in self.writers:
                 self._handled(descriptor, descriptor.doWrite())
         due = [call for call in self.calls if call.getTime() <= self.rightNow]
-        self.advance(0)
+        for call in due:
+            if call in self.calls:
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
         return bool(readable or writable or due)
 
     def _handled(self, descriptor: Any, why: Any) -> None:

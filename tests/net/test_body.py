@@ -85,9 +85,10 @@ def test_without_a_descriptor_to_spare_a_body_is_held_in_memory_of_the_process()
 def test_memory_files_leave_a_quarter_of_the_descriptors_to_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     connections = []
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    limit = 4 * (60 + max(map(int, os.listdir("/proc/self/fd"))))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
-        bodies = [Body.whole(b"x" * FILE_BYTES) for _ in range(250)]
+        bodies = [Body.whole(b"x" * FILE_BYTES) for _ in range(limit)]
         connections = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from livestream.net.rtmp import PUBLISHER_STEPS, SMALL_BYTES, STEPS_S, TURN_STEPS, RtmpConnection, RtmpLimits
 from livestream.rtmp.chunks import MESSAGE_STEPS, Message, split
 from livestream.rtmp.messages import set_chunk_size
 
+from .loop import Loop
 from .test_rtmp import Peer, Scene
 
 MIB = 1 << 20
@@ -130,18 +130,8 @@ def test_whoever_floods_a_port_with_chunks_is_closed(scene: Scene, flood: bytes,
     assert scene.metrics.limits_hit.labels("message_rate")._value.get() == 1
 
 
-class Turns(Clock):
-    """A clock whose calls that are due now are made turn by turn, as a reactor makes them."""
-
-    def turn(self) -> None:
-        for call in [call for call in self.calls if call.getTime() <= self.seconds()]:
-            self.calls.remove(call)
-            call.called = 1
-            call.func(*call.args, **call.kw)
-
-
 def test_one_turn_reads_a_bounded_part_of_what_a_publisher_sends() -> None:
-    clock = Turns()
+    clock = Loop()
     scene = Scene(clock=clock)
     peer = served(scene, publishes=True)
     got = scene.door.sink.got
