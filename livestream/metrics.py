@@ -8,6 +8,8 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
+from livestream.limit_names import LIMITS
+
 LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -38,6 +40,7 @@ class Metrics:
     cache_evictions: Counter = field(init=False)
     broadcasts: Gauge = field(init=False)
     limits_hit: Counter = field(init=False)
+    _limits: dict[str, Counter] = field(init=False)
 
     publishers: Counter = field(init=False)
     publish_ends: Counter = field(init=False)
@@ -70,6 +73,10 @@ class Metrics:
         self._ingest()
         self._push()
 
+    def limit_hit(self, name: str) -> None:
+        """A peer has hit the limit of this name, which `livestream.limit_names` has."""
+        self._limits[name].inc()
+
     def before_scrape(self, bring: Callable[[], None]) -> None:
         """Have ``bring`` called before the metrics are read: it adds what was counted elsewhere."""
         self._late.bring.append(bring)
@@ -94,6 +101,7 @@ class Metrics:
         self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects held.")
         self.cache_evictions = self._counter("cache_evictions", "Objects dropped from the store.", "reason")
         self.limits_hit = self._counter("limits_hit", "Peers refused or cut at a limit.", "limit")
+        self._limits = {name: self.limits_hit.labels(name) for name in LIMITS}
         self.bus_up = self._gauge("bus_up", "1 while this node hears the bus; at 0 it is cut off from it.")
         self.bus_messages = self._counter("bus_messages", "Announcements heard.", "outcome")
         self.nodes = self._gauge(

@@ -19,6 +19,7 @@ LAYERS = (
         "livestream.addresses",
         "livestream.endpoints",
         "livestream.signing",
+        "livestream.limit_names",
     ),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
@@ -38,7 +39,7 @@ LAYERS = (
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 PURE = (
     "rtmp", "media", "packaging", "steering",
-    "model", "config", "settings", "rules", "addresses", "endpoints", "signing",
+    "model", "config", "settings", "rules", "addresses", "endpoints", "signing", "limit_names",
 )  # fmt: skip
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
 ONLY_IN = {

@@ -188,7 +188,7 @@ class Channel(HTTPChannel):
         server.held_bytes += len(data) - len(self._held)
         self._held = data
         if server.held_bytes > limits.held_bytes and len(data) > limits.small_bytes:
-            server.metrics.limits_hit.labels("held_bytes").inc()
+            server.metrics.limit_hit("held_bytes")
             self.abort()
 
     def _take_held(self) -> bytes:
@@ -270,7 +270,7 @@ class Channel(HTTPChannel):
     def _refuse(self, reason: Refused) -> None:
         """Say why, read nothing more, and close."""
         if reason.limit:
-            self.server.metrics.limits_hit.labels(reason.limit).inc()
+            self.server.metrics.limit_hit(reason.limit)
         answers, now = self.server.answers, self.server.clock.seconds()
         answer = answers.error(reason.status, now, None, *(() if answers.are_last else (CLOSE,)))
         self.write(answer.head() + answer.read())
@@ -465,7 +465,7 @@ class Channel(HTTPChannel):
         limit_s = self.limits.idle_s if self.phase is Phase.IDLE else self.limits.stall_s
         if now - self._since >= limit_s:
             if self.phase is Phase.ANSWERING:
-                self.server.metrics.limits_hit.labels("stall").inc()
+                self.server.metrics.limit_hit("stall")
             self.abort()
             return math.inf
         return now + min(self.limits.idle_s, self.limits.stall_s) / 5

@@ -158,7 +158,7 @@ class Fanout:
             elif now - viewer.blocked_since >= stall_s:
                 self.log.info("A viewer took nothing for {seconds:.0f} s: closed", seconds=stall_s)
                 self.metrics.push_closed.inc()
-                self.metrics.limits_hit.labels("stall").inc()
+                self.metrics.limit_hit("stall")
                 self._abort(viewer)
 
     def cut(self) -> None:

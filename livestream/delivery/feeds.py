@@ -153,7 +153,7 @@ class Feeds:
         """Whether one more player may wait for a broadcast to begin."""
         if len(self.waiting) < self.limits.waiting_players:
             return True
-        self.metrics.limits_hit.labels("waiting_players").inc()
+        self.metrics.limit_hit("waiting_players")
         return False
 
     def _refusal(self, stream: str, rendition: str) -> NotLive | None:
@@ -164,10 +164,10 @@ class Feeds:
             what = stream if rendition == SOURCE else f"{rendition} of {stream}"
             return NotLive(f"{what} is not live")
         if len(self._feeds) >= self.most:
-            self.metrics.limits_hit.labels("feeds").inc()
+            self.metrics.limit_hit("feeds")
             return NotLive("this server has no room for more streams")
         if standing is Standing.UNKNOWN and not self._may_ask(stream):
-            self.metrics.limits_hit.labels("unknown_names").inc()
+            self.metrics.limit_hit("unknown_names")
             return CannotTell(f"it cannot be found out now whether {stream} is live; try again in a few seconds")
         return None
 

@@ -82,7 +82,7 @@ class FlvSeat:
 
     def dataReceived(self, data: bytes) -> None:
         if self._heard.take(len(data), self.clock.seconds()):
-            self.stay.feeds.metrics.limits_hit.labels("viewer_bytes").inc()
+            self.stay.feeds.metrics.limit_hit("viewer_bytes")
             self.transport.abortConnection()
         elif self.socket is not None:
             self._answer(self.socket, data)

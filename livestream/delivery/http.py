@@ -177,7 +177,7 @@ class HttpSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
         if 0 < self.limits.connections <= len(self.channels):
-            self.metrics.limits_hit.labels(f"{self._limit_prefix}connections").inc()
+            self.metrics.limit_hit(f"{self._limit_prefix}connections")
             return None
         if host in self.addresses.proxies:
             channel = Channel(self, self.limits.channel, host, self.hot)

@@ -59,11 +59,11 @@ class OpsAdmission:
             return None
         host = _only(request, b"host")
         if not self._is_ours(host):
-            self.metrics.limits_hit.labels("ops_host").inc()
+            self.metrics.limit_hit("ops_host")
             words = "ask by an IP address or as localhost, or give ops.hosts the name that you ask by"
             return self._refusal("421 Misdirected Request", words, now)
         if request.method in CHANGING and not _is_of_no_other_site(request, host):
-            self.metrics.limits_hit.labels("ops_origin").inc()
+            self.metrics.limit_hit("ops_origin")
             return self._refusal("403 Forbidden", "not from a page of another site", now)
         if self.token and not self._is_authorized(request):
             return self._refusal("401 Unauthorized", "ask with the token that is ops.token", now, CHALLENGE)
@@ -81,7 +81,7 @@ class OpsAdmission:
         if compare_digest(_credential(given), self.token.encode()):
             return True
         if given:
-            self.metrics.limits_hit.labels("ops_token").inc()
+            self.metrics.limit_hit("ops_token")
         return False
 
     def _refusal(self, status: str, words: str, now: float, *extra: Field) -> Answer:

@@ -169,7 +169,7 @@ class Broadcast:
             elif self.phase is not Phase.ENDED and len(self._held) < HELD_FRAMES:
                 self._held.append(frame)
         except OversizedPicture:
-            self.metrics.limits_hit.labels("picture_size").inc()
+            self.metrics.limit_hit("picture_size")
             raise
         except UnsupportedCodec:
             raise

@@ -56,7 +56,7 @@ class AddressLimiter:
 
     def warn_of_proxy(self, address: str, reason: str) -> None:
         """A proxy has not told whose connection it is."""
-        self.metrics.limits_hit.labels("proxy_protocol").inc()
+        self.metrics.limit_hit("proxy_protocol")
         self._no_header.note(address=address, reason=reason)
 
     def _enter(self, enter: Callable[[str, float], str], address: str) -> str | None:
@@ -68,5 +68,5 @@ class AddressLimiter:
 
     def _refused(self, address: str, over: OverLimit) -> None:
         limit = f"{self.prefix}{over.limit}_per_address"
-        self.metrics.limits_hit.labels(limit).inc()
+        self.metrics.limit_hit(limit)
         self._over.note(address=address, limit=limit, most=str(getattr(self.connections.limits, over.limit)))

@@ -108,7 +108,7 @@ class ConnectionPool(Generic[C]):
             self.addresses.release(connection.group)
 
     def _make_room(self, limit: int) -> bool:
-        self.metrics.limits_hit.labels(LIMIT).inc()
+        self.metrics.limit_hit(LIMIT)
         self._full.note(limit=str(limit))
         oldest = next(iter(self._unserved), None)
         if oldest is None:

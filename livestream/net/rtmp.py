@@ -176,7 +176,7 @@ class RtmpConnection(TwistedProtocol):
         The log has it of publishers alone, for whom nothing may be quoted that they typed. Anybody can have plays
         refused, and who refuses them logs how many.
         """
-        self.factory.metrics.limits_hit.labels(limit).inc()
+        self.factory.metrics.limit_hit(limit)
         self._is_logged = limit == REFUSED and self._session.state is not State.ASKING_PLAY
         self._session.refuse(code, description)
         self.close(f"refused: {description}")
@@ -286,7 +286,7 @@ class RtmpConnection(TwistedProtocol):
             if factory.unserved_bytes > factory.limits.unserved_bytes and self._held_bytes > SMALL_BYTES:
                 raise RemoteProtocolError("too much unfinished, of all who connect", "unserved_bytes")
         if wait_s:
-            factory.metrics.limits_hit.labels("publisher_rate").inc()
+            factory.metrics.limit_hit("publisher_rate")
         if wait_s or session.has_more:
             self.transport.pauseProducing()
             self._resting = factory.clock.callLater(wait_s, self._read_on)
@@ -393,7 +393,7 @@ class RtmpConnection(TwistedProtocol):
     def _fail(self, error: Exception) -> None:
         """Something of the peer's could not be taken, which ends its connection and no other."""
         if isinstance(error, RemoteProtocolError):
-            self.factory.metrics.limits_hit.labels(error.limit or "rtmp").inc()
+            self.factory.metrics.limit_hit(error.limit or "rtmp_protocol")
             self.close(str(error))
         else:
             self.log.failure("{peer}: an error of ours", Failure(error), peer=self.peer)
@@ -446,7 +446,7 @@ class RtmpConnection(TwistedProtocol):
             self._session.begin_period()
             self._set_deadline(seconds, reason)
         elif self._player is not None and self._is_silent():
-            self.factory.metrics.limits_hit.labels("silent_player").inc()
+            self.factory.metrics.limit_hit("silent_player")
             self.abort("paused, and answers no ping")
         elif self._player is not None:
             self._session.begin_period()
@@ -454,7 +454,7 @@ class RtmpConnection(TwistedProtocol):
             self._flush()
             self._set_deadline(seconds, reason)
         else:
-            self.factory.metrics.limits_hit.labels("deadline").inc()
+            self.factory.metrics.limit_hit("deadline")
             self.close(reason)
 
     def _is_silent(self) -> bool:

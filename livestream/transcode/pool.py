@@ -223,7 +223,7 @@ class Transcode:
         if len(self._deaths) < DEATHS or now - self._deaths[0] > DEATHS_S:
             self.lost(child, reason, detail)
             return
-        self.pool.metrics.limits_hit.labels("transcoder_deaths").inc()
+        self.pool.metrics.limit_hit("transcoder_deaths")
         for rung in list(self.rungs):
             self._shed(rung, f"{DEATHS} transcoders have died within {DEATHS_S:.0f} s, the last one: {detail}")
         self.close()

@@ -288,7 +288,7 @@ def test_parameter_sets_that_are_repeated_or_change_among_the_pictures_are_no_re
         steps.append(broadcast.media(9, number * 1_000, avc_frame(0, 0, True, prefixed(sps, b"\x65key")).body))
     assert len(scene.segments) == 2
     assert [each % SEGMENT_STEPS for each in steps] == [CONFIG_STEPS, 0, 0, 0] * 2
-    assert scene.hit("picture_size") is None
+    assert scene.hit("picture_size") == 0
 
 
 def test_a_publisher_whose_pictures_were_not_decoded_is_refused_and_the_next_one_is_not(scene: Scene) -> None:
