@@ -2,7 +2,7 @@
 Sockets and what moves over them, the same for every part.
 
 - ``listeners``: listening where a setting says
-- ``rtmp``, ``rtmp_play``: RTMP as a server, and as a player
+- ``rtmp_server``, ``rtmp``: an RTMP port, and one connection to it; ``rtmp_play``: RTMP as a player
 - ``connection_pool``: the connections of a port, and which makes room for a newcomer
 - ``addresses``, ``address_limiter``: how much one address asks for; which connection is one too many
 - ``proxy_protocol``: what a proxy says of whose connection it is

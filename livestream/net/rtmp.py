@@ -1,30 +1,24 @@
-"""RTMP on a Twisted transport, as a server: deadlines, limits, and who is asked what."""
+"""One RTMP peer on a Twisted transport: its deadlines and limits, and who is asked what it wants."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import ServerFactory, connectionDone
-from twisted.internet.tcp import Connection
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.metrics import Metrics
-from livestream.net.address_limiter import AddressLimiter
-from livestream.net.connection_pool import LIMIT, ConnectionPool
+from livestream.net.connection_pool import LIMIT
 from livestream.net.moving import Move
-from livestream.net.poller import Poller
 from livestream.net.proxy_protocol import ProxyPreface
 from livestream.net.requests import (
     REFUSED,
-    UNIX,
     Playing,
     PlayRequest,
     PlaySession,
@@ -49,14 +43,11 @@ from livestream.rtmp.events import (
 )
 from livestream.rtmp.server import ServerSession, State
 
-REST_S = 0.008
-"""How long frames may wait until those of other publishers are read as well."""
-UNWATCHED_REST_S = 0.048
-"""And how long while nobody watches live: what is cut into segments of seconds has time for that."""
+if TYPE_CHECKING:
+    from livestream.net.rtmp_server import RtmpServerFactory
+
 READ_BYTES = 1 << 19
 """So much is read of a publisher at once, so that one of 50 Mbit/s is not held up by a rest; of a stranger, less."""
-MANY_PUBLISHERS = 8
-"""From so many on it is worth a wait, which whoever else comes to this port has at each turn of the conversation."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
 UNANSWERED_PINGS = 2
@@ -477,70 +468,3 @@ class RtmpConnection(TwistedProtocol):
 
     def _abort(self) -> None:
         self.transport.abortConnection()
-
-
-@define(eq=False)
-class RtmpServerFactory(ServerFactory):
-    """
-    Takes RTMP connections for whoever publishes and plays here; either may be missing.
-
-    ``elsewhere`` is asked before a play begins, and says where it is to be had instead, as ``rtmp://HOST:PORT/APP``.
-    No address has a limit until ``addresses`` is given some.
-    """
-
-    publishing: Publishing | None
-    playing: Playing | None
-    limits: RtmpLimits
-    clock: IReactorTime
-    metrics: Metrics
-    elsewhere: Callable[[PlayRequest], str | None] = lambda _: None
-    noisy = False
-    unserved_bytes: int = field(default=0, init=False)
-    """What is held for those who do not publish."""
-    addresses: AddressLimiter = field(init=False)
-    pool: ConnectionPool[RtmpConnection] = field(init=False)
-    _poller: Poller | None = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.addresses = AddressLimiter("rtmp_", self.clock, self.metrics)
-        self.pool = ConnectionPool(self.metrics, self.addresses)
-        self._poller = Poller(self.clock, self._rest_s) if IReactorFDSet.providedBy(self.clock) else None
-
-    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
-        host = getattr(addr, "host", UNIX)
-        return self.pool.enter(host, self.limits.connections, partial(RtmpConnection, self, host))
-
-    @property
-    def has_room_for_players(self) -> bool:
-        """Whether one more may play: where publishers come in, some room is kept for them."""
-        return self.publishing is None or self.pool.has_room_for_players(self.limits.connections)
-
-    def _rest_s(self) -> float:
-        if self.pool.publishers < MANY_PUBLISHERS:
-            return 0.0
-        watched = self.playing is not None and self.playing.visitors
-        return REST_S if watched or self.pool.publishers < len(self.pool) else UNWATCHED_REST_S
-
-    def adopt(self, transport: Any) -> int:
-        """Poll a plain connection that has just been made; return its descriptor, or -1 if the reactor keeps it."""
-        is_plain = isinstance(transport, Connection) and not transport.TLS
-        if self._poller is None or not is_plain or transport.reactor is not self._poller.reactor:
-            return -1
-        self._poller.adopt(transport)
-        return int(transport.fileno())
-
-    def gone(self, connection: RtmpConnection, fd: int) -> None:
-        """Forget a connection that is over, and had that descriptor."""
-        if self._poller is not None:
-            self._poller.release(fd)
-        self.pool.leave(connection)
-
-    def redirect_players(self) -> None:
-        """Have everybody who plays go on where ``elsewhere`` says; whom it says nothing for stays."""
-        for connection in self.connections():
-            url = None if connection.played is None else self.elsewhere(connection.played)
-            if url is not None:
-                connection.redirect(url)
-
-    def connections(self) -> Iterator[RtmpConnection]:
-        return iter(self.pool)

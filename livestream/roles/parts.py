@@ -44,7 +44,7 @@ from livestream.model import ObjectInfo
 from livestream.net.body import Body
 from livestream.net.listeners import Listener
 from livestream.net.requests import Publishing
-from livestream.net.rtmp import RtmpServerFactory
+from livestream.net.rtmp_server import RtmpServerFactory
 from livestream.net.ticker import Ticker
 from livestream.packaging.window import Window
 from livestream.roles.draining import Draining, Phase

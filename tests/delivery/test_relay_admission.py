@@ -31,8 +31,9 @@ from livestream.delivery.rtmp import RtmpPlay
 from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
 from livestream.net.requests import UNIX, PlayRequest, Refused
-from livestream.net.rtmp import RtmpLimits, RtmpServerFactory
+from livestream.net.rtmp import RtmpLimits
 from livestream.net.rtmp_play import RtmpLink
+from livestream.net.rtmp_server import RtmpServerFactory
 from livestream.rtmp.client import ClientSession
 from livestream.settings import PRIVATE_NETWORKS
 from livestream.signing import (

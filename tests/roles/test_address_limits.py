@@ -11,7 +11,7 @@ from livestream.delivery.http import HttpSite
 from livestream.ingest.publisher import PublishDoor
 from livestream.net.addresses import AddressConnections, OverLimit
 from livestream.net.listeners import Listener
-from livestream.net.rtmp import RtmpServerFactory
+from livestream.net.rtmp_server import RtmpServerFactory
 from livestream.roles import build
 from livestream.roles.parts import Parts
 
