@@ -18,17 +18,19 @@ from typing import ClassVar
 from attrs import define, field, frozen
 from prometheus_client import Counter
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from livestream.delivery.batch import Batch, is_picture
 from livestream.delivery.framing import Framing
 from livestream.delivery.viewer import Viewer
 from livestream.metrics import Metrics
 from livestream.model import Frame, Track
+from livestream.net.log_summary import LogSummary
 
 MANY = 4
 """From so many viewers on, a memory file costs less than the copies that it saves."""
 
+STALLED = "{count} viewers of the last {seconds} s had taken nothing for {stall_s} s, and were closed"
 Behind = tuple[int, int]
 """A file descriptor, and how much of the data its socket took."""
 
@@ -73,10 +75,12 @@ class Fanout:
     _due: float = field(default=0.0, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
     _bytes: Counter = field(init=False)
+    _stalled: LogSummary = field(init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
+        self._stalled = LogSummary(self.log, STALLED, self.clock, LogLevel.info)
         self._bytes = self.metrics.push_bytes.labels(self.framing.protocol)
 
     def __len__(self) -> int:
@@ -156,7 +160,7 @@ class Fanout:
             elif viewer.blocked_since is None:
                 viewer.blocked_since = now
             elif now - viewer.blocked_since >= stall_s:
-                self.log.info("A viewer took nothing for {seconds:.0f} s: closed", seconds=stall_s)
+                self._stalled.note(stall_s=f"{stall_s:g}")
                 self.metrics.push_closed.inc()
                 self.metrics.limit_hit("stall")
                 self._abort(viewer)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -16,6 +16,9 @@ from livestream.delivery.objects import Found, Objects
 from livestream.delivery.playlists import Playlists
 from livestream.delivery.targets import Kind, Target
 from livestream.net.body import Body
+from livestream.net.log_summary import LogSummary
+
+UNAVAILABLE = "{count} requests of the last {seconds} s for what cannot be had, such as {path}: {reason}"
 
 
 @frozen
@@ -40,15 +43,22 @@ class _Given:
 
 @define(eq=False)
 class Service:
-    """Answers by name. ``seconds`` is the wall clock."""
+    """Answers by name. ``clock`` has the wall clock's time."""
 
     playlists: Playlists
     objects: Objects
     answers: Answers
-    seconds: Callable[[], float]
+    clock: IReactorTime
+    _unavailable: LogSummary = field(init=False)
     _given: _Given | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._unavailable = LogSummary(self.log, UNAVAILABLE, self.clock)
+
+    def seconds(self) -> float:
+        return self.clock.seconds()
 
     def ready(self, wanted: Wanted) -> Answer | None:
         """The answer, if it can be given this instant."""
@@ -106,7 +116,7 @@ class Service:
         if failure.check(LookupError):
             answer = self.answers.error("404 Not Found", now, target.kind)
         else:
-            self.log.warn("{path} cannot be had: {reason}", path=target.path, reason=failure.getErrorMessage())
+            self._unavailable.note(path=target.path, reason=failure.getErrorMessage())
             answer = self.answers.error("503 Service Unavailable", now, target.kind, (b"Retry-After", b"1"))
         return self._whole_or_head(answer, wanted)
 

@@ -246,7 +246,7 @@ class Parts:
         """Serve a tier's objects and playlists at ``setting``; with ``feeds`` FLV as well."""
         answers, tallies, guide = Answers(self.node), Tallies(self.metrics), self.guide()
         playlists = Playlists(windows, answers, are_steered=guide is not None)
-        service = Service(playlists, Objects(library, answers), answers, self.seconds)
+        service = Service(playlists, Objects(library, answers), answers, self.reactor)
         proxies = Proxies.of(self.config.cluster.trusted_proxies)
         steer = Steer(self.node, guide, proxies, windows.window, answers, self.seconds)
         flv = None if feeds is None else FlvPush(feeds, answers)

@@ -138,7 +138,7 @@ class Edge:
     def __attrs_post_init__(self) -> None:
         answers, tallies = Answers("edge-1"), Tallies(self.metrics)
         playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
-        service = Service(playlists, objects, answers, self.loop.seconds)
+        service = Service(playlists, objects, answers, self.loop)
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
         flv = FlvPush(self.feeds, answers)
         self.app = Hls(service, answers, tallies, self.loop.seconds, self.states, flv, takes=self.takes)
