@@ -180,7 +180,7 @@ def decode_epochs(data: bytes) -> Mapping[str, int]:
     :raises InvalidMessage: it does not follow the schema.
     """
     epochs = _mapping(_fields(data, LARGEST_DOCUMENT_BYTES), "epochs")
-    return {stream: _number(epochs, stream) for stream in epochs}
+    return {_name(stream, stream_name): _number(epochs, stream) for stream in epochs}
 
 
 def _info(info: RenditionInfo) -> dict[str, Any]:

@@ -166,11 +166,13 @@ def test_which_streams_a_node_has_comes_back_as_it_was_however_many_they_are() -
         b'{"v":2,"epochs":[]}',
         b'{"v":2,"epochs":{"show":-1}}',
         b'{"v":2,"epochs":{"show":true}}',
+        b'{"v":2,"epochs":{"../show":1}}',
+        b'{"v":2,"epochs":{"":1}}',
         b'{"v":2,"epochs":{"show":1e300}}',
         b'{"v":2,"epochs":{"show":' + b"9" * 400 + b"}}",
         b"[" * 100_000,
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_nothing_else_says_which_streams_a_node_has(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
