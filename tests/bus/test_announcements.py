@@ -84,6 +84,7 @@ def test_how_far_a_stream_has_come_comes_back_with_what_is_said_beside_it() -> N
     ("path", "value"),
     [
         ("v", 1),
+        ("v", 2.0),
         ("stream", "../etc"),
         ("stream", None),
         ("kind", None),
@@ -100,6 +101,7 @@ def test_how_far_a_stream_has_come_comes_back_with_what_is_said_beside_it() -> N
         ("rendition.name", "huge"),
         ("rendition.codecs", 'avc1"\n#EXT-X-ENDLIST'),
         ("rendition.rate", "x"),
+        ("rendition.rate", True),
         ("rendition.rate", float("nan")),
         ("rendition.rate", int("9" * 401)),
         ("rendition.bandwidth", int("9" * 401)),
@@ -118,6 +120,13 @@ def test_one_field_out_of_place_is_an_invalid_message(path: str, value: Any) -> 
     table = fields[parents[0]] if parents else fields
     table[key] = value
     with pytest.raises(InvalidMessage):
+        decode(json.dumps(fields).encode())
+
+
+def test_a_target_duration_of_nothing_is_an_invalid_message() -> None:
+    fields = json.loads(encode(ANNOUNCED))
+    fields["target"], fields["segment"]["ms"] = 0, 400
+    with pytest.raises(InvalidMessage, match="target"):
         decode(json.dumps(fields).encode())
 
 
