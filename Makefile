@@ -1,12 +1,15 @@
-# make run: see a picture; make test: all tests; make check: style and types.
+# make run: see a picture; make test: all tests; make check: style and types; make fuzz: look for inputs that break it.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --retries 2 --timeout 30
 TEST_SECONDS ?= 900
+FUZZ_SECONDS ?= 600
+FUZZ_JOBS ?= 2
+FUZZ_TARGETS ?=
 
-.PHONY: run test check format clean
+.PHONY: run test check fuzz format clean
 
 run: $(VENV)/.run
 	$(BIN)/twistd -n livestream --demo
@@ -19,12 +22,17 @@ check: $(VENV)/.test
 	    echo "$$tool"; $(BIN)/$$tool || status=1; \
 	done; exit $$status
 
+# FUZZ_SECONDS for each target (all, or FUZZ_TARGETS); fails at a finding, and says where the input was kept.
+fuzz: $(VENV)/.test
+	$(PIP) --editable '.[fuzz]'
+	nice -n 19 $(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS) $(FUZZ_TARGETS)
+
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .fuzz build *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -168,7 +168,7 @@ def _from_environ(environ: Mapping[str, str]) -> Iterable[_Given]:
     for name, text in sorted(environ.items()):
         section, _, key = name.removeprefix(PREFIX).lower().partition("_")
         if name.startswith(PREFIX) and section in SECTIONS:
-            yield _Given(name, section, key, _value(text))
+            yield _Given(_word(name), section, key, _value(text))
 
 
 def _from_sets(sets: Sequence[str], errors: list[str]) -> Iterable[_Given]:
@@ -177,7 +177,7 @@ def _from_sets(sets: Sequence[str], errors: list[str]) -> Iterable[_Given]:
         section, dot, key = name.strip().partition(".")
         if not equals or not dot or not _PLAIN.fullmatch(name.strip()):
             # What was typed may be a secret in the wrong place: only the name of a setting is quoted.
-            quoted = f" {text}" if section in SECTIONS and key in attrs.fields_dict(SECTIONS[section]) else ""
+            quoted = f" {name.strip()}" if section in SECTIONS and key in attrs.fields_dict(SECTIONS[section]) else ""
             errors.append(f"--set{quoted}: write --set section.key=value")
             continue
         yield _Given("--set", section, key, _value(value.strip()))

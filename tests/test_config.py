@@ -132,6 +132,19 @@ def test_the_environment_and_flags_are_read_as_strictly(name: str, value: str) -
     assert from_flag.startswith(f"--set: {section}.{key}: ")
 
 
+@pytest.mark.parametrize(
+    ("environ", "flag", "line"),
+    [
+        ({"LIVESTREAM_BUS_A\nB": "1"}, "hls.window=3", "'LIVESTREAM_BUS_A\\nB': bus.'a\\nb': no such setting"),
+        ({}, "hls.window\n", "--set hls.window: write"),
+    ],
+)
+def test_an_odd_name_is_quoted_in_one_line(environ: dict[str, str], flag: str, line: str) -> None:
+    (error,) = _errors("", "all", environ, flag)
+    assert error.startswith(line)
+    assert error.splitlines() == [error]
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_all_presets_of_x264_are_known(preset: str) -> None:
     assert _load("", "all", None, f"transcode.preset={preset}").transcode.preset == preset

@@ -84,7 +84,7 @@ def decode(data: bytes) -> Announcement:
     kind, stream, node = fields.get("kind"), _name(fields.get("stream"), stream_name), _node(fields)
     epoch = Epoch(_number(fields, "epoch"), _number(fields, "first"), fields.get("restarts") is True)
     if kind == "segment":
-        target_s = _number(fields, "target", 60)
+        target_s = _number(fields, "target", 60, 1)
         info = _read_info(_mapping(fields, "rendition"))
         segment = _read_segment(_mapping(fields, "segment"), target_s)
         return SegmentAnnounced(stream, epoch, target_s, info, segment, node)
@@ -180,7 +180,7 @@ def decode_epochs(data: bytes) -> Mapping[str, int]:
     :raises InvalidMessage: it does not follow the schema.
     """
     epochs = _mapping(_fields(data, LARGEST_DOCUMENT_BYTES), "epochs")
-    return {stream: _number(epochs, stream) for stream in epochs}
+    return {_name(stream, stream_name): _number(epochs, stream) for stream in epochs}
 
 
 def _info(info: RenditionInfo) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def _fields(data: bytes, most_bytes: int = LARGEST_BYTES) -> Mapping[str, Any]:
         fields = json.loads(data)
     except (ValueError, RecursionError):
         raise InvalidMessage("not JSON") from None
-    if not isinstance(fields, dict) or fields.get("v") != VERSION:
+    if not isinstance(fields, dict) or fields.get("v") != VERSION or type(fields["v"]) is not int:
         raise InvalidMessage("v: not a version that is known here")
     return fields
 
@@ -235,10 +235,10 @@ def _name(value: object, check: Any) -> str:
         raise InvalidMessage(str(error)) from None
 
 
-def _number(fields: Mapping[str, Any], key: str, most: int = _MOST) -> int:
+def _number(fields: Mapping[str, Any], key: str, most: int = _MOST, least: int = 0) -> int:
     value = fields.get(key)
-    if type(value) is not int or not 0 <= value <= most:
-        raise InvalidMessage(f"{key}: not a whole number from 0 to {most}")
+    if type(value) is not int or not least <= value <= most:
+        raise InvalidMessage(f"{key}: not a whole number from {least} to {most}")
     return value
 
 
@@ -253,7 +253,7 @@ def _read_info(fields: Mapping[str, Any]) -> RenditionInfo:
     codecs, rate = fields.get("codecs"), fields.get("rate")
     if not isinstance(codecs, str) or _CODECS.fullmatch(codecs) is None:
         raise InvalidMessage("codecs: not a list of codecs")
-    if not isinstance(rate, int | float) or not 0 <= rate <= 1000:
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1000:
         raise InvalidMessage("rate: not a frame rate")
     name = _name(fields.get("name"), rendition_name)
     bandwidth, average = _number(fields, "bandwidth"), _number(fields, "average")

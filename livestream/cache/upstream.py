@@ -159,7 +159,10 @@ class Upstream:
         :raises UpstreamError: none came in time, or the node refuses who asks.
         """
         signed = Headers({**self.credentials.headers(), **headers})
-        asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), signed)
+        try:
+            asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), signed)
+        except ValueError as error:
+            raise UpstreamError(f"has no address that can be asked: {error}") from error
         asked_at = self.clock.seconds()
         if can_be_outrun:
             self._unanswered[asked] = asked_at

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from attrs import field, frozen
 
+from livestream.addresses import split_url
 from livestream.config import ROLES
 from livestream.model import InvalidName, node_name, stream_name
 from livestream.steering.nodes import SAID, Load, Node, NodeState, Place
@@ -141,8 +142,8 @@ def decode(data: bytes, secret: str) -> Heartbeat:
         Node(
             id=_id(fields),
             role=_one_of(fields.get("role"), ROLES, "role"),
-            http=_text(fields, "http", _HTTP),
-            rtmp=_text(fields, "rtmp", _RTMP),
+            http=_url(fields, "http", _HTTP),
+            rtmp=_url(fields, "rtmp", _RTMP),
             state=NodeState.DRAINING if is_last else _state(state),
             region=_name(fields, "region", node_name),
             place=_place(fields),
@@ -265,11 +266,19 @@ def _one_of(value: object, known: Any, key: str) -> str:
     return value
 
 
-def _text(fields: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> str:
+def _url(fields: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> str:
     value = fields.get(key)
-    if not isinstance(value, str) or pattern.fullmatch(value) is None:
+    if not isinstance(value, str) or pattern.fullmatch(value) is None or (value and not _has_host(value)):
         _impossible(f"{key}: no address")
     return value
+
+
+def _has_host(url: str) -> bool:
+    try:
+        split_url(url)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(fields: Mapping[str, Any], key: str, check: Any) -> str:

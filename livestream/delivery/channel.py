@@ -204,8 +204,8 @@ class Channel(HTTPChannel):
             left -= 1
             if self._waitingForTransport:
                 break
-            if data.startswith(b"\r\n", position):
-                position += 2  # RFC 9112, 2.2: some clients end a request with one line end too many
+            while data.startswith(b"\r\n", position):
+                position += 2  # RFC 9112, 2.2: some clients end a request with a line end too many
             end = data.find(END, position)
             if end < 0:
                 self._await_rest(data, position)

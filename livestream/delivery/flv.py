@@ -207,7 +207,12 @@ class FlvPush:
         """:raises ProtocolError: it is no WebSocket handshake (RFC 6455, 4.2.1)."""
         handshake = H11Handshake(ConnectionType.SERVER)
         headers = [(name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
-        handshake.initiate_upgrade_connection(headers, request.path)
+        if request.getHeader(b"host") is None:
+            raise ProtocolError("no Host, which HTTP/1.0 does without")
+        try:
+            handshake.initiate_upgrade_connection(headers, request.path)
+        except UnicodeDecodeError as error:
+            raise ProtocolError("a field that is not ASCII") from error
         answer = handshake.send(AcceptConnection())
         return cast(Connection, handshake.connection), answer
 

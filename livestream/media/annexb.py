@@ -76,10 +76,13 @@ def _check_count(count: int, most: int) -> None:
 
 
 def _without_empty_units(data: bytes) -> bytes:
+    """Drop empty units. The limit holds for the result too, for a relay checks it again."""
     at, kept = 0, []
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if size:
             kept.append(data[at : at + 4 + size])
         at += 4 + size
-    return b"".join(kept)
+    mended = b"".join(kept)
+    _check_count(len(kept), most_units(len(mended)))
+    return mended

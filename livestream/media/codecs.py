@@ -138,6 +138,8 @@ def _av1(record: bytes) -> VideoConfig:
 def _vp9(record: bytes) -> VideoConfig:
     """VP Codec ISO Media File Format Binding. The record has no size: :func:`sized` finds it in the pictures."""
     profile, level, depth = record[4], record[5], record[6] >> 4
+    if profile > 3 or level > 62 or depth not in (8, 10, 12):
+        raise MediaError(f"a VP9 configuration of profile {profile}, level {level} and {depth} bits")
     return VideoConfig(Codec.VP9, record, f"vp09.{profile:02d}.{level:02d}.{depth:02d}", UNKNOWN)
 
 

@@ -84,6 +84,7 @@ def test_how_far_a_stream_has_come_comes_back_with_what_is_said_beside_it() -> N
     ("path", "value"),
     [
         ("v", 1),
+        ("v", 2.0),
         ("stream", "../etc"),
         ("stream", None),
         ("kind", None),
@@ -100,6 +101,7 @@ def test_how_far_a_stream_has_come_comes_back_with_what_is_said_beside_it() -> N
         ("rendition.name", "huge"),
         ("rendition.codecs", 'avc1"\n#EXT-X-ENDLIST'),
         ("rendition.rate", "x"),
+        ("rendition.rate", True),
         ("rendition.rate", float("nan")),
         ("rendition.rate", int("9" * 401)),
         ("rendition.bandwidth", int("9" * 401)),
@@ -118,6 +120,13 @@ def test_one_field_out_of_place_is_an_invalid_message(path: str, value: Any) -> 
     table = fields[parents[0]] if parents else fields
     table[key] = value
     with pytest.raises(InvalidMessage):
+        decode(json.dumps(fields).encode())
+
+
+def test_a_target_duration_of_nothing_is_an_invalid_message() -> None:
+    fields = json.loads(encode(ANNOUNCED))
+    fields["target"], fields["segment"]["ms"] = 0, 400
+    with pytest.raises(InvalidMessage, match="target"):
         decode(json.dumps(fields).encode())
 
 
@@ -166,11 +175,13 @@ def test_which_streams_a_node_has_comes_back_as_it_was_however_many_they_are() -
         b'{"v":2,"epochs":[]}',
         b'{"v":2,"epochs":{"show":-1}}',
         b'{"v":2,"epochs":{"show":true}}',
+        b'{"v":2,"epochs":{"../show":1}}',
+        b'{"v":2,"epochs":{"":1}}',
         b'{"v":2,"epochs":{"show":1e300}}',
         b'{"v":2,"epochs":{"show":' + b"9" * 400 + b"}}",
         b"[" * 100_000,
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_nothing_else_says_which_streams_a_node_has(data: bytes) -> None:
     with pytest.raises(InvalidMessage):

@@ -351,3 +351,12 @@ def test_one_that_refuses_the_signature_is_passed_over_with_the_reason_and_not_t
         error = outcome(asked)
         assert isinstance(error, UpstreamError) and "cluster.secret" in str(error) and "clocks" in str(error)
     assert above.leaves_nothing()
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://]a["])
+def test_one_with_an_address_that_is_none_has_not_answered(url: str) -> None:
+    above = Above(1)
+    node = above.nodes[0].upstream(url)
+    assert isinstance(outcome(above.run(node.document("/state"))), UpstreamError)
+    assert node.is_resting
+    assert above.nodes[0].observer.told == [(url, False)]

@@ -58,6 +58,7 @@ def fault_of(message: bytes) -> Fault | None:
         attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, state=NodeState.STARTING, place=Place(-90.0, 180.0))),
         attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, state=NodeState.DRAINING), is_last=True),
         attrs.evolve(HEARTBEAT, nonce="0123456789abcdef", answers=("fedcba9876543210", "0" * 16)),
+        attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, http="https://[2001:db8::1]:8443", rtmp="rtmp://[::1]:1935")),
     ],
 )
 def test_a_message_comes_back_as_it_was(heartbeat: Heartbeat) -> None:
@@ -68,8 +69,8 @@ def test_the_longest_message_of_ours_is_short_enough() -> None:
     node = attrs.evolve(
         NODE,
         id="n" * 64,
-        http="http://" + "h" * 253 + ":65535",
-        rtmp="rtmp://" + "h" * 253 + ":65535",
+        http="https://" + ".".join(["h" * 63] * 3 + ["h" * 61]) + ":65535",
+        rtmp="rtmp://" + ".".join(["h" * 63] * 3 + ["h" * 61]) + ":65535",
         region="r" * 64,
         load=Load(10**9, 1e15, 1e15, 1e15, {f"protocol-{n:07}": 10**9 for n in range(16)}),
     )
@@ -120,6 +121,15 @@ def test_a_version_that_is_not_known_is_told_from_what_is_wrong(version: Any) ->
         ("http", "http://user:pass@a"),
         ("http", "http://a\r\nb"),
         ("http", "http://" + "a" * 300),
+        ("http", "http://["),
+        ("http", "http://]a["),
+        ("http", "http://[a]:80"),
+        ("http", "http://a:b"),
+        ("http", "http://a:0"),
+        ("http", "http://:80"),
+        ("http", "http://a:65536"),
+        ("rtmp", "rtmp://a:65536"),
+        ("rtmp", "rtmp://[:1935"),
         ("rtmp", "rtmp://a"),
         ("rtmp", None),
         ("state", "broken"),

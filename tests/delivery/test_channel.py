@@ -47,6 +47,14 @@ def test_requests_are_answered_in_order_whatever_they_are(edge: Edge) -> None:
     assert [answer.body == BIG for answer in answers] == [path == LARGE for path in paths]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_empty_lines_before_a_request_are_passed_over_however_they_come(edge: Edge, size: int) -> None:
+    data, client = b"\r\n" * 3 + request(SMALL) + b"\r\n" * 2 + request(SMALL), edge.client()
+    for at in range(0, len(data), size):
+        client.send(data[at : at + size])
+    assert [answer.status for answer in responses(client.settle(), ["GET"] * 2)] == [200, 200]
+
+
 def test_ten_thousand_pipelined_requests_are_answered_within_bounded_memory(edge: Edge) -> None:
     paths = [SMALL, PLAYLIST, SMALL + "?q", PLAYLIST] * 4 + [SMALL, "/nothing", SMALL, SMALL]
     paths *= 500 if edge.is_hot else 50

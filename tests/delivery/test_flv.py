@@ -247,10 +247,18 @@ def test_a_page_that_does_not_speak_the_protocol_is_cut_off(site: Site) -> None:
     assert browser.request.channel.transport.disconnecting
 
 
-def test_an_upgrade_that_is_no_handshake_is_not_served(site: Site) -> None:
-    headers = Headers({b"Upgrade": [b"h2c"], b"Host": [b"host"], b"Connection": [b"Upgrade"]})
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {b"Upgrade": [b"h2c"], b"Host": [b"host"], b"Connection": [b"Upgrade"]},
+        {b"Upgrade": [b"websocket"], b"Host": [b"host"], b"Connection": [b"\xff"]},
+        {b"Upgrade": [b"websocket"], b"Connection": [b"Upgrade"]},
+    ],
+    ids=["another protocol", "not ASCII", "no host"],
+)
+def test_an_upgrade_that_is_no_handshake_is_not_served(site: Site, fields: dict[bytes, list[bytes]]) -> None:
     with pytest.raises(NotFound):
-        site.view(FakeRequest(requestHeaders=headers))
+        site.view(FakeRequest(requestHeaders=Headers(fields)))
 
 
 def test_viewers_of_a_node_that_is_going_are_ended_when_they_have_the_next_key_frame(site: Site) -> None:

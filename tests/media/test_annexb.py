@@ -58,3 +58,12 @@ def test_a_frame_of_units_that_nobody_cuts_so_small_is_refused_and_one_of_many_i
             mended_units(unit * (size // len(unit)))
     slices = b"".join(len(part).to_bytes(4, "big") + part for part in [b"\x65" * 100] * 5_000)
     assert mended_units(slices) is None
+
+
+def test_what_is_mended_is_sound_to_whoever_reads_it_next():
+    units = prefixed(*[b"\x65\x88"] * 80)
+    with pytest.raises(MediaError, match="NAL units"):
+        mended_units(units + b"\x00\x00\xff\xff" + bytes(8000))
+    few = prefixed(*[b"\x65\x88"] * 60)
+    mended = mended_units(few + b"\x00\x00\xff\xff" + bytes(8000))
+    assert mended == few and mended_units(mended) is None

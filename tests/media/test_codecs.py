@@ -60,6 +60,16 @@ def test_vp9_says_its_size_in_its_key_frames():
         sized(found, evolve(key, body=key.body[:5] + bytes(30)))
 
 
+@pytest.mark.parametrize(
+    "record",
+    ["0100000004 1f 82", "0100000000 75 82", "0100000000 1f 42"],
+    ids=["profile 4", "level 11.7", "4 bits"],
+)
+def test_a_vp9_record_that_cannot_be_named_is_refused(record):
+    with pytest.raises(MediaError):
+        config(Codec.VP9, bytes.fromhex(record) + bytes(5))
+
+
 def avc_1080() -> bytes:
     first = frames(broadcast("libx264", None, seconds=0.04, size=(1920, 1080), preset="superfast"))[0]
     return bytes(first.data)
