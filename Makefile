@@ -14,8 +14,12 @@ FUZZ_TARGETS ?=
 run: $(VENV)/.run
 	$(BIN)/twistd -n livestream --demo
 
+# The tests of whole systems wait most of the time, for media is played as it comes: all others run meanwhile.
 test: $(VENV)/.test
-	timeout --kill-after=10 $(TEST_SECONDS) $(BIN)/python -m pytest
+	status=0; run='timeout --kill-after=10 $(TEST_SECONDS) $(BIN)/python -m pytest'; \
+	nice -n 10 $$run --ignore=tests/system >$(VENV)/parts.log 2>&1 & parts=$$!; \
+	$$run tests/system || status=1; \
+	wait $$parts || status=1; cat $(VENV)/parts.log; exit $$status
 
 check: $(VENV)/.test
 	status=0; for tool in 'ruff check .' 'ruff format --check .' mypy; do \
