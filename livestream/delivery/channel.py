@@ -47,7 +47,8 @@ READ_BYTES = 16384
 """So much is read at once: a request has a tenth of it."""
 
 LINGER_S = 2
-"""How long a refused peer has to read why, before the connection is reset."""
+LINGER_BYTES = 1 << 20
+"""So long a refused peer has to read why, and so much it may still send, before the connection is reset."""
 
 
 class Server(Protocol):
@@ -95,6 +96,7 @@ class Channel(HTTPChannel):
     _fd = -1
     _held = b""
     _is_taking = False
+    _ignored = 0  # bytes that came after the last request that is served
     _outflow: Outflow | None = None
     _is_last = False  # the answer that is being sent is followed by the end of the connection
     _waiting: Deferred[Answer] | None = None
@@ -174,6 +176,9 @@ class Channel(HTTPChannel):
     def _hold(self, data: bytes) -> None:
         """Keep what cannot be served yet, and read no more when it is much; drop what never will be."""
         if self.phase in (Phase.CLOSING, Phase.LOST):
+            self._ignored += len(data)
+            if self._ignored > LINGER_BYTES and self.phase is Phase.CLOSING:
+                self.abort()
             return
         if self.phase is not Phase.ANSWERING:
             self._take(self._take_held() + data)

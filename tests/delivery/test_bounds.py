@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from livestream.delivery.channel import READ_BYTES, TURN_HEADS
+import contextlib
+
+import pytest
+
+from livestream.delivery.channel import LINGER_BYTES, READ_BYTES, TURN_HEADS
 from livestream.delivery.limits import ChannelLimits, HttpLimits
 from tests.delivery.edge import Edge
 from tests.delivery.windows import EPOCH, window_of
@@ -49,3 +53,17 @@ def test_heads_that_do_not_end_hold_a_bounded_sum_and_small_ones_are_served_all_
     while made.loop.turn():
         pass
     assert made.site.held_bytes == 0
+
+
+def test_who_goes_on_sending_after_a_refusal_is_cut_off() -> None:
+    made = edge()
+    client = made.client()
+    client.send(b"GET / HTTP/1.1\r\nHost: a..b\r\n\r\n")
+    wait_until(client, lambda: client.received.startswith(b"HTTP/1.1 400 "))
+    sent = 0
+    with pytest.raises(ConnectionError):
+        while sent < 16 * LINGER_BYTES:
+            with contextlib.suppress(BlockingIOError):
+                sent += client.socket.send(bytes(65_536))
+            made.loop.turn()
+    assert sent > LINGER_BYTES and not made.site.channels
