@@ -227,7 +227,7 @@ class Channel(HTTPChannel):
             self.dataReceived(data[position:])
         else:
             self._keep(data[position:])
-            if not left:
+            if not left and self.phase is Phase.IDLE:
                 self._networkProducer.pauseProducing()
                 self.server.clock.callLater(0, self._go_on)
 

@@ -54,8 +54,8 @@ UNANSWERED_PINGS = 2
 """A paused player that has not answered so many is closed. One that is sent media need not answer, and some do not."""
 
 
-TURN_STEPS = 1000
-"""So much is read of a peer in one turn of the reactor, which takes some two milliseconds; the rest has to wait."""
+TURN_STEPS = 200
+"""So much is read of a peer in one turn of the reactor, which takes half a millisecond; the rest has to wait."""
 PUBLISHER_STEPS = 40_000
 """A publisher is read no faster than this, in steps a second: 2,500 messages, or 160 Mbit/s; a tenth of a core."""
 PEER_STEPS = 1000

@@ -36,6 +36,15 @@ def test_a_turn_serves_a_bounded_number_of_pipelined_requests_and_others_in_betw
     assert len(responses(greedy.settle(), ["GET"] * count)) == count
 
 
+@pytest.mark.parametrize("whole", [TURN_HEADS - 1, TURN_HEADS, TURN_HEADS + 1])
+def test_a_head_that_has_not_ended_when_the_turn_does_is_waited_for(whole: int) -> None:
+    client = edge().client()
+    client.send(request(SMALL) * whole + request(SMALL)[:20])
+    client.settle()
+    client.send(request(SMALL)[20:])
+    assert len(responses(client.settle(), ["GET"] * (whole + 1))) == whole + 1
+
+
 def test_heads_that_do_not_end_hold_a_bounded_sum_and_small_ones_are_served_all_the_same() -> None:
     made = edge(ChannelLimits(held_bytes=100_000))
     greedy = [made.client() for _ in range(20)]

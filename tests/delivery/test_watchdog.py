@@ -3,7 +3,8 @@ import math
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.delivery.watchdog import Watchdog
+from livestream.delivery.watchdog import TURN, Watchdog
+from tests.net.loop import Loop
 
 
 @define(eq=False)
@@ -67,3 +68,16 @@ def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
     assert sleeper.looks == [2]
     watchdog.stop()
     assert clock.getDelayedCalls() == []
+
+
+def test_thousands_that_are_due_together_are_looked_at_in_turns() -> None:
+    loop = Loop()
+    watchdog = Watchdog(loop)
+    watchdog.start()
+    sleepers = [Sleeper([]) for _ in range(3 * TURN)]
+    for sleeper in sleepers:
+        watchdog.watch(sleeper, 1)
+    loop.rightNow += 1
+    for turn in range(1, 4):
+        loop.turn()
+        assert sum(bool(sleeper.looks) for sleeper in sleepers) == turn * TURN

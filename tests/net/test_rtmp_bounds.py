@@ -143,7 +143,7 @@ def test_one_turn_reads_a_bounded_part_of_what_a_publisher_sends() -> None:
         assert len(got) - before <= TURN_STEPS / MESSAGE_STEPS + 1
         turns += 1
     assert len(got) == 8_001
-    assert turns > 8_000 * MESSAGE_STEPS / TURN_STEPS - 4
+    assert turns > 0.9 * 8_000 * MESSAGE_STEPS / TURN_STEPS
 
 
 def test_a_publisher_of_too_many_messages_is_read_slowly_and_loses_none(scene: Scene) -> None:
