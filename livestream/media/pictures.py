@@ -41,11 +41,12 @@ class PictureFormat:
         return self.coded_width * self.coded_height
 
     def with_room_for(self, other: PictureFormat) -> PictureFormat:
-        """The same, where a decoder makes room for pictures of ``other`` too."""
+        """The same, where a decoder makes room for pictures of ``other`` too, which may be upright where these lie."""
+        larger = max(self, other, key=lambda pictures: pictures.coded_pixels)
         return evolve(
             self,
-            coded_width=max(self.coded_width, other.coded_width),
-            coded_height=max(self.coded_height, other.coded_height),
+            coded_width=larger.coded_width,
+            coded_height=larger.coded_height,
             chroma=max(self.chroma, other.chroma),
             depth=max(self.depth, other.depth),
             references=max(self.references, other.references),

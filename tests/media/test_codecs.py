@@ -160,8 +160,8 @@ def test_what_a_decoder_makes_room_for_is_read_from_what_an_encoder_wrote(video)
 
 
 def test_a_record_of_several_parameter_sets_has_room_for_each_and_shows_the_first():
-    pictures = config(Codec.H264, avc_record(h264_sps(640, 360), h264_sps(320, 720, references=5))).pictures
-    assert pictures == PictureFormat(640, 360, 640, 720, references=5)
+    pictures = config(Codec.H264, avc_record(h264_sps(640, 360), h264_sps(480, 720, references=5))).pictures
+    assert pictures == PictureFormat(640, 360, 480, 720, references=5)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,12 @@ def test_a_frame_has_so_many_parameter_sets_at_most(codec: Codec) -> None:
         ParameterSets().before_slices(frame(codec, several[codec]))
 
 
+def test_room_for_pictures_that_lie_and_that_stand_is_no_more_than_for_the_larger() -> None:
+    both = prefixed(h264_sps(4096, 2304), h264_sps(2304, 4096), SLICE)
+    found = ParameterSets().before_slices(frame(Codec.H264, both))
+    assert found is not None and found.coded_pixels == 4096 * 2304
+
+
 def test_a_frame_of_millions_of_empty_obus_is_not_walked_through() -> None:
     with pytest.raises(MediaError, match="OBUs"):
         ParameterSets().before_slices(frame(Codec.AV1, b"\x12\0" * (4 << 20)))
