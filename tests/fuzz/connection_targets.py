@@ -24,7 +24,11 @@ from tests.net.test_rtmp import Door, Scene, Sink
 LIMITS = RtmpLimits(chunks=ChunkLimits(message_bytes=8192, command_bytes=2048, chunk_streams=8))
 HELD_BYTES = 32 << 10
 """Memory that a closed connection may keep."""
-REFUSAL = Refused("NetStream.Publish.BadName", "another name")
+
+
+def _refusal() -> Refused:
+    """A new one each time, for an exception keeps the tracebacks of all its raises."""
+    return Refused("NetStream.Publish.BadName", "another name")
 
 
 @define(eq=False)
@@ -35,7 +39,7 @@ class _Door(Door):
 
     def play(self, request: PlayRequest, connection: RtmpConnection) -> Sink:
         if self.refuses_players:
-            raise REFUSAL
+            raise _refusal()
         return super().play(request, connection)
 
 
@@ -53,7 +57,7 @@ def rtmp_connection(data: bytes) -> None:
     choices = Choices(data)
     prelude, pattern, admits = choices.pick(SERVER_PRELUDES), choices.number(), choices.number()
     hesitates: Deferred[None] | None = Deferred() if admits & 1 else None
-    door = _Door(hesitates=hesitates, refusal=REFUSAL if admits & 2 else None, refuses_players=bool(admits & 4))
+    door = _Door(hesitates=hesitates, refusal=_refusal() if admits & 2 else None, refuses_players=bool(admits & 4))
     scene = Scene(door, LIMITS, metrics=_metrics())
     with no_faults():
         peer = scene.connect()
