@@ -40,7 +40,9 @@ def to_length_prefixed(data: bytes) -> bytes:
     most = most_units(len(data))
     units = list(islice(nal_units(data), most + 1))
     _check_count(len(units), most)
-    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+    prefixed = b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+    _check_count(len(units), most_units(len(prefixed)))  # for a relay checks it again
+    return prefixed
 
 
 def mended_units(data: bytes, begin: int = 0) -> bytes | None:

@@ -106,6 +106,7 @@ class Window:
     stream: str
     length: int
     target_s: int = field(default=0, init=False)
+    """The target duration of the youngest epoch that has segments; 0 while none has."""
     node: str = field(default="", init=False)
     """The node that has the newest segments; empty where nodes have no names."""
     _epochs: Epochs = field(factory=Epochs, init=False)
@@ -113,6 +114,7 @@ class Window:
     _refused: dict[tuple[str, int, int], SegmentAnnounced] = field(factory=dict, init=False)
     _ended: dict[int, StreamEnded] = field(factory=dict, init=False)
     _epoch: int = field(default=0, init=False)
+    _target_epoch: int = field(default=0, init=False)
     _oldest_msn: int = field(default=0, init=False)
     _trimmed_msn: int = field(default=-1, init=False)
     _skipped_to_end: bool = field(default=False, init=False)
@@ -129,6 +131,8 @@ class Window:
                 news += self._look_again()
             if announcement.epoch.number >= self._epoch:
                 self._follow(announcement)
+            if isinstance(announcement, SegmentAnnounced) and announcement.epoch.number >= self._target_epoch:
+                self._target_epoch, self.target_s = announcement.epoch.number, announcement.target_s
             if isinstance(announcement, SegmentAnnounced):
                 news += self._put(announcement)
             elif isinstance(announcement, StreamEnded):
@@ -286,7 +290,6 @@ class Window:
         self._epoch = announcement.epoch.number
         self.node = announcement.node or self.node
         if isinstance(announcement, SegmentAnnounced):
-            self.target_s = announcement.target_s
             self._skipped_to_end = False
 
     def _put(self, told: SegmentAnnounced) -> list[Announcement]:

@@ -57,6 +57,13 @@ def test_a_broadcast_is_on_air_from_its_beginning_to_its_end_whether_anything_is
     assert window.is_on_air
 
 
+def test_who_comes_when_a_younger_epoch_has_begun_knows_the_target_duration_of_what_is_listed() -> None:
+    window = _window(*_steady(1, 6), EpochBegan("show", Epoch(LATER, 7)))
+    late = _window(*window.announcements())
+    assert late.target_s == window.target_s == 3
+    assert _named(late) == _named(window)
+
+
 def test_renditions_are_listed_from_the_most_demanding_once_they_have_media() -> None:
     window = _window(announced(1, RUNG), announced(1, SOURCE))
     assert [info.name for info in window.renditions()] == ["source", "720p"]
