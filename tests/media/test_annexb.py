@@ -60,10 +60,16 @@ def test_a_frame_of_units_that_nobody_cuts_so_small_is_refused_and_one_of_many_i
     assert mended_units(slices) is None
 
 
-def test_what_is_mended_is_sound_to_whoever_reads_it_next():
-    units = prefixed(*[b"\x65\x88"] * 80)
+@pytest.mark.parametrize(
+    ("unit", "most", "rest"),
+    [
+        (b"\x00\x00\x00\x02\x65\x88", 70, b"\x00\x00\xff\xff" + bytes(8000)),
+        (b"\x00\x00\x01\xff", 69, bytes(230)),
+    ],
+    ids=["cut short", "trailing zeros"],
+)
+def test_what_is_mended_is_sound_to_whoever_reads_it_next(unit, most, rest):
+    mended = mended_units(unit * most + rest)
+    assert mended and mended_units(mended) is None
     with pytest.raises(MediaError, match="NAL units"):
-        mended_units(units + b"\x00\x00\xff\xff" + bytes(8000))
-    few = prefixed(*[b"\x65\x88"] * 60)
-    mended = mended_units(few + b"\x00\x00\xff\xff" + bytes(8000))
-    assert mended == few and mended_units(mended) is None
+        mended_units(unit * (most + 1) + rest)
