@@ -74,6 +74,8 @@ def _is_redis(url: str) -> bool:
 
 def without_password(url: str) -> str:
     """The URL of a Redis with ``***`` in the place of its password."""
+    if url.startswith("unix:"):
+        return url
     parts = urlsplit(url)
     login, at, where = parts.netloc.rpartition("@")
     user, colon, _ = login.partition(":")

@@ -92,6 +92,7 @@ def test_what_is_no_url_of_a_node_is_refused(text: str) -> None:
         ("redis://user:hu%40sh:x@h", "redis://user:***@h"),
         ("redis://user:hu@sh@h/0", "redis://user:***@h/0"),
         ("unix:/run/redis.sock", "unix:/run/redis.sock"),
+        ("unix://[x", "unix://[x"),
     ],
 )
 def test_the_url_of_a_redis_is_shown_without_its_password(url: str, shown: str) -> None:
