@@ -141,6 +141,8 @@ class Feed:
         self._absent = reason
         now = self.clock.seconds()
         self._release([waiter for waiter in self._waiters if waiter.until <= now], NotLive(reason))
+        for waiter in self._waiters:
+            waiter.call.reset(waiter.until - now)
 
     def end(self) -> None:
         """The broadcast is over, for everybody."""

@@ -14,6 +14,12 @@ from livestream.delivery.feeds import Feeds, Standing
 from livestream.delivery.viewer import Outlet, Seat, Viewer
 from livestream.model import InvalidName, rendition_name, stream_name
 
+HEARD_ABOVE_S = 2.0
+"""
+The tier above may hear of a broadcast some moments after this node: what is live as far as is known here, and refused
+there, is asked for again for so long.
+"""
+
 
 @define(eq=False)
 class Visit:
@@ -92,7 +98,7 @@ class Visit:
         while True:
             try:
                 self._feed = feeds.join(self.stream, self.rendition)
-                await self._feed.ready(self.until if self._is_live() else 0.0)
+                await self._feed.ready(self._frames_by())
                 return
             except NotLive:
                 self._leave_feed()
@@ -101,9 +107,11 @@ class Visit:
                     raise
             await feeds.waiting.wait(self.stream, self.until - feeds.clock.seconds())
 
-    def _is_live(self) -> bool:
-        """Frames of what is known to be live are waited for; of the rest, the tier above is asked once."""
-        return self.feeds.standing(self.stream, self.rendition) is Standing.LIVE
+    def _frames_by(self) -> float:
+        """Until when frames are waited for. Of what is not known to be live here, the tier above is asked once."""
+        if self.feeds.standing(self.stream, self.rendition) is not Standing.LIVE:
+            return 0.0
+        return max(self.until, self.feeds.clock.seconds() + HEARD_ABOVE_S)
 
     def _leave_feed(self) -> None:
         feed, self._feed = self._feed, None

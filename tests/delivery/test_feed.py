@@ -206,7 +206,7 @@ def test_one_who_leaves_while_it_waits_is_forgotten(clock: Clock) -> None:
 
 def test_a_name_that_is_asked_for_often_is_asked_for_above_once(clock: Clock) -> None:
     supply = Asked()
-    all_feeds = feeds(clock, supply)
+    all_feeds = unknowing(clock, supply)
     for _ in range(100):
         stay, seen = come(all_feeds)
         supply.feeds[0].absent("nobody has it")

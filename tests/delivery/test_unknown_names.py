@@ -10,7 +10,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from livestream.delivery.feed import CannotTell, NotLive, PushLimits, Wire
 from livestream.delivery.feeds import MOST_RENDITIONS, UNKNOWN_S, Feeds, Standing
 from livestream.delivery.splice import Lineage
-from livestream.delivery.visit import Visit, visit
+from livestream.delivery.visit import HEARD_ABOVE_S, Visit, visit
 from livestream.metrics import Metrics
 
 from .frames import picture
@@ -218,6 +218,25 @@ def test_who_may_wait_goes_on_waiting_when_the_tier_above_does_not_have_it(waiti
     waiting.announce("show")
     waiting.play("show")
     assert seen == ["ready"]
+
+
+def test_what_is_live_here_is_waited_for_while_the_tier_above_has_not_heard_of_it(edge: Edge) -> None:
+    edge.announce("show")
+    seen, hopeless = edge.come("show")[1], edge.come("show", "720p")[1]
+    for feed in edge.supply.feeds:
+        feed.absent(f"{feed.stream} is not live")
+    assert (seen, len(hopeless)) == ([], 1)
+    edge.clock.advance(HEARD_ABOVE_S / 2)
+    edge.play("show")
+    assert seen == ["ready"]
+
+
+def test_what_is_live_here_and_stays_unknown_above_is_refused_in_the_end(edge: Edge) -> None:
+    edge.announce("show")
+    seen = edge.come("show")[1]
+    edge.supply.feeds[0].absent("show is not live")
+    edge.clock.advance(HEARD_ABOVE_S)
+    assert [str(each) for each in seen] == ["show is not live"]
 
 
 def test_who_waits_for_frames_of_what_is_live_does_not_count_as_waiting_for_a_broadcast(waiting: Edge) -> None:

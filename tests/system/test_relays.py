@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from livestream.delivery.relay_admission import PLAY_AT_AN_EDGE, PLAY_WITHOUT
 
 from .cluster import Cluster, ClusterNode
@@ -27,7 +29,7 @@ def test_the_push_goes_through_the_tiers_of_a_cluster_and_strangers_get_what_is_
     cluster = Cluster(site, tuple(CLOCKS), SETTINGS, clocks=CLOCKS)
     ingest, origin, edge = cluster.nodes.values()
     site.publish(f"{ingest.rtmp}/live/show?key={KEY}", 60, gop_s=1)
-    until(lambda: ingest.daemon.metric("livestream_broadcasts") == 1, "a broadcast", 20)
+    until(lambda: '"show"' in json.dumps(edge.daemon.json("/api/v1/streams")), "the edge has heard of it", 20)
     assert _play(cluster, edge) == ""
     assert ingest.daemon.metric("livestream_viewers", protocol="relay") == 1
     assert PLAY_AT_AN_EDGE in _play(cluster, ingest) and PLAY_AT_AN_EDGE in _play(cluster, ingest, "?relay=1")
