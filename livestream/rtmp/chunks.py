@@ -27,6 +27,8 @@ LARGEST_CHUNK_BYTES = 0xFFFFFF
 EXTENDED = 0xFFFFFF
 RUN_CHUNKS = 256
 """So many chunks are looked at in one step; a bound on what is looked at in vain."""
+RUN_STEPS = 3
+"""A run of chunks counts as so many steps, however short the chunks are."""
 IN_FLIGHT_BYTES = 1 << 20
 """Beside one message of the largest length, so much of others may be unfinished."""
 MESSAGE_STEPS = 16
@@ -140,7 +142,7 @@ class ChunkReader:
                 at = self._take_whole(data, at, messages, last_step)
                 if at == size or self.steps >= last_step:
                     break
-            at = self._take_chunk(data, at, messages)
+            at = self._take_chunk(data, at, messages, last_step)
             if messages and messages[-1].type_id not in MEDIA:
                 break
         self._data, self._at = (data, at) if at < size else (b"", 0)
@@ -190,8 +192,8 @@ class ChunkReader:
         self.steps = last_step - left
         return at
 
-    def _take_chunk(self, data: bytes, at: int, messages: list[Message]) -> int:
-        """Take one chunk of whatever kind, or what there is of it; return where the next begins."""
+    def _take_chunk(self, data: bytes, at: int, messages: list[Message], last_step: int) -> int:
+        """Take one chunk of whatever kind, or what there is of it, and those of its message that follow at once."""
         self.steps += 1
         stream = self._current
         if stream is None:
@@ -212,16 +214,16 @@ class ChunkReader:
             return at
         self._current = None
         if stream.missing:
-            at = self._take_run(stream, data, at)
+            at = self._take_run(stream, data, at, last_step)
         if not stream.missing:
             self._complete(stream, messages)
         return at
 
-    def _take_run(self, stream: _ChunkStream, data: bytes, at: int) -> int:
+    def _take_run(self, stream: _ChunkStream, data: bytes, at: int, last_step: int) -> int:
         """Take whole chunks of this message that follow at once, many in one step; return where the rest begins."""
         stride = self.chunk_bytes + 1
-        while not stream.extended and data.startswith(stream.following, at):
-            self.steps += 1
+        while self.steps < last_step and not stream.extended and data.startswith(stream.following, at):
+            self.steps += RUN_STEPS
             count = min(stream.missing // self.chunk_bytes, (len(data) - at) // stride, RUN_CHUNKS)
             headers = data[at : at + count * stride : stride]
             count -= len(headers.lstrip(stream.following))

@@ -141,6 +141,15 @@ def test_messages_in_any_chunks_and_pieces_are_those_that_a_plain_reader_reads(
     assert reader._in_flight == 0
 
 
+def test_a_picture_in_many_small_chunks_is_read_in_as_many_steps_as_it_may_take() -> None:
+    message = Message(9, 1, 40, bytes(number % 251 for number in range(20 * RUN_CHUNKS)))
+    reader = reader_of(1)
+    answers = [reader.receive(b"".join(split(message, PICTURE_CSID, 1)), 5)]
+    while reader.has_more:
+        answers.append(reader.receive(b"", 5))
+    assert answers == [[]] * (len(answers) - 1) + [[message]] and len(answers) >= 4
+
+
 @pytest.mark.parametrize("chunks", [1, 2, 3, RUN_CHUNKS, RUN_CHUNKS + 1, RUN_CHUNKS + 2, 3 * RUN_CHUNKS])
 @pytest.mark.parametrize("more_bytes", [0, 1, 127])
 @pytest.mark.parametrize("first_bytes", [0, 1, 100, 5000])
