@@ -56,10 +56,11 @@ def offline(page: Page) -> None:
     print(page.locator("#state").inner_text().lower())
 
 
-STALLS = """() => {
+WATCHED = """() => {
   const video = document.querySelector('video');
   let since = performance.now(), position = video.currentTime;
-  window.longestStall = 0;
+  [window.longestStall, window.restarts] = [0, 0];
+  video.addEventListener('emptied', () => { window.restarts += 1; });
   setInterval(() => {
     const now = performance.now();
     if (video.currentTime === position) window.longestStall = Math.max(window.longestStall, now - since);
@@ -69,16 +70,17 @@ STALLS = """() => {
 
 
 def steered(page: Page, elsewhere: str) -> None:
-    """Play until a segment comes from ``elsewhere``, and on; say for how long the picture stood still at most."""
+    """Play until a segment comes from ``elsewhere``, and on; say how often the player began anew, and what it shows."""
     _advances(page)
-    page.evaluate(STALLS)
+    page.evaluate(WATCHED)
     print("playing", flush=True)
     with page.expect_request(lambda request: request.url.startswith(elsewhere) and ".m4s" in request.url):
         pass
     then = page.evaluate("() => document.querySelector('video').currentTime")
     page.wait_for_function("(then) => document.querySelector('video').currentTime > then + 2", arg=then, timeout=20_000)
-    stall_s = page.evaluate("() => window.longestStall") / 1000
-    print(json.dumps({"longest stall": round(stall_s, 2), "state": page.locator("#state").inner_text()}))
+    stall_s, restarts = page.evaluate("() => [window.longestStall / 1000, window.restarts]")
+    state = page.locator("#state").inner_text()
+    print(json.dumps({"longest stall": round(stall_s, 2), "restarts": restarts, "state": state}))
 
 
 def cluster(page: Page, leaving: str) -> None:
