@@ -74,7 +74,7 @@ class Speaker:
         return self.told
 
 
-async def until(condition: Callable[[], object], seconds: float = 15) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     for _ in range(int(seconds / 0.02)):
         if condition():
             return
