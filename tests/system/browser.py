@@ -59,8 +59,9 @@ def offline(page: Page) -> None:
 WATCHED = """() => {
   const video = document.querySelector('video');
   let since = performance.now(), position = video.currentTime;
-  [window.longestStall, window.restarts] = [0, 0];
+  [window.longestStall, window.restarts, window.skipped] = [0, 0, 0];
   video.addEventListener('emptied', () => { window.restarts += 1; });
+  video.addEventListener('seeking', () => { window.skipped += Math.abs(video.currentTime - position); });
   setInterval(() => {
     const now = performance.now();
     if (video.currentTime === position) window.longestStall = Math.max(window.longestStall, now - since);
@@ -70,7 +71,7 @@ WATCHED = """() => {
 
 
 def steered(page: Page, elsewhere: str) -> None:
-    """Play until a segment comes from ``elsewhere``, and on; say how often the player began anew, and what it shows."""
+    """Play until a segment comes from ``elsewhere``, and on; say what a viewer would have noticed of that."""
     _advances(page)
     page.evaluate(WATCHED)
     print("playing", flush=True)
@@ -78,9 +79,9 @@ def steered(page: Page, elsewhere: str) -> None:
         pass
     then = page.evaluate("() => document.querySelector('video').currentTime")
     page.wait_for_function("(then) => document.querySelector('video').currentTime > then + 2", arg=then, timeout=20_000)
-    stall_s, restarts = page.evaluate("() => [window.longestStall / 1000, window.restarts]")
-    state = page.locator("#state").inner_text()
-    print(json.dumps({"longest stall": round(stall_s, 2), "restarts": restarts, "state": state}))
+    stall_ms, skipped_s, restarts = page.evaluate("() => [window.longestStall, window.skipped, window.restarts]")
+    noticed = {"longest stall": round(stall_ms / 1000, 2), "skipped": round(skipped_s, 2), "restarts": restarts}
+    print(json.dumps({**noticed, "state": page.locator("#state").inner_text()}))
 
 
 def cluster(page: Page, leaving: str) -> None:
