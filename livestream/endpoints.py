@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from livestream.addresses import is_loopback, split_authority
+from livestream.urls import is_loopback, split_authority
 
 _PIECES = re.compile(r"[^\\:=]+|\\.|.", re.DOTALL)
 

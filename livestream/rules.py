@@ -8,8 +8,8 @@ from ipaddress import ip_network
 from typing import Any
 
 from livestream import endpoints
-from livestream.addresses import check_redis, split_authority, split_url
 from livestream.settings import Upstream
+from livestream.urls import check_redis, split_authority, split_url
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 """Those of x264."""

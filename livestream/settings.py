@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from livestream.addresses import without_password
+from livestream.urls import without_password
 
 PRIVATE_NETWORKS = (
     *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),

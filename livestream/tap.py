@@ -19,8 +19,8 @@ from livestream.endpoints import parse
 from livestream.files import check_files, read_text
 from livestream.garbage import LOOK_S, Garbage
 from livestream.net.listeners import CannotListen
-from livestream.net.notify import Notifier
-from livestream.net.ticker import Ticker
+from livestream.net.periodic import Ticker
+from livestream.net.sd_notify import Notifier
 from livestream.transcode.sandbox import clean_environment
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from livestream.addresses import check_redis, split_authority, split_url, without_password
+from livestream.urls import check_redis, split_authority, split_url, without_password
 
 LONGEST = ".".join(["x" * 63] * 3 + ["x" * 61])
 

@@ -16,7 +16,7 @@ LAYERS = (
         "livestream.config",
         "livestream.settings",
         "livestream.rules",
-        "livestream.addresses",
+        "livestream.urls",
         "livestream.endpoints",
         "livestream.signing",
         "livestream.limit_names",
@@ -39,7 +39,7 @@ LAYERS = (
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 PURE = (
     "rtmp", "media", "packaging", "steering",
-    "model", "config", "settings", "rules", "addresses", "endpoints", "signing", "limit_names",
+    "model", "config", "settings", "rules", "urls", "endpoints", "signing", "limit_names",
 )  # fmt: skip
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
 ONLY_IN = {

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.addresses import is_loopback
+from livestream.urls import is_loopback
 
 CONNECT_S = 2.0
 PING_S = 0.5

@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 
 from attrs import field, frozen
 
-from livestream.addresses import split_url
 from livestream.config import ROLES
 from livestream.model import InvalidName, node_name, stream_name
 from livestream.steering.nodes import SAID, Load, Node, NodeState, Place
+from livestream.urls import split_url
 
 VERSION = 1
 LARGEST_BYTES = 8192

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 from attrs import field, frozen
 
-from livestream.addresses import split_authority
 from livestream.delivery.limits import HeadLimits
+from livestream.urls import split_authority
 
 END = b"\r\n\r\n"
 

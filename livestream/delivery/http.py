@@ -30,7 +30,7 @@ from livestream.delivery.tally import Tallies
 from livestream.delivery.watchdog import Watchdog
 from livestream.delivery.writing import write
 from livestream.net.address_limiter import AddressLimiter
-from livestream.net.poller import Poller
+from livestream.net.epoll import Poller
 
 PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
 """A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""

@@ -17,10 +17,10 @@ from ipaddress import ip_address
 from attrs import define, field
 from twisted.web.http import Request
 
-from livestream.addresses import split_authority
 from livestream.delivery.answers import Answer, Answers, Field
 from livestream.delivery.http import PATH
 from livestream.metrics import Metrics
+from livestream.urls import split_authority
 
 PROBES = (b"/healthz", b"/readyz")
 """What load balancers and supervisors ask, by whatever name, and what tells a stranger nothing."""

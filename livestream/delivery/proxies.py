@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from attrs import frozen
 
-from livestream.net.addresses import Networks, parse_address
+from livestream.net.address_limits import Networks, parse_address
 
 HOPS = 16
 """So many hops are followed back."""

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from livestream.net.requests import UNIX, PlayRequest, Refused
+from livestream.net.rtmp.requests import UNIX, PlayRequest, Refused
 from livestream.signing import RELAY, UNSIGNED, Credentials, WrongSignature
 
 LIMIT = "relay"

@@ -13,8 +13,8 @@ from livestream.delivery.feeds import Feeds
 from livestream.delivery.relay_admission import RelayAdmission
 from livestream.delivery.visit import Visit, visit
 from livestream.model import SOURCE
-from livestream.net.requests import PlayRequest, Refused
-from livestream.net.rtmp import RtmpConnection
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.requests import PlayRequest, Refused
 
 APP = "live"
 NOT_FOUND = "NetStream.Play.StreamNotFound"

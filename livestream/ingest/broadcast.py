@@ -152,7 +152,7 @@ class Broadcast:
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         """
-        Take one message, and return how many steps of work that was beside the usual (see `livestream.net.rtmp`).
+        Take one message; return the steps of work it cost beside the usual (see `livestream.net.rtmp.connection`).
 
         :raises UnsupportedCodec: it cannot be served, in words for the broadcaster.
         """

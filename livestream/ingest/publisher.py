@@ -15,10 +15,10 @@ from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
 from livestream.model import InvalidName, stream_name
-from livestream.net.addresses import WrongKeys
+from livestream.net.address_limits import WrongKeys
 from livestream.net.log_summary import LogSummary
-from livestream.net.requests import PublishRequest, Refused
-from livestream.net.rtmp import RtmpConnection
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.requests import PublishRequest, Refused
 
 APP = "live"
 SILENT_S = 3.0

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from livestream.metrics import Metrics
-from livestream.net.addresses import AddressConnections, Networks, OverLimit
+from livestream.net.address_limits import AddressConnections, Networks, OverLimit
 from livestream.net.log_summary import LogSummary
 
 OVER = "{count} connections refused in the last {seconds} s, such as one of {address}: limits.{limit} is {most}"

@@ -18,7 +18,7 @@ from livestream.cache.upstreams import Upstreams
 from livestream.delivery.relay import Holdings, Relays
 from livestream.delivery.relay import Upstream as Player
 from livestream.model import Announcement
-from livestream.net.rtmp_play import RtmpUpstream
+from livestream.net.rtmp.client import RtmpUpstream
 from livestream.roles.choice import Choice
 from livestream.roles.parts import Parts
 from livestream.roles.renewing import renew_choice

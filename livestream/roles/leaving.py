@@ -8,8 +8,8 @@ from livestream.delivery.flv import FlvPush
 from livestream.delivery.http import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publisher import PublishDoor
-from livestream.net.rtmp import RtmpConnection
-from livestream.net.rtmp_server import RtmpServerFactory
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.roles.draining import Draining, Phase
 from livestream.signing import RELAY
 

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
-from livestream.addresses import without_password
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Store
@@ -43,9 +42,9 @@ from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
 from livestream.net.listeners import Listener
-from livestream.net.requests import Publishing
-from livestream.net.rtmp_server import RtmpServerFactory
-from livestream.net.ticker import Ticker
+from livestream.net.periodic import Ticker
+from livestream.net.rtmp.requests import Publishing
+from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.packaging.window import Window
 from livestream.roles.draining import Draining, Phase
 from livestream.roles.guide import EdgeGuide
@@ -75,6 +74,7 @@ from livestream.roles.takes import Answering, TakeRequests
 from livestream.signing import Credentials
 from livestream.transcode.ladder import Rung
 from livestream.transcode.pool import RungSink, TranscoderPool
+from livestream.urls import without_password
 
 SWEEP_S = 0.5
 LOG_WINDOWS = 2 * 8

@@ -20,9 +20,9 @@ from livestream.delivery.steer import Steer
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
 from livestream.net.address_limiter import AddressLimiter
-from livestream.net.addresses import AddressLimits, Networks
-from livestream.net.rtmp import RtmpLimits
-from livestream.net.rtmp_server import RtmpServerFactory
+from livestream.net.address_limits import AddressLimits, Networks
+from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.roles.choice import Choice
 from livestream.roles.draining import Draining
 from livestream.roles.guide import EdgeGuide

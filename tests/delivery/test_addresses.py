@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from livestream.delivery.access import AccessLog
 from livestream.delivery.proxies import Proxies
-from livestream.net.addresses import AddressLimits, Networks
+from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.body import Body
 from livestream.net.log_summary import PERIOD_S
 from tests.delivery.edge import Edge, FoundObject

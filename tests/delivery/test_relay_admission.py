@@ -30,10 +30,10 @@ from livestream.delivery.relay_admission import (
 from livestream.delivery.rtmp import RtmpPlay
 from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
-from livestream.net.requests import UNIX, PlayRequest, Refused
-from livestream.net.rtmp import RtmpLimits
-from livestream.net.rtmp_play import RtmpLink
-from livestream.net.rtmp_server import RtmpServerFactory
+from livestream.net.rtmp.client import RtmpLink
+from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.requests import UNIX, PlayRequest, Refused
+from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.rtmp.client import ClientSession
 from livestream.settings import PRIVATE_NETWORKS
 from livestream.signing import (

@@ -16,7 +16,7 @@ from livestream.delivery.relay_admission import NearRelays, RelayAdmission
 from livestream.delivery.rtmp import NOT_FOUND, RtmpPlay
 from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
-from livestream.net.requests import PlayRequest, Refused
+from livestream.net.rtmp.requests import PlayRequest, Refused
 
 from .frames import configs, picture, sound
 

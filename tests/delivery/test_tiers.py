@@ -23,9 +23,9 @@ from livestream.delivery.visit import visit
 from livestream.media.flv import file_header
 from livestream.metrics import Metrics
 from livestream.model import Frame
-from livestream.net.rtmp import RtmpLimits
-from livestream.net.rtmp_play import RtmpUpstream
-from livestream.net.rtmp_server import RtmpServerFactory
+from livestream.net.rtmp.client import RtmpUpstream
+from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.signing import Credentials
 from tests.observer import Observer
 

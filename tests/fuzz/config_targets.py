@@ -14,11 +14,11 @@ from attrs import evolve
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock
 
-from livestream.addresses import check_redis, split_authority, split_url, without_password
 from livestream.bus.link import RedisAddress, is_local
 from livestream.config import PREFIX, ROLES, Config, ConfigError, load
 from livestream.endpoints import parse
 from livestream.settings import SECTIONS, Upstream
+from livestream.urls import check_redis, split_authority, split_url, without_password
 from tests.fuzz.choices import Choices
 
 PATH = "livestream.toml"

@@ -10,10 +10,10 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from livestream.metrics import Metrics
-from livestream.net.addresses import group_of
+from livestream.net.address_limits import group_of
 from livestream.net.proxy_protocol import MAX_BYTES, ProxyPreface
-from livestream.net.requests import PlayRequest, Refused
-from livestream.net.rtmp import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.connection import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.requests import PlayRequest, Refused
 from livestream.rtmp.chunks import ChunkLimits
 from tests.fuzz.bounds import held_bytes
 from tests.fuzz.choices import Choices, pieces

@@ -13,7 +13,7 @@ from livestream.ingest.elsewhere import Elsewhere
 from livestream.ingest.publisher import SILENT_S
 from livestream.ingest.takeovers import MOST
 from livestream.model import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
-from livestream.net.requests import PublishRequest, Refused
+from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.steering.nodes import Node, NodeState
 from tests.ingest.test_broadcast import GRACE_S, media, send
 from tests.ingest.test_broadcast import Scene as BroadcastScene

@@ -16,7 +16,7 @@ from livestream.ingest.publisher import LEAVES_S, SILENT_S, PublishDoor, Publish
 from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
-from livestream.net.requests import PublishRequest, Refused
+from livestream.net.rtmp.requests import PublishRequest, Refused
 
 
 @define(eq=False)

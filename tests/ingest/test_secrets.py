@@ -12,8 +12,8 @@ from livestream.delivery.rtmp import RtmpPlay
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
 from livestream.ingest.takeovers import Takeovers
-from livestream.net.rtmp import RtmpLimits
-from livestream.net.rtmp_server import RtmpServerFactory
+from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused
 from tests.ingest.test_publisher import FakeStage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from livestream.net.addresses import (
+from livestream.net.address_limits import (
     BURST_S,
     MAX_IDLE,
     MINUTE_S,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from livestream.net.moving import KEY_FRAME_S, MOVE_S
-from livestream.net.requests import PlayRequest
+from livestream.net.rtmp.redirect import KEY_FRAME_S, MOVE_S
+from livestream.net.rtmp.requests import PlayRequest
 from livestream.rtmp.events import PeerRefused, Started
 
 from .test_rtmp import Peer, Scene

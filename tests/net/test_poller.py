@@ -7,7 +7,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
-from livestream.net.poller import LOOKS, Poller
+from livestream.net.epoll import LOOKS, Poller
 from tests.net.loop import Loop
 
 

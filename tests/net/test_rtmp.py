@@ -18,9 +18,9 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
-from livestream.net.requests import PlayRequest, PublishRequest, Refused
-from livestream.net.rtmp import READ_BYTES, RtmpConnection, RtmpLimits
-from livestream.net.rtmp_server import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S, RtmpServerFactory
+from livestream.net.rtmp.connection import READ_BYTES, RtmpConnection, RtmpLimits
+from livestream.net.rtmp.requests import PlayRequest, PublishRequest, Refused
+from livestream.net.rtmp.server import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S, RtmpServerFactory
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started

@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from livestream.net.rtmp import (
+from livestream.net.rtmp.connection import (
     PUBLISHER_BURST_S,
     PUBLISHER_STEPS,
     SHORT_TURN_STEPS,

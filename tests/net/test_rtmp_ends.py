@@ -9,8 +9,8 @@ from attrs import frozen
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from livestream.net.requests import PlayRequest, PublishRequest, Refused
-from livestream.net.rtmp import RtmpConnection
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.requests import PlayRequest, PublishRequest, Refused
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.events import Answered, StreamEnded

@@ -8,10 +8,10 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
-from livestream.net.addresses import AddressLimits, Networks
+from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.log_summary import PERIOD_S
-from livestream.net.requests import PublishRequest
-from livestream.net.rtmp import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.connection import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.requests import PublishRequest
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession

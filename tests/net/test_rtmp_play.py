@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from livestream.net.rtmp_play import REPORT_S, SILENT_S, RtmpLink, RtmpUpstream
+from livestream.net.rtmp.client import REPORT_S, SILENT_S, RtmpLink, RtmpUpstream
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.events import PlayRequested

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
-from livestream.net.rtmp import RtmpConnection
+from livestream.net.rtmp.connection import RtmpConnection
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession

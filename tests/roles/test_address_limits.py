@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from livestream.config import Config, load
 from livestream.delivery.http import HttpSite
 from livestream.ingest.publisher import PublishDoor
-from livestream.net.addresses import AddressConnections, OverLimit
+from livestream.net.address_limits import AddressConnections, OverLimit
 from livestream.net.listeners import Listener
-from livestream.net.rtmp_server import RtmpServerFactory
+from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.roles import build
 from livestream.roles.parts import Parts
 

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from livestream.cluster.geography import Geography
-from livestream.net.requests import PlayRequest
+from livestream.net.rtmp.requests import PlayRequest
 from livestream.roles.guide import EdgeGuide
 from livestream.steering.nodes import Load, Node, NodeState, Place
 from tests.cluster.maxmind import at, database

@@ -8,7 +8,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.net.requests import PlayRequest
+from livestream.net.rtmp.requests import PlayRequest
 from livestream.roles.draining import FINISH_S, LEAD_S, Draining, Phase
 from livestream.roles.ingest import heard_origins
 from livestream.roles.leaving import leave_http, leave_rtmp

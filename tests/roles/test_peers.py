@@ -21,7 +21,7 @@ from livestream.ingest.take import NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics
 from livestream.model import Announcement, SegmentAnnounced, StreamEnded, Track
-from livestream.net.requests import PublishRequest, Refused
+from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.packaging.window import Window
 from livestream.roles.peers import CHANNEL, Peers
 from livestream.steering.nodes import Node

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from livestream.config import Config, ConfigError, changes, load
 from livestream.delivery.relay_admission import RelayAdmission
-from livestream.net.requests import PlayRequest, Refused
+from livestream.net.rtmp.requests import PlayRequest, Refused
 from livestream.roles.reloading import Reloading
 from livestream.roles.renewing import relay_rule, renew_relays
 from livestream.signing import Credentials

@@ -18,7 +18,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from livestream.garbage import LOOK_S, Garbage
 from livestream.model import Frame
-from livestream.net.ticker import Ticker
+from livestream.net.periodic import Ticker
 from livestream.roles.ingest import build_ingest
 from livestream.roles.parts import Parts
 from livestream.tap import Options, raise_file_limit

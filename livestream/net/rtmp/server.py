@@ -15,9 +15,9 @@ from twisted.internet.tcp import Connection
 from livestream.metrics import Metrics
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.connection_pool import ConnectionPool
-from livestream.net.poller import Poller
-from livestream.net.requests import UNIX, Playing, PlayRequest, Publishing
-from livestream.net.rtmp import RtmpConnection, RtmpLimits
+from livestream.net.epoll import Poller
+from livestream.net.rtmp.connection import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.requests import UNIX, Playing, PlayRequest, Publishing
 
 REST_S = 0.008
 """How long frames may wait until those of other publishers are read as well."""

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from livestream.net.rtmp import RtmpConnection
+    from livestream.net.rtmp.connection import RtmpConnection
 
 
 REFUSED = "refused"

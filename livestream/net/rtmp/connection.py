@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.net.connection_pool import LIMIT
-from livestream.net.moving import Move
 from livestream.net.proxy_protocol import ProxyPreface
-from livestream.net.requests import (
+from livestream.net.rtmp.redirect import Move
+from livestream.net.rtmp.requests import (
     REFUSED,
     Playing,
     PlayRequest,
@@ -44,7 +44,7 @@ from livestream.rtmp.events import (
 from livestream.rtmp.server import ServerSession, State
 
 if TYPE_CHECKING:
-    from livestream.net.rtmp_server import RtmpServerFactory
+    from livestream.net.rtmp.server import RtmpServerFactory
 
 READ_BYTES = 1 << 19
 """So much is read of a publisher at once, so that one of 50 Mbit/s is not held up by a rest; of a stranger, less."""

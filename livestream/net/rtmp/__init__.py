@@ -1,0 +1,9 @@
+"""
+RTMP over TCP: the sessions of ``livestream.rtmp`` given sockets, limits and deadlines.
+
+- ``server``: an RTMP port
+- ``connection``: one connection to it
+- ``requests``: what peers ask of the server, and who decides
+- ``redirect``: a player's way to another node
+- ``client``: RTMP as a player
+"""
