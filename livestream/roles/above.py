@@ -15,10 +15,10 @@ from livestream.bus.announcements import InvalidMessage, decode_document, decode
 from livestream.cache.reader import UpstreamError
 from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
-from livestream.delivery.relay import Holdings, Relays
-from livestream.delivery.relay import Upstream as Player
 from livestream.model import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
+from livestream.push.relay import Holdings, Relays
+from livestream.push.relay import Upstream as Player
 from livestream.roles.choice import Choice
 from livestream.roles.parts import Parts
 from livestream.roles.renewing import renew_choice

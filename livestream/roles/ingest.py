@@ -22,16 +22,16 @@ from livestream.bus.receipts import Receipts
 from livestream.cache.coalesce import NotKnown
 from livestream.cache.store import Found
 from livestream.cache.upstream import Upstream
-from livestream.delivery.feed import Feed
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.splice import Lineage
-from livestream.delivery.watch import Watch
 from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
 from livestream.ingest.take import WRITERS, NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
+from livestream.pages.watch import Watch
+from livestream.push.feed import Feed
+from livestream.push.feeds import Feeds
+from livestream.push.timeline_splice import Lineage
 from livestream.roles.leaving import leave_ingest
 from livestream.roles.parts import Parts, Shelf, Transcoders
 from livestream.roles.peers import Peers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import define
 
 from livestream.bus.catalogue import Catalogue
-from livestream.delivery.feeds import Standing
 from livestream.model import SOURCE
+from livestream.push.feeds import Standing
 
 SETTLED_SEGMENTS = 3
 """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from livestream.bus.receipts import Receipts
 from livestream.cache.coalesce import Cache
-from livestream.delivery.flv import FlvPush
-from livestream.delivery.http import HttpSite
+from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publisher import PublishDoor
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.push.flv import FlvPush
 from livestream.roles.draining import Draining, Phase
 from livestream.signing import RELAY
 

@@ -19,24 +19,17 @@ from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Store
 from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
-from livestream.delivery.answers import PRIVATE, Answers
-from livestream.delivery.feeds import Feeds, Supply
-from livestream.delivery.feeds import Known as KnownNames
-from livestream.delivery.flv import FlvPush
-from livestream.delivery.hls import Hls, States
-from livestream.delivery.hot import HotPath
-from livestream.delivery.http import HttpSite
-from livestream.delivery.objects import Library, Objects
-from livestream.delivery.ops import Ops, ops_site
-from livestream.delivery.ops_admission import OpsAdmission, host_names
-from livestream.delivery.playlists import Playlists, Windows
-from livestream.delivery.proxies import Proxies
-from livestream.delivery.relay_admission import RelayAdmission
-from livestream.delivery.rtmp import RtmpPlay
-from livestream.delivery.service import Service
-from livestream.delivery.signatures import Signatures
-from livestream.delivery.steer import Steer
-from livestream.delivery.tally import Tallies
+from livestream.hls.fast_path import HotPath
+from livestream.hls.lookup import Service
+from livestream.hls.objects import Library, Objects
+from livestream.hls.playlists import Playlists, Windows
+from livestream.hls.routes import Hls, States
+from livestream.hls.steering import Steer
+from livestream.http.client_address import Proxies
+from livestream.http.counters import Tallies
+from livestream.http.response import PRIVATE, Answers
+from livestream.http.signatures import Signatures
+from livestream.http.site import HttpSite
 from livestream.ingest.broadcast import Transcode
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
@@ -45,7 +38,14 @@ from livestream.net.listeners import Listener
 from livestream.net.periodic import Ticker
 from livestream.net.rtmp.requests import Publishing
 from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.ops.admission import OpsAdmission, host_names
+from livestream.ops.site import Ops, ops_site
 from livestream.packaging.window import Window
+from livestream.push.feeds import Feeds, Supply
+from livestream.push.feeds import Known as KnownNames
+from livestream.push.flv import FlvPush
+from livestream.push.relay_admission import RelayAdmission
+from livestream.push.rtmp import RtmpPlay
 from livestream.roles.draining import Draining, Phase
 from livestream.roles.guide import EdgeGuide
 from livestream.roles.leaving import leave_http, leave_rtmp

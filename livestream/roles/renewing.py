@@ -8,21 +8,21 @@ from twisted.internet.interfaces import IReactorTime
 from livestream.cache.store import Store
 from livestream.cluster.geography import Geography
 from livestream.config import Config
-from livestream.delivery.access import AccessLog
-from livestream.delivery.feed import PushLimits
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.http import HttpSite
-from livestream.delivery.limits import ChannelLimits, HeadLimits, HttpLimits
-from livestream.delivery.ops_admission import OpsAdmission, host_names
-from livestream.delivery.proxies import Proxies
-from livestream.delivery.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
-from livestream.delivery.steer import Steer
+from livestream.hls.steering import Steer
+from livestream.http.access_log import AccessLog
+from livestream.http.client_address import Proxies
+from livestream.http.limits import ChannelLimits, HeadLimits, HttpLimits
+from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.rtmp.connection import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.ops.admission import OpsAdmission, host_names
+from livestream.push.feed import PushLimits
+from livestream.push.feeds import Feeds
+from livestream.push.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
 from livestream.roles.choice import Choice
 from livestream.roles.draining import Draining
 from livestream.roles.guide import EdgeGuide

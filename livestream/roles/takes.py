@@ -159,7 +159,7 @@ class OriginAnswers:
 
 @define(eq=False)
 class TakeRequests:
-    """Answers the requests of other nodes (`livestream.delivery.hls.Takes`)."""
+    """Answers the requests of other nodes (`livestream.hls.routes.Takes`)."""
 
     credentials: Credentials
     answering: Answering

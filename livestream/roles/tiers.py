@@ -7,10 +7,10 @@ from livestream.bus.interface import Tier
 from livestream.bus.ledger import Ledger
 from livestream.cache.coalesce import Cache
 from livestream.cache.warm import Collector, Warmer
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.relay import Relays
-from livestream.delivery.watch import Watch
 from livestream.model import Announcement, EpochBegan
+from livestream.pages.watch import Watch
+from livestream.push.feeds import Feeds
+from livestream.push.relay import Relays
 from livestream.roles.above import TierAbove
 from livestream.roles.known import KnownStreams
 from livestream.roles.leaving import leave_cache

@@ -22,8 +22,8 @@ from livestream.cache.coalesce import Cache
 from livestream.cache.store import Found, Store
 from livestream.cache.upstream import Upstream
 from livestream.cache.upstreams import Upstreams
-from livestream.delivery.heads import Head
-from livestream.delivery.signatures import Signatures
+from livestream.http.head import Head
+from livestream.http.signatures import Signatures
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body, BodyState

@@ -8,25 +8,25 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
-from livestream.delivery.answers import Answers
-from livestream.delivery.feed import PushLimits
-from livestream.delivery.feeds import Feeds, Known
-from livestream.delivery.flv import FlvPush
-from livestream.delivery.hls import Hls, Takes
-from livestream.delivery.hot import HotPath
-from livestream.delivery.http import HttpSite
-from livestream.delivery.limits import HttpLimits
-from livestream.delivery.objects import Objects
-from livestream.delivery.playlists import Playlists
-from livestream.delivery.proxies import Proxies
-from livestream.delivery.service import Service
-from livestream.delivery.signatures import Signatures
-from livestream.delivery.steer import Guide, Steer
-from livestream.delivery.tally import Tallies
+from livestream.hls.fast_path import HotPath
+from livestream.hls.lookup import Service
+from livestream.hls.objects import Objects
+from livestream.hls.playlists import Playlists
+from livestream.hls.routes import Hls, Takes
+from livestream.hls.steering import Guide, Steer
+from livestream.http.client_address import Proxies
+from livestream.http.counters import Tallies
+from livestream.http.limits import HttpLimits
+from livestream.http.response import Answers
+from livestream.http.signatures import Signatures
+from livestream.http.site import HttpSite
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body
 from livestream.packaging.window import Window
+from livestream.push.feed import PushLimits
+from livestream.push.feeds import Feeds, Known
+from livestream.push.flv import FlvPush
 from tests.delivery.wire import Client, connect
 from tests.net.loop import Loop
 

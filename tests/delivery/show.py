@@ -11,11 +11,11 @@ from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-from livestream.delivery.backlog import Backlog
-from livestream.delivery.fanout import Fanout, Start
-from livestream.delivery.viewer import Viewer
 from livestream.metrics import Metrics
 from livestream.model import Frame
+from livestream.push.backlog import Backlog
+from livestream.push.fanout import Fanout, Start
+from livestream.push.viewer import Viewer
 
 from .frames import spell
 

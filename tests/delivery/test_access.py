@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from livestream.delivery.access import FLUSH_LINES, AccessLog, entry
+from livestream.http.access_log import FLUSH_LINES, AccessLog, entry
 from tests.delivery.edge import Edge
 from tests.delivery.windows import EPOCH
 from tests.delivery.wire import Client

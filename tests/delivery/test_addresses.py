@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.logger import capturedLogs, formatEvent
 
-from livestream.delivery.access import AccessLog
-from livestream.delivery.proxies import Proxies
+from livestream.http.access_log import AccessLog
+from livestream.http.client_address import Proxies
 from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.body import Body
 from livestream.net.log_summary import PERIOD_S

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.delivery.backlog import Backlog
-from livestream.delivery.batch import Batch
 from livestream.model import Frame
+from livestream.push.backlog import Backlog
+from livestream.push.tick_batch import Batch
 
 from .frames import configs, picture, sound, spell
 

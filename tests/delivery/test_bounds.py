@@ -6,8 +6,8 @@ import contextlib
 
 import pytest
 
-from livestream.delivery.channel import LINGER_BYTES, READ_BYTES, TURN_HEADS
-from livestream.delivery.limits import ChannelLimits, HttpLimits
+from livestream.http.connection import LINGER_BYTES, READ_BYTES, TURN_HEADS
+from livestream.http.limits import ChannelLimits, HttpLimits
 from tests.delivery.edge import Edge
 from tests.delivery.windows import EPOCH, window_of
 from tests.delivery.wire import request, responses, wait_until

@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from livestream.delivery.channel import Phase
-from livestream.delivery.limits import ChannelLimits, HttpLimits
+from livestream.http.connection import Phase
+from livestream.http.limits import ChannelLimits, HttpLimits
 from livestream.net.body import Body
 from tests.delivery.edge import Edge, FoundObject
 from tests.delivery.windows import EPOCH, window_of

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.delivery.conditions import Conditions, Outcome, Selection, accepts_gzip, select
+from livestream.http.conditions import Conditions, Outcome, Selection, accepts_gzip, select
 
 TAG = b'"abc"'
 WHOLE = Selection(Outcome.WHOLE, 0, 100)

@@ -14,9 +14,9 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from livestream.delivery.answers import Answers
-from livestream.delivery.http import COMPLAIN_S, HttpSite
-from livestream.delivery.tally import Tallies
+from livestream.http.counters import Tallies
+from livestream.http.response import Answers
+from livestream.http.site import COMPLAIN_S, HttpSite
 from livestream.metrics import Metrics
 from tests.delivery.edge import Edge, FakeLibrary
 from tests.delivery.test_ops import Port

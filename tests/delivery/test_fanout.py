@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from twisted.internet.testing import StringTransport
 
-from livestream.delivery.backlog import Backlog
-from livestream.delivery.viewer import Viewer
+from livestream.push.backlog import Backlog
+from livestream.push.viewer import Viewer
 
 from .frames import configs, picture, sound
 from .show import TICK_S, Player, Show

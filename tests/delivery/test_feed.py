@@ -10,13 +10,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from livestream.delivery.backlog import Backlog
-from livestream.delivery.feed import ANSWER_S, Feed, NotLive, Phase, PushLimits, Wire
-from livestream.delivery.feeds import UNKNOWN_S, Feeds, Standing
-from livestream.delivery.splice import Lineage
-from livestream.delivery.viewer import Viewer
-from livestream.delivery.visit import Visit, visit
 from livestream.metrics import Metrics
+from livestream.push.backlog import Backlog
+from livestream.push.feed import ANSWER_S, Feed, NotLive, Phase, PushLimits, Wire
+from livestream.push.feeds import UNKNOWN_S, Feeds, Standing
+from livestream.push.session import Visit, visit
+from livestream.push.timeline_splice import Lineage
+from livestream.push.viewer import Viewer
 
 from .frames import configs, group, picture, sound
 

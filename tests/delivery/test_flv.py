@@ -15,13 +15,13 @@ from werkzeug.exceptions import NotFound
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request
 
-from livestream.delivery.answers import Answers
-from livestream.delivery.feed import Feed, PushLimits
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.flv import CLOSE_S, HEARD_BYTES, FlvPush
-from livestream.delivery.splice import Lineage
+from livestream.http.response import Answers
 from livestream.media.flv import file_header, tag
 from livestream.metrics import Metrics
+from livestream.push.feed import Feed, PushLimits
+from livestream.push.feeds import Feeds
+from livestream.push.flv import CLOSE_S, HEARD_BYTES, FlvPush
+from livestream.push.timeline_splice import Lineage
 
 from .frames import configs, picture, sound
 from .test_feed import flv_tags

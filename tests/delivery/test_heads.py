@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.delivery.heads import Refused, check_unfinished, parse
-from livestream.delivery.limits import HeadLimits
+from livestream.http.head import Refused, check_unfinished, parse
+from livestream.http.limits import HeadLimits
 from tests.test_addresses import WRONG_HOSTS
 
 LIMITS = HeadLimits()

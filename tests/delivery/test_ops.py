@@ -9,12 +9,12 @@ import pytest
 from attrs import define, field
 
 from livestream.config import load
-from livestream.delivery.answers import PRIVATE, Answers
-from livestream.delivery.http import HttpSite
-from livestream.delivery.limits import HttpLimits
-from livestream.delivery.ops import Ops, ops_site
-from livestream.delivery.ops_admission import OpsAdmission, host_names
+from livestream.http.limits import HttpLimits
+from livestream.http.response import PRIVATE, Answers
+from livestream.http.site import HttpSite
 from livestream.metrics import Metrics
+from livestream.ops.admission import OpsAdmission, host_names
+from livestream.ops.site import Ops, ops_site
 from livestream.roles.reloading import Reloading
 from livestream.roles.renewing import OPS_CONNECTIONS, ops_limits, renew_ops
 from tests.delivery.wire import Client, Response, connect, responses

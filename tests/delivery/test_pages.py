@@ -11,9 +11,9 @@ from treq.testing import StubTreq
 from twisted.internet.defer import ensureDeferred
 from twisted.web.resource import IResource
 
-from livestream.delivery.ops import Ops
-from livestream.delivery.watch import TYPES, Watch
 from livestream.metrics import Metrics
+from livestream.ops.site import Ops
+from livestream.pages.watch import TYPES, Watch
 
 
 @define(eq=False)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livestream.delivery.proxies import Proxies
+from livestream.http.client_address import Proxies
 
 OURS = Proxies.of(["10.0.0.0/8", "127.0.0.1/32", "fd00::/8"])
 VIEWER, FORGED = "198.51.100.7", "203.0.113.9"

@@ -7,10 +7,12 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from livestream.delivery.feed import Feed, PushLimits
-from livestream.delivery.feed import Phase as Feeding
-from livestream.delivery.framing import CLOCK, type_of
-from livestream.delivery.relay import (
+from livestream.metrics import Metrics
+from livestream.model import Frame
+from livestream.push.feed import Feed, PushLimits
+from livestream.push.feed import Phase as Feeding
+from livestream.push.framing import CLOCK, type_of
+from livestream.push.relay import (
     ANSWER_CHECKS,
     ASK_AFTER_CHECKS,
     ASK_S,
@@ -25,8 +27,6 @@ from livestream.delivery.relay import (
     Relay,
     Relays,
 )
-from livestream.metrics import Metrics
-from livestream.model import Frame
 
 from .frames import configs, group, names
 

@@ -15,10 +15,15 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from livestream.delivery.feed import PushLimits
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.framing import CLOCK
-from livestream.delivery.relay_admission import (
+from livestream.metrics import Metrics
+from livestream.net.rtmp.client import RtmpLink
+from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.requests import UNIX, PlayRequest, Refused
+from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.push.feed import PushLimits
+from livestream.push.feeds import Feeds
+from livestream.push.framing import CLOCK
+from livestream.push.relay_admission import (
     PLAY_AT_AN_EDGE,
     PLAY_WITHOUT,
     WARN_S,
@@ -27,13 +32,8 @@ from livestream.delivery.relay_admission import (
     RelayRule,
     SignedRelays,
 )
-from livestream.delivery.rtmp import RtmpPlay
-from livestream.delivery.splice import Lineage
-from livestream.metrics import Metrics
-from livestream.net.rtmp.client import RtmpLink
-from livestream.net.rtmp.connection import RtmpLimits
-from livestream.net.rtmp.requests import UNIX, PlayRequest, Refused
-from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.push.rtmp import RtmpPlay
+from livestream.push.timeline_splice import Lineage
 from livestream.rtmp.client import ClientSession
 from livestream.settings import PRIVATE_NETWORKS
 from livestream.signing import (

@@ -9,14 +9,14 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from livestream.delivery.feed import Feed, PushLimits
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.framing import CLOCK
-from livestream.delivery.relay_admission import NearRelays, RelayAdmission
-from livestream.delivery.rtmp import NOT_FOUND, RtmpPlay
-from livestream.delivery.splice import Lineage
 from livestream.metrics import Metrics
 from livestream.net.rtmp.requests import PlayRequest, Refused
+from livestream.push.feed import Feed, PushLimits
+from livestream.push.feeds import Feeds
+from livestream.push.framing import CLOCK
+from livestream.push.relay_admission import NearRelays, RelayAdmission
+from livestream.push.rtmp import NOT_FOUND, RtmpPlay
+from livestream.push.timeline_splice import Lineage
 
 from .frames import configs, picture, sound
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from twisted.logger import formatEvent, globalLogPublisher
 
-from livestream.delivery.signatures import COMPLAIN_S, Signatures
+from livestream.http.signatures import COMPLAIN_S, Signatures
 from livestream.signing import CLOCKS_APART_S, HEADER, SAME_S, VALID_S, Credentials, sign
 from tests.delivery.edge import Edge
 from tests.delivery.windows import EPOCH, window_of

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from livestream.delivery.splice import Lineage, Splice, unwrap
 from livestream.model import Frame
+from livestream.push.timeline_splice import Lineage, Splice, unwrap
 
 from .frames import configs, group, names, picture, sound
 

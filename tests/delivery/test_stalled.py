@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 from attrs import define, field
 
-from livestream.delivery.feed import Feed, PushLimits, Wire
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.splice import Lineage
-from livestream.delivery.visit import Visit, visit
 from livestream.metrics import Metrics
 from livestream.model import Frame
+from livestream.push.feed import Feed, PushLimits, Wire
+from livestream.push.feeds import Feeds
+from livestream.push.session import Visit, visit
+from livestream.push.timeline_splice import Lineage
 
 from .frames import configs, picture
 from .show import FakeReactor, Player

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from attrs import define, evolve, field
 
-from livestream.delivery.proxies import Proxies
+from livestream.http.client_address import Proxies
 from livestream.steering.nodes import Node
 from tests.delivery.edge import Edge
 from tests.delivery.windows import window_of

@@ -1,6 +1,6 @@
 import pytest
 
-from livestream.delivery.targets import Kind, Target, parse_path
+from livestream.hls.paths import Kind, Target, parse_path
 
 
 @pytest.mark.parametrize(

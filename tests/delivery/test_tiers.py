@@ -13,19 +13,19 @@ from twisted.internet.testing import StringTransport
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import implementer
 
-from livestream.delivery.feed import Feed, PushLimits, Wire
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.relay import GIVE_UP_S, Relays
-from livestream.delivery.relay_admission import RelayAdmission, SignedRelays
-from livestream.delivery.rtmp import RtmpPlay
-from livestream.delivery.splice import Lineage
-from livestream.delivery.visit import visit
 from livestream.media.flv import file_header
 from livestream.metrics import Metrics
 from livestream.model import Frame
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.net.rtmp.connection import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.push.feed import Feed, PushLimits, Wire
+from livestream.push.feeds import Feeds
+from livestream.push.relay import GIVE_UP_S, Relays
+from livestream.push.relay_admission import RelayAdmission, SignedRelays
+from livestream.push.rtmp import RtmpPlay
+from livestream.push.session import visit
+from livestream.push.timeline_splice import Lineage
 from livestream.signing import Credentials
 from tests.observer import Observer
 

@@ -7,11 +7,11 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 
-from livestream.delivery.feed import CannotTell, NotLive, PushLimits, Wire
-from livestream.delivery.feeds import MOST_RENDITIONS, UNKNOWN_S, Feeds, Standing
-from livestream.delivery.splice import Lineage
-from livestream.delivery.visit import HEARD_ABOVE_S, Visit, visit
 from livestream.metrics import Metrics
+from livestream.push.feed import CannotTell, NotLive, PushLimits, Wire
+from livestream.push.feeds import MOST_RENDITIONS, UNKNOWN_S, Feeds, Standing
+from livestream.push.session import HEARD_ABOVE_S, Visit, visit
+from livestream.push.timeline_splice import Lineage
 
 from .frames import picture
 from .test_feed import Asked, outcome

@@ -8,13 +8,13 @@ import pytest
 from attrs import define
 from twisted.logger import formatEvent, globalLogPublisher
 
-from livestream.delivery.access import AccessLog
-from livestream.delivery.answers import Content
-from livestream.delivery.feed import PushLimits
-from livestream.delivery.feeds import Standing
-from livestream.delivery.splice import Lineage
-from livestream.delivery.targets import Kind, Target
+from livestream.hls.paths import Kind, Target
+from livestream.http.access_log import AccessLog
+from livestream.http.response import Content
 from livestream.model import SOURCE
+from livestream.push.feed import PushLimits
+from livestream.push.feeds import Standing
+from livestream.push.timeline_splice import Lineage
 from tests.delivery.edge import Edge
 from tests.delivery.frames import configs, picture
 from tests.delivery.windows import EPOCH, window_of

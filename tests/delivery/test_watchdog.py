@@ -3,7 +3,7 @@ import math
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.delivery.watchdog import TURN, Watchdog
+from livestream.http.timeouts import TURN, Watchdog
 from tests.net.loop import Loop
 
 

@@ -12,8 +12,8 @@ from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address
 from twisted.internet.tcp import Server
 
-from livestream.delivery.channel import Channel
-from livestream.delivery.http import HttpSite
+from livestream.http.connection import Channel
+from livestream.http.site import HttpSite
 from tests.net.loop import Loop
 
 IN_FLIGHT_S = 2.0

@@ -17,17 +17,17 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from werkzeug.exceptions import NotFound
 
-from livestream.delivery.access import entry
-from livestream.delivery.answers import Answers
-from livestream.delivery.conditions import Conditions, Outcome, select
-from livestream.delivery.heads import END, Head, Refused, check_unfinished, parse, parse_fields
-from livestream.delivery.hot import Ready
-from livestream.delivery.http import HttpSite
-from livestream.delivery.limits import HeadLimits
-from livestream.delivery.proxies import Proxies
-from livestream.delivery.signatures import Signatures
-from livestream.delivery.steer import Steer
-from livestream.delivery.targets import Kind, Target, parse_path
+from livestream.hls.fast_path import Ready
+from livestream.hls.paths import Kind, Target, parse_path
+from livestream.hls.steering import Steer
+from livestream.http.access_log import entry
+from livestream.http.client_address import Proxies
+from livestream.http.conditions import Conditions, Outcome, select
+from livestream.http.head import END, Head, Refused, check_unfinished, parse, parse_fields
+from livestream.http.limits import HeadLimits
+from livestream.http.response import Answers
+from livestream.http.signatures import Signatures
+from livestream.http.site import HttpSite
 from livestream.signing import Credentials, seal, sign, unseal
 from livestream.steering.nodes import Node
 from tests.delivery.edge import Edge

@@ -18,14 +18,14 @@ from livestream.bus.changes import Changes
 from livestream.cluster import messages
 from livestream.cluster.messages import Fault, Heartbeat, InvalidHeartbeat
 from livestream.cluster.runs import Runs
-from livestream.delivery.framing import CLOCK, RelayFraming, RtmpFraming
-from livestream.delivery.relay import Relay
-from livestream.delivery.splice import Lineage
 from livestream.media.flv import AUDIO, VIDEO
 from livestream.metrics import Metrics
 from livestream.model import Frame, StreamPosition, Track, stream_name
 from livestream.packaging.playlist import media_playlist, multivariant
 from livestream.packaging.window import Window
+from livestream.push.framing import CLOCK, RelayFraming, RtmpFraming
+from livestream.push.relay import Relay
+from livestream.push.timeline_splice import Lineage
 from livestream.rtmp.amf0 import decode
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.signing import seal

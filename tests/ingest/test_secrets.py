@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
-from livestream.delivery.feed import PushLimits
-from livestream.delivery.feeds import Feeds
-from livestream.delivery.relay_admission import NearRelays, RelayAdmission
-from livestream.delivery.rtmp import RtmpPlay
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publisher import PublishDoor
 from livestream.ingest.takeovers import Takeovers
 from livestream.net.rtmp.connection import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.push.feed import PushLimits
+from livestream.push.feeds import Feeds
+from livestream.push.relay_admission import NearRelays, RelayAdmission
+from livestream.push.rtmp import RtmpPlay
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused
 from tests.ingest.test_publisher import FakeStage

@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.config import Config, load
-from livestream.delivery.http import HttpSite
+from livestream.http.site import HttpSite
 from livestream.ingest.publisher import PublishDoor
 from livestream.net.address_limits import AddressConnections, OverLimit
 from livestream.net.listeners import Listener

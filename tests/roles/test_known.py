@@ -13,9 +13,9 @@ from livestream.bus.memory import MemoryBus
 from livestream.cache.coalesce import Cache
 from livestream.cache.store import Store
 from livestream.cache.warm import Collector
-from livestream.delivery.feeds import Standing
 from livestream.metrics import Metrics
 from livestream.model import Announcement, Epoch, EpochBegan
+from livestream.push.feeds import Standing
 from livestream.roles.known import KnownStreams
 from tests.cache.test_coalesce import Source
 from tests.packaging.windows import EPOCH, RUNG, announced, ended

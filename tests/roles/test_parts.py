@@ -9,9 +9,9 @@ from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from livestream.bus.interface import Tier
 from livestream.bus.ledger import Ledger
 from livestream.config import Config, load
-from livestream.delivery.http import HttpSite
-from livestream.delivery.ops_admission import OpsAdmission
+from livestream.http.site import HttpSite
 from livestream.net.listeners import Listener
+from livestream.ops.admission import OpsAdmission
 from livestream.roles.parts import Parts
 from livestream.roles.renewing import OPS_CONNECTIONS
 

@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from livestream.config import Config, ConfigError, changes, load
-from livestream.delivery.relay_admission import RelayAdmission
 from livestream.net.rtmp.requests import PlayRequest, Refused
+from livestream.push.relay_admission import RelayAdmission
 from livestream.roles.reloading import Reloading
 from livestream.roles.renewing import relay_rule, renew_relays
 from livestream.signing import Credentials

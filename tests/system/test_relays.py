@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from livestream.delivery.relay_admission import PLAY_AT_AN_EDGE, PLAY_WITHOUT
+from livestream.push.relay_admission import PLAY_AT_AN_EDGE, PLAY_WITHOUT
 
 from .cluster import Cluster, ClusterNode
 from .conftest import Site

@@ -1,0 +1,85 @@
+"""Playlists, rendered once per change and kept as prepared bytes, plain and gzip."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import define, evolve, field
+
+from livestream.hls.paths import Kind, Target
+from livestream.http.response import PLAYLIST_TYPE, Answers, Content
+from livestream.net.body import Body
+from livestream.packaging.playlist import media_playlist, multivariant
+from livestream.packaging.window import Window
+
+
+class Windows(Protocol):
+    """What is known of the streams."""
+
+    def window(self, stream: str) -> Window | None: ...
+    def subscribe(self, changed: Callable[[str, object], None]) -> None:
+        """Have ``changed(stream, announcement)`` called after every change, and with ``None`` when a stream goes."""
+
+
+@define(eq=False)
+class Playlists:
+    """
+    Contents by playlist. What was rendered is dropped when its stream changes, and rendered again when asked for.
+
+    With ``are_steered`` players are told to ask which node to play from.
+    """
+
+    windows: Windows
+    answers: Answers
+    are_steered: bool = False
+    on_change: list[Callable[[str], None]] = field(factory=list)
+    _plain: dict[str, dict[Target, Content]] = field(factory=dict, init=False)
+    _gzip: dict[str, dict[Target, Content]] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.windows.subscribe(self._changed)
+
+    def ready(self, target: Target, zipped: bool) -> Content | None:
+        """The playlist as it stands; ``None`` when there is no such stream or rendition."""
+        kept = self._gzip if zipped else self._plain
+        playlists = kept.get(target.stream)
+        content = None if playlists is None else playlists.get(target)
+        if content is None:
+            content = self._zip(target) if zipped else self._render(target)
+            if content is not None:
+                kept.setdefault(target.stream, {})[target] = content
+        return content
+
+    def _changed(self, stream: str, announcement: object) -> None:
+        self._plain.pop(stream, None)
+        self._gzip.pop(stream, None)
+        for tell in self.on_change:
+            tell(stream)
+
+    def _render(self, target: Target) -> Content | None:
+        window = self.windows.window(target.stream)
+        if window is None:
+            return None
+        if target.kind is Kind.MULTIVARIANT:
+            text, fresh_s = multivariant(window, self.are_steered), window.target_s
+        else:
+            text, fresh_s = media_playlist(window, target.rendition), max(window.target_s // 2, 1)
+        return None if text is None else self._content(target.kind, text.encode("ascii"), fresh_s)
+
+    def _content(self, kind: Kind, text: bytes, fresh_s: int) -> Content:
+        etag = b'"%b"' % hashlib.sha256(text).hexdigest()[:32].encode("ascii")
+        cache_control = b"public, max-age=%d" % fresh_s
+        status = self.answers.cache_status("hit")
+        return Content(
+            kind, PLAYLIST_TYPE, Body.whole(text), len(text), etag, cache_control, status, "hit", varies=True
+        )
+
+    def _zip(self, target: Target) -> Content | None:
+        plain = self.ready(target, zipped=False)
+        if plain is None:
+            return None
+        data = gzip.compress(plain.body.read(0, plain.size), mtime=0)
+        return evolve(plain, body=Body.whole(data), size=len(data), etag=plain.etag[:-1] + b'-gzip"', encoding=b"gzip")

@@ -1,0 +1,164 @@
+"""The Klein application of a tier: playlists, objects, and the state that the tier below asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, cast
+
+from attrs import define
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from twisted.web.server import Request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
+
+from livestream.hls.lookup import Service, Wanted
+from livestream.hls.paths import Kind, parse_path
+from livestream.http.conditions import Conditions
+from livestream.http.counters import Tallies
+from livestream.http.response import Answers, Field
+from livestream.http.twisted_writer import write
+
+JSON = b"application/json"
+STATE = b"X-Livestream-State"
+"""How far the state of all streams is, in an answer."""
+METHODS = ("GET", "HEAD", "OPTIONS")
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
+
+
+class States(Protocol):
+    """The state of the streams, as the documents that the tier below reads."""
+
+    def every(self) -> bytes:
+        """Every stream's state, a line of JSON for each announcement."""
+
+    def since(self, token: str) -> tuple[bytes, str]:
+        """What of that is new since the answer that came with ``token`` (all for any other), and the next token."""
+
+    def one(self, stream: str) -> bytes | None:
+        """One stream's state as JSON; ``None`` when it is not known."""
+
+
+class Takes(Protocol):
+    """What other nodes ask when one of them takes a stream, and who has which."""
+
+    def answer(self, kind: str, stream: str, epoch: str, signature: str) -> tuple[str, bytes]:
+        """Answer ``POST /KIND/STREAM?epoch=EPOCH``: the status, and a JSON text."""
+
+    def epochs(self) -> bytes:
+        """The streams that this node has, each with the number of its epoch, as one JSON text."""
+
+
+class Push(Protocol):
+    """Viewers who want a stream pushed over their HTTP connection."""
+
+    def view(self, request: Request, stream: str) -> Any:
+        """Answer ``GET /live/STREAM.flv``: anything that a Klein route may return."""
+
+
+@define(eq=False)
+class Hls:
+    """
+    Answers every request that the hot path leaves. ``seconds`` is the wall clock.
+
+    ``rest`` has the pages beside the media, ``push`` the viewers of HTTP-FLV, and ``takes`` what other nodes ask; each
+    may be missing.
+    """
+
+    service: Service
+    answers: Answers
+    tallies: Tallies
+    seconds: Callable[[], float]
+    states: States | None = None
+    push: Push | None = None
+    rest: IResource | None = None
+    takes: Takes | None = None
+
+    router: ClassVar[Klein] = Klein()
+
+    def resource(self) -> IResource:
+        return self.router.resource()
+
+    @router.route("/live/<stream>/master.m3u8", methods=METHODS)
+    @router.route("/live/<stream>/<rendition>/index.m3u8", methods=METHODS)
+    @router.route("/live/<stream>/<rendition>/<name>", methods=METHODS)
+    async def media(self, request: Request, **_: str) -> None:
+        """Playlists and objects. What they are called is read from the raw path, not from what was decoded of it."""
+        target = parse_path(request.path)
+        if request.method == b"OPTIONS":
+            answer = self.answers.options(self.seconds())
+        elif target is None:
+            answer = self.answers.error("404 Not Found", self.seconds())
+        else:
+            answer = await self.service.answer(Wanted(target, conditions_of(request), request.method == b"HEAD"))
+        self.tallies.count(answer)
+        await write(request, answer)
+
+    @router.route("/live/<name>", methods=["GET"])
+    def pushed(self, request: Request, name: str) -> Any:
+        """``/live/STREAM.flv``, whose connection the push takes over."""
+        target = parse_path(request.path)
+        if target is None or target.kind is not Kind.FLV or self.push is None:
+            raise NotFound
+        return self.push.view(request, target.stream)
+
+    @router.route("/state")
+    def every_state(self, request: Request) -> Any:
+        """What is live, for the tier below; with ``?since=TOKEN``, what is new since the answer with that token."""
+        tokens = request.args.get(b"since")
+        if self.states is None or tokens is None:
+            return self._document(request, None if self.states is None else self.states.every())
+        text, token = self.states.since(tokens[0].decode("ascii", "replace"))
+        return self._document(request, text, (STATE, token.encode("ascii")))
+
+    @router.route("/state/<stream>")
+    def one_state(self, request: Request, stream: str) -> Any:
+        """The state of one stream, for the tier below."""
+        return self._document(request, None if self.states is None else self.states.one(stream))
+
+    @router.route("/epochs")
+    def epochs(self, request: Request) -> Any:
+        """Which streams are here, for relays of the tier below that get nothing."""
+        return self._document(request, None if self.takes is None else self.takes.epochs())
+
+    @router.route("/<any(take, taken):kind>/<stream>", methods=["POST"])
+    def take(self, request: Request, kind: str, stream: str) -> Deferred[None]:
+        """Another node takes a stream, or says that it was taken."""
+        if self.takes is None or _STREAM.fullmatch(stream) is None:
+            raise NotFound
+        epoch = request.args.get(b"epoch", [b""])[0].decode("ascii", "replace")
+        status, text = self.takes.answer(kind, stream, epoch, request.getHeader("x-livestream-node") or "")
+        return write(request, self.answers.document(text, JSON, self.seconds(), status=status))
+
+    @router.route("/", branch=True)
+    def others(self, request: Request) -> Any:
+        """The pages beside the media."""
+        if self.rest is None:
+            raise NotFound
+        return self.rest
+
+    @router.handle_errors(HTTPException)
+    def not_routed(self, request: IRequest, failure: Failure) -> Deferred[None]:
+        """What is no route of ours: nobody may keep the answer, and none is a redirect."""
+        answer = self.answers.error("404 Not Found", self.seconds())
+        if failure.check(MethodNotAllowed):
+            allow = (b"Allow", b"GET, HEAD, OPTIONS")
+            answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
+        elif failure.check(ServiceUnavailable):
+            answer = self.answers.error("503 Service Unavailable", self.seconds(), None, (b"Retry-After", b"1"))
+        return write(cast(Request, request), answer)
+
+    def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
+        if text is None:
+            raise NotFound
+        return write(request, self.answers.document(text, JSON, self.seconds(), None, "200 OK", *extra))
+
+
+def conditions_of(request: Request) -> Conditions:
+    """The conditions of a request that Twisted has parsed."""
+    raw = request.requestHeaders.getRawHeaders
+    return Conditions.of({name: b", ".join(raw(name, [])) for name in PICKED})

@@ -1,0 +1,114 @@
+"""
+Which edge to use, told to viewers over HTTP.
+
+``/go/live/STREAM/master.m3u8`` and ``/go/live/STREAM.flv`` send a player to the best edge before it begins;
+``/steer/STREAM`` is what a player that supports HLS content steering asks again and again while it plays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from attrs import define
+
+from livestream.hls.paths import Kind
+from livestream.http.client_address import Proxies
+from livestream.http.response import Answer, Answers
+from livestream.packaging.playlist import PATHWAY
+from livestream.packaging.window import Window
+from livestream.steering.nodes import Node
+from livestream.steering.pathways import manifest
+
+TTL_S = 10
+"""A player asks again after so many seconds."""
+
+MANIFEST_TYPE = b"application/vnd.apple.steering-list"
+
+METHODS = (b"GET", b"HEAD", b"OPTIONS")
+
+_PATH = re.compile(
+    rb"/go(?P<media>/live/[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:/master\.m3u8|\.flv))"
+    rb"|/steer/(?P<steered>[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
+)
+_QUERY = re.compile(rb"[A-Za-z0-9._~=&%-]{1,256}")
+_NODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_QUERY_FIELDS = 16
+
+
+class Guide(Protocol):
+    """Whoever knows which edges there are."""
+
+    def order(self, stream: str, address: str, current: str) -> Sequence[Node]:
+        """
+        The edges for a viewer at ``address``, best first; all that live, so that it is empty only when none does.
+
+        ``current`` is the id of the node that the viewer uses now; it may be of none, or empty.
+        """
+
+
+@define(eq=False)
+class Steer:
+    """
+    Answers whoever asks for an edge. Nothing but a viewer's address, and where it plays now, decides what it is told.
+
+    ``node`` is the id of this node, and ``seconds`` the wall clock. Without a guide, viewers are to stay here.
+    """
+
+    node: str
+    guide: Guide | None
+    proxies: Proxies
+    window: Callable[[str], Window | None]
+    answers: Answers
+    seconds: Callable[[], float]
+
+    def answer(self, method: bytes, target: bytes, forwarded: bytes, peer: str) -> Answer | None:
+        """
+        The answer to a request of ``peer``; ``None`` when it is not for the best edge.
+
+        ``forwarded`` is what it has as X-Forwarded-For.
+        """
+        path, _, query = target.partition(b"?")
+        match = _PATH.fullmatch(path)
+        if match is None or method not in METHODS:
+            return None
+        if method == b"OPTIONS":
+            return self.answers.options(self.seconds())
+        address = self.proxies.viewer(peer, forwarded.decode("latin-1"))
+        if match["steered"] is None:
+            return self._go(match["media"].decode("ascii"), query, address)
+        return self._steer(match["steered"].decode("ascii"), query.decode("latin-1"), address)
+
+    def _go(self, path: str, query: bytes, address: str) -> Answer:
+        """A redirect; what is no plain query is dropped from it."""
+        stream = path.split("/")[2].removesuffix(".flv")
+        edges = self.guide.order(stream, address, "") if self.guide is not None else ()
+        kept = f"?{query.decode('ascii')}" if _QUERY.fullmatch(query) else ""
+        return self.answers.redirect(f"{edges[0].http if edges else ''}{path}{kept}", self.seconds(), Kind.REDIRECT)
+
+    def _steer(self, stream: str, query: str, address: str) -> Answer:
+        if self.guide is None:
+            return self.answers.error("404 Not Found", self.seconds(), Kind.STEERING)
+        base, current = self._whereabouts(query)
+        edges = self.guide.order(stream, address, current)
+        if not edges:  # a player goes on where it is, and asks again
+            again = (b"Retry-After", b"%d" % TTL_S)
+            return self.answers.error("503 Service Unavailable", self.seconds(), Kind.STEERING, again)
+        reload = f"{edges[0].http}/steer/{stream}?base={base}"
+        window = self.window(stream)
+        variants = [info.name for info in window.renditions()] if window is not None else []
+        text = manifest(edges, base, stream, TTL_S, reload, variants)
+        return self.answers.document(text.encode("ascii"), MANIFEST_TYPE, self.seconds(), Kind.STEERING)
+
+    def _whereabouts(self, query: str) -> tuple[str, str]:
+        """The node that the player's own playlist came from, and the one that it plays from now, by their ids."""
+        try:
+            fields = dict(parse_qsl(query, max_num_fields=_QUERY_FIELDS))
+        except ValueError:
+            fields = {}
+        base, pathway = fields.get("base", ""), fields.get("_HLS_pathway", PATHWAY).strip('"')
+        if _NODE.fullmatch(base) is None:
+            base = self.node
+        return base, base if pathway == PATHWAY else pathway

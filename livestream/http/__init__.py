@@ -1,0 +1,13 @@
+"""
+An HTTP/1.1 server that knows nothing of streams: strict, bounded, and as fast as a prepared response allows.
+
+- ``site``: a listening server: who is let in, which requests reach the application
+- ``connection``: one connection: strict heads, one response at a time, deadlines
+- ``head``, ``limits``: reading the head of a request, and what a peer may ask of the server
+- ``conditions``: conditional requests, one range, encodings
+- ``response``: status, header and bytes of a response
+- ``outflow``, ``twisted_writer``: a response's way to a plain socket, without copies, and through Twisted's transport
+- ``timeouts``: the deadlines of many connections with one timer
+- ``peer``, ``client_address``: whose connection it is, and whose request; ``signatures``: which node asks
+- ``counters``, ``access_log``: counts that cost an addition, and the access log
+"""

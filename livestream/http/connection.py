@@ -1,0 +1,487 @@
+"""
+One viewer's HTTP connection: heads are read strictly, one request is answered at a time, and deadlines are kept.
+
+A whole head is read and checked before anything is done with it. What is ready in memory is answered by the hot path;
+anything else goes to Twisted's parser, which so sees only heads that have been read strictly, that announce no body,
+and that come when the request before has been answered.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Protocol, cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request, Site
+
+from livestream.hls.fast_path import HotPath, Ready
+from livestream.hls.lookup import Wanted
+from livestream.http.access_log import AccessLog, entry
+from livestream.http.client_address import Proxies
+from livestream.http.counters import Tallies
+from livestream.http.head import END, Refused, check_unfinished, parse
+from livestream.http.limits import ChannelLimits
+from livestream.http.outflow import Outflow, bound_memory, is_free
+from livestream.http.peer import Peer
+from livestream.http.response import CLOSE, Answer, Answers
+from livestream.http.signatures import Signatures
+from livestream.http.timeouts import Watchdog
+from livestream.http.twisted_writer import head_of
+from livestream.metrics import Metrics
+from livestream.net.address_limiter import AddressLimiter
+from livestream.net.proxy_protocol import ProxyPreface
+
+PROGRESS_BYTES = 65536
+"""A reader must have taken this much, or all, within the time that a stall may last."""
+
+TURN_HEADS = 16
+"""So many requests of a connection are served in one turn of the reactor; the rest waits, as others do."""
+
+READ_BYTES = 16384
+"""So much is read at once: a request has a tenth of it."""
+
+LINGER_S = 2
+LINGER_BYTES = 1 << 20
+"""So long a refused peer has to read why, and so much it may still send, before the connection is reset."""
+
+
+class Server(Protocol):
+    """What a connection needs of the site that it belongs to."""
+
+    answers: Answers
+    access: AccessLog | None
+    signatures: Signatures | None
+    tallies: Tallies
+    addresses: AddressLimiter
+    proxies: Proxies
+    metrics: Metrics
+    clock: IReactorTime
+    watchdog: Watchdog
+    held_bytes: int
+
+    def adopt(self, transport: Connection) -> None: ...
+    def gone(self, channel: Channel, fd: int) -> None: ...
+    def failed(self, reason: Failure) -> None: ...
+
+
+class Phase(Enum):
+    """Where a connection stands."""
+
+    READING = "a head has begun, or the first is awaited"
+    IDLE = "between requests"
+    ANSWERING = "a request is being answered"
+    CLOSING = "refused, or told to close: nothing more is served"
+    LOST = "gone"
+    TAKEN = "no longer HTTP"
+
+
+IDLE = Phase.IDLE
+
+
+class Channel(HTTPChannel):
+    """Serves one connection of a site, which comes from ``host`` and is counted as one of ``group``."""
+
+    site: Site
+    phase = Phase.READING
+    look_at = math.inf
+    requests_seen = 0
+
+    _plain: Connection | None = None  # the transport, where there is no TLS between it and the socket
+    _fd = -1
+    _held = b""
+    _is_taking = False
+    _ignored = 0  # bytes that came after the last request that is served
+    _outflow: Outflow | None = None
+    _is_last = False  # the answer that is being sent is followed by the end of the connection
+    _waiting: Deferred[Answer] | None = None
+    _resumed = 0
+    _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
+    _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
+
+    def __init__(self, server: Server, limits: ChannelLimits, host: str, hot: HotPath | None, group: str = "") -> None:
+        super().__init__()
+        self._hot = hot
+        self._access = server.access
+        self.peer = Peer(server, host, group)
+        self.logged_host = self.peer.log_prefix
+        self.server = server
+        self.limits = limits
+        self.timeOut = None
+        self.MAX_LENGTH = self.totalHeadersSize = limits.head.head_bytes
+
+    @property
+    def host(self) -> str:
+        """The peer's address."""
+        return self.peer.host
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._since = self.server.watchdog.now
+        self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
+            self._plain = self.transport
+            self._fd = self._plain.fileno()
+            self._plain.bufferSize = READ_BYTES
+            bound_memory(self._plain.socket, self.limits.send_buffer_bytes)
+            self.server.adopt(self._plain)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.phase = Phase.LOST
+        if self._outflow is not None:
+            self._outflow.abandon()
+            self._outflow = None
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._plain = None
+        self._keep(b"")
+        self.__dict__.pop("dataReceived", None)
+        super().connectionLost(reason)
+        self.server.gone(self, self._fd)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            if self.phase is not IDLE or self._held:
+                self._hold(data)
+            elif self._hot is None or (ready := self._hot.find(data)) is None or not self._send(ready):
+                self._take(data)
+        except Exception:
+            self.server.failed(Failure())
+            self.abort()
+
+    def await_address(self) -> None:
+        """Take the first bytes for a proxy's, which tells the peer's address. A head's deadline holds for them too."""
+        self.dataReceived = ProxyPreface(self._begin, self._no_header).receive  # type: ignore[method-assign]
+
+    def _begin(self, address: str, data: bytes) -> None:
+        del self.dataReceived
+        if not self.peer.tell(address):
+            self.abort()
+            return
+        self.logged_host = self.peer.log_prefix
+        if data:
+            self.dataReceived(data)
+
+    def _no_header(self, reason: str) -> None:
+        self.server.addresses.warn_of_proxy(self.host, reason)
+        self.abort()
+
+    # Reading
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what cannot be served yet, and read no more when it is much; drop what never will be."""
+        if self.phase in (Phase.CLOSING, Phase.LOST):
+            self._ignored += len(data)
+            if self._ignored > LINGER_BYTES and self.phase is Phase.CLOSING:
+                self.abort()
+            return
+        if self.phase is not Phase.ANSWERING:
+            self._take(self._take_held() + data)
+            return
+        self._keep(self._held + data)
+        if len(self._held) > self.limits.read_ahead_bytes:
+            self._networkProducer.pauseProducing()
+
+    def _keep(self, data: bytes) -> None:
+        """Hold what cannot be served yet, which counts with what is held for all others."""
+        server, limits = self.server, self.limits
+        server.held_bytes += len(data) - len(self._held)
+        self._held = data
+        if server.held_bytes > limits.held_bytes and len(data) > limits.small_bytes:
+            server.metrics.limit_hit("held_bytes")
+            self.abort()
+
+    def _take_held(self) -> bytes:
+        held = self._held
+        self._keep(b"")
+        return held
+
+    def _take(self, data: bytes) -> None:
+        """Serve the whole heads of ``data`` in order, until one has to be waited for; hold the rest."""
+        position, left = 0, TURN_HEADS
+        self._is_taking = True
+        while position < len(data) and left and self.phase in (Phase.READING, Phase.IDLE):
+            left -= 1
+            if self._waitingForTransport:
+                break
+            while data.startswith(b"\r\n", position):
+                position += 2  # RFC 9112, 2.2: some clients end a request with a line end too many
+            end = data.find(END, position)
+            if end < 0:
+                self._await_rest(data, position)
+                break
+            self._serve(data[position : end + 4])
+            position = end + 4
+        self._is_taking = False
+        if self.phase in (Phase.CLOSING, Phase.LOST):
+            return
+        if position == len(data):
+            if self.phase is Phase.READING:
+                self.phase = Phase.IDLE
+        elif self.phase is Phase.TAKEN:
+            self.dataReceived(data[position:])
+        else:
+            self._keep(data[position:])
+            if not left and self.phase is Phase.IDLE:
+                self._networkProducer.pauseProducing()
+                self.server.clock.callLater(0, self._go_on)
+
+    def _await_rest(self, data: bytes, position: int) -> None:
+        """The rest of a head has not come: give it until a deadline that does not move with its bytes."""
+        try:
+            check_unfinished(data, position, self.limits.head)
+        except Refused as reason:
+            self._refuse(reason)
+            return
+        if self.phase is not Phase.READING:
+            self.phase = Phase.READING
+            self._since = self.server.watchdog.now
+            self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
+
+    def _serve(self, head: bytes) -> None:
+        hot = self._hot
+        if hot is not None and (ready := hot.find(head)) is not None and self._send(ready):
+            return
+        try:
+            parsed = parse(head, self.limits.head)
+            if self.server.signatures is not None:
+                self.server.signatures.check(parsed, self.host)
+        except Refused as reason:
+            self._refuse(reason)
+            return
+        found = None
+        if hot is not None and self._is_free():
+            found = hot.take(parsed, head, self.host, is_logged=self._access is not None)
+            if isinstance(found, Ready) and self._send(found):
+                return
+        forwarded = parsed.fields.get(b"x-forwarded-for")
+        if forwarded is not None and not self.peer.count_viewer(forwarded):
+            self._refuse(Refused("429 Too Many Requests"))
+        elif hot is not None and isinstance(found, Wanted):
+            self._wait_for(hot.answer(found), head.partition(b"\r\n")[0])
+        else:
+            self.requests_seen += 1
+            self.phase = Phase.ANSWERING
+            super().dataReceived(head)
+
+    def _send100Continue(self) -> None:
+        """No body is ever awaited, so nothing is to be continued."""
+
+    def _refuse(self, reason: Refused) -> None:
+        """Say why, read nothing more, and close."""
+        if reason.limit:
+            self.server.metrics.limit_hit(reason.limit)
+        answers, now = self.server.answers, self.server.clock.seconds()
+        answer = answers.error(reason.status, now, None, *(() if answers.are_last else (CLOSE,)))
+        self.write(answer.head() + answer.read())
+        self.close()
+
+    def close(self) -> None:
+        """Close once what was written has gone; a peer that is still sending can read the answer meanwhile."""
+        self._closes_within(LINGER_S)
+        if self._plain is not None:
+            self._networkProducer.resumeProducing()
+            self._plain.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def _closes_within(self, limit_s: float) -> None:
+        self.phase = Phase.CLOSING
+        self._keep(b"")
+        self._since = math.ceil(self.server.watchdog.now + limit_s)
+        self.server.watchdog.watch(self, self._since)
+
+    # Answering
+
+    def _send(self, ready: Ready) -> bool:
+        """Send what is ready past the transport; return whether that could be done."""
+        plain = self._plain
+        if plain is None or not is_free(plain):
+            return False
+        tally = ready.tally
+        tally.requests += 1
+        tally.body_bytes += ready.body_bytes
+        if self._access is not None:
+            self._access.add(self.logged_host, ready.said)
+        self.requests_seen += 1
+        self.phase = IDLE
+        try:
+            sent = ready.send(plain.socket)
+        except OSError:
+            plain.abortConnection()
+            return True
+        if sent < ready.total:
+            self._is_last = ready.is_last
+            self._send_rest(plain, ready, sent)
+        elif ready.is_last:
+            self.close()
+        return True
+
+    def _send_rest(self, plain: Connection, ready: Ready, sent: int) -> None:
+        """The socket is full: the next request has to wait for the rest."""
+        self.phase = Phase.ANSWERING
+        start = ready.start + max(sent - len(ready.data), 0)
+        self._outflow = Outflow(plain, ready.data[sent:], ready.body, start, ready.stop, self._rest_sent)
+        self._outflow.wait()
+
+    def _rest_sent(self) -> None:
+        self._outflow = None
+        if self._is_last:
+            self.close()
+            return
+        self.phase = Phase.IDLE
+        self._networkProducer.resumeProducing()
+        self._go_on()
+
+    def _wait_for(self, answer: Deferred[Answer], line: bytes) -> None:
+        self.requests_seen += 1
+        self.phase = Phase.ANSWERING
+        self._waiting = answer
+        answer.addCallbacks(self._give, self._left, (line,))
+
+    def _left(self, failure: Failure) -> None:
+        """The peer has gone, and its place in the queue with it; or something is wrong here."""
+        if not failure.check(CancelledError):
+            self.server.failed(failure)
+            self.abort()
+
+    def _give(self, answer: Answer, line: bytes) -> None:
+        """Send an answer that was waited for; its body may still be arriving."""
+        self._waiting = None
+        if self.peer.viewer_group:
+            self.peer.release_viewer()
+        plain = self._plain
+        assert plain is not None
+        self.server.tallies.count(answer)
+        if self._access is not None:
+            said = entry(line, answer.code, answer.length, answer.outcome)
+            self._access.add(self.logged_host, said)
+        self._is_last = answer.is_last
+        start, stop = answer.start + len(answer.opened), answer.start + answer.length
+        self._outflow = Outflow(plain, answer.opening, answer.body, start, stop, self._rest_sent)
+        if self._outflow.begin():
+            self._rest_sent()
+
+    def _is_free(self) -> bool:
+        return self._plain is not None and is_free(self._plain)
+
+    def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
+        """
+        Send an answer whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
+
+        The Deferred fires when the last byte is with the kernel; cancelling it stops nothing.
+        """
+        plain = self._plain
+        if plain is None or not is_free(plain):
+            return None
+        request.startedWriting = 1
+        request.sentLength = answer.length
+        done: Deferred[None] = Deferred()
+
+        def sent() -> None:
+            self._outflow = None
+            done.callback(None)
+
+        stop = answer.start + answer.length
+        self._outflow = Outflow(plain, head_of(request), answer.body, answer.start, stop, sent)
+        if self._outflow.begin():
+            sent()
+        return done
+
+    def requestDone(self, request: Request) -> None:
+        if self.peer.viewer_group:
+            self.peer.release_viewer()
+        self.persistent = self.persistent and not request.responseHeaders.hasHeader(CLOSE[0])
+        if self.persistent:
+            self.phase = Phase.IDLE
+        else:
+            self._closes_within(self.limits.stall_s)
+        super().requestDone(request)
+        self._go_on()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._resumed += 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Serve what was held back while a request was being answered."""
+        if self._held and not self._is_taking and self.phase is Phase.IDLE:
+            self._networkProducer.resumeProducing()
+            self._take(self._take_held())
+
+    # Handing over
+
+    def take_over(self, protocol: IProtocol) -> None:
+        """
+        Give the connection to another protocol, which gets all that the peer sends from here on.
+
+        It still counts as one of the site's connections, and only the other protocol's deadlines hold.
+        """
+        self.phase = Phase.TAKEN
+        cast(IConsumer, self._networkProducer).unregisterProducer()
+        self._protocolUpgradeForWebsockets(protocol)
+
+    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
+        """Twisted's own seam for this, which ``twisted.web.websocket`` calls."""
+        self.phase = Phase.TAKEN
+        held = self._take_held()
+        super()._protocolUpgradeForWebsockets(protocol)
+
+        def lost(reason: Failure) -> None:
+            self.server.gone(self, self._fd)
+            protocol.connectionLost(reason)
+
+        self.connectionLost = lost  # type: ignore[method-assign, assignment]
+        if held:
+            protocol.dataReceived(held)
+
+    # Deadlines
+
+    def looked_at(self, now: int) -> float:
+        """Called by the watchdog: cut what is overdue, and say when to look again."""
+        if self.phase in (Phase.TAKEN, Phase.LOST):
+            return math.inf
+        if self.phase is Phase.CLOSING and now >= self._since:
+            self.abort()
+            return math.inf
+        if self.phase is Phase.CLOSING:
+            return self._since
+        return self._look_at_head(now) if self.phase is Phase.READING else self._look_at_progress(now)
+
+    def _look_at_head(self, now: int) -> float:
+        deadline = self._since + self.limits.header_s
+        if now <= deadline:
+            return deadline + 1
+        self._refuse(Refused("408 Request Timeout", "header_time"))
+        return now + LINGER_S
+
+    def _look_at_progress(self, now: int) -> float:
+        phase, requests, moved = self._seen
+        moves = self._moved_bytes()
+        has_moved = moves >= moved + PROGRESS_BYTES or not self._is_blocked()
+        if phase is not self.phase or requests != self.requests_seen or (phase is Phase.ANSWERING and has_moved):
+            self._seen, self._since = (self.phase, self.requests_seen, moves), now
+        limit_s = self.limits.idle_s if self.phase is Phase.IDLE else self.limits.stall_s
+        if now - self._since >= limit_s:
+            if self.phase is Phase.ANSWERING:
+                self.server.metrics.limit_hit("stall")
+            self.abort()
+            return math.inf
+        return now + min(self.limits.idle_s, self.limits.stall_s) / 5
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        cast(ITCPTransport, self.transport).abortConnection()
+
+    def _is_blocked(self) -> bool:
+        """Whether the peer's reading is what is waited for."""
+        return self._waitingForTransport if self._outflow is None else self._outflow.is_blocked
+
+    def _moved_bytes(self) -> int:
+        return self._resumed * PROGRESS_BYTES if self._outflow is None else self._outflow.moved_bytes

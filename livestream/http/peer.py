@@ -1,0 +1,68 @@
+"""Whose connection it is, and whose request: what lasts of it is counted by address."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import define, field
+
+from livestream.http.client_address import Proxies
+from livestream.net.address_limiter import AddressLimiter
+
+
+class Counting(Protocol):
+    """What is needed of a site."""
+
+    addresses: AddressLimiter
+    proxies: Proxies
+
+
+@define(eq=False)
+class Peer:
+    """
+    The other end of a connection: its address, and ``group``, what that is counted as.
+
+    A connection of a proxy carries the requests of many viewers, and is not counted itself. One of those that lasts,
+    because it waits or has become a push, is counted for its viewer.
+    """
+
+    site: Counting
+    host: str
+    group: str = ""
+    viewer_group: str = field(default="", init=False)
+
+    @property
+    def log_prefix(self) -> bytes:
+        """How a line of the access log begins."""
+        return f"{self.host or '-'} - - [".encode()
+
+    def tell(self, address: str) -> bool:
+        """A proxy has told the address, or (empty) that the connection is its own; return whether there may be one."""
+        self.host = address or self.host
+        group = self.site.addresses.connect(self.host)
+        self.group = group or ""
+        return group is not None
+
+    def count_viewer(self, forwarded: bytes) -> bool:
+        """
+        Count a request that may last, with ``forwarded`` as its X-Forwarded-For; return whether there may be one.
+
+        Nothing is counted for a peer that is no proxy of ours, which has been counted already.
+        """
+        viewer = self.site.proxies.viewer(self.host, forwarded.decode("latin-1"))
+        if viewer == self.host:
+            return True
+        group = self.site.addresses.hold(viewer)
+        self.viewer_group = group or ""
+        return group is not None
+
+    def release_viewer(self) -> None:
+        """The request is answered."""
+        group, self.viewer_group = self.viewer_group, ""
+        self.site.addresses.release(group)
+
+    def release(self) -> None:
+        """The connection is lost."""
+        self.release_viewer()
+        group, self.group = self.group, ""
+        self.site.addresses.release(group)

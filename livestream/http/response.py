@@ -1,0 +1,238 @@
+"""
+Answers: what a name stands for now, and the status, header and bytes that one request for it gets.
+
+Both ways of answering, Klein's and the hot path, build their answers here and only here; they differ in how the bytes
+reach the socket.
+"""
+
+from __future__ import annotations
+
+import email.utils
+from functools import cached_property
+
+from attrs import define, evolve, field, frozen
+
+from livestream.hls.paths import Kind
+from livestream.http.conditions import Conditions, Outcome, select
+from livestream.net.body import FIRST_BYTES, Body
+
+Field = tuple[bytes, bytes]
+
+EXPOSED = b"Age, Date, ETag, Content-Length, Content-Range, Cache-Status"
+SHARED: tuple[Field, ...] = (
+    (b"Access-Control-Allow-Origin", b"*"),
+    (b"Access-Control-Expose-Headers", EXPOSED),
+    (b"Timing-Allow-Origin", b"*"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+"""On every answer: anyone's page may play a stream, without credentials, and see what the cache did."""
+
+PRIVATE: tuple[Field, ...] = ((b"X-Content-Type-Options", b"nosniff"),)
+"""On every answer that is for operators: no page of another site may read it."""
+
+CLOSE: Field = (b"Connection", b"close")
+
+PLAYLIST_TYPE = b"application/vnd.apple.mpegurl"
+OBJECT_TYPE = b"video/mp4"
+
+
+@frozen
+class Content:
+    """
+    What a name stands for at this moment.
+
+    ``etag`` is the quoted strong validator; ``stored_at`` is the wall clock when the bytes came into this cache, and
+    is ``None`` for what is made here. ``cache_status`` is the whole field (RFC 9211) and ``outcome`` how it is counted.
+    """
+
+    kind: Kind
+    media_type: bytes
+    body: Body
+    size: int
+    etag: bytes
+    cache_control: bytes
+    cache_status: bytes
+    outcome: str
+    stored_at: float | None = None
+    encoding: bytes = b""
+    varies: bool = False
+
+
+@frozen
+class Answer:
+    """
+    A status, header fields in the order they are sent, and the bytes of ``body`` from ``start`` to ``stop``.
+
+    ``body`` may still be growing. It is ``None`` where no body is sent, even if a Content-Length is (HEAD).
+    """
+
+    status: str
+    fields: tuple[Field, ...]
+    kind: Kind | None
+    outcome: str
+    body: Body | None = None
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def code(self) -> int:
+        return int(self.status[:3])
+
+    @cached_property
+    def is_last(self) -> bool:
+        """Whether the connection is closed after it."""
+        return CLOSE in self.fields
+
+    @property
+    def length(self) -> int:
+        """How many bytes of body are sent."""
+        return self.stop - self.start if self.body is not None else 0
+
+    def read(self) -> bytes:
+        """The bytes of the body, for one that is small and whole."""
+        return b"" if self.body is None else self.body.read(self.start, self.stop)
+
+    def without_body(self) -> Answer:
+        """The same answer to a HEAD."""
+        return evolve(self, body=None)
+
+    @cached_property
+    def opening(self) -> bytes:
+        """The head and what there is of the first bytes of the body, once for all who are given this same answer."""
+        return self.head() + self.opened
+
+    @cached_property
+    def opened(self) -> bytes:
+        """The bytes of the body that are part of the opening."""
+        return b"" if self.body is None else self.body.read(self.start, min(self.stop, self.start + FIRST_BYTES))
+
+    def head(self) -> bytes:
+        """The status line and header of an HTTP/1.1 answer, with the empty line."""
+        lines = [b"HTTP/1.1 ", self.status.encode("ascii"), b"\r\n"]
+        for name, value in self.fields:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+
+@define(eq=False)
+class Answers:
+    """
+    Makes answers. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds.
+
+    ``shared`` are the fields that every answer has.
+    """
+
+    node: str
+    shared: tuple[Field, ...] = SHARED
+    are_last: bool = field(default=False, init=False)
+    _shared: tuple[Field, ...] = field(init=False)
+    _second: int = field(default=-1, init=False)
+    _date: bytes = field(default=b"", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._shared = self.shared
+
+    def be_last(self) -> None:
+        """From here on every answer is the last on its connection, and says so."""
+        self.are_last, self._shared = True, (*self.shared, CLOSE)
+
+    def date(self, now: float) -> bytes:
+        """The Date field of this second."""
+        second = int(now)
+        if second != self._second:
+            self._second, self._date = second, email.utils.formatdate(second, usegmt=True).encode("ascii")
+        return self._date
+
+    def cache_status(self, outcome: str) -> bytes:
+        """The Cache-Status field for an object that was had in this way (``hit``, ``miss`` or ``collapsed``)."""
+        said = {"hit": "hit", "miss": "fwd=miss", "collapsed": "fwd=miss; collapsed"}[outcome]
+        return f"{self.node}; {said}".encode("ascii")
+
+    def found(self, content: Content, conditions: Conditions, now: float) -> Answer:
+        """The answer to a GET for something that is there."""
+        selection = select(conditions, content.etag, content.size)
+        if selection.outcome is Outcome.UNSATISFIABLE:
+            return self._unsatisfiable(content, now)
+        fields: list[Field] = [(b"Date", self.date(now))]
+        if selection.outcome is not Outcome.UNCHANGED:
+            fields += self._measures(content, selection.outcome, selection.start, selection.stop)
+        fields += ((b"Cache-Control", content.cache_control), (b"ETag", content.etag))
+        if content.stored_at is not None:
+            fields.append((b"Age", b"%d" % max(int(now) - int(content.stored_at), 0)))
+        fields.append((b"Cache-Status", content.cache_status))
+        if content.varies:
+            fields.append((b"Vary", b"Accept-Encoding"))
+        status, shared = selection.outcome.value, (*fields, *self._shared)
+        if selection.outcome is Outcome.UNCHANGED:
+            return Answer(status, shared, content.kind, "not_modified")
+        return Answer(status, shared, content.kind, content.outcome, content.body, selection.start, selection.stop)
+
+    def error(self, status: str, now: float, kind: Kind | None = None, *extra: Field) -> Answer:
+        """An answer that nobody may keep: what is missing or failing now may be there in a moment."""
+        text = status.encode("ascii") + b"\n"
+        fields = (
+            (b"Date", self.date(now)),
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Length", b"%d" % len(text)),
+            (b"Cache-Control", b"no-store"),
+            *extra,
+            *self._shared,
+        )
+        return Answer(status, fields, kind, "error", Body.whole(text), 0, len(text))
+
+    def options(self, now: float) -> Answer:
+        """The answer to a preflight: pages may send ranges and conditions."""
+        fields = (
+            (b"Date", self.date(now)),
+            (b"Allow", b"GET, HEAD, OPTIONS"),
+            (b"Access-Control-Allow-Methods", b"GET, HEAD, OPTIONS"),
+            (b"Access-Control-Allow-Headers", b"Range, If-Range, If-None-Match, Cache-Control"),
+            (b"Access-Control-Max-Age", b"86400"),
+            *self._shared,
+        )
+        return Answer("204 No Content", fields, None, "")
+
+    def redirect(self, location: str, now: float, kind: Kind) -> Answer:
+        """The answer that sends a viewer elsewhere, this once."""
+        fields = (
+            (b"Date", self.date(now)),
+            (b"Location", location.encode("ascii")),
+            (b"Content-Length", b"0"),
+            (b"Cache-Control", b"no-store"),
+            *self._shared,
+        )
+        return Answer("302 Found", fields, kind, "told")
+
+    def document(
+        self,
+        text: bytes,
+        media_type: bytes,
+        now: float,
+        kind: Kind | None = None,
+        status: str = "200 OK",
+        *extra: Field,
+    ) -> Answer:
+        """A text that is true only now, such as the state that the tier below asks for."""
+        fields = (
+            (b"Date", self.date(now)),
+            (b"Content-Type", media_type),
+            (b"Content-Length", b"%d" % len(text)),
+            (b"Cache-Control", b"no-store"),
+            *extra,
+            *self._shared,
+        )
+        return Answer(status, fields, kind, "told", Body.whole(text), 0, len(text))
+
+    def _measures(self, content: Content, outcome: Outcome, start: int, stop: int) -> list[Field]:
+        fields = [(b"Content-Type", content.media_type), (b"Content-Length", b"%d" % (stop - start))]
+        if outcome is Outcome.PART:
+            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, content.size)))
+        fields.append((b"Accept-Ranges", b"bytes"))
+        if content.encoding:
+            fields.append((b"Content-Encoding", content.encoding))
+        return fields
+
+    def _unsatisfiable(self, content: Content, now: float) -> Answer:
+        size = (b"Content-Range", b"bytes */%d" % content.size)
+        return self.error(Outcome.UNSATISFIABLE.value, now, content.kind, size)

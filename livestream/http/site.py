@@ -1,0 +1,243 @@
+"""
+The HTTP server of a tier: Twisted's, behind a strict reader of heads and with the limits that it lacks.
+
+:class:`HttpSite` admits connections; a :class:`~livestream.http.connection.Channel` serves each.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import ClassVar, Protocol, cast
+
+from attrs import frozen
+from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from livestream.hls.fast_path import HotPath
+from livestream.hls.steering import Steer
+from livestream.http.access_log import AccessLog, entry
+from livestream.http.client_address import Proxies
+from livestream.http.connection import Channel, Phase
+from livestream.http.counters import Tallies
+from livestream.http.limits import HttpLimits
+from livestream.http.response import Answer, Answers
+from livestream.http.signatures import Signatures
+from livestream.http.timeouts import Watchdog
+from livestream.http.twisted_writer import write
+from livestream.net.address_limiter import AddressLimiter
+from livestream.net.epoll import Poller
+
+PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
+"""A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""
+
+METHODS = (b"GET", b"HEAD", b"OPTIONS")
+_NODES = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
+"""What other nodes POST."""
+
+
+DEFAULT_LIMITS = HttpLimits()
+NO_PROXIES = Proxies()
+COMPLAIN_S = 60.0
+"""An error of ours is in the log once a minute: who finds how to make one could fill the disk with them."""
+
+
+class Admission(Protocol):
+    """Decides which requests reach the application."""
+
+    def refusal(self, request: Request, now: float) -> Answer | None:
+        """The answer to one that does not, at the Unix time ``now``; ``None``: it does."""
+
+
+@frozen
+class MediaAdmission:
+    """Lets the paths and methods through that a tier may have (an `Admission`)."""
+
+    answers: Answers
+
+    def refusal(self, request: Request, now: float) -> Answer | None:
+        if PATH.fullmatch(request.path) is None:
+            return self.answers.error("404 Not Found", now)
+        if request.method in METHODS or (request.method == b"POST" and _NODES.fullmatch(request.path)):
+            return None
+        return self.answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
+
+
+class MediaRequest(Request):
+    """A request that the hot path left. What is not admitted never reaches the application."""
+
+    channel: Channel
+    outcome = ""
+
+    def process(self) -> None:
+        site = cast(HttpSite, self.channel.site)
+        answer = self._steered() or site.admission.refusal(self, site.clock.seconds())
+        if answer is None:
+            super().process()
+        else:
+            write(self, answer).addCallback(self._written)
+
+    def getRequestHostname(self) -> bytes:
+        """What routes are bound to; there is none here that depends on the host that was asked for."""
+        return b"localhost"
+
+    def processingFailed(self, reason: Failure) -> None:
+        """The application has failed, which is no fault of the peer's: it is told so, if nothing has been said yet."""
+        site = cast(HttpSite, self.site)
+        site.failed(reason)
+        if self._disconnected or self.finished:
+            return
+        if self.startedWriting:
+            self.channel.abort()
+        else:
+            write(self, site.answers.error("500 Internal Server Error", site.clock.seconds()), is_direct=False)
+            self.finish()
+
+    def _steered(self) -> Answer | None:
+        steer = cast(HttpSite, self.channel.site).steer
+        if steer is None:
+            return None
+        forwarded = b", ".join(self.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
+        answer = steer.answer(self.method, self.uri, forwarded, self.channel.host)
+        if answer is not None:
+            self.channel.server.tallies.count(answer)
+        return answer
+
+    def _written(self, _: None) -> None:
+        self.finish()
+
+    def render(self, resrc: IResource) -> None:
+        self.responseHeaders.removeHeader(b"Server")
+        super().render(resrc)
+
+
+class HttpSite(Site):
+    """
+    Serves a resource with limits, deadlines and the hot path.
+
+    Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
+    ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored. ``admission``
+    says which requests the resource gets. Connections are counted as viewers unless it ``is_for_operators``; those of
+    ``proxies`` carry the requests of many viewers. No address has a limit until ``addresses`` is given some.
+    """
+
+    errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
+
+    def __init__(
+        self,
+        resource: IResource,
+        answers: Answers,
+        tallies: Tallies,
+        clock: IReactorTime,
+        *,
+        limits: HttpLimits = DEFAULT_LIMITS,
+        hot: HotPath | None = None,
+        steer: Steer | None = None,
+        access: AccessLog | None = None,
+        signatures: Signatures | None = None,
+        admission: Admission | None = None,
+        is_for_operators: bool = False,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
+        super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
+        self.answers = answers
+        self.tallies = tallies
+        self.metrics = tallies.metrics
+        self.clock = clock
+        self.limits = limits
+        self.hot = hot
+        self.steer = steer
+        self.access = access
+        self.signatures = signatures
+        self.admission: Admission = admission or MediaAdmission(answers)
+        self.addresses = AddressLimiter("", clock, self.metrics)
+        self.proxies = proxies
+        self.watchdog = Watchdog(clock)
+        self.channels: set[Channel] = set()
+        self.held_bytes = 0  # of requests that cannot be served yet, or have not come as a whole
+        self.left_at = -math.inf  # when the last peer left that had asked for something
+        self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
+        self._viewers = None if is_for_operators else self.metrics.viewers.labels("hls")
+        self._limit_prefix = "ops_" if is_for_operators else ""
+        self._failed_at = -math.inf
+        self._failures = 0
+
+    def startFactory(self) -> None:
+        self.watchdog.start()
+
+    def stopFactory(self) -> None:
+        self.watchdog.stop()
+        if self.access is not None:
+            self.access.flush()
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
+        host = getattr(addr, "host", "")
+        if 0 < self.limits.connections <= len(self.channels):
+            self.metrics.limit_hit(f"{self._limit_prefix}connections")
+            return None
+        if host in self.addresses.proxies:
+            channel = Channel(self, self.limits.channel, host, self.hot)
+            channel.await_address()
+        elif (group := self.addresses.connect(host)) is not None:
+            channel = Channel(self, self.limits.channel, host, self.hot, group)
+        else:
+            return None
+        channel.factory = channel.site = self
+        channel.requestFactory = MediaRequest
+        self.channels.add(channel)
+        if self._viewers is not None:
+            self._viewers.inc()
+        return channel
+
+    def adopt(self, transport: Connection) -> None:
+        """A plain connection has been made."""
+        if self._poller is not None and transport.reactor is self._poller.reactor:
+            self._poller.adopt(transport)
+
+    def gone(self, channel: Channel, fd: int) -> None:
+        """A connection, with that descriptor if it was plain, is lost."""
+        if self._poller is not None:
+            self._poller.release(fd)
+        self.channels.discard(channel)
+        if channel.requests_seen:
+            self.left_at = self.clock.seconds()
+        if self._viewers is not None:
+            self._viewers.dec()
+        channel.peer.release()
+
+    def drain(self) -> None:
+        """This node is going: whoever comes is served, and every connection ends with its next answer."""
+        self.answers.be_last()
+        if self.hot is not None:
+            self.hot.forget()
+
+    def close_idle(self) -> None:
+        """End the connections on which nothing is being answered."""
+        for channel in list(self.channels):
+            if channel.phase in (Phase.READING, Phase.IDLE):
+                channel.close()
+
+    @property
+    def answering(self) -> int:
+        """How many connections have an answer on its way to them."""
+        return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.channels)
+
+    def failed(self, reason: Failure) -> None:
+        """Something went wrong here. It is in the log, but not each time."""
+        self._failures += 1
+        now = self.clock.seconds()
+        if abs(now - self._failed_at) >= COMPLAIN_S:
+            self._failed_at = now
+            self.errors.failure("{count} requests could not be answered; the last:", reason, count=self._failures)
+            self._failures = 0
+
+    def log(self, request: MediaRequest) -> None:  # type: ignore[override]
+        """Note a request that the hot path has left."""
+        channel = request.channel
+        if self.access is not None:
+            line = b" ".join((request.method, request.uri, request.clientproto))
+            self.access.add(channel.logged_host, entry(line, request.code, request.sentLength, request.outcome))

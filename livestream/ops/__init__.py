@@ -1,0 +1,6 @@
+"""
+For those who run a node, on an endpoint of its own.
+
+- ``site``: health, readiness, metrics and the JSON API
+- ``admission``: who may ask
+"""

@@ -1,0 +1,84 @@
+"""The pages for people: what is live, and a player for each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from string import Template
+from typing import ClassVar
+
+from attrs import define, field
+from klein import Klein
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException, NotFound
+
+from livestream.model import InvalidName, stream_name
+from livestream.pages.assets import Assets, page, text
+
+TYPES = {
+    "watch.js": "text/javascript; charset=utf-8",
+    "watch.css": "text/css; charset=utf-8",
+    "hls.min.js": "text/javascript; charset=utf-8",
+    "mpegts.js": "text/javascript; charset=utf-8",
+    "hls.LICENSE.txt": "text/plain; charset=utf-8",
+    "mpegts.LICENSE.txt": "text/plain; charset=utf-8",
+}
+"""All that is served under /static, and as what."""
+
+ANYWHERE = " http: https:"
+
+
+@define(eq=False)
+class Watch:
+    """
+    The pages beside the media. ``live`` has the names of the streams that are live.
+
+    With ``is_steered`` a page may play from any node: which ones there will be is not known when it is loaded.
+    """
+
+    live: Callable[[], list[str]]
+    is_steered: bool = False
+    _assets: Assets = field(factory=lambda: Assets.of(TYPES), init=False)
+    _index: Template = field(factory=lambda: Template(text("index.html")), init=False)
+    _player: Template = field(factory=lambda: Template(text("watch.html")), init=False)
+
+    router: ClassVar[Klein] = Klein()
+
+    def resource(self) -> IResource:
+        return self.router.resource()
+
+    @router.route("/")
+    def index(self, request: IRequest) -> bytes:
+        """What is live; a page with nothing on it looks again by itself."""
+        names = sorted(self.live())
+        items = "".join(f'<li><a href="/watch/{escape(name)}">{escape(name)}</a></li>' for name in names)
+        streams = f'<ul class="streams">{items}</ul>' if items else '<p class="empty">Nothing is live right now.</p>'
+        refresh = "" if items else '<meta http-equiv="refresh" content="5">'
+        return self._page(request, self._index.substitute(streams=streams, refresh=refresh))
+
+    @router.route("/watch/<stream>")
+    def player(self, request: IRequest, stream: str) -> bytes:
+        """The player of a stream, live or not: one that is not starts when the stream does."""
+        try:
+            name = escape(stream_name(stream))
+        except InvalidName:
+            raise NotFound from None
+        return self._page(request, self._player.substitute(stream=name))
+
+    @router.route("/static/<name>")
+    def static(self, request: IRequest, name: str) -> bytes:
+        """Scripts, styles and the licences of those that are others'."""
+        return self._assets.answer(request, name)
+
+    @router.handle_errors(HTTPException)
+    def not_routed(self, request: IRequest, failure: Failure) -> bytes:
+        """No such page, or no such method on it."""
+        assert isinstance(failure.value, HTTPException)
+        request.setResponseCode(failure.value.code or 500)
+        words = '<p class="empty">There is no such page.</p><p><a href="/">What is live</a></p>'
+        return self._page(request, self._index.substitute(streams=words, refresh=""))
+
+    def _page(self, request: IRequest, html: str) -> bytes:
+        return page(request, html, ANYWHERE if self.is_steered else "")

@@ -1,0 +1,236 @@
+"""One rendition of one stream, as it is pushed: whoever has its frames adds them, and its viewers get them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from livestream.media.gop import GopCache
+from livestream.metrics import Metrics
+from livestream.model import Frame
+from livestream.push.fanout import Fanout, Start
+from livestream.push.framing import FlvFraming, Framing, RelayFraming, RtmpFraming, WebSocketFraming
+from livestream.push.timeline_splice import Lineage
+
+ANSWER_S = 5.0
+"""How long it may take to find out whether a stream is live."""
+
+RELAY_TICKS = 4
+"""
+Relays are few and their ticks add up over the tiers, so they get theirs this many times as often; and from a relay,
+whose frames have been gathered by the tier above, they get them at once.
+"""
+
+
+class NotLive(Exception):
+    """There is nothing to push; the message says why, in words for the viewer."""
+
+
+class CannotTell(NotLive):
+    """Whether there is something to push cannot be found out now."""
+
+
+class Wire(Enum):
+    """What a viewer of a feed can speak."""
+
+    RTMP = "rtmp"
+    RELAY = "relay"
+    FLV = "flv"
+    FLV_WEBSOCKET = "flv-websocket"
+
+
+@frozen
+class PushLimits:
+    """
+    How the push is done. A slow viewer's backlog has at most ``slow_bytes``, and ``slow_s`` seconds of media; a player
+    waits ``wait_s`` for a broadcast to begin, and ``waiting_players`` do at most; a feed that nobody watches is kept
+    for ``linger_s``; a viewer whose connection takes nothing for ``stall_s`` is closed. While it is not known here what
+    is live, ``unknown_names_per_s`` are asked for above.
+    """
+
+    tick_ms: int = 64
+    chunk_bytes: int = 4096
+    slow_bytes: int = 2 * 2**20
+    slow_s: float = 4.0
+    wait_s: float = 0.0
+    linger_s: float = 10.0
+    stall_s: float = 30.0
+    gop_bytes: int = 16 * 2**20
+    gop_s: float = 20.0
+    waiting_players: int = 1000
+    unknown_names_per_s: float = 10.0
+
+
+class Phase(Enum):
+    """Where a feed is in its life."""
+
+    WAITING = "nothing has come yet"
+    LIVE = "there are frames to begin with"
+    OVER = "the broadcast has ended"
+
+
+WAITING = Phase.WAITING
+
+
+@define(eq=False)
+class _Waiter:
+    until: float
+    ready: Deferred[None] = field(init=False)
+    call: IDelayedCall = field(init=False)
+
+
+@define(eq=False)
+class Feed:
+    """The push of one rendition, whose frames are a broadcast's of this process, or come from the tier above."""
+
+    stream: str
+    rendition: str
+    limits: PushLimits
+    clock: IReactorTime
+    metrics: Metrics
+    is_relayed: bool = False
+    phase: Phase = field(default=Phase.WAITING, init=False)
+    metadata: bytes = field(default=b"", init=False)
+    _cache: GopCache = field(init=False)
+    _relaying: RelayFraming = field(init=False)
+    _fanouts: dict[Wire, Fanout] = field(factory=dict, init=False)
+    _waiters: set[_Waiter] = field(factory=set, init=False)
+    _absent: str = field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._cache = GopCache(self.limits.gop_bytes, round(self.limits.gop_s * 1000))
+        self._relaying = RelayFraming(RtmpFraming(self.limits.chunk_bytes), Lineage(0))
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody watches, or waits to."""
+        return bool(self._waiters) or self.viewers > 0
+
+    @property
+    def viewers(self) -> int:
+        """How many watch."""
+        return sum(map(len, self._fanouts.values()))
+
+    # For those who have the frames
+
+    def follow(self, lineage: Lineage) -> None:
+        """Say where the time line of the frames to come is from."""
+        self._relaying.lineage = lineage
+
+    def describe(self, metadata: bytes) -> None:
+        """Set the body of the ``onMetaData`` message that new viewers get."""
+        self.metadata = metadata
+
+    def add(self, frame: Frame) -> None:
+        """Push a frame; their times must not go back within a track."""
+        self._cache.add(frame)
+        if self._fanouts:
+            for fanout in self._fanouts.values():
+                if fanout:
+                    fanout.add(frame)
+        if self.phase is WAITING and not frame.is_config:
+            self.phase = Phase.LIVE
+            self._release(self._waiters)
+
+    def absent(self, reason: str) -> None:
+        """Say that there is nothing to push now. Those who are willing to wait still do."""
+        self._absent = reason
+        now = self.clock.seconds()
+        self._release([waiter for waiter in self._waiters if waiter.until <= now], NotLive(reason))
+        for waiter in self._waiters:
+            waiter.call.reset(waiter.until - now)
+
+    def end(self) -> None:
+        """The broadcast is over, for everybody."""
+        self.phase = Phase.OVER
+        self._release(self._waiters, NotLive(f"{self.stream} has ended"))
+        for fanout in self._fanouts.values():
+            fanout.finish()
+        self.release()
+
+    def cut(self) -> None:
+        """The broadcast goes on at another node, and whoever watches is to find it there."""
+        self.phase = Phase.OVER
+        self._release(self._waiters, NotLive(f"{self.stream} is at another node now"))
+        for fanout in self._fanouts.values():
+            fanout.cut()
+        self.release()
+
+    def close_stalled(self, stall_s: float) -> None:
+        """Close the viewers whose connections have taken nothing for so long."""
+        for fanout in self._fanouts.values():
+            fanout.close_stalled(stall_s)
+
+    def release(self) -> None:
+        """
+        Keep no frames: nobody begins to watch this feed any more.
+
+        A feed and its fan-outs refer to each other, so that the objects stay until the garbage collector looks, which
+        it does after so many new objects, however large the old ones are.
+        """
+        self._cache.clear()
+
+    # For those who want them
+
+    def ready(self, until: float) -> Deferred[None]:
+        """
+        Fire when there are frames. Every caller has a Deferred of its own and may cancel it.
+
+        :raises NotLive: there are none, and the time ``until`` which to wait for them has come.
+        """
+        if self.phase is Phase.LIVE:
+            return succeed(None)
+        delay = max(until - self.clock.seconds(), 0.0 if self._absent else ANSWER_S)
+        waiter = _Waiter(until)
+        waiter.ready = Deferred(lambda _: self._forget(waiter))
+        waiter.call = self.clock.callLater(delay, self._give_up, waiter)
+        self._waiters.add(waiter)
+        return waiter.ready
+
+    def fanout(self, wire: Wire) -> Fanout:
+        """Where viewers who speak ``wire`` are attached and detached."""
+        if wire not in self._fanouts:
+            tick_s = self.limits.tick_ms / 1000
+            if wire is Wire.RELAY:
+                tick_s = 0.0 if self.is_relayed else tick_s / RELAY_TICKS
+            self._fanouts[wire] = Fanout(self._framing(wire), tick_s, self._start, self.clock, self.metrics)
+        return self._fanouts[wire]
+
+    def _framing(self, wire: Wire) -> Framing:
+        if wire is Wire.RTMP:
+            return RtmpFraming(self.limits.chunk_bytes)
+        if wire is Wire.RELAY:
+            return self._relaying
+        return FlvFraming() if wire is Wire.FLV else WebSocketFraming()
+
+    def _start(self) -> Start:
+        """The cached frames, with the decoders' configurations at the time of the first frame that needs them."""
+        frames = self._cache.frames()
+        first_ms = next((frame.dts_ms for frame in frames if not frame.is_config), None)
+        if first_ms is None:
+            return Start(self.metadata, frames)
+        return Start(self.metadata, [_not_before(frame, first_ms) for frame in frames])
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        self._release([waiter], NotLive(self._absent or f"nobody knows whether {self.stream} is live"))
+
+    def _forget(self, waiter: _Waiter) -> None:
+        self._waiters.discard(waiter)
+        if waiter.call.active():
+            waiter.call.cancel()
+
+    def _release(self, waiters: Iterable[_Waiter], reason: NotLive | None = None) -> None:
+        for waiter in list(waiters):
+            self._forget(waiter)
+            if reason is None:
+                waiter.ready.callback(None)
+            else:
+                waiter.ready.errback(reason)
+
+
+def _not_before(frame: Frame, time_ms: int) -> Frame:
+    return evolve(frame, dts_ms=time_ms) if frame.is_config and frame.dts_ms < time_ms else frame

@@ -1,0 +1,125 @@
+"""Frames as bytes for viewers: RTMP, FLV and FLV in WebSocket messages, none with any state of a viewer."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import define, frozen
+
+from livestream.media.flv import file_header, tag
+from livestream.model import Frame, Track
+from livestream.push.timeline_splice import Lineage
+from livestream.rtmp.amf0 import encode
+from livestream.rtmp.chunks import Message
+from livestream.rtmp.interleave import join_tick
+
+AUDIO, VIDEO, DATA = 8, 9, 18
+_LOW = 0xFFFFFFFF
+_MEDIA_STREAM = 1
+
+CLOCK = "onLivestreamClock"
+"""
+The data message that goes ahead of each batch to the tier below: the time of the newest frame in it, on this tier's
+time line and on the wall clock, and the two numbers of a :class:`~livestream.push.timeline_splice.Lineage`.
+"""
+
+
+class Framing(Protocol):
+    """One protocol's way to carry frames."""
+
+    @property
+    def protocol(self) -> str:
+        """Its name in the metrics."""
+
+    def join(self, frames: Sequence[Frame]) -> bytes:
+        """Some frames in order, at least one."""
+
+    def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
+        """The first bytes of all. ``metadata`` is the body of an ``onMetaData`` message, or empty."""
+
+
+@frozen
+class RtmpFraming:
+    """Chunks of ``chunk_bytes``, sound and pictures interleaved."""
+
+    chunk_bytes: int
+    protocol: str = "rtmp"
+
+    def join(self, frames: Sequence[Frame]) -> bytes:
+        messages = [Message(type_of(frame), _MEDIA_STREAM, frame.dts_ms & _LOW, frame.body) for frame in frames]
+        return join_tick(messages, self.chunk_bytes)
+
+    def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
+        return self.say(metadata, frames) + self.join(frames)
+
+    def say(self, body: bytes, frames: Sequence[Frame]) -> bytes:
+        """A data message that goes ahead of ``frames``; nothing if it has no body."""
+        if not body:
+            return b""
+        return join_tick([Message(DATA, _MEDIA_STREAM, frames[0].dts_ms & _LOW, body)], self.chunk_bytes)
+
+
+@define(eq=False)
+class RelayFraming:
+    """As RTMP, with each batch's place on the clock and on the broadcast's time line ahead of it."""
+
+    rtmp: RtmpFraming
+    lineage: Lineage
+    protocol: str = "relay"
+
+    def join(self, frames: Sequence[Frame]) -> bytes:
+        return self._clock(frames) + self.rtmp.join(frames)
+
+    def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
+        return self._clock(frames) + self.rtmp.begin(metadata, frames)
+
+    def _clock(self, frames: Sequence[Frame]) -> bytes:
+        newest, lineage = frames[-1], self.lineage
+        numbers = (float(newest.dts_ms), newest.arrived, float(lineage.epoch), float(lineage.shift_ms))
+        return self.rtmp.say(encode(CLOCK, *numbers), frames)
+
+
+@frozen
+class FlvFraming:
+    """FLV tags, as they follow the file's header."""
+
+    protocol: str = "flv"
+
+    def join(self, frames: Sequence[Frame]) -> bytes:
+        return b"".join([tag(type_of(frame), frame.dts_ms & _LOW, frame.body) for frame in frames])
+
+    def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
+        tracks = {frame.track for frame in frames}
+        header = file_header(Track.VIDEO in tracks, Track.AUDIO in tracks)
+        first = tag(DATA, frames[0].dts_ms & _LOW, metadata) if metadata else b""
+        return header + first + self.join(frames)
+
+
+@frozen
+class WebSocketFraming:
+    """The same tags, in one unmasked binary message per batch (RFC 6455, 5.2)."""
+
+    flv: FlvFraming = FlvFraming()
+    protocol: str = "flv-websocket"
+
+    def join(self, frames: Sequence[Frame]) -> bytes:
+        return _binary_message(self.flv.join(frames))
+
+    def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
+        return _binary_message(self.flv.begin(metadata, frames))
+
+
+def type_of(frame: Frame) -> int:
+    """The RTMP message type, and FLV tag type, that carries a frame."""
+    return VIDEO if frame.track is Track.VIDEO else AUDIO
+
+
+def _binary_message(payload: bytes) -> bytes:
+    length = len(payload)
+    if length < 126:
+        return bytes((0x82, length)) + payload
+    if length < 65536:
+        return struct.pack(">BBH", 0x82, 126, length) + payload
+    return struct.pack(">BBQ", 0x82, 127, length) + payload

@@ -1,0 +1,372 @@
+"""
+A stream from the tier above, for as long as somebody here wants it.
+
+Each rendition that is watched is played once. When its upstream dies, or answers no more, the next that is chosen for
+the stream is played at once, and the viewers notice a pause at most. A stream that plays stays where it is when another
+node would be chosen by now.
+
+A broadcast may go on at another node while its old one is frozen, or waits for a publisher who will not come back, and
+nobody tells. So, when nothing has come for a second, the tier above is asked who has which stream (`Relays`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from math import isfinite
+from typing import ClassVar, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from livestream.media.errors import MediaError
+from livestream.media.flv import parse_audio, parse_video
+from livestream.metrics import Metrics
+from livestream.model import Frame
+from livestream.push.feed import Feed
+from livestream.push.feed import Phase as Feeding
+from livestream.push.framing import AUDIO, CLOCK, VIDEO
+from livestream.push.timeline_splice import Lineage, Splice
+from livestream.rtmp.amf0 import encode
+
+CHECK_S = 0.25
+ASK_AFTER_CHECKS = 4
+ANSWER_CHECKS = 4
+"""
+A stream that is silent for so many checks has its upstream asked; if it is silent for so many more, it is dead: in all
+that takes two seconds.
+
+Checks are counted, and not the time: a process that was itself stopped for a while has not listened, and gets its
+answers before the next check. A silent stream whose upstream answers is left in peace: its publisher may come back.
+"""
+
+CONNECT_CHECKS = 8
+"""How many checks it may take to connect and be told that the stream plays."""
+
+STARVED_CHECKS = 4
+"""A relay that has got nothing for so many checks, which is a second, wants to know who has its stream."""
+
+ASK_S = 1.0
+"""The tier above is asked so often at most, for all relays together."""
+
+RETRY_S = 0.5
+"""How long to wait when no upstream had the stream, before asking them all again."""
+
+GIVE_UP_S = 15.0
+"""A stream that no upstream has had for so long is over for those who still watch it."""
+
+
+class Receiver(Protocol):
+    """Who is told of what an upstream sends."""
+
+    def started(self) -> None:
+        """The stream plays."""
+
+    def heard(self) -> None:
+        """The upstream is alive."""
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None: ...
+    def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None: ...
+    def over(self) -> None:
+        """The upstream says that the broadcast has ended; it will close."""
+
+    def lost(self, reason: str) -> None:
+        """Nothing more will come: refused, could not be reached, or broken. Called once, and not after ``close``."""
+
+
+class Link(Protocol):
+    """One play of a stream from one upstream."""
+
+    def ask(self) -> None:
+        """Have the upstream say something."""
+
+    def close(self) -> None: ...
+
+
+class Upstream(Protocol):
+    """A node of the tier above; two that are equal are the same node."""
+
+    def play(self, stream: str, rendition: str, receiver: Receiver) -> Link:
+        """Begin to play; ``receiver`` is never called before this returns."""
+
+
+Choose = Callable[[str], Sequence[Upstream]]
+"""The nodes that are to be tried for a stream, in this order, as it is at the moment."""
+
+Holdings = Mapping[Upstream, Mapping[str, int]]
+"""The streams that each node has, with the numbers of their epochs. Those that did not answer in time are missing."""
+
+
+class Phase(Enum):
+    """What a relay is at, as it is counted."""
+
+    CONNECTING = "connecting"
+    PLAYING = "playing"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+@define(eq=False)
+class Relay:
+    """
+    Plays one feed's stream from the first node that has it. ``over_for`` is called when the stream has ended.
+
+    A relay is the receiver of one link at a time. All that ``choose`` has are tried before it is asked again. While
+    nothing comes, ``starving`` is called at every check.
+    """
+
+    feed: Feed
+    choose: Choose
+    over_for: Callable[[Feed], None]
+    starving: Callable[[], None]
+    clock: IReactorTime
+    metrics: Metrics
+    phase: Phase = field(default=Phase.STOPPED, init=False)
+    _splice: Splice = field(factory=Splice, init=False)
+    _link: Link | None = field(default=None, init=False)
+    upstream: Upstream | None = field(default=None, init=False)
+    """The node that is played, or tried; ``None`` while none is."""
+    _untried: deque[Upstream] = field(factory=deque, init=False)
+    _without_since: float = field(default=0.0, init=False)
+    _silent_checks: int = field(default=0, init=False)
+    _starved_checks: int = field(default=0, init=False)
+    _call: IDelayedCall | None = field(default=None, init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def start(self) -> None:
+        self._without_since = self.clock.seconds()
+        self._try_all()
+
+    def stop(self) -> None:
+        """Nobody wants it any more."""
+        self._enter(Phase.STOPPED)
+        self._hang_up()
+        self._cancel()
+
+    def reconsider(self) -> None:
+        """The stream may have another writer: play it from the node that is chosen first by now."""
+        if self.phase is Phase.PLAYING:
+            upstreams = self.choose(self.feed.stream)
+            if upstreams:
+                self.go_on_at(upstreams[0])
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether nothing has come for a second."""
+        return self.phase is not Phase.STOPPED and self._starved_checks >= STARVED_CHECKS
+
+    def go_on_at(self, upstream: Upstream) -> None:
+        """The broadcast goes on at this node: play it from there, unless that is so already."""
+        if upstream != self.upstream:
+            self._hang_up()
+            self._leave("the broadcast goes on at another node", upstream)
+
+    # What the upstream sends
+
+    def started(self) -> None:
+        self._enter(Phase.PLAYING)
+        self._splice.connected()
+        self.log.info("{feed.stream}/{feed.rendition} plays from {upstream}", feed=self.feed, upstream=self.upstream)
+
+    def heard(self) -> None:
+        self._silent_checks = 0
+
+    def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
+        self._starved_checks = 0
+        try:
+            frame = self._parse(type_id, timestamp_ms, body)
+        except MediaError:
+            self.metrics.frames_dropped.labels("relay").inc()
+            return
+        placed = None if frame is None else self._splice.place(frame)
+        if placed is not None:
+            self._tell_lineage()
+            self.feed.add(placed)
+
+    def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
+        if name == "onMetaData":
+            self.feed.describe(encode(name, *values))
+        elif name == CLOCK:
+            numbers = [value for value in values if isinstance(value, float) and isfinite(value)]
+            if len(numbers) == 4:
+                newest_ms, arrived, epoch, shift_ms = numbers
+                self._splice.clock(int(newest_ms), arrived, Lineage(int(epoch), int(shift_ms)))
+                self._tell_lineage()
+
+    def over(self) -> None:
+        self.stop()
+        self.over_for(self.feed)
+
+    def lost(self, reason: str) -> None:
+        self._link = None
+        if self.phase is Phase.PLAYING:
+            self._leave(reason)
+        else:
+            self._try_next(reason)
+
+    # Which upstream
+
+    def _try_all(self) -> None:
+        self._choose()
+        self._try_next("there is no upstream")
+
+    def _leave(self, reason: str, first: Upstream | None = None) -> None:
+        """Go on elsewhere, ``first`` with this node."""
+        if self.phase is Phase.PLAYING:
+            self._without_since = self.clock.seconds()
+            self.log.warn(
+                "{feed.stream}/{feed.rendition}: {upstream} is lost: {reason}",
+                feed=self.feed, upstream=self.upstream, reason=reason,
+            )  # fmt: skip
+        self._choose()
+        if first is not None:
+            self._untried = deque([first, *(each for each in self._untried if each != first)])
+        self._try_next(reason)
+
+    def _choose(self) -> None:
+        """Begin anew with those that are chosen now, of which the one that played last is tried last."""
+        upstreams = self.choose(self.feed.stream)
+        self._untried = deque(sorted(upstreams, key=lambda upstream: upstream == self.upstream))
+
+    def _connect(self, upstream: Upstream) -> None:
+        self._enter(Phase.CONNECTING)
+        self._silent_checks = 0
+        self.upstream = upstream
+        self._link = upstream.play(self.feed.stream, self.feed.rendition, self)
+        self._cancel()
+        self._call = self.clock.callLater(CHECK_S, self._check)
+
+    def _check(self) -> None:
+        self._call = self.clock.callLater(CHECK_S, self._check)
+        self._silent_checks += 1
+        self._starved_checks += 1
+        if self.is_starved:
+            self.starving()
+        if self.phase is Phase.CONNECTING:
+            if self._silent_checks >= CONNECT_CHECKS:
+                self._drop("no answer")
+        elif self._silent_checks == ASK_AFTER_CHECKS and self._link is not None:
+            self._link.ask()
+        elif self._silent_checks >= ASK_AFTER_CHECKS + ANSWER_CHECKS:
+            self._drop("it has fallen silent")
+
+    def _drop(self, reason: str) -> None:
+        self._hang_up()
+        self.lost(reason)
+
+    def _try_next(self, reason: str) -> None:
+        """Go on with the next, or, when all have been tried, wait a little."""
+        self._cancel()
+        if self._untried:
+            self._connect(self._untried.popleft())
+            return
+        self.upstream = None
+        self._enter(Phase.WAITING)
+        self.feed.absent(reason)
+        if self.feed.phase is Feeding.LIVE and self.clock.seconds() - self._without_since >= GIVE_UP_S:
+            self.over()
+        elif self.phase is Phase.WAITING:
+            self._call = self.clock.callLater(RETRY_S, self._try_all)
+
+    def _hang_up(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _cancel(self) -> None:
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._call = None
+
+    def _enter(self, phase: Phase) -> None:
+        if self.phase is not Phase.STOPPED:
+            self.metrics.relays.labels(self.phase.value).dec()
+        if phase is not Phase.STOPPED:
+            self.metrics.relays.labels(phase.value).inc()
+        self.phase = phase
+
+    def _parse(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
+        if type_id == VIDEO:
+            return parse_video(timestamp_ms, body)
+        return parse_audio(timestamp_ms, body) if type_id == AUDIO else None
+
+    def _tell_lineage(self) -> None:
+        if self._splice.lineage is not None:
+            self.feed.follow(self._splice.lineage)
+
+
+@define(eq=False)
+class Relays:
+    """
+    Relays every feed that is wanted from the tier above, which is the supply of a tier's feeds.
+
+    While some of them get nothing, ``ask`` is called once a second, and a stream is played from where it is in a
+    younger epoch than at the node that it is played from. Where that one does not answer, ``known`` has the stream's
+    epoch, as far as it is known here; so a stream that nobody has elsewhere stays where it is.
+    """
+
+    choose: Choose
+    ask: Callable[[], Deferred[Holdings]]
+    known: Callable[[str], int]
+    clock: IReactorTime
+    metrics: Metrics
+    _relays: dict[Feed, Relay] = field(factory=dict, init=False)
+    _asking: Deferred[None] | None = field(default=None, init=False)
+    _asked_at: float = field(default=float("-inf"), init=False)
+
+    log: ClassVar[Logger] = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        for phase in Phase:
+            if phase is not Phase.STOPPED:
+                self.metrics.relays.labels(phase.value)
+
+    def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
+        relay = Relay(feed, self.choose, over_for, self._starving, self.clock, self.metrics)
+        self._relays[feed] = relay
+        relay.start()
+
+    def moved(self, stream: str) -> None:
+        """A stream has another writer."""
+        for feed, relay in list(self._relays.items()):
+            if feed.stream == stream:
+                relay.reconsider()
+
+    def unwanted(self, feed: Feed) -> None:
+        self._relays.pop(feed).stop()
+        if self._asking is not None and not self._relays:
+            self._asking.cancel()
+
+    def _starving(self) -> None:
+        now = self.clock.seconds()
+        if self._asking is None and now - self._asked_at >= ASK_S:
+            self._asked_at = now
+            asking = self.ask().addCallbacks(self._answered, self._unanswered)
+            if not asking.called:
+                self._asking = asking
+            asking.addBoth(self._asked)
+
+    def _asked(self, _: None) -> None:
+        self._asking = None
+
+    def _answered(self, holdings: Holdings) -> None:
+        for relay in list(self._relays.values()):
+            if relay.is_starved and (holder := self._younger(relay, holdings)) is not None:
+                relay.go_on_at(holder)
+
+    def _younger(self, relay: Relay, holdings: Holdings) -> Upstream | None:
+        """The node that has a relay's stream in the youngest epoch, if that is younger than where it is played from."""
+        stream = relay.feed.stream
+        here = None if relay.upstream is None else holdings.get(relay.upstream)
+        played = self.known(stream) if here is None else here.get(stream, 0)
+        holder = max(holdings, key=lambda upstream: holdings[upstream].get(stream, 0), default=None)
+        return holder if holder is not None and holdings[holder].get(stream, 0) > played else None
+
+    def _unanswered(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("the tier above cannot be asked who has a stream", failure)

@@ -1,0 +1,156 @@
+"""One viewer's connection, as the fan-out sees it: a socket that takes bytes now, or a backlog that waits for it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.tcp import Connection
+from zope.interface import implementer
+
+from livestream.net.tcp import has_unsent
+from livestream.push.backlog import Backlog
+from livestream.push.tick_batch import Batch
+
+SEND_BUFFER_BYTES = 262144
+"""
+What the kernel may hold for a viewer on plain TCP: enough for 20 Mbit/s at a round trip of 200 ms (the kernel doubles
+it), and a bound where its own tuning has none that a thousand slow viewers could not fill.
+"""
+
+
+class Outlet(Protocol):
+    """What is asked of a transport, plain or TLS."""
+
+    def write(self, data: bytes) -> None: ...
+    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def loseConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+
+
+class Seat(Protocol):
+    """The protocol that a viewer speaks, where it is told that there is no more."""
+
+    def over(self) -> None:
+        """The broadcast has ended, and the last bytes of it are in the transport: say so and close."""
+
+
+@implementer(IPullProducer, IPushProducer)
+@define(eq=False)
+class Viewer:
+    """
+    A connection that batches are pushed into.
+
+    ``begin`` comes first. On plain TCP the transport's queue is used, one batch at a time, only while the socket is
+    full. When all is sent, ``flows`` is called: the fan-out then writes to the socket itself, by its ``descriptor``,
+    until ``send_rest``. Any other transport (TLS) has a queue of its own, which is filled until it asks for a pause.
+
+    ``count`` is told how many bytes were given to the transport. ``is_paused`` and ``blocked_since``, since when
+    nothing was taken, are the fan-out's.
+    """
+
+    transport: Outlet
+    seat: Seat
+    backlog: Backlog
+    flows: Callable[[Viewer], None] = field(init=False)
+    count: Callable[[int], None] = field(init=False)
+    is_paused: bool = field(default=False, init=False)
+    has_begun: bool = field(default=False, init=False)
+    descriptor: int | None = field(default=None, init=False)
+    blocked_since: float | None = field(default=None, init=False)
+    _socket: Connection | None = field(default=None, init=False)
+    _is_waiting: bool = field(default=False, init=False)
+    _rest: bytes = field(default=b"", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
+            self._socket = self.transport
+            self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection whose socket the fan-out may write to; ``None`` if there is a layer between."""
+        return self._socket
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the connection has yet to take what it was given."""
+        return self._is_waiting
+
+    def begin(self, data: bytes) -> None:
+        """Send the first bytes of all."""
+        self.has_begun = True
+        if self._socket is not None:
+            self.send_rest(data)
+        else:
+            self.transport.registerProducer(self, True)
+            self._write(data)
+
+    def send_rest(self, data: bytes) -> None:
+        """Send what the socket has not taken, before anything else."""
+        self._rest = data
+        self._is_waiting = True
+        self.transport.registerProducer(self, False)
+
+    def give(self, batch: Batch) -> int:
+        """Take a batch in its turn and return how many groups of pictures were given up for it."""
+        if self._is_waiting or self.backlog:
+            return self.backlog.push(batch)
+        data = self.backlog.share(batch)
+        if self._socket is not None:
+            self.send_rest(data)
+        elif data:
+            self._write(data)
+        return 0
+
+    def finish(self) -> None:
+        """Put all that is left into the transport; nothing will follow."""
+        self.stop()
+        while self.backlog:
+            self._write(self.backlog.pop())
+
+    def stop(self) -> None:
+        """Put into the transport what was begun, so that other messages can follow, and let go of it."""
+        if self._is_waiting if self._socket is not None else self.has_begun:
+            self.transport.unregisterProducer()
+        self._is_waiting = False
+        rest, self._rest = self._rest, b""
+        self._write(rest)
+
+    def resumeProducing(self) -> None:
+        self.blocked_since = None
+        if self._socket is not None:
+            self._write_next(self._socket)
+            return
+        self._is_waiting = False
+        while self.backlog and not self._is_waiting:
+            self._write(self.backlog.pop())
+
+    def pauseProducing(self) -> None:
+        self._is_waiting = True
+
+    def stopProducing(self) -> None:
+        """The connection is lost; its protocol says so too."""
+
+    def _write(self, data: bytes) -> None:
+        self.count(len(data))
+        self.transport.write(data)
+
+    def _write_next(self, connection: Connection) -> None:
+        """Called when the transport has nothing queued, and, at registration, when it may have: that comes first."""
+        if has_unsent(connection):
+            return
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._write(rest)
+        elif self.backlog:
+            self._write(self.backlog.pop())
+        else:
+            self.transport.unregisterProducer()
+            self._is_waiting = False
+            if not self.backlog.is_skipping:
+                self.flows(self)
