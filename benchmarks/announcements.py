@@ -24,8 +24,8 @@ from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.task import deferLater
 
 from livestream.bus.announcements import decode, encode
-from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import Tier
+from livestream.bus.known_streams import Catalogue
 from livestream.bus.redis import PREFIX, RedisBus
 from livestream.metrics import Metrics
 from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced

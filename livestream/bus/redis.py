@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from livestream.bus.announcements import InvalidMessage, decode, encode
 from livestream.bus.head import WRITERS, position_of
 from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
-from livestream.bus.link import Link, RedisAddress
+from livestream.bus.redis_connection import Link, RedisAddress
 from livestream.bus.redis_protocols import Commands, Subscriber
 from livestream.bus.scripts import ACCEPT, ALL, LEAVE, LIVE, PUBLISH, RECALL, RESTORE, TAKE, Script
 from livestream.metrics import Metrics

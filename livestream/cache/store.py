@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from attrs import define, field, frozen
 
-from livestream.cache.interest import Interest
+from livestream.cache.demand import Interest
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.net.body import Body

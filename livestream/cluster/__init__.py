@@ -2,7 +2,7 @@
 Who else is there: what nodes tell each other about themselves, and where on the earth a viewer is.
 
 - ``messages``: what a node says, as signed JSON
-- ``presence``: this node: what it says every second, and all who live
+- ``heartbeat``: this node: what it says every second, and all who live
 - ``nodes``: the others, for as long as they go on speaking
 - ``runs``: what they say now, told from recordings, and what their clocks show
 - ``challenges``: what they ask each other for that

@@ -1,7 +1,7 @@
 """
 Publishers come in.
 
-- ``publisher``: the door, and who may pass it with which of the ``keys``
+- ``publish_admission``: the door, and who may pass it with which of the ``keys``
 - ``elsewhere``: which streams other ingests have
 - ``broadcasts``: every broadcast of this ingest, and what is remembered of those that are over
 - ``broadcast``: one live run of a stream, from its publisher to its segments and frames

@@ -8,7 +8,7 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from livestream.ingest.publisher import SILENT_S
+from livestream.ingest.publish_admission import SILENT_S
 from livestream.model import Announcement, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded
 from livestream.steering.nodes import Node
 

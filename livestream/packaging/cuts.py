@@ -8,7 +8,7 @@ from math import ceil, inf
 from attrs import define, field, frozen
 
 from livestream.model import VIDEO, Frame, Track
-from livestream.packaging.presence import Presence
+from livestream.packaging.track_activity import Presence
 
 EARLY_MS = 100
 """A picture so little before a segment's length is taken: encoders round the intervals of their key frames."""

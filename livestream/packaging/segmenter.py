@@ -10,9 +10,9 @@ from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.model import AUDIO, SOURCE, VIDEO, Frame, RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
-from livestream.packaging.presence import SILENT_MS
 from livestream.packaging.rates import RateMeter
 from livestream.packaging.samples import Heard, Pictures, Shown, Sounds
+from livestream.packaging.track_activity import SILENT_MS
 
 LIMIT_BYTES = 64 << 20
 """No more waits for the end of its segment: an encoder whose clock stands still is never cut."""

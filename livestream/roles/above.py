@@ -12,9 +12,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.bus.announcements import InvalidMessage, decode_document, decode_epochs
-from livestream.cache.reader import UpstreamError
-from livestream.cache.upstream import Upstream
-from livestream.cache.upstreams import Upstreams
+from livestream.cache.upstream.body_reader import UpstreamError
+from livestream.cache.upstream.node import Upstream
+from livestream.cache.upstream.tier import Upstreams
 from livestream.model import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.push.relay import Holdings, Relays

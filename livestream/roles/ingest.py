@@ -14,18 +14,18 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 
-from livestream.bus.catalogue import Catalogue
+from livestream.bus.acknowledgements import Receipts
 from livestream.bus.interface import Tier
-from livestream.bus.ledger import Ledger
+from livestream.bus.known_streams import Catalogue
 from livestream.bus.memory import MemoryBus
-from livestream.bus.receipts import Receipts
-from livestream.cache.coalesce import NotKnown
+from livestream.bus.published import Ledger
+from livestream.cache.cache import NotKnown
 from livestream.cache.store import Found
-from livestream.cache.upstream import Upstream
+from livestream.cache.upstream.node import Upstream
 from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import WRITERS, NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
 from livestream.pages.watch import Watch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from livestream.bus.catalogue import Catalogue
+from livestream.bus.known_streams import Catalogue
 from livestream.model import SOURCE
 from livestream.push.feeds import Standing
 

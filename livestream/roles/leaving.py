@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from livestream.bus.receipts import Receipts
-from livestream.cache.coalesce import Cache
+from livestream.bus.acknowledgements import Receipts
+from livestream.cache.cache import Cache
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
-from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.publish_admission import PublishDoor
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.flv import FlvPush

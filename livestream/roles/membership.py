@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 
 from livestream.bus.interface import Bus
+from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.cluster.kept import KeptList
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.nodes import Nodes
-from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.config import Config
 from livestream.metrics import Metrics
 from livestream.roles.reloading import Reloading

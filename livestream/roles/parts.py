@@ -17,7 +17,7 @@ from twisted.web.resource import IResource
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Store
-from livestream.cluster.presence import PERIOD_S, Presence
+from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.config import Config
 from livestream.hls.fast_path import HotPath
 from livestream.hls.lookup import Service
@@ -175,8 +175,8 @@ class Parts:
         return self._bus
 
     def _redis(self) -> Bus:
-        from livestream.bus.link import is_local
         from livestream.bus.redis import RedisBus
+        from livestream.bus.redis_connection import is_local
 
         kept = LOG_WINDOWS * self.config.hls.window
         url, secret = self.config.bus.redis, self.config.cluster.secret

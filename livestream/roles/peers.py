@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from livestream.bus.announcements import InvalidMessage, decode_change, encode_change
-from livestream.bus.catalogue import Catalogue
-from livestream.bus.ledger import Ledger
+from livestream.bus.known_streams import Catalogue
+from livestream.bus.published import Ledger
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.elsewhere import Elsewhere
-from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import farthest
 from livestream.model import PublisherChange, StreamPosition
 from livestream.signing import seal, unseal

@@ -14,7 +14,7 @@ from livestream.http.client_address import Proxies
 from livestream.http.limits import ChannelLimits, HeadLimits, HttpLimits
 from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.publish_admission import PublishDoor
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.rtmp.connection import RtmpLimits

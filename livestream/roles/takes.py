@@ -22,12 +22,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from livestream.bus.announcements import InvalidMessage, decode_position, encode_epochs, encode_position
-from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import NotNow
-from livestream.cache.reader import UpstreamError
-from livestream.cache.upstream import Upstream
+from livestream.bus.known_streams import Catalogue
+from livestream.cache.upstream.body_reader import UpstreamError
+from livestream.cache.upstream.node import Upstream
 from livestream.ingest.broadcasts import Broadcasts
-from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import Survey
 from livestream.model import StreamPosition, Superseded
 from livestream.roles.peers import Peers

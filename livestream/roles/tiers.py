@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import Tier
-from livestream.bus.ledger import Ledger
-from livestream.cache.coalesce import Cache
-from livestream.cache.warm import Collector, Warmer
+from livestream.bus.known_streams import Catalogue
+from livestream.bus.published import Ledger
+from livestream.cache.cache import Cache
+from livestream.cache.prefetch import Collector, Warmer
 from livestream.model import Announcement, EpochBegan
 from livestream.pages.watch import Watch
 from livestream.push.feeds import Feeds

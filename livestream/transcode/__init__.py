@@ -9,6 +9,6 @@ The ladder: renditions below the source's height, made by a child process for ea
 - ``sandbox``: what the child has of the machine; ``seccomp``: the system calls; ``memory``: how much it needs.
 - ``decoding``: decoders, which are given no picture that is too large.
 - ``coding``: decoding, scaling and encoding, in the child.
-- ``records``: the configuration record of an encoder.
-- ``demo``: publishes a test card, for trying things out; ``card`` draws it.
+- ``avc_record``: the configuration record of an encoder.
+- ``demo``: publishes a test card, for trying things out; ``test_card`` draws it.
 """

@@ -23,10 +23,10 @@ from livestream.media.errors import MediaError, OversizedPicture
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.media.pictures import MAX_WIDTH, PictureFormat
 from livestream.model import Frame
+from livestream.transcode.avc_record import avc_record
 from livestream.transcode.commands import Produced, Refused
 from livestream.transcode.decoding import MILLISECONDS, PictureDecoder, opened
 from livestream.transcode.ladder import Rung
-from livestream.transcode.records import avc_record
 
 AUDIO = "audio"
 USUAL_FPS = 30

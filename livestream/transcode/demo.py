@@ -30,8 +30,8 @@ from livestream.model import Frame, Track
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import PeerRefused, Started
-from livestream.transcode.card import FPS, HEIGHT, WIDTH, picture
-from livestream.transcode.records import avc_record
+from livestream.transcode.avc_record import avc_record
+from livestream.transcode.test_card import FPS, HEIGHT, WIDTH, picture
 
 APP = "live"
 KBPS, GOP_S = 2_000, 2

@@ -14,14 +14,14 @@ from twisted.internet.task import Clock
 
 from livestream.bus import changes
 from livestream.bus.announcements import decode_document
-from livestream.bus.catalogue import ASK_ALL_S, KEPT_S, Catalogue
 from livestream.bus.changes import MOST_AT_ONCE, SLACK
 from livestream.bus.interface import Tier
-from livestream.bus.ledger import Ledger
+from livestream.bus.known_streams import ASK_ALL_S, KEPT_S, Catalogue
 from livestream.bus.memory import MemoryBus
-from livestream.cache.reader import UpstreamError
-from livestream.cache.upstream import Document
-from livestream.cache.upstreams import Upstreams
+from livestream.bus.published import Ledger
+from livestream.cache.upstream.body_reader import UpstreamError
+from livestream.cache.upstream.node import Document
+from livestream.cache.upstream.tier import Upstreams
 from livestream.metrics import Metrics
 from livestream.model import Announcement, SegmentAnnounced
 from livestream.packaging.window import Window

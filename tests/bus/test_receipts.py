@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 
+from livestream.bus.acknowledgements import Receipts
 from livestream.bus.interface import Tier
-from livestream.bus.ledger import Ledger
 from livestream.bus.memory import MemoryBus
-from livestream.bus.receipts import Receipts
+from livestream.bus.published import Ledger
 from tests.packaging.windows import announced, ended
 
 

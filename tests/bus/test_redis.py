@@ -20,8 +20,8 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from livestream.bus.announcements import encode
 from livestream.bus.interface import NotNow, Tier
-from livestream.bus.link import PING_S, SILENT_PINGS
 from livestream.bus.redis import MOST_UNANSWERED, PAST_MS, RedisBus
+from livestream.bus.redis_connection import PING_S, SILENT_PINGS
 from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 
 from ..packaging.windows import announced, ended

@@ -12,8 +12,8 @@ from attrs import define, field
 from twisted.internet import reactor
 
 from livestream.bus.announcements import encode
-from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import Tier
+from livestream.bus.known_streams import Catalogue
 from livestream.bus.redis import PAST_MS, RedisBus
 from livestream.metrics import Metrics
 from livestream.model import Announcement, Epoch, EpochBegan, StreamEnded

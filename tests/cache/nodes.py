@@ -16,11 +16,11 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent
 
 from livestream.bus.announcements import decode_document
-from livestream.cache.connections import BoundedEndpoint, kept_connections
 from livestream.cache.fill import Fill
 from livestream.cache.store import Key
-from livestream.cache.upstream import Upstream
-from livestream.cache.upstreams import Upstreams
+from livestream.cache.upstream.connections import BoundedEndpoint, kept_connections
+from livestream.cache.upstream.node import Upstream
+from livestream.cache.upstream.tier import Upstreams
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 from livestream.signing import Credentials

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from livestream.cache.coalesce import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
+from livestream.cache.cache import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
 from livestream.cache.fill import Altered, Unavailable
 from livestream.cache.store import Found, Key, Store
 from livestream.metrics import Metrics

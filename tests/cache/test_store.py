@@ -4,7 +4,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.cache.interest import FORGOTTEN_S
+from livestream.cache.demand import FORGOTTEN_S
 from livestream.cache.store import SWEPT, WATCHED_S, YOUNG_S, Found, Key, Need, Store
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo

@@ -18,10 +18,10 @@ from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
 
 from livestream.bus.announcements import decode_document
-from livestream.cache.coalesce import Cache
+from livestream.cache.cache import Cache
 from livestream.cache.store import Found, Store
-from livestream.cache.upstream import Upstream
-from livestream.cache.upstreams import Upstreams
+from livestream.cache.upstream.node import Upstream
+from livestream.cache.upstream.tier import Upstreams
 from livestream.http.head import Head
 from livestream.http.signatures import Signatures
 from livestream.metrics import Metrics

@@ -6,10 +6,10 @@ import pytest
 from twisted.internet.defer import CancelledError
 
 from livestream.bus.announcements import encode
-from livestream.cache.connections import HEAD_BYTES, IDLE_S
 from livestream.cache.fill import Altered
-from livestream.cache.reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
-from livestream.cache.upstream import MOST_SILENCE_S, OUTRUN_S
+from livestream.cache.upstream.body_reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
+from livestream.cache.upstream.connections import HEAD_BYTES, IDLE_S
+from livestream.cache.upstream.node import MOST_SILENCE_S, OUTRUN_S
 from livestream.model import Epoch, EpochBegan
 from livestream.signing import HEADER, SAME_S, Credentials
 

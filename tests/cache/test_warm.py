@@ -3,9 +3,9 @@ from __future__ import annotations
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.cache.coalesce import HOLD_DOWN_S, Cache
+from livestream.cache.cache import HOLD_DOWN_S, Cache
+from livestream.cache.prefetch import AGAIN_S, COLLECTED_AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.cache.store import Store
-from livestream.cache.warm import AGAIN_S, COLLECTED_AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.metrics import Metrics
 from livestream.model import (
     Announcement,

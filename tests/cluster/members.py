@@ -8,9 +8,9 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.bus.memory import MemoryBus
+from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.nodes import Nodes
-from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Node, NodeState
 

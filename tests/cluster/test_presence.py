@@ -6,9 +6,9 @@ import attrs
 import pytest
 from attrs import define, field
 
+from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.messages import LARGEST_BYTES, MOST_STREAMS, Heartbeat, decode
-from livestream.cluster.presence import PERIOD_S, Presence
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Load, NodeState
 

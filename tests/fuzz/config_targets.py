@@ -14,7 +14,7 @@ from attrs import evolve
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock
 
-from livestream.bus.link import RedisAddress, is_local
+from livestream.bus.redis_connection import RedisAddress, is_local
 from livestream.config import PREFIX, ROLES, Config, ConfigError, load
 from livestream.endpoints import parse
 from livestream.settings import SECTIONS, Upstream

@@ -9,10 +9,10 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.bus.announcements import decode_document
-from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import NotNow, Tier
-from livestream.bus.ledger import Ledger
-from livestream.cache.warm import Collector
+from livestream.bus.known_streams import Catalogue
+from livestream.bus.published import Ledger
+from livestream.cache.prefetch import Collector
 from livestream.ingest.broadcast import BroadcastSettings
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.elsewhere import Elsewhere

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from livestream.bus.ledger import Ledger
+from livestream.bus.published import Ledger
 from livestream.ingest.offers import Offers, _Offer
 from livestream.model import Announcement, SegmentAnnounced
 from livestream.packaging.numbering import Epochs

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from livestream.ingest.broadcast import Phase
 from livestream.ingest.elsewhere import Elsewhere
-from livestream.ingest.publisher import SILENT_S
+from livestream.ingest.publish_admission import SILENT_S
 from livestream.ingest.takeovers import MOST
 from livestream.model import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
 from livestream.net.rtmp.requests import PublishRequest, Refused

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publisher import LEAVES_S, SILENT_S, PublishDoor, Publisher
+from livestream.ingest.publish_admission import LEAVES_S, SILENT_S, PublishDoor, Publisher
 from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics

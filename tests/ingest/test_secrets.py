@@ -6,7 +6,7 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.takeovers import Takeovers
 from livestream.net.rtmp.connection import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory

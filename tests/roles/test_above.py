@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from livestream.bus.announcements import encode_epochs
-from livestream.cache.reader import UpstreamError
+from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cluster.messages import Heartbeat, encode
 from livestream.config import load
 from livestream.roles.above import TierAbove

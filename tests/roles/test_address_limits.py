@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from livestream.config import Config, load
 from livestream.http.site import HttpSite
-from livestream.ingest.publisher import PublishDoor
+from livestream.ingest.publish_admission import PublishDoor
 from livestream.net.address_limits import AddressConnections, OverLimit
 from livestream.net.listeners import Listener
 from livestream.net.rtmp.server import RtmpServerFactory

@@ -6,13 +6,13 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import Tier
-from livestream.bus.ledger import Ledger
+from livestream.bus.known_streams import Catalogue
 from livestream.bus.memory import MemoryBus
-from livestream.cache.coalesce import Cache
+from livestream.bus.published import Ledger
+from livestream.cache.cache import Cache
+from livestream.cache.prefetch import Collector
 from livestream.cache.store import Store
-from livestream.cache.warm import Collector
 from livestream.metrics import Metrics
 from livestream.model import Announcement, Epoch, EpochBegan
 from livestream.push.feeds import Standing

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from livestream.bus.memory import MemoryBus
+from livestream.cluster.heartbeat import Presence
 from livestream.cluster.messages import decode
-from livestream.cluster.presence import Presence
 from livestream.config import Config, load
 from livestream.metrics import Metrics
 from livestream.roles.membership import CHANNEL, join, own_node, renew_presence

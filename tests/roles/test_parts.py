@@ -7,7 +7,7 @@ from twisted.internet import reactor
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from livestream.bus.interface import Tier
-from livestream.bus.ledger import Ledger
+from livestream.bus.published import Ledger
 from livestream.config import Config, load
 from livestream.http.site import HttpSite
 from livestream.net.listeners import Listener

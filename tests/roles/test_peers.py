@@ -9,14 +9,14 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.bus.catalogue import Catalogue
 from livestream.bus.interface import Tier
-from livestream.bus.ledger import Ledger
+from livestream.bus.known_streams import Catalogue
 from livestream.bus.memory import MemoryBus
+from livestream.bus.published import Ledger
 from livestream.ingest.broadcast import BroadcastSettings
 from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, Numbering
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publisher import PublishDoor, Publisher
+from livestream.ingest.publish_admission import PublishDoor, Publisher
 from livestream.ingest.take import NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics

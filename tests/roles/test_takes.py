@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from livestream.bus.announcements import decode_epochs, encode_position
 from livestream.bus.interface import NotNow
-from livestream.cache.reader import UpstreamError
+from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.ingest.take import Survey
 from livestream.model import StreamPosition, Superseded
 from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests

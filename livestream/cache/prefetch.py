@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.cache.coalesce import Cache
+from livestream.cache.cache import Cache
 from livestream.cache.fill import Unavailable
 from livestream.cache.lanes import Lanes
 from livestream.model import Announcement, ObjectInfo, Segment, SegmentAnnounced, StreamEnded

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from attrs import define, field
 
 from livestream.bus.interface import Bus, Tier
-from livestream.bus.ledger import Ledger
+from livestream.bus.published import Ledger
 from livestream.model import Announcement, SegmentAnnounced
 
 Name = tuple[str, str, str]

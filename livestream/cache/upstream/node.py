@@ -16,10 +16,18 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
-from livestream.cache.connections import BoundedEndpoints, kept_connections
 from livestream.cache.fill import Altered
-from livestream.cache.reader import SILENCE_S, Interrupted, Reader, Refusal, Refused, UpstreamError, broken
 from livestream.cache.store import Key
+from livestream.cache.upstream.body_reader import (
+    SILENCE_S,
+    Interrupted,
+    Reader,
+    Refusal,
+    Refused,
+    UpstreamError,
+    broken,
+)
+from livestream.cache.upstream.connections import BoundedEndpoints, kept_connections
 from livestream.model import ObjectInfo
 from livestream.signing import Credentials
 

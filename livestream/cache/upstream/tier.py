@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.cache.fill import Altered
-from livestream.cache.reader import Interrupted, UpstreamError
 from livestream.cache.store import Key
-from livestream.cache.upstream import Document, Take, Upstream
+from livestream.cache.upstream.body_reader import Interrupted, UpstreamError
+from livestream.cache.upstream.node import Document, Take, Upstream
 from livestream.metrics import Metrics
 from livestream.model import ObjectInfo
 
