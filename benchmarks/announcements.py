@@ -28,7 +28,7 @@ from livestream.bus.interface import Tier
 from livestream.bus.known_streams import Catalogue
 from livestream.bus.redis import PREFIX, RedisBus
 from livestream.metrics import Metrics
-from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.window import Window
 from livestream.roles.parts import LOG_WINDOWS
 from livestream.signing import seal, unseal

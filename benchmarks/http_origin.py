@@ -22,7 +22,7 @@ from collections import Counter
 from attrs import define, field
 
 from livestream.bus.announcements import encode_document
-from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 
 STREAM = "bench"
 COLD = [f"{number}p" for number in range(901, 921)]

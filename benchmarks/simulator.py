@@ -28,7 +28,8 @@ from typing import Protocol
 
 from attrs import define, evolve, field, frozen
 
-from livestream.model import SOURCE, Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model.names import SOURCE
+from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.window import Window
 from livestream.steering.balance import Balance, Viewer
 from livestream.steering.geo import distance_km

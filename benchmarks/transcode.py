@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from livestream.media.flv import VIDEO, parse_video
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.transcode.commands import Flush, Produced, Records, Setup, Source, encode
 from livestream.transcode.ladder import ladder_for
 

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from livestream.bus.interface import Bus, Tier
 from livestream.bus.published import Ledger
-from livestream.model import Announcement, SegmentAnnounced
+from livestream.model.segments import Announcement, SegmentAnnounced
 
 Name = tuple[str, str, str]
 """A stream, a rendition and an object."""

@@ -17,7 +17,7 @@ from operator import itemgetter
 
 from attrs import define, field
 
-from livestream.model import Announcement, SegmentAnnounced
+from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.window import Window
 
 MOST_AT_ONCE = 2048

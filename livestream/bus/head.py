@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
-from livestream.model import Announcement, SegmentAnnounced, StreamEnded, StreamPosition, Superseded
+from livestream.model.segments import Announcement, SegmentAnnounced, StreamEnded, StreamPosition, Superseded
 
 WRITERS = 1000
 """An epoch's number ends in so many for its writer, so that two who take one at the same moment differ."""

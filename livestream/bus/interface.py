@@ -9,7 +9,7 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from livestream.model import Announcement, StreamPosition
+from livestream.model.segments import Announcement, StreamPosition
 
 
 class Tier(Enum):

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from livestream.bus.interface import Bus, NotNow, Tier
 from livestream.metrics import Metrics
-from livestream.model import Announcement, ObjectInfo, StreamEnded, StreamPosition
+from livestream.model.segments import Announcement, ObjectInfo, StreamEnded, StreamPosition
 from livestream.packaging.window import Window
 
 LOOK_S = 0.25

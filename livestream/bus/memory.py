@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.bus.head import Head
 from livestream.bus.interface import Listener, Log, Taken, Tier
-from livestream.model import Announcement, Superseded
+from livestream.model.segments import Announcement, Superseded
 
 
 @define(eq=False)

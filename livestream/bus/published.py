@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from livestream.bus.announcements import encode_document
 from livestream.bus.changes import Changes
 from livestream.bus.interface import Bus, Tier
-from livestream.model import Announcement, ObjectInfo, StreamPosition
+from livestream.model.segments import Announcement, ObjectInfo, StreamPosition
 from livestream.packaging.window import Window
 
 Changed = Callable[[str, Announcement | None], None]

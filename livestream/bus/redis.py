@@ -29,7 +29,7 @@ from livestream.bus.redis_connection import Link, RedisAddress
 from livestream.bus.redis_protocols import Commands, Subscriber
 from livestream.bus.scripts import ACCEPT, ALL, LEAVE, LIVE, PUBLISH, RECALL, RESTORE, TAKE, Script
 from livestream.metrics import Metrics
-from livestream.model import Announcement, SegmentAnnounced, StreamPosition, Superseded
+from livestream.model.segments import Announcement, SegmentAnnounced, StreamPosition, Superseded
 from livestream.net.log_summary import LogSummary
 from livestream.signing import seal, unseal
 

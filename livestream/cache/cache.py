@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from livestream.cache.fill import Fill, Unavailable
 from livestream.cache.store import Found, Key, Store
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 
 HOLD_DOWN_S = 0.25
 """After a failure the tier above is left in peace for so long."""

@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.cache.store import Found
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import FIRST_BYTES, Body, BodyState
 
 

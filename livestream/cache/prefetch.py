@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from livestream.cache.cache import Cache
 from livestream.cache.fill import Unavailable
 from livestream.cache.lanes import Lanes
-from livestream.model import Announcement, ObjectInfo, Segment, SegmentAnnounced, StreamEnded
+from livestream.model.segments import Announcement, ObjectInfo, Segment, SegmentAnnounced, StreamEnded
 
 COLLECTED_AT_ONCE = 128
 """

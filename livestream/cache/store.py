@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from livestream.cache.demand import Interest
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
 SWEPT = 2048

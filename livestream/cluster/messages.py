@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from attrs import field, frozen
 
 from livestream.config import ROLES
-from livestream.model import InvalidName, node_name, stream_name
+from livestream.model.names import InvalidName, node_name, stream_name
 from livestream.steering.nodes import SAID, Load, Node, NodeState, Place
 from livestream.urls import split_url
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from livestream.hls.paths import Kind, Target
 from livestream.http.response import OBJECT_TYPE, Answers, Content
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
 IMMUTABLE = b"public, max-age=86400, immutable"

@@ -21,7 +21,9 @@ from livestream.media.flv import parse_audio, parse_video
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
-from livestream.model import AUDIO, SOURCE, VIDEO, Codec, Frame, PublisherChange
+from livestream.model.frames import AUDIO, Codec, Frame, VIDEO
+from livestream.model.names import SOURCE
+from livestream.model.segments import PublisherChange
 from livestream.net.log_summary import LogSummary
 from livestream.packaging.cuts import CutPlanner
 from livestream.packaging.segmenter import Packager

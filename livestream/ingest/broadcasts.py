@@ -15,7 +15,7 @@ from livestream.ingest.offers import Offers
 from livestream.ingest.take import Takes
 from livestream.ingest.writer import Writer
 from livestream.metrics import Metrics
-from livestream.model import Announcement, PublisherChange, Superseded
+from livestream.model.segments import Announcement, PublisherChange, Superseded
 
 REMEMBERED_S = 60.0
 MOST_FENCES = 10_000

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.ingest.publish_admission import SILENT_S
-from livestream.model import Announcement, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded
+from livestream.model.segments import Announcement, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded
 from livestream.steering.nodes import Node
 
 BEGINS_S = 6.0

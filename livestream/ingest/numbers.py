@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, evolve, field, frozen
 
 from livestream.ingest.take import UNSEEN_LEAST, UNSEEN_S, WRITERS, Claim
-from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.cuts import Cut
 
 DISCONTINUITY_S = 30

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from livestream.model import Announcement, SegmentAnnounced, Superseded
+from livestream.model.segments import Announcement, SegmentAnnounced, Superseded
 
 SHOWN_S = 0.5
 """A bus that has not answered by then is not waited for."""

@@ -14,7 +14,7 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
-from livestream.model import InvalidName, stream_name
+from livestream.model.names import InvalidName, stream_name
 from livestream.net.address_limits import WrongKeys
 from livestream.net.log_summary import LogSummary
 from livestream.net.rtmp.connection import RtmpConnection

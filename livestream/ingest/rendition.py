@@ -11,7 +11,8 @@ from typing import Protocol
 from attrs import define, field
 
 from livestream.ingest.numbers import Numberless
-from livestream.model import Frame, ObjectInfo, RenditionInfo, Track
+from livestream.model.frames import Frame, Track
+from livestream.model.segments import ObjectInfo, RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
 

@@ -23,7 +23,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from livestream.model import StreamPosition
+from livestream.model.segments import StreamPosition
 
 AGAIN_S = 0.1
 WRITERS = 1000

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from livestream.ingest.numbers import Numberless, Numbers, begin_turn
 from livestream.ingest.offers import Offers
 from livestream.ingest.take import Claim, Takes
-from livestream.model import EpochBegan, SegmentAnnounced, StreamEnded
+from livestream.model.segments import EpochBegan, SegmentAnnounced, StreamEnded
 
 RETAKE_S = 4.0
 """One who has taken the stream and has not begun by then never will: any take has ended before."""

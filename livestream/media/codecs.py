@@ -10,7 +10,7 @@ from livestream.media.bits import BitReader
 from livestream.media.errors import MediaError
 from livestream.media.parameter_sets import is_avc_set, is_hevc_set
 from livestream.media.pictures import UNKNOWN, PictureFormat, av1_format, avc_format, checked, hevc_format, vp9_format
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 
 MAX_SETS = 32
 """ITU-T H.264, 7.4.2.1.1, numbers them 0 to 31; HEVC has fewer."""

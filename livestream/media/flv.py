@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from livestream.media.annexb import mended_units
 from livestream.media.errors import MediaError, UnsupportedCodec
-from livestream.model import Codec, Frame, Track
+from livestream.model.frames import Codec, Frame, Track
 
 AUDIO, VIDEO, DATA = 8, 9, 18
 MAX_COMPOSITION_MS = 3_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from livestream.model import VIDEO, Frame, Track
+from livestream.model.frames import Frame, Track, VIDEO
 
 
 @define(eq=False)

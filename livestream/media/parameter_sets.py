@@ -18,7 +18,7 @@ from livestream.media.pictures import (
     hevc_format,
     vp9_format,
 )
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 
 MAX_IN_FRAME = 16
 """No encoder has more in one frame: each different one takes time to read."""

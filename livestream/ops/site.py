@@ -21,7 +21,7 @@ from livestream.http.counters import Tallies
 from livestream.http.limits import HttpLimits
 from livestream.http.site import HttpSite
 from livestream.metrics import Metrics
-from livestream.model import stream_name
+from livestream.model.names import stream_name
 from livestream.ops.admission import OpsAdmission
 from livestream.pages.assets import Assets, page, text
 

@@ -13,7 +13,7 @@ from struct import pack
 from attrs import define
 
 from livestream.media.codecs import AudioConfig, VideoConfig
-from livestream.model import Codec
+from livestream.model.frames import Codec
 from livestream.packaging.boxes import MATRIX, box, full_box
 
 VIDEO_TIMESCALE = 90_000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
-from livestream.model import Epoch
+from livestream.model.segments import Epoch
 
 
 @frozen

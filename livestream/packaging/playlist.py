@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from livestream.model import SOURCE, RenditionInfo, Segment
+from livestream.model.names import SOURCE
+from livestream.model.segments import RenditionInfo, Segment
 from livestream.packaging.window import Window
 
 VERSION = 6

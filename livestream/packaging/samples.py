@@ -9,7 +9,7 @@ from itertools import pairwise
 from attrs import define, field
 
 from livestream.media.codecs import AudioConfig, VideoConfig, samples_in, sized
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TIMESCALE, VIDEO_TRACK, Run
 
 FRAME_BYTES = 512

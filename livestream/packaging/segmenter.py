@@ -7,7 +7,9 @@ from collections import deque
 from attrs import define, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
-from livestream.model import AUDIO, SOURCE, VIDEO, Frame, RenditionInfo
+from livestream.model.frames import AUDIO, Frame, VIDEO
+from livestream.model.names import SOURCE
+from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
 from livestream.packaging.rates import RateMeter

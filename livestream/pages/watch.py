@@ -14,7 +14,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, NotFound
 
-from livestream.model import InvalidName, stream_name
+from livestream.model.names import InvalidName, stream_name
 from livestream.pages.assets import Assets, page, text
 
 TYPES = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 from livestream.push.tick_batch import Batch
 
 

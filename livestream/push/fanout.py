@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 
 from livestream.metrics import Metrics
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 from livestream.net.log_summary import LogSummary
 from livestream.push.framing import Framing
 from livestream.push.tick_batch import Batch, is_picture

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from livestream.media.gop import GopCache
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.push.fanout import Fanout, Start
 from livestream.push.framing import FlvFraming, Framing, RelayFraming, RtmpFraming, WebSocketFraming
 from livestream.push.timeline_splice import Lineage

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 
 from livestream.metrics import Metrics
-from livestream.model import SOURCE
+from livestream.model.names import SOURCE
 from livestream.net.log_summary import LogSummary
 from livestream.net.token_bucket import TokenBucket
 from livestream.push.feed import CannotTell, Feed, NotLive, Phase, PushLimits, Wire

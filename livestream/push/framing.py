@@ -9,7 +9,7 @@ from typing import Protocol
 from attrs import define, frozen
 
 from livestream.media.flv import file_header, tag
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 from livestream.push.timeline_splice import Lineage
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message

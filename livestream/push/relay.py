@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from livestream.media.errors import MediaError
 from livestream.media.flv import parse_audio, parse_video
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.push.feed import Feed
 from livestream.push.feed import Phase as Feeding
 from livestream.push.framing import AUDIO, CLOCK, VIDEO

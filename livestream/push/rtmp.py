@@ -8,7 +8,7 @@ from attrs import define
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
-from livestream.model import SOURCE
+from livestream.model.names import SOURCE
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.requests import PlayRequest, Refused
 from livestream.push.feed import NotLive, Wire

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from livestream.model import InvalidName, rendition_name, stream_name
+from livestream.model.names import InvalidName, rendition_name, stream_name
 from livestream.push.backlog import Backlog
 from livestream.push.fanout import Fanout
 from livestream.push.feed import Feed, NotLive, Wire

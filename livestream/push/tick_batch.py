@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, field
 
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 
 Join = Callable[[Sequence[Frame]], bytes]
 """Frames as the bytes of a protocol. The bytes hold no state of a viewer, so that they can be the same for all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, evolve, field, frozen
 
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 
 STEP_MS = 20
 """How far apart two broadcasts are put that have nothing to do with each other."""

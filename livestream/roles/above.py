@@ -15,7 +15,7 @@ from livestream.bus.announcements import InvalidMessage, decode_document, decode
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Upstream
 from livestream.cache.upstream.tier import Upstreams
-from livestream.model import Announcement
+from livestream.model.segments import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.push.relay import Holdings, Relays
 from livestream.push.relay import Upstream as Player

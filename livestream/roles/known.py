@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from livestream.bus.known_streams import Catalogue
-from livestream.model import SOURCE
+from livestream.model.names import SOURCE
 from livestream.push.feeds import Standing
 
 SETTLED_SEGMENTS = 3

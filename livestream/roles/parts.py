@@ -32,7 +32,7 @@ from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcast import Transcode
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 from livestream.net.listeners import Listener
 from livestream.net.periodic import Ticker

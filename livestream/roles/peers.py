@@ -18,7 +18,7 @@ from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.elsewhere import Elsewhere
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import farthest
-from livestream.model import PublisherChange, StreamPosition
+from livestream.model.segments import PublisherChange, StreamPosition
 from livestream.signing import seal, unseal
 from livestream.steering.nodes import Node
 

@@ -29,7 +29,7 @@ from livestream.cache.upstream.node import Upstream
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import Survey
-from livestream.model import StreamPosition, Superseded
+from livestream.model.segments import StreamPosition, Superseded
 from livestream.roles.peers import Peers
 from livestream.signing import Credentials
 from livestream.steering.nodes import Node

@@ -7,7 +7,7 @@ from livestream.bus.known_streams import Catalogue
 from livestream.bus.published import Ledger
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import Collector, Warmer
-from livestream.model import Announcement, EpochBegan
+from livestream.model.segments import Announcement, EpochBegan
 from livestream.pages.watch import Watch
 from livestream.push.feeds import Feeds
 from livestream.push.relay import Relays

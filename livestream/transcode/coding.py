@@ -22,7 +22,7 @@ from livestream.media.annexb import to_length_prefixed
 from livestream.media.errors import MediaError, OversizedPicture
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.media.pictures import MAX_WIDTH, PictureFormat
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.transcode.avc_record import avc_record
 from livestream.transcode.commands import Produced, Refused
 from livestream.transcode.decoding import MILLISECONDS, PictureDecoder, opened

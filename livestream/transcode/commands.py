@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from attrs import define, field, frozen
 
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 from livestream.transcode.ladder import Rung
 
 MAX_RECORD_BYTES = 32 << 20

@@ -18,7 +18,7 @@ from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.errors import OversizedPicture
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.pictures import UNKNOWN, PictureFormat
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 
 MILLISECONDS = Fraction(1, 1000)
 ALIGNMENT = 128

@@ -26,7 +26,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from livestream.media.annexb import to_length_prefixed
 from livestream.media.flv import AUDIO, VIDEO, aac_config, aac_frame, avc_config, avc_frame
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import PeerRefused, Started

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 from livestream.transcode.commands import (
     Command,
     Done,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from attrs import define, evolve, field
 
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 from livestream.transcode.commands import Source
 
 KEPT_MS = 40_000

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from attrs import define, field
 
 from livestream.media.pictures import PictureFormat
-from livestream.model import Frame, Track
+from livestream.model.frames import Frame, Track
 from livestream.transcode.coding import Pictures, Sounds
 from livestream.transcode.commands import (
     Command,

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
 from livestream.bus.known_streams import INFORMED_S, KEPT_S, LEARN_S, LOOK_S, LOST_TARGETS, MOST_ASKED, Catalogue
 from livestream.metrics import Metrics
-from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
+from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
 from tests.packaging.windows import EPOCH, announced, ended
 
 

@@ -23,7 +23,7 @@ from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Document
 from livestream.cache.upstream.tier import Upstreams
 from livestream.metrics import Metrics
-from livestream.model import Announcement, SegmentAnnounced
+from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.window import Window
 from tests.packaging.windows import EPOCH, RUNG, SOURCE, announced, ended
 

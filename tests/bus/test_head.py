@@ -11,7 +11,7 @@ import pytest_twisted
 
 from livestream.bus.head import Head
 from livestream.bus.redis import RedisBus
-from livestream.model import Announcement, Epoch, EpochBegan, StreamPosition, Superseded
+from livestream.model.segments import Announcement, Epoch, EpochBegan, StreamPosition, Superseded
 
 from ..packaging.windows import ended
 from .conftest import Server

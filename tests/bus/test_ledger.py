@@ -11,7 +11,7 @@ from livestream.bus.announcements import decode_document
 from livestream.bus.interface import Tier
 from livestream.bus.memory import MemoryBus
 from livestream.bus.published import Ledger
-from livestream.model import Announcement
+from livestream.model.segments import Announcement
 from livestream.packaging.window import Window
 from tests.packaging.windows import EPOCH, RUNG, announced, ended
 

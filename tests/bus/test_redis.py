@@ -22,7 +22,7 @@ from livestream.bus.announcements import encode
 from livestream.bus.interface import NotNow, Tier
 from livestream.bus.redis import MOST_UNANSWERED, PAST_MS, RedisBus
 from livestream.bus.redis_connection import PING_S, SILENT_PINGS
-from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
+from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 
 from ..packaging.windows import announced, ended
 from .conftest import Server

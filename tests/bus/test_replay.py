@@ -16,7 +16,7 @@ from livestream.bus.interface import Tier
 from livestream.bus.known_streams import Catalogue
 from livestream.bus.redis import PAST_MS, RedisBus
 from livestream.metrics import Metrics
-from livestream.model import Announcement, Epoch, EpochBegan, StreamEnded
+from livestream.model.segments import Announcement, Epoch, EpochBegan, StreamEnded
 from livestream.packaging.window import Window
 from livestream.signing import seal
 

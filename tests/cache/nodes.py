@@ -22,7 +22,7 @@ from livestream.cache.upstream.connections import BoundedEndpoint, kept_connecti
 from livestream.cache.upstream.node import Upstream
 from livestream.cache.upstream.tier import Upstreams
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.signing import Credentials
 from tests.observer import Observer
 

@@ -13,7 +13,7 @@ from livestream.cache.cache import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotK
 from livestream.cache.fill import Altered, Unavailable
 from livestream.cache.store import Found, Key, Store
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import FILE_BYTES, FIRST_BYTES
 
 from .nodes import info_of, outcome

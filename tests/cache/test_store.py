@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from livestream.cache.demand import FORGOTTEN_S
 from livestream.cache.store import SWEPT, WATCHED_S, YOUNG_S, Found, Key, Need, Store
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
 

@@ -25,7 +25,7 @@ from livestream.cache.upstream.tier import Upstreams
 from livestream.http.head import Head
 from livestream.http.signatures import Signatures
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body, BodyState
 from livestream.signing import HEADER, Credentials, sign
 from tests.delivery.edge import Edge

@@ -10,7 +10,7 @@ from livestream.cache.fill import Altered
 from livestream.cache.upstream.body_reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
 from livestream.cache.upstream.connections import HEAD_BYTES, IDLE_S
 from livestream.cache.upstream.node import MOST_SILENCE_S, OUTRUN_S
-from livestream.model import Epoch, EpochBegan
+from livestream.model.segments import Epoch, EpochBegan
 from livestream.signing import HEADER, SAME_S, Credentials
 
 from .nodes import KEY, Above, answer, info_of, outcome

@@ -9,7 +9,7 @@ from livestream.cache.fill import Altered
 from livestream.cache.upstream.body_reader import SILENCE_S, UpstreamError
 from livestream.cache.upstream.node import REFUSED_REST_S, REST_S
 from livestream.cache.upstream.tier import PASS_OVER_S
-from livestream.model import Epoch, EpochBegan
+from livestream.model.segments import Epoch, EpochBegan
 
 from .nodes import Above, Line, answer, info_of, outcome
 

@@ -21,7 +21,7 @@ from livestream.http.response import Answers
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 from livestream.packaging.window import Window
 from livestream.push.feed import PushLimits

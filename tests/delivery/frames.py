@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
-from livestream.model import Frame
+from livestream.model.frames import Frame
 
 RECORD = bytes.fromhex("0142c01effe100046742c01e010004") + b"\x68\xce\x3c\x80"
 

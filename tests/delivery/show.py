@@ -12,7 +12,7 @@ from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.push.backlog import Backlog
 from livestream.push.fanout import Fanout, Start
 from livestream.push.viewer import Viewer

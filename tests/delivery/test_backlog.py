@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.push.backlog import Backlog
 from livestream.push.tick_batch import Batch
 

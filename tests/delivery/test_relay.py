@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.push.feed import Feed, PushLimits
 from livestream.push.feed import Phase as Feeding
 from livestream.push.framing import CLOCK, type_of

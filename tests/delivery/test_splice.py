@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.push.timeline_splice import Lineage, Splice, unwrap
 
 from .frames import configs, group, names, picture, sound

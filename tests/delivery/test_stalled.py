@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.push.feed import Feed, PushLimits, Wire
 from livestream.push.feeds import Feeds
 from livestream.push.session import Visit, visit

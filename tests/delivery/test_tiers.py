@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from livestream.media.flv import file_header
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.net.rtmp.connection import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory

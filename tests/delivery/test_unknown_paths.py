@@ -11,7 +11,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from livestream.hls.paths import Kind, Target
 from livestream.http.access_log import AccessLog
 from livestream.http.response import Content
-from livestream.model import SOURCE
+from livestream.model.names import SOURCE
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Standing
 from livestream.push.timeline_splice import Lineage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.window import Window
 
 EPOCH = 1_799_999_000_000

@@ -26,7 +26,8 @@ from livestream.media.flv import (
 from livestream.media.parameter_sets import MAX_IN_FRAME, ParameterSets
 from livestream.media.pictures import MAX_DEPTH, MAX_HEIGHT, MAX_REFERENCES, MAX_WIDTH, PictureFormat
 from livestream.media.timeline import Timeline
-from livestream.model import SOURCE, Codec, Frame, Track
+from livestream.model.frames import Codec, Frame, Track
+from livestream.model.names import SOURCE
 from livestream.packaging.cuts import LONGEST_S, Cut, CutPlanner
 from livestream.packaging.fmp4 import init_segment
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager

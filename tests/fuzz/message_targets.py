@@ -20,7 +20,9 @@ from livestream.cluster.messages import Fault, Heartbeat, InvalidHeartbeat
 from livestream.cluster.runs import Runs
 from livestream.media.flv import AUDIO, VIDEO
 from livestream.metrics import Metrics
-from livestream.model import Frame, StreamPosition, Track, stream_name
+from livestream.model.frames import Frame, Track
+from livestream.model.names import stream_name
+from livestream.model.segments import StreamPosition
 from livestream.packaging.playlist import media_playlist, multivariant
 from livestream.packaging.window import Window
 from livestream.push.framing import CLOCK, RelayFraming, RtmpFraming

@@ -15,7 +15,7 @@ from pathlib import Path
 from livestream.bus import announcements as wire
 from livestream.config import load
 from livestream.media.flv import AUDIO, VIDEO, avc_frame
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 from livestream.net.proxy_protocol import V2
 from livestream.push.framing import CLOCK
 from livestream.rtmp.amf0 import EcmaArray, encode

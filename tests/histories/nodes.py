@@ -19,7 +19,7 @@ from livestream.ingest.elsewhere import Elsewhere
 from livestream.ingest.take import Survey, Takes, farthest
 from livestream.media.flv import avc_config
 from livestream.metrics import Metrics
-from livestream.model import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
+from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
 from livestream.packaging.window import Window
 
 from ..packaging.broadcasts import RECORD, pictures

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 
 from livestream.bus.head import Head
 from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
-from livestream.model import Announcement, Superseded
+from livestream.model.segments import Announcement, Superseded
 
 if TYPE_CHECKING:
     from .world import World

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from livestream.bus.published import Ledger
 from livestream.ingest.offers import Offers, _Offer
-from livestream.model import Announcement, SegmentAnnounced
+from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.numbering import Epochs
 
 from .world import World

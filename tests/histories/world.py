@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 
 from livestream.bus.head import Head
 from livestream.bus.interface import NotNow, Tier
-from livestream.model import Announcement, SegmentAnnounced
+from livestream.model.segments import Announcement, SegmentAnnounced
 
 from .nodes import EDGES, INGESTS, NEVER_S, ORIGINS, Edge, Ingest, Origin, Publisher
 from .redis import REDIS, Redis

@@ -20,16 +20,8 @@ from livestream.ingest.take import Survey, Takes
 from livestream.media.errors import OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config, avc_frame
 from livestream.metrics import Metrics
-from livestream.model import (
-    Announcement,
-    Frame,
-    ObjectInfo,
-    PublisherChange,
-    SegmentAnnounced,
-    StreamEnded,
-    StreamPosition,
-    Track,
-)
+from livestream.model.frames import Frame, Track
+from livestream.model.segments import Announcement, ObjectInfo, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
 from tests.media.parameter_sets import avc_record, h264_sps, prefixed
 from tests.packaging.broadcasts import ASC, RECORD, mixed, pictures, sounds
 

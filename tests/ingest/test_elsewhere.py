@@ -12,7 +12,7 @@ from livestream.ingest.broadcast import Phase
 from livestream.ingest.elsewhere import Elsewhere
 from livestream.ingest.publish_admission import SILENT_S
 from livestream.ingest.takeovers import MOST
-from livestream.model import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
+from livestream.model.segments import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
 from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.steering.nodes import Node, NodeState
 from tests.ingest.test_broadcast import GRACE_S, media, send

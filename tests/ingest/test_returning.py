@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from livestream.ingest.broadcast import Broadcast, Phase
 from livestream.ingest.rendition import Rendition
 from livestream.media.flv import aac_frame
-from livestream.model import Frame, SegmentAnnounced, StreamEnded
+from livestream.model.frames import Frame
+from livestream.model.segments import SegmentAnnounced, StreamEnded
 from livestream.packaging.segmenter import Packager
 from tests.ingest.test_broadcast import GRACE_S, FakeFeed, FakeSite, Scene, media, send
 from tests.packaging.broadcasts import picture

@@ -11,7 +11,7 @@ import av
 from attrs import frozen
 
 from livestream.media import flv
-from livestream.model import Frame
+from livestream.model.frames import Frame
 
 _VIDEO_OPTIONS = {
     "libx264": {"preset": "ultrafast"},

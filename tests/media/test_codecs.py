@@ -12,7 +12,7 @@ from livestream.media.codecs import AudioConfig, VideoConfig, parse_config, samp
 from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config
 from livestream.media.pictures import PictureFormat
-from livestream.model import Codec, Frame, Track
+from livestream.model.frames import Codec, Frame, Track
 
 from .encoded import broadcast, frames
 from .parameter_sets import av1_header, avc_record, h264_sps, hevc_record, hevc_sps

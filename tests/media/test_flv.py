@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from livestream.media import flv
 from livestream.media.errors import MediaError, UnsupportedCodec
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 
 from .encoded import broadcast, frames, tags
 

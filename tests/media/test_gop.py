@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.media.gop import GopCache
-from livestream.model import Frame
+from livestream.model.frames import Frame
 
 
 def picture(dts_ms: int, is_key: bool = False, size: int = 10) -> Frame:

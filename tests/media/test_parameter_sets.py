@@ -11,7 +11,7 @@ from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.errors import MediaError, OversizedPicture
 from livestream.media.flv import avc_frame
 from livestream.media.parameter_sets import MAX_IN_FRAME, MAX_KEPT, ParameterSets
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 
 from .encoded import broadcast, frames
 from .parameter_sets import av1_header, h264_sps, hevc_sps, prefixed

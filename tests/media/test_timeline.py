@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.media.timeline import AFTER_JUMP_MS, BACK_MS, JUMP_MS, START_MS, WRAP, Timeline
-from livestream.model import Track
+from livestream.model.frames import Track
 
 VIDEO, AUDIO = Track.VIDEO, Track.AUDIO
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from attrs import define, field
 
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
-from livestream.model import SOURCE, Codec, Frame, Track
+from livestream.model.frames import Codec, Frame, Track
+from livestream.model.names import SOURCE
 from livestream.packaging.cuts import Cut, CutPlanner
 from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Packager
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from livestream.media.flv import aac_config, avc_config
 from livestream.media.timeline import Timeline
-from livestream.model import SOURCE, Frame, Track
+from livestream.model.frames import Frame, Track
+from livestream.model.names import SOURCE
 from livestream.packaging.segmenter import PackagedGap, PackagedInit
 
 from .broadcasts import ASC, OTHER_ASC, OTHER_RECORD, RECORD, Ingest, mixed, pictures, sounds, with_b_frames

@@ -8,7 +8,8 @@ import pytest
 from attrs import evolve
 
 from livestream.media.timeline import START_MS, Timeline
-from livestream.model import SOURCE, Frame
+from livestream.model.frames import Frame
+from livestream.model.names import SOURCE
 from livestream.packaging.segmenter import PackagedGap, PackagedInit, PackagedSegment
 
 from ..media.encoded import broadcast, decode, frames

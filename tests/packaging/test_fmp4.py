@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.media.flv import aac_config, avc_config
-from livestream.model import Codec
+from livestream.model.frames import Codec
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TRACK, Run, init_segment, media_segment
 
 from .broadcasts import ASC, RECORD

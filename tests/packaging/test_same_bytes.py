@@ -10,7 +10,8 @@ import pytest
 from attrs import evolve
 
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
-from livestream.model import SOURCE, Codec, Frame, Track
+from livestream.model.frames import Codec, Frame, Track
+from livestream.model.names import SOURCE
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment
 
 from .broadcasts import ASC, OTHER_ASC, OTHER_RECORD, RECORD, Ingest, mixed, pictures, sounds, with_b_frames

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.media.codecs import AudioConfig
-from livestream.model import Codec
+from livestream.model.frames import Codec
 from livestream.packaging.samples import AUDIO_DRIFT_MS, Sounds
 
 from .broadcasts import sound

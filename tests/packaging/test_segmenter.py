@@ -6,7 +6,9 @@ import pytest
 from attrs import evolve
 
 from livestream.media.flv import aac_config, avc_config, avc_frame
-from livestream.model import SOURCE, Frame, RenditionInfo, Track
+from livestream.model.frames import Frame, Track
+from livestream.model.names import SOURCE
+from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Packager
 

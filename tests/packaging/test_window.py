@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.model import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
+from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
 from livestream.packaging.window import MOST_PENDING, Window
 
 from .windows import EPOCH, RUNG, SOURCE, announced, ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded
+from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded
 
 EPOCH = 1_799_999_000_000
 SOURCE = RenditionInfo("source", "avc1.64002a,mp4a.40.2", 6_000_000, 5_000_000, 1920, 1080, 60.0)

@@ -14,7 +14,7 @@ from livestream.cache.cache import Cache
 from livestream.cache.prefetch import Collector
 from livestream.cache.store import Store
 from livestream.metrics import Metrics
-from livestream.model import Announcement, Epoch, EpochBegan
+from livestream.model.segments import Announcement, Epoch, EpochBegan
 from livestream.push.feeds import Standing
 from livestream.roles.known import KnownStreams
 from tests.cache.test_coalesce import Source

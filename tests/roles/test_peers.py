@@ -20,7 +20,8 @@ from livestream.ingest.publish_admission import PublishDoor, Publisher
 from livestream.ingest.take import NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics
-from livestream.model import Announcement, SegmentAnnounced, StreamEnded, Track
+from livestream.model.frames import Track
+from livestream.model.segments import Announcement, SegmentAnnounced, StreamEnded
 from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.packaging.window import Window
 from livestream.roles.peers import CHANNEL, Peers

@@ -15,7 +15,7 @@ from livestream.bus.announcements import decode_epochs, encode_position
 from livestream.bus.interface import NotNow
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.ingest.take import Survey
-from livestream.model import StreamPosition, Superseded
+from livestream.model.segments import StreamPosition, Superseded
 from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests
 from livestream.signing import HEADER, LEARNT_APART_S, VALID_S, Credentials, sign
 from livestream.steering.nodes import Node

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field
 
-from livestream.model import Track
+from livestream.model.frames import Track
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from livestream.garbage import LOOK_S, Garbage
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.net.periodic import Ticker
 from livestream.roles.ingest import build_ingest
 from livestream.roles.parts import Parts

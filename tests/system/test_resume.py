@@ -17,7 +17,7 @@ import pytest
 from attrs import define, field
 
 from livestream.bus.announcements import encode_document
-from livestream.model import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
+from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 
 from ..ports import free_port
 from .conftest import Site

@@ -8,7 +8,7 @@ from av.codec.context import Flags
 
 from livestream.media.annexb import to_length_prefixed
 from livestream.media.flv import avc_config, avc_frame
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 from livestream.transcode.avc_record import avc_record
 from tests.media.parameter_sets import prefixed
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 from livestream.transcode.commands import (
     MAX_RECORD_BYTES,
     Command,

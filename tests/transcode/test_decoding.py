@@ -8,7 +8,7 @@ from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.errors import OversizedPicture
 from livestream.media.flv import avc_frame
 from livestream.media.pictures import PictureFormat
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.transcode.decoding import PictureDecoder
 from tests.media.encoded import broadcast, frames
 from tests.transcode.sources import bomb, pictures, with_sets_in_band

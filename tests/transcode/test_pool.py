@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 
 from livestream.media.codecs import VideoConfig, parse_config
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.transcode.ladder import Rung
 from livestream.transcode.memory import needed_bytes
 from livestream.transcode.pool import Transcode, TranscoderPool

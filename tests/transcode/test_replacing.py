@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from livestream.media.flv import avc_config, avc_frame
 from livestream.metrics import Metrics
-from livestream.model import Frame
+from livestream.model.frames import Frame
 from livestream.transcode.commands import (
     Command,
     Done,

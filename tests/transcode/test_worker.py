@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from livestream.media.flv import avc_frame
-from livestream.model import Codec, Frame
+from livestream.model.frames import Codec, Frame
 from livestream.transcode.commands import (
     Command,
     Done,

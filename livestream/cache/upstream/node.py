@@ -28,7 +28,7 @@ from livestream.cache.upstream.body_reader import (
     broken,
 )
 from livestream.cache.upstream.connections import BoundedEndpoints, kept_connections
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 from livestream.signing import Credentials
 
 STATE_BYTES = 16 << 20

@@ -15,7 +15,7 @@ from livestream.cache.store import Key
 from livestream.cache.upstream.body_reader import Interrupted, UpstreamError
 from livestream.cache.upstream.node import Document, Take, Upstream
 from livestream.metrics import Metrics
-from livestream.model import ObjectInfo
+from livestream.model.segments import ObjectInfo
 
 PASS_OVER_S = 0.25
 """One that failed lately is given so long to say what it knows of streams, while others can be asked."""

@@ -1,124 +1,12 @@
 """
-The values that every part of the system speaks of: names, codecs, frames, and the state of a stream.
+Segments, and what is announced of a stream: what moves between processes.
 
-Frames are what moves inside a process; an `Announcement` is what moves between processes. Neither is changed
-once it is made, holds I/O, or means another thing in another role.
+None of it is changed once it is made, or means another thing in another role.
 """
 
 from __future__ import annotations
 
-import re
-from enum import Enum
-
-from attrs import define, frozen
-
-SOURCE = "source"
-"""The rendition that is passed through as the broadcaster encoded it."""
-
-_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_RENDITION = re.compile(r"source|[1-9][0-9]{1,3}p")
-_NODE = re.compile(r"[A-Za-z0-9_.-]{0,64}")
-
-
-class InvalidName(ValueError):
-    """A name that cannot be a stream's, a rendition's or a node's; the message says what would be right."""
-
-
-def stream_name(text: str) -> str:
-    """
-    Return ``text`` if it can name a stream.
-
-    :raises InvalidName: it is not 1 to 64 of ``A-Z a-z 0-9 _ -``, beginning with a letter or a digit.
-    """
-    if _STREAM.fullmatch(text) is None:
-        raise InvalidName("a stream name is 1 to 64 letters, digits, '_' or '-', the first a letter or digit")
-    return text
-
-
-def rendition_name(text: str) -> str:
-    """
-    Return ``text`` if it can name a rendition.
-
-    :raises InvalidName: it is neither ``source`` nor a height such as ``720p``.
-    """
-    if _RENDITION.fullmatch(text) is None:
-        raise InvalidName("a rendition is 'source' or a height such as '720p'")
-    return text
-
-
-def node_name(text: str) -> str:
-    """
-    Return ``text`` if it can name a node; the empty name is that of nobody.
-
-    :raises InvalidName: it is not at most 64 of ``A-Z a-z 0-9 _ . -``.
-    """
-    if _NODE.fullmatch(text) is None:
-        raise InvalidName("a node's name is at most 64 letters, digits, '.', '_' or '-'")
-    return text
-
-
-class Track(Enum):
-    """The two tracks of a broadcast."""
-
-    VIDEO = "video"
-    AUDIO = "audio"
-
-    __hash__ = object.__hash__  # there is one of each, and Enum's own is a call in Python for each look-up
-
-
-VIDEO, AUDIO = Track.VIDEO, Track.AUDIO
-"""The same, for what is done with each frame: to look a member up in its Enum is slow in Python 3.11."""
-
-
-class Codec(Enum):
-    """A codec that the system carries, by its MP4 sample entry."""
-
-    H264 = "avc1"
-    HEVC = "hvc1"
-    AV1 = "av01"
-    VP9 = "vp09"
-    AAC = "mp4a"
-    OPUS = "Opus"
-
-    track: Track
-
-    def __init__(self, sample_entry: str) -> None:
-        self.track = Track.AUDIO if sample_entry in ("mp4a", "Opus") else Track.VIDEO
-
-
-@define
-class Frame:
-    """
-    One access unit, or one decoder configuration, with the FLV tag body that carries it.
-
-    ``body`` is the whole tag body as RTMP and FLV carry it (legacy or Enhanced RTMP header included), so that it can be
-    relayed as it is; ``data`` is what MP4 stores: length-prefixed NAL units, raw AAC, or the configuration record.
-    ``dts_ms`` is on the broadcast's own time line; ``arrived`` is the wall clock, in seconds, at the ingest.
-
-    Nobody changes a frame. It is not declared frozen because it would then take four times as long to make, and
-    thousands are made a second.
-    """
-
-    codec: Codec
-    dts_ms: int
-    body: bytes
-    data_offset: int
-    cts_ms: int = 0
-    is_key: bool = False
-    is_config: bool = False
-    arrived: float = 0.0
-
-    @property
-    def track(self) -> Track:
-        return self.codec.track
-
-    @property
-    def pts_ms(self) -> int:
-        return self.dts_ms + self.cts_ms
-
-    @property
-    def data(self) -> memoryview:
-        return memoryview(self.body)[self.data_offset :]
+from attrs import frozen
 
 
 @frozen

@@ -1,0 +1,7 @@
+"""
+The values that every part of the system speaks of. Pure, and below everything else.
+
+- ``names``: streams, renditions, nodes
+- ``frames``: frames and their codecs
+- ``segments``: segments, and the announcements of them
+"""
