@@ -17,7 +17,7 @@ from twisted.python import usage
 from livestream.config import Config, ConfigError, load
 from livestream.endpoints import parse
 from livestream.files import check_files, read_text
-from livestream.garbage import LOOK_S, Garbage
+from livestream.lifecycle.garbage import LOOK_S, Garbage
 from livestream.net.listeners import CannotListen
 from livestream.net.periodic import Ticker
 from livestream.net.sd_notify import Notifier
@@ -109,7 +109,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from livestream.roles import build
-    from livestream.roles.draining import Phase
+    from livestream.lifecycle.drain import Phase
 
     config: Config = options["loaded"]
     raise_file_limit()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from livestream.garbage import LITTLE_BLOCKS, Garbage
+from livestream.lifecycle.garbage import LITTLE_BLOCKS, Garbage
 
 
 class Cycle:

@@ -23,7 +23,7 @@ LAYERS = (
     ),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
-    ("livestream.metrics", "livestream.garbage"),
+    ("livestream.metrics", "livestream.lifecycle.garbage"),
     ("livestream.net",),
     ("livestream.http",),
     (
@@ -37,6 +37,7 @@ LAYERS = (
         "livestream.ops",
         "livestream.cluster",
     ),
+    ("livestream.lifecycle",),
     ("livestream.roles", "livestream.files"),
     ("livestream.tap",),
 )

@@ -18,7 +18,17 @@ from attrs import frozen
 from livestream.bus import announcements as wire
 from livestream.cluster import messages
 from livestream.cluster.messages import Heartbeat
-from livestream.model.segments import Epoch, EpochBegan, ObjectInfo, PublisherChange, RenditionInfo, Segment, SegmentAnnounced, StreamEnded, StreamPosition
+from livestream.model.segments import (
+    Epoch,
+    EpochBegan,
+    ObjectInfo,
+    PublisherChange,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+)
 from livestream.signing import seal
 from livestream.steering.nodes import Load, Node, NodeState, Place
 

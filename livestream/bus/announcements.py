@@ -13,7 +13,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from livestream.model.names import InvalidName, node_name, rendition_name, stream_name
-from livestream.model.segments import Announcement, Epoch, EpochBegan, ObjectInfo, PublisherChange, RenditionInfo, Segment, SegmentAnnounced, StreamEnded, StreamPosition
+from livestream.model.segments import (
+    Announcement,
+    Epoch,
+    EpochBegan,
+    ObjectInfo,
+    PublisherChange,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+)
 
 VERSION = 2
 LARGEST_BYTES = 16 << 10

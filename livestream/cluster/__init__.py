@@ -10,5 +10,6 @@ Who else is there: what nodes tell each other about themselves, and where on the
 - ``kept``: the list of all of them on the bus, for those that start
 - ``load``: what this node carries
 - ``report``: what is known of a node, for those who look at the cluster
+- ``edge_selection``, ``upstream_selection``: which edge serves a viewer, which nodes above serve a stream
 - ``geography``: where an address is
 """

@@ -21,7 +21,7 @@ from livestream.media.flv import parse_audio, parse_video
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
-from livestream.model.frames import AUDIO, Codec, Frame, VIDEO
+from livestream.model.frames import AUDIO, VIDEO, Codec, Frame
 from livestream.model.names import SOURCE
 from livestream.model.segments import PublisherChange
 from livestream.net.log_summary import LogSummary

@@ -14,13 +14,12 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
-from livestream.model.names import InvalidName, stream_name
+from livestream.model.names import APP, InvalidName, stream_name
 from livestream.net.address_limits import WrongKeys
 from livestream.net.log_summary import LogSummary
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.requests import PublishRequest, Refused
 
-APP = "live"
 SILENT_S = 3.0
 """A publisher that sent no media for so long is taken for lost, and anyone who may publish the stream may follow it."""
 LEAVES_S = 0.5

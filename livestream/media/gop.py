@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from livestream.model.frames import Frame, Track, VIDEO
+from livestream.model.frames import VIDEO, Frame, Track
 
 
 @define(eq=False)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from attrs import define, field
 
-from livestream.model.frames import Track, VIDEO
+from livestream.model.frames import VIDEO, Track
 
 JUMP_MS = 10_000
 """A step forward of more than this is a jump of the encoder's clock, not a pause in its media."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+APP = "live"
+"""The RTMP application, and the first step of every media path."""
+
 SOURCE = "source"
 """The rendition that is passed through as the broadcaster encoded it."""
 

@@ -7,7 +7,7 @@ from math import ceil, inf
 
 from attrs import define, field, frozen
 
-from livestream.model.frames import Frame, Track, VIDEO
+from livestream.model.frames import VIDEO, Frame, Track
 from livestream.packaging.track_activity import Presence
 
 EARLY_MS = 100

@@ -7,7 +7,7 @@ from collections import deque
 from attrs import define, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
-from livestream.model.frames import AUDIO, Frame, VIDEO
+from livestream.model.frames import AUDIO, VIDEO, Frame
 from livestream.model.names import SOURCE
 from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import Cut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from livestream.model.frames import AUDIO, Codec, Frame, Track, VIDEO
+from livestream.model.frames import AUDIO, VIDEO, Codec, Frame, Track
 
 START_MS = 2_000
 """Sound that has come for so long with no picture is a broadcast without pictures."""

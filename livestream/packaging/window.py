@@ -6,7 +6,17 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from livestream.model.segments import Announcement, EpochBegan, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded, StreamPosition, Superseded
+from livestream.model.segments import (
+    Announcement,
+    EpochBegan,
+    ObjectInfo,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+    Superseded,
+)
 from livestream.packaging.numbering import Epochs
 
 LEAST_TARGETS = 3

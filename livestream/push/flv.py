@@ -21,7 +21,7 @@ from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
 from livestream.http.response import SHARED, Answers
-from livestream.model.names import InvalidName, SOURCE, rendition_name
+from livestream.model.names import SOURCE, InvalidName, rendition_name
 from livestream.net.token_bucket import TokenBucket
 from livestream.push.feed import CannotTell, NotLive, Wire
 from livestream.push.feeds import Feeds

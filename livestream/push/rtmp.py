@@ -8,7 +8,7 @@ from attrs import define
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
-from livestream.model.names import SOURCE
+from livestream.model.names import APP, SOURCE
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.requests import PlayRequest, Refused
 from livestream.push.feed import NotLive, Wire
@@ -16,7 +16,6 @@ from livestream.push.feeds import Feeds
 from livestream.push.relay_admission import RelayAdmission
 from livestream.push.session import Visit, visit
 
-APP = "live"
 NOT_FOUND = "NetStream.Play.StreamNotFound"
 
 

@@ -5,9 +5,8 @@ The architecture, role by role; each reads from top to bottom.
 - ``peers``: an ingest among others, and ``takes``: what nodes ask each other when one takes a stream
 - ``tiers``: origin and edge
 - ``known``: what they know of the names that viewers ask for
-- ``above``: the tier above a node, and ``choice``: which of its nodes serve a stream
-- ``draining``: how a node goes, and ``leaving``: what each way of serving does then
-- ``reloading``: the configuration read again, and ``renewing``: what each part makes of it
+- ``upstream_tier``: the tier above a node
+- ``join_cluster``: how a process becomes a node of its cluster
 - ``parts``: what they are put together from
 """
 

@@ -32,10 +32,10 @@ from livestream.pages.watch import Watch
 from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
 from livestream.push.timeline_splice import Lineage
-from livestream.roles.leaving import leave_ingest
+from livestream.lifecycle.drain_steps import leave_ingest
 from livestream.roles.parts import Parts, Shelf, Transcoders
 from livestream.roles.peers import Peers
-from livestream.roles.renewing import renew_door
+from livestream.lifecycle.reload_hooks import renew_door
 from livestream.roles.takes import IngestAnswers, OtherNodes
 from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import ladder_for

@@ -46,12 +46,12 @@ from livestream.push.feeds import Known as KnownNames
 from livestream.push.flv import FlvPush
 from livestream.push.relay_admission import RelayAdmission
 from livestream.push.rtmp import RtmpPlay
-from livestream.roles.draining import Draining, Phase
-from livestream.roles.guide import EdgeGuide
-from livestream.roles.leaving import leave_http, leave_rtmp
-from livestream.roles.membership import join, renew_presence
-from livestream.roles.reloading import Reloading
-from livestream.roles.renewing import (
+from livestream.lifecycle.drain import Draining, Phase
+from livestream.cluster.edge_selection import EdgeGuide
+from livestream.lifecycle.drain_steps import leave_http, leave_rtmp
+from livestream.roles.join_cluster import join, renew_presence
+from livestream.lifecycle.reload import Reloading
+from livestream.lifecycle.reload_hooks import (
     access_log,
     allow_address_limits,
     geography,

@@ -11,9 +11,9 @@ from livestream.model.segments import Announcement, EpochBegan
 from livestream.pages.watch import Watch
 from livestream.push.feeds import Feeds
 from livestream.push.relay import Relays
-from livestream.roles.above import TierAbove
+from livestream.roles.upstream_tier import TierAbove
 from livestream.roles.known import KnownStreams
-from livestream.roles.leaving import leave_cache
+from livestream.lifecycle.drain_steps import leave_cache
 from livestream.roles.parts import Parts
 from livestream.roles.takes import OriginAnswers
 

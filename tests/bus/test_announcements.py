@@ -26,7 +26,18 @@ from livestream.bus.announcements import (
     encode_epochs,
     encode_position,
 )
-from livestream.model.segments import Announcement, Epoch, EpochBegan, ObjectInfo, PublisherChange, RenditionInfo, Segment, SegmentAnnounced, StreamEnded, StreamPosition
+from livestream.model.segments import (
+    Announcement,
+    Epoch,
+    EpochBegan,
+    ObjectInfo,
+    PublisherChange,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+)
 
 EPOCH = 1_799_999_000_000_123
 INFO = RenditionInfo("720p", "avc1.64001f,mp4a.40.2", 2_500_000, 2_000_000, 1280, 720, 29.97)

@@ -7,7 +7,16 @@ from livestream.cache.cache import HOLD_DOWN_S, Cache
 from livestream.cache.prefetch import AGAIN_S, COLLECTED_AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
 from livestream.cache.store import Store
 from livestream.metrics import Metrics
-from livestream.model.segments import Announcement, Epoch, EpochBegan, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced, StreamEnded
+from livestream.model.segments import (
+    Announcement,
+    Epoch,
+    EpochBegan,
+    ObjectInfo,
+    RenditionInfo,
+    Segment,
+    SegmentAnnounced,
+    StreamEnded,
+)
 
 from .nodes import info_of
 from .test_coalesce import Fetch, Source

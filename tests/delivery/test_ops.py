@@ -15,8 +15,8 @@ from livestream.http.site import HttpSite
 from livestream.metrics import Metrics
 from livestream.ops.admission import OpsAdmission, host_names
 from livestream.ops.site import Ops, ops_site
-from livestream.roles.reloading import Reloading
-from livestream.roles.renewing import OPS_CONNECTIONS, ops_limits, renew_ops
+from livestream.lifecycle.reload import Reloading
+from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS, ops_limits, renew_ops
 from tests.delivery.wire import Client, Response, connect, responses
 from tests.net.loop import Loop
 

@@ -21,7 +21,14 @@ from livestream.media.errors import OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config, avc_frame
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
-from livestream.model.segments import Announcement, ObjectInfo, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
+from livestream.model.segments import (
+    Announcement,
+    ObjectInfo,
+    PublisherChange,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+)
 from tests.media.parameter_sets import avc_record, h264_sps, prefixed
 from tests.packaging.broadcasts import ASC, RECORD, mixed, pictures, sounds
 

@@ -10,7 +10,14 @@ from livestream.bus.interface import NotNow, Taken
 from livestream.ingest.broadcast import Phase
 from livestream.ingest.offers import RETRY_S, SHOWN_S
 from livestream.ingest.writer import MOST_WAITING, RETAKE_S, Stage
-from livestream.model.segments import Announcement, EpochBegan, SegmentAnnounced, StreamEnded, StreamPosition, Superseded
+from livestream.model.segments import (
+    Announcement,
+    EpochBegan,
+    SegmentAnnounced,
+    StreamEnded,
+    StreamPosition,
+    Superseded,
+)
 from tests.ingest.test_broadcast import GRACE_S, Scene, media, send
 
 NOTHING_KNOWN = StreamPosition()

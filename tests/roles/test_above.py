@@ -16,7 +16,7 @@ from livestream.bus.announcements import encode_epochs
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cluster.messages import Heartbeat, encode
 from livestream.config import load
-from livestream.roles.above import TierAbove
+from livestream.roles.upstream_tier import TierAbove
 from livestream.roles.parts import Parts
 from livestream.signing import HEADER
 from livestream.steering.nodes import Node, NodeState

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from livestream.roles.choice import Choice
+from livestream.cluster.upstream_selection import Choice
 from livestream.settings import Upstream
 from livestream.steering.nodes import Node, NodeState
 

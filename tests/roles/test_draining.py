@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from livestream.roles.draining import FINISH_S, LEAD_S, LOOK_S, Draining, Phase
+from livestream.lifecycle.drain import FINISH_S, LEAD_S, LOOK_S, Draining, Phase
 
 
 @define(eq=False)

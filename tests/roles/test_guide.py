@@ -9,7 +9,7 @@ from attrs import evolve
 
 from livestream.cluster.geography import Geography
 from livestream.net.rtmp.requests import PlayRequest
-from livestream.roles.guide import EdgeGuide
+from livestream.cluster.edge_selection import EdgeGuide
 from livestream.steering.nodes import Load, Node, NodeState, Place
 from tests.cluster.maxmind import at, database
 

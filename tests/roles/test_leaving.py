@@ -9,9 +9,9 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.net.rtmp.requests import PlayRequest
-from livestream.roles.draining import FINISH_S, LEAD_S, Draining, Phase
+from livestream.lifecycle.drain import FINISH_S, LEAD_S, Draining, Phase
 from livestream.roles.ingest import heard_origins
-from livestream.roles.leaving import leave_http, leave_rtmp
+from livestream.lifecycle.drain_steps import leave_http, leave_rtmp
 from livestream.steering.nodes import Node, NodeState
 from tests.delivery.edge import Edge
 

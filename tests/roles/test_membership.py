@@ -7,8 +7,8 @@ from livestream.cluster.heartbeat import Presence
 from livestream.cluster.messages import decode
 from livestream.config import Config, load
 from livestream.metrics import Metrics
-from livestream.roles.membership import CHANNEL, join, own_node, renew_presence
-from livestream.roles.reloading import Reloading
+from livestream.roles.join_cluster import CHANNEL, join, own_node, renew_presence
+from livestream.lifecycle.reload import Reloading
 from livestream.steering.nodes import NodeState, Place
 
 SECRET = "0123456789abcdef"

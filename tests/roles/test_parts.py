@@ -13,7 +13,7 @@ from livestream.http.site import HttpSite
 from livestream.net.listeners import Listener
 from livestream.ops.admission import OpsAdmission
 from livestream.roles.parts import Parts
-from livestream.roles.renewing import OPS_CONNECTIONS
+from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS
 
 SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
 ABOVE = 'origin.upstreams=[{http="http://127.0.0.1:9"}]'

@@ -10,8 +10,8 @@ from twisted.logger import capturedLogs, formatEvent
 from livestream.config import Config, ConfigError, changes, load
 from livestream.net.rtmp.requests import PlayRequest, Refused
 from livestream.push.relay_admission import RelayAdmission
-from livestream.roles.reloading import Reloading
-from livestream.roles.renewing import relay_rule, renew_relays
+from livestream.lifecycle.reload import Reloading
+from livestream.lifecycle.reload_hooks import relay_rule, renew_relays
 from livestream.signing import Credentials
 
 

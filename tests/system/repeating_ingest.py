@@ -16,7 +16,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import globalLogBeginner, textFileLogObserver
 
-from livestream.garbage import LOOK_S, Garbage
+from livestream.lifecycle.garbage import LOOK_S, Garbage
 from livestream.model.frames import Frame
 from livestream.net.periodic import Ticker
 from livestream.roles.ingest import build_ingest

@@ -19,9 +19,9 @@ from livestream.model.segments import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.push.relay import Holdings, Relays
 from livestream.push.relay import Upstream as Player
-from livestream.roles.choice import Choice
+from livestream.cluster.upstream_selection import Choice
 from livestream.roles.parts import Parts
-from livestream.roles.renewing import renew_choice
+from livestream.lifecycle.reload_hooks import renew_choice
 from livestream.steering.nodes import Node
 
 CONNECT_S = 2.0

@@ -23,10 +23,10 @@ from livestream.ops.admission import OpsAdmission, host_names
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Feeds
 from livestream.push.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
-from livestream.roles.choice import Choice
-from livestream.roles.draining import Draining
-from livestream.roles.guide import EdgeGuide
-from livestream.roles.reloading import Reloading
+from livestream.cluster.upstream_selection import Choice
+from livestream.lifecycle.drain import Draining
+from livestream.cluster.edge_selection import EdgeGuide
+from livestream.lifecycle.reload import Reloading
 from livestream.signing import Credentials
 
 OPS_CONNECTIONS = 200

@@ -10,7 +10,7 @@ from livestream.ingest.publish_admission import PublishDoor
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.flv import FlvPush
-from livestream.roles.draining import Draining, Phase
+from livestream.lifecycle.drain import Draining, Phase
 from livestream.signing import RELAY
 
 SHUT = "this server is going away: publish again, to another or in a minute"

@@ -14,7 +14,7 @@ from livestream.cluster.load import LoadMeter
 from livestream.cluster.nodes import Nodes
 from livestream.config import Config
 from livestream.metrics import Metrics
-from livestream.roles.reloading import Reloading
+from livestream.lifecycle.reload import Reloading
 from livestream.steering.nodes import Node, NodeState, Place
 
 CHANNEL = "nodes"
