@@ -108,8 +108,8 @@ def makeService(options: Options) -> IService:
     """The service of one process."""
     from twisted.internet import reactor
 
-    from livestream.roles import build
     from livestream.lifecycle.drain import Phase
+    from livestream.roles import build
 
     config: Config = options["loaded"]
     raise_file_limit()

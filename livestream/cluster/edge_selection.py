@@ -8,8 +8,8 @@ from typing import Any
 from attrs import define, field
 
 from livestream.cluster.geography import Geography
-from livestream.net.rtmp.requests import PlayRequest
 from livestream.model.names import APP
+from livestream.net.rtmp.requests import PlayRequest
 from livestream.steering.balance import Balance, Viewer, is_full, used
 from livestream.steering.geo import distance_km
 from livestream.steering.nodes import Node, NodeState, Place

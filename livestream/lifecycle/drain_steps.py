@@ -7,10 +7,10 @@ from livestream.cache.cache import Cache
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publish_admission import PublishDoor
+from livestream.lifecycle.drain import Draining, Phase
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.flv import FlvPush
-from livestream.lifecycle.drain import Draining, Phase
 from livestream.signing import RELAY
 
 SHUT = "this server is going away: publish again, to another or in a minute"

@@ -6,7 +6,9 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.cache.store import Store
+from livestream.cluster.edge_selection import EdgeGuide
 from livestream.cluster.geography import Geography
+from livestream.cluster.upstream_selection import Choice
 from livestream.config import Config
 from livestream.hls.steering import Steer
 from livestream.http.access_log import AccessLog
@@ -15,6 +17,8 @@ from livestream.http.limits import ChannelLimits, HeadLimits, HttpLimits
 from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
+from livestream.lifecycle.drain import Draining
+from livestream.lifecycle.reload import Reloading
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.rtmp.connection import RtmpLimits
@@ -23,10 +27,6 @@ from livestream.ops.admission import OpsAdmission, host_names
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Feeds
 from livestream.push.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
-from livestream.cluster.upstream_selection import Choice
-from livestream.lifecycle.drain import Draining
-from livestream.cluster.edge_selection import EdgeGuide
-from livestream.lifecycle.reload import Reloading
 from livestream.signing import Credentials
 
 OPS_CONNECTIONS = 200

@@ -28,14 +28,14 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import WRITERS, NoOthers, Takes
 from livestream.ingest.takeovers import Takeovers
+from livestream.lifecycle.drain_steps import leave_ingest
+from livestream.lifecycle.reload_hooks import renew_door
 from livestream.pages.watch import Watch
 from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
 from livestream.push.timeline_splice import Lineage
-from livestream.lifecycle.drain_steps import leave_ingest
 from livestream.roles.parts import Parts, Shelf, Transcoders
 from livestream.roles.peers import Peers
-from livestream.lifecycle.reload_hooks import renew_door
 from livestream.roles.takes import IngestAnswers, OtherNodes
 from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import ladder_for

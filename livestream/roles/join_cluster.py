@@ -13,8 +13,8 @@ from livestream.cluster.kept import KeptList
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.nodes import Nodes
 from livestream.config import Config
-from livestream.metrics import Metrics
 from livestream.lifecycle.reload import Reloading
+from livestream.metrics import Metrics
 from livestream.steering.nodes import Node, NodeState, Place
 
 CHANNEL = "nodes"

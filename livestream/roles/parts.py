@@ -17,6 +17,7 @@ from twisted.web.resource import IResource
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Store
+from livestream.cluster.edge_selection import EdgeGuide
 from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.config import Config
 from livestream.hls.fast_path import HotPath
@@ -31,25 +32,8 @@ from livestream.http.response import PRIVATE, Answers
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcast import Transcode
-from livestream.metrics import Metrics
-from livestream.model.segments import ObjectInfo
-from livestream.net.body import Body
-from livestream.net.listeners import Listener
-from livestream.net.periodic import Ticker
-from livestream.net.rtmp.requests import Publishing
-from livestream.net.rtmp.server import RtmpServerFactory
-from livestream.ops.admission import OpsAdmission, host_names
-from livestream.ops.site import Ops, ops_site
-from livestream.packaging.window import Window
-from livestream.push.feeds import Feeds, Supply
-from livestream.push.feeds import Known as KnownNames
-from livestream.push.flv import FlvPush
-from livestream.push.relay_admission import RelayAdmission
-from livestream.push.rtmp import RtmpPlay
 from livestream.lifecycle.drain import Draining, Phase
-from livestream.cluster.edge_selection import EdgeGuide
 from livestream.lifecycle.drain_steps import leave_http, leave_rtmp
-from livestream.roles.join_cluster import join, renew_presence
 from livestream.lifecycle.reload import Reloading
 from livestream.lifecycle.reload_hooks import (
     access_log,
@@ -70,6 +54,22 @@ from livestream.lifecycle.reload_hooks import (
     renew_store,
     rtmp_limits,
 )
+from livestream.metrics import Metrics
+from livestream.model.segments import ObjectInfo
+from livestream.net.body import Body
+from livestream.net.listeners import Listener
+from livestream.net.periodic import Ticker
+from livestream.net.rtmp.requests import Publishing
+from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.ops.admission import OpsAdmission, host_names
+from livestream.ops.site import Ops, ops_site
+from livestream.packaging.window import Window
+from livestream.push.feeds import Feeds, Supply
+from livestream.push.feeds import Known as KnownNames
+from livestream.push.flv import FlvPush
+from livestream.push.relay_admission import RelayAdmission
+from livestream.push.rtmp import RtmpPlay
+from livestream.roles.join_cluster import join, renew_presence
 from livestream.roles.takes import Answering, TakeRequests
 from livestream.signing import Credentials
 from livestream.transcode.ladder import Rung

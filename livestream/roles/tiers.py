@@ -7,15 +7,15 @@ from livestream.bus.known_streams import Catalogue
 from livestream.bus.published import Ledger
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import Collector, Warmer
+from livestream.lifecycle.drain_steps import leave_cache
 from livestream.model.segments import Announcement, EpochBegan
 from livestream.pages.watch import Watch
 from livestream.push.feeds import Feeds
 from livestream.push.relay import Relays
-from livestream.roles.upstream_tier import TierAbove
 from livestream.roles.known import KnownStreams
-from livestream.lifecycle.drain_steps import leave_cache
 from livestream.roles.parts import Parts
 from livestream.roles.takes import OriginAnswers
+from livestream.roles.upstream_tier import TierAbove
 
 
 def build_origin(parts: Parts) -> None:

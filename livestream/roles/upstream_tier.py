@@ -15,13 +15,13 @@ from livestream.bus.announcements import InvalidMessage, decode_document, decode
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Upstream
 from livestream.cache.upstream.tier import Upstreams
+from livestream.cluster.upstream_selection import Choice
+from livestream.lifecycle.reload_hooks import renew_choice
 from livestream.model.segments import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.push.relay import Holdings, Relays
 from livestream.push.relay import Upstream as Player
-from livestream.cluster.upstream_selection import Choice
 from livestream.roles.parts import Parts
-from livestream.lifecycle.reload_hooks import renew_choice
 from livestream.steering.nodes import Node
 
 CONNECT_S = 2.0

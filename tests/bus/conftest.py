@@ -16,8 +16,7 @@ from twisted.internet import reactor
 
 from livestream.bus.redis import RedisBus
 from livestream.metrics import Metrics
-
-from ..redis_program import redis_program
+from tests.redis_program import redis_program
 
 
 @define(eq=False)

@@ -25,9 +25,8 @@ from livestream.cache.upstream.tier import Upstreams
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.window import Window
+from tests.bus.test_known_streams import FakeBus
 from tests.packaging.windows import EPOCH, RUNG, SOURCE, announced, ended
-
-from .test_catalogue import FakeBus
 
 STREAMS = ("first", "second")
 LENGTH = 4

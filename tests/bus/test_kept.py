@@ -10,9 +10,8 @@ import pytest_twisted
 from livestream.bus.interface import NotNow
 from livestream.bus.memory import MemoryBus
 from livestream.bus.redis import KEPT_S, RedisBus
-
-from .conftest import Server
-from .test_redis import redis, until
+from tests.bus.conftest import Server
+from tests.bus.test_redis import redis, until
 
 Buses = Callable[[], RedisBus]
 

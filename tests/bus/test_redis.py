@@ -23,9 +23,8 @@ from livestream.bus.interface import NotNow, Tier
 from livestream.bus.redis import MOST_UNANSWERED, PAST_MS, RedisBus
 from livestream.bus.redis_connection import PING_S, SILENT_PINGS
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
-
-from ..packaging.windows import announced, ended
-from .conftest import Server
+from tests.bus.conftest import Server
+from tests.packaging.windows import announced, ended
 
 Buses = Callable[..., RedisBus]
 EPOCH = 1_000_000_000_000_000

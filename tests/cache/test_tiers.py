@@ -28,10 +28,9 @@ from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body, BodyState
 from livestream.signing import HEADER, Credentials, sign
-from tests.delivery.edge import Edge
+from tests.cache.nodes import info_of
+from tests.hls.edge import Edge
 from tests.observer import Observer
-
-from .nodes import info_of
 
 RANDOM = random.Random(7)
 CREDENTIALS = Credentials("edge-1", "the secret of these tests", reactor.seconds)

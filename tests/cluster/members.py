@@ -13,8 +13,7 @@ from livestream.cluster.load import LoadMeter
 from livestream.cluster.nodes import Nodes
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Node, NodeState
-
-from .nodes import NOW, SECRET
+from tests.cluster.nodes import NOW, SECRET
 
 CHANNEL = "nodes"
 

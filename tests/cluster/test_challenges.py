@@ -12,9 +12,8 @@ from livestream.cluster.challenges import NONCE_S, SELDOM_S, Challenges
 from livestream.cluster.cut_off import GIVE_UP_S
 from livestream.cluster.messages import MOST_ANSWERS, decode
 from livestream.signing import LEARNT_APART_S
-
-from .members import Member, Members
-from .nodes import SECRET, Process, Scene
+from tests.cluster.members import Member, Members
+from tests.cluster.nodes import SECRET, Process, Scene
 
 UNANSWERED = "does not answer what is asked of it"
 APART = pytest.mark.parametrize("clocks_s", [(0, 0), (290, 0), (0, 290), (-290, 0), (-145, 145), (145, -145)])

@@ -8,8 +8,7 @@ import pytest
 
 from livestream.cluster.cut_off import GIVE_UP_S, KNOWN_S
 from livestream.steering.nodes import Load, NodeState
-
-from .nodes import Process, Scene
+from tests.cluster.nodes import Process, Scene
 
 HTTP, RTMP = "http://127.0.0.2:8080", "rtmp://127.0.0.2:1935"
 

@@ -12,8 +12,7 @@ from livestream.cluster.cut_off import KNOWN_S
 from livestream.cluster.kept import AGAIN_S, KeptList
 from livestream.cluster.nodes import SILENT_S
 from livestream.cluster.runs import FAR_S
-
-from .nodes import Process, Scene
+from tests.cluster.nodes import Process, Scene
 
 
 @define(eq=False)

@@ -9,8 +9,7 @@ import pytest
 from livestream.cluster.nodes import SILENT_S
 from livestream.cluster.runs import FAR_S, REMEMBERED
 from livestream.steering.nodes import NodeState
-
-from .nodes import OWN_BOOT, Scene
+from tests.cluster.nodes import OWN_BOOT, Scene
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.fuzz.bounds import held_bytes
 from tests.fuzz.choices import Choices, pieces
 from tests.fuzz.faults import no_faults
 from tests.fuzz.rtmp_targets import HANDSHAKE, OUT_BASE_BYTES, OUT_BYTES, SERVER_PRELUDES
-from tests.net.test_rtmp import Door, Scene, Sink
+from tests.net.rtmp.test_connection import Door, Scene, Sink
 
 LIMITS = RtmpLimits(chunks=ChunkLimits(message_bytes=8192, command_bytes=2048, chunk_streams=8))
 HELD_BYTES = 32 << 10

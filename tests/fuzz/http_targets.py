@@ -30,13 +30,13 @@ from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
 from livestream.signing import Credentials, seal, sign, unseal
 from livestream.steering.nodes import Node
-from tests.delivery.edge import Edge
-from tests.delivery.test_flv import FakeRequest
-from tests.delivery.test_flv import Site as Push
-from tests.delivery.test_ops import TOKEN, Port
-from tests.delivery.windows import window_of
 from tests.fuzz.choices import Choices, pieces
 from tests.fuzz.faults import no_faults
+from tests.hls.edge import Edge
+from tests.hls.windows import window_of
+from tests.ops.test_site import TOKEN, Port
+from tests.push.test_flv import FakeRequest
+from tests.push.test_flv import Site as Push
 
 LIMITS = HeadLimits()
 NOW = 1_800_000_000.0

@@ -24,16 +24,16 @@ from livestream.rtmp.messages import control, set_chunk_size, user_control
 from livestream.signing import sign
 from livestream.transcode import commands
 from livestream.transcode.ladder import Rung
-from tests.delivery.test_desync import SHAPES
-from tests.delivery.test_ops import TOKEN
-from tests.delivery.windows import window_of
 from tests.fuzz.config_targets import SEPARATOR
 from tests.fuzz.http_targets import NOW, SECRET
 from tests.fuzz.media_targets import RECORDS
 from tests.fuzz.recordings import recorded
 from tests.fuzz.rtmp_targets import HANDSHAKE
 from tests.fuzz.targets import CORPUS
+from tests.hls.windows import window_of
+from tests.http.test_desync import SHAPES
 from tests.media.encoded import Tag, broadcast, tags
+from tests.ops.test_site import TOKEN
 from tests.rtmp.test_chunk_ways import Writer
 from tests.test_schema import KINDS, kept
 

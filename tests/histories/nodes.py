@@ -21,9 +21,8 @@ from livestream.media.flv import avc_config
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
 from livestream.packaging.window import Window
-
-from ..packaging.broadcasts import RECORD, pictures
-from .redis import REDIS, SimBus
+from tests.histories.redis import REDIS, SimBus
+from tests.packaging.broadcasts import RECORD, pictures
 
 if TYPE_CHECKING:
     from .world import World

@@ -10,8 +10,7 @@ from livestream.bus.published import Ledger
 from livestream.ingest.offers import Offers, _Offer
 from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.numbering import Epochs
-
-from .world import World
+from tests.histories.world import World
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "none": (),

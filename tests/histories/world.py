@@ -17,9 +17,8 @@ from twisted.internet.task import Clock
 from livestream.bus.head import Head
 from livestream.bus.interface import NotNow, Tier
 from livestream.model.segments import Announcement, SegmentAnnounced
-
-from .nodes import EDGES, INGESTS, NEVER_S, ORIGINS, Edge, Ingest, Origin, Publisher
-from .redis import REDIS, Redis
+from tests.histories.nodes import EDGES, INGESTS, NEVER_S, ORIGINS, Edge, Ingest, Origin, Publisher
+from tests.histories.redis import REDIS, Redis
 
 STEP_S = 0.25
 ENDS_S = 68.0

@@ -17,8 +17,8 @@ from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.steering.nodes import Node, NodeState
 from tests.ingest.test_broadcast import GRACE_S, media, send
 from tests.ingest.test_broadcast import Scene as BroadcastScene
-from tests.ingest.test_publisher import KEYS, FakeConnection
-from tests.ingest.test_publisher import Scene as DoorScene
+from tests.ingest.test_publish_admission import KEYS, FakeConnection
+from tests.ingest.test_publish_admission import Scene as DoorScene
 from tests.packaging.windows import EPOCH, announced, ended
 
 

@@ -12,8 +12,7 @@ from twisted.internet.task import Clock
 from livestream.bus.interface import NotNow
 from livestream.ingest.offers import OFFERED_S, RETRY_S, SHOWN_S, Offers
 from livestream.model.segments import Announcement, Superseded
-
-from ..packaging.windows import announced
+from tests.packaging.windows import announced
 
 
 @define(eq=False)

@@ -16,8 +16,8 @@ from livestream.push.relay_admission import NearRelays, RelayAdmission
 from livestream.push.rtmp import RtmpPlay
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused
-from tests.ingest.test_publisher import FakeStage
-from tests.net.test_rtmp import Peer, Scene
+from tests.ingest.test_publish_admission import FakeStage
+from tests.net.rtmp.test_connection import Peer, Scene
 
 KEY = "hush-hush-hush"
 WAYS = [

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 from attrs import define, field
 
-from .proxy import Address
-from .redis import LabRedis
+from tests.lab.proxy import Address
+from tests.lab.redis import LabRedis
 
 MOST_HEARD = 5000
 DIGEST_BYTES = 64

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from attrs import define, field
 
-from ..playlist_rules import Listed, Playlist, changes
-from .waits import LongestWait
+from tests.lab.waits import LongestWait
+from tests.playlist_rules import Listed, Playlist, changes
 
 MEDIA_TOLERANCE_S = 0.1
 """The first track may end a little before or after what EXTINF says, which is of the whole segment."""

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from ..system.processes import until
-from .nodes import FULL, HOSTS, LabNode, Topology
-from .outcome import Outcome, outcome_of
-from .proxy import Link, LinkFault, Proxy
-from .publishers import Encoder, encoded
-from .redis import LabRedis
-from .verifier import Verifier
+from tests.lab.nodes import FULL, HOSTS, LabNode, Topology
+from tests.lab.outcome import Outcome, outcome_of
+from tests.lab.proxy import Link, LinkFault, Proxy
+from tests.lab.publishers import Encoder, encoded
+from tests.lab.redis import LabRedis
+from tests.lab.verifier import Verifier
+from tests.system.processes import until
 
 WINDOW_S = 18
 """As long as six segments of three seconds, the defaults."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from ..ports import free_port
-from ..system.processes import Daemon, until
-from .proxy import Address, Link, Proxy
+from tests.lab.proxy import Address, Link, Proxy
+from tests.ports import free_port
+from tests.system.processes import Daemon, until
 
 SECRET, KEY = "the secret of this laboratory", "laboratory"
 HOSTS = {"ingest": "127.0.1", "origin": "127.0.2", "edge": "127.0.3", "redis": "127.0.4"}

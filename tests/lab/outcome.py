@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from .history import History
-from .verifier import Verifier
+from tests.lab.history import History
+from tests.lab.verifier import Verifier
 
 
 @frozen

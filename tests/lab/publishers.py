@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from ..system.processes import FFMPEG, Process
+from tests.system.processes import FFMPEG, Process
 
 FPS = 25
 MEDIA_S, VARIANTS = 12, 3

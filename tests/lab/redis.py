@@ -9,10 +9,10 @@ from pathlib import Path
 
 from attrs import define, field
 
-from ..ports import free_port
-from ..redis_program import redis_program
-from ..system.processes import Process, until
-from .proxy import Address
+from tests.lab.proxy import Address
+from tests.ports import free_port
+from tests.redis_program import redis_program
+from tests.system.processes import Process, until
 
 BUSY_AFTER_MS = 50
 """A script that has run for so long makes Redis answer BUSY to everybody else."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from .forger import Forger
-from .laboratory import Laboratory, Plan
-from .nodes import ROLES, LabNode
-from .outcome import Outcome
-from .proxy import Link, LinkFault, Silence
-from .publishers import Encoder
-from .redis import LabRedis
+from tests.lab.forger import Forger
+from tests.lab.laboratory import Laboratory, Plan
+from tests.lab.nodes import ROLES, LabNode
+from tests.lab.outcome import Outcome
+from tests.lab.proxy import Link, LinkFault, Silence
+from tests.lab.publishers import Encoder
+from tests.lab.redis import LabRedis
 
 RECONNECTIONS = 30
 APART_S = 3.0

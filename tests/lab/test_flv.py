@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .flv import FlvReader, Progress
+from tests.lab.flv import FlvReader, Progress
 
 HEADER = b"FLV\x01\x05\0\0\0\x09\0\0\0\0"
 

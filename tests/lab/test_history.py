@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..playlist_rules import Playlist, read
-from .history import History
+from tests.lab.history import History
+from tests.playlist_rules import Playlist, read
 
 DATE = "2026-11-30T12:00:{:02}.000+00:00"
 

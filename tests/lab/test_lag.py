@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .lag import LEAST_BEFORE, Lag
+from tests.lab.lag import LEAST_BEFORE, Lag
 
 
 def test_what_comes_later_than_before_is_said_by_how_much() -> None:

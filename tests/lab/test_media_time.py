@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .media_time import begin_of, timescale_of
+from tests.lab.media_time import begin_of, timescale_of
 
 TIMESCALE, BEGIN = 90_000, 1_800_000
 

@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 import pytest
 from attrs import define, field
 
-from ..ports import free_port
-from .proxy import NO_FAULT, Link, LinkFault, Proxy, Silence
+from tests.lab.proxy import NO_FAULT, Link, LinkFault, Proxy, Silence
+from tests.ports import free_port
 
 QUIET_S = 0.3
 """What has not arrived by then does not."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..system.processes import until
-from .redis import LabRedis
+from tests.lab.redis import LabRedis
+from tests.system.processes import until
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .waits import LongestWait
+from tests.lab.waits import LongestWait
 
 
 def test_nothing_is_expected_before_the_first_event() -> None:

@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 
 from attrs import define, field
 
-from ..playlist_rules import Listed, read
-from ..system.processes import get
-from .flv import FlvReader, Progress
-from .history import History
-from .lag import Lag
-from .media_time import begin_of, timescale_of
-from .proxy import Address
-from .waits import LongestWait
+from tests.lab.flv import FlvReader, Progress
+from tests.lab.history import History
+from tests.lab.lag import Lag
+from tests.lab.media_time import begin_of, timescale_of
+from tests.lab.proxy import Address
+from tests.lab.waits import LongestWait
+from tests.playlist_rules import Listed, read
+from tests.system.processes import get
 
 POLL_S = 0.25
 ANSWER_S = 3.0

@@ -13,9 +13,8 @@ from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCod
 from livestream.media.flv import aac_config, avc_config
 from livestream.media.pictures import PictureFormat
 from livestream.model.frames import Codec, Frame, Track
-
-from .encoded import broadcast, frames
-from .parameter_sets import av1_header, avc_record, h264_sps, hevc_record, hevc_sps
+from tests.media.encoded import broadcast, frames
+from tests.media.parameter_sets import av1_header, avc_record, h264_sps, hevc_record, hevc_sps
 
 ENCODERS = {"libx264": "aac", "libx265": None, "libsvtav1": None, "libvpx-vp9": "libopus"}
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from livestream.media import flv
 from livestream.media.errors import MediaError, UnsupportedCodec
 from livestream.model.frames import Codec, Frame
-
-from .encoded import broadcast, frames, tags
+from tests.media.encoded import broadcast, frames, tags
 
 NAL = b"\0\0\0\3abc"
 """A sound NAL unit behind its length."""

@@ -12,9 +12,8 @@ from livestream.media.errors import MediaError, OversizedPicture
 from livestream.media.flv import avc_frame
 from livestream.media.parameter_sets import MAX_IN_FRAME, MAX_KEPT, ParameterSets
 from livestream.model.frames import Codec, Frame
-
-from .encoded import broadcast, frames
-from .parameter_sets import av1_header, h264_sps, hevc_sps, prefixed
+from tests.media.encoded import broadcast, frames
+from tests.media.parameter_sets import av1_header, h264_sps, hevc_sps, prefixed
 
 SLICE, HEVC_SLICE, AV1_FRAME = b"\x65key", b"\x26\1key", b"\x32\3key"
 SMALL, BOMB = (320, 180), (8192, 8192)

@@ -13,9 +13,18 @@ from livestream.media.timeline import Timeline
 from livestream.model.frames import Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.segmenter import PackagedGap, PackagedInit
-
-from .broadcasts import ASC, OTHER_ASC, OTHER_RECORD, RECORD, Ingest, mixed, pictures, sounds, with_b_frames
-from .mp4 import samples
+from tests.packaging.broadcasts import (
+    ASC,
+    OTHER_ASC,
+    OTHER_RECORD,
+    RECORD,
+    Ingest,
+    mixed,
+    pictures,
+    sounds,
+    with_b_frames,
+)
+from tests.packaging.mp4 import samples
 
 STRETCHES = st.lists(
     st.tuples(

@@ -8,8 +8,17 @@ from attrs import evolve
 from livestream.media.flv import aac_config, avc_config
 from livestream.model.frames import Frame, Track
 from livestream.packaging.cuts import INTERRUPTIONS, Cut, CutPlanner
-
-from .broadcasts import ASC, OTHER_ASC, OTHER_RECORD, RECORD, mixed, picture, pictures, sounds, with_b_frames
+from tests.packaging.broadcasts import (
+    ASC,
+    OTHER_ASC,
+    OTHER_RECORD,
+    RECORD,
+    mixed,
+    picture,
+    pictures,
+    sounds,
+    with_b_frames,
+)
 
 BOTH, VIDEO, AUDIO = frozenset(Track), frozenset({Track.VIDEO}), frozenset({Track.AUDIO})
 

@@ -11,9 +11,8 @@ from livestream.media.timeline import START_MS, Timeline
 from livestream.model.frames import Frame
 from livestream.model.names import SOURCE
 from livestream.packaging.segmenter import PackagedGap, PackagedInit, PackagedSegment
-
-from ..media.encoded import broadcast, decode, frames
-from .broadcasts import Ingest
+from tests.media.encoded import broadcast, decode, frames
+from tests.packaging.broadcasts import Ingest
 
 
 def placed(file: bytes, add_ms: int = 0) -> list[Frame]:

@@ -12,9 +12,8 @@ from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.media.flv import aac_config, avc_config
 from livestream.model.frames import Codec
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TRACK, Run, init_segment, media_segment
-
-from .broadcasts import ASC, RECORD
-from .mp4 import Read, boxes, content, kinds, samples
+from tests.packaging.broadcasts import ASC, RECORD
+from tests.packaging.mp4 import Read, boxes, content, kinds, samples
 
 VIDEO = parse_config(avc_config(RECORD))
 AUDIO = parse_config(aac_config(ASC))

@@ -7,9 +7,8 @@ import pytest
 
 from livestream.packaging.playlist import media_playlist, multivariant
 from livestream.packaging.window import Window
-
-from ..playlist_rules import PlaylistRules
-from .windows import EPOCH, RUNG, SOURCE, announced, ended
+from tests.packaging.windows import EPOCH, RUNG, SOURCE, announced, ended
+from tests.playlist_rules import PlaylistRules
 
 TEXT = """\
 #EXTM3U

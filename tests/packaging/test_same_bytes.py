@@ -13,8 +13,17 @@ from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.model.frames import Codec, Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment
-
-from .broadcasts import ASC, OTHER_ASC, OTHER_RECORD, RECORD, Ingest, mixed, pictures, sounds, with_b_frames
+from tests.packaging.broadcasts import (
+    ASC,
+    OTHER_ASC,
+    OTHER_RECORD,
+    RECORD,
+    Ingest,
+    mixed,
+    pictures,
+    sounds,
+    with_b_frames,
+)
 
 RUNG = "360p"
 OPUS_HEAD = b"OpusHead\1\2\x38\x01" + (44100).to_bytes(4, "little") + bytes(3)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from livestream.media.codecs import AudioConfig
 from livestream.model.frames import Codec
 from livestream.packaging.samples import AUDIO_DRIFT_MS, Sounds
-
-from .broadcasts import sound
+from tests.packaging.broadcasts import sound
 
 RATES = st.sampled_from([7350, 7351, 11025, 44100, 48000, 96000])
 NEAR = st.integers(-1, 1)

@@ -11,8 +11,7 @@ from livestream.model.names import SOURCE
 from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Packager
-
-from .broadcasts import (
+from tests.packaging.broadcasts import (
     ASC,
     OTHER_ASC,
     OTHER_RECORD,
@@ -25,7 +24,7 @@ from .broadcasts import (
     sounds,
     with_b_frames,
 )
-from .mp4 import Read, samples
+from tests.packaging.mp4 import Read, samples
 
 VIDEO, AUDIO = 1, 2
 RUNG = "360p"

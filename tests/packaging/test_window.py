@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
 from livestream.packaging.window import MOST_PENDING, Window
-
-from .windows import EPOCH, RUNG, SOURCE, announced, ended
+from tests.packaging.windows import EPOCH, RUNG, SOURCE, announced, ended
 
 LATER = EPOCH + 5000
 

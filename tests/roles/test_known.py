@@ -17,7 +17,7 @@ from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan
 from livestream.push.feeds import Standing
 from livestream.roles.known import KnownStreams
-from tests.cache.test_coalesce import Source
+from tests.cache.test_cache import Source
 from tests.packaging.windows import EPOCH, RUNG, announced, ended
 
 LENGTH = 6

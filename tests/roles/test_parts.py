@@ -10,10 +10,10 @@ from livestream.bus.interface import Tier
 from livestream.bus.published import Ledger
 from livestream.config import Config, load
 from livestream.http.site import HttpSite
+from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS
 from livestream.net.listeners import Listener
 from livestream.ops.admission import OpsAdmission
 from livestream.roles.parts import Parts
-from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS
 
 SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
 ABOVE = 'origin.upstreams=[{http="http://127.0.0.1:9"}]'

@@ -27,7 +27,7 @@ from livestream.packaging.window import Window
 from livestream.roles.peers import CHANNEL, Peers
 from livestream.steering.nodes import Node
 from tests.ingest.test_broadcast import FakeSite, media
-from tests.ingest.test_publisher import FakeConnection, answered
+from tests.ingest.test_publish_admission import FakeConnection, answered
 
 SECRET = "the-key-of-the-show"
 

@@ -19,9 +19,8 @@ from livestream.model.segments import StreamPosition, Superseded
 from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests
 from livestream.signing import HEADER, LEARNT_APART_S, VALID_S, Credentials, sign
 from livestream.steering.nodes import Node
-
-from ..cluster.members import Member, Members
-from ..cluster.nodes import SECRET as MEMBERS_SECRET
+from tests.cluster.members import Member, Members
+from tests.cluster.nodes import SECRET as MEMBERS_SECRET
 
 SECRET = "the secret of these tests"
 

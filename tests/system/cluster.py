@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, field
 
-from ..ports import free_port
-from .conftest import RedisServer, Site
-from .processes import Daemon, twistd_ahead
-from .wire import Wire
+from tests.ports import free_port
+from tests.system.conftest import RedisServer, Site
+from tests.system.processes import Daemon, twistd_ahead
+from tests.system.wire import Wire
 
 SECRET = "the secret of these tests"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 
-from ..ports import free_port
-from ..redis_program import redis_program
-from .pictures import publisher
-from .processes import MARK, Daemon, Process, T, until
+from tests.ports import free_port
+from tests.redis_program import redis_program
+from tests.system.pictures import publisher
+from tests.system.processes import MARK, Daemon, Process, T, until
 
 
 @define(eq=False)

@@ -16,8 +16,7 @@ from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
-
-from ..ingest.test_broadcast import media
+from tests.ingest.test_broadcast import media
 
 ANSWER_S = 5.0
 MEDIA_S = 60

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import av
 from attrs import frozen
 
-from .processes import FFMPEG
+from tests.system.processes import FFMPEG
 
 BITS = 12
 

@@ -18,7 +18,7 @@ from typing import IO, TypeVar
 import imageio_ffmpeg
 from attrs import define, field
 
-from ..ports import free_port
+from tests.ports import free_port
 
 T = TypeVar("T")
 

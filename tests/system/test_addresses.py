@@ -8,10 +8,9 @@ from contextlib import ExitStack, suppress
 
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
-
-from ..ports import free_port
-from .conftest import Site
-from .processes import Daemon, until
+from tests.ports import free_port
+from tests.system.conftest import Site
+from tests.system.processes import Daemon, until
 
 KEY = "the-right-key"
 ATTACKER, BROADCASTER, PROXY, VIEWER = "127.0.0.2", "127.0.0.3", "127.0.0.4", "198.51.100.7"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from .cluster import Cluster, ClusterNode
-from .conftest import Site
-from .processes import until
-from .viewer import Viewer
+from tests.system.cluster import Cluster, ClusterNode
+from tests.system.conftest import Site
+from tests.system.processes import until
+from tests.system.viewer import Viewer
 
 KEY = "the key of the show"
 SETTINGS = ("transcode.ladder=[]", "hls.segment_s=1", f'ingest.keys={{show="{KEY}"}}')

@@ -6,11 +6,10 @@ import time
 
 from livestream.steering.nodes import Node
 from livestream.steering.rendezvous import ranked
-
-from .cluster import Cluster
-from .conftest import Site
-from .processes import FFMPEG, Process, until
-from .viewer import Viewer
+from tests.system.cluster import Cluster
+from tests.system.conftest import Site
+from tests.system.processes import FFMPEG, Process, until
+from tests.system.viewer import Viewer
 
 NAMES = ("ingest-1", "ingest-2", "origin-1", "origin-2", "edge-1")
 KEY = "the key of the show"

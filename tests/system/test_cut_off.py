@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from .cluster import Cluster
-from .conftest import Site
-from .processes import until
-from .viewer import Viewer
+from tests.system.cluster import Cluster
+from tests.system.conftest import Site
+from tests.system.processes import until
+from tests.system.viewer import Viewer
 
 CUT_S = 8
 STALL_S = 5

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..ports import free_port
-from .conftest import Site, Tiers
-from .processes import Daemon, Process, get, until
-from .viewer import Viewer
+from tests.ports import free_port
+from tests.system.conftest import Site, Tiers
+from tests.system.processes import Daemon, Process, get, until
+from tests.system.viewer import Viewer
 
 Start = Callable[..., Tiers]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ..lab.laboratory import Plan
-from ..lab.nodes import SMALL, Topology
-from ..lab.scenarios import run
-from .conftest import Site
+from tests.lab.laboratory import Plan
+from tests.lab.nodes import SMALL, Topology
+from tests.lab.scenarios import run
+from tests.system.conftest import Site
 
 SEED = 1
 STALL_S = 5.0

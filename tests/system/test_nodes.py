@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from .cluster import Cluster, ClusterNode
-from .conftest import Site
-from .processes import Process, until
-from .test_watch_page import CHROMIUM
+from tests.system.cluster import Cluster, ClusterNode
+from tests.system.conftest import Site
+from tests.system.processes import Process, until
+from tests.system.test_watch_page import CHROMIUM
 
 ABOVE = 'edge.upstreams=[{http="http://127.0.0.1:9"}]'
 """An edge is ready once it has somebody to ask; nothing is asked here."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Tiers
-from .pictures import decode
-from .processes import FFMPEG, Process, get, until
+from tests.system.conftest import Tiers
+from tests.system.pictures import decode
+from tests.system.processes import FFMPEG, Process, get, until
 
 Start = Callable[..., Tiers]
 

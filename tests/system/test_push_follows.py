@@ -8,11 +8,11 @@ import time
 
 from attrs import define, field
 
-from ..lab.verifier import PushViewer
-from ..lab.waits import LongestWait
-from .cluster import Cluster, ClusterNode
-from .conftest import Site
-from .processes import until
+from tests.lab.verifier import PushViewer
+from tests.lab.waits import LongestWait
+from tests.system.cluster import Cluster, ClusterNode
+from tests.system.conftest import Site
+from tests.system.processes import until
 
 KEY = "a key of these tests"
 SETTINGS = ("transcode.ladder=[]", "hls.segment_s=1", f'ingest.keys={{"*" = "{KEY}"}}')

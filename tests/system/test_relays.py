@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 from livestream.push.relay_admission import PLAY_AT_AN_EDGE, PLAY_WITHOUT
-
-from .cluster import Cluster, ClusterNode
-from .conftest import Site
-from .processes import FFMPEG, Process, until
+from tests.system.cluster import Cluster, ClusterNode
+from tests.system.conftest import Site
+from tests.system.processes import FFMPEG, Process, until
 
 KEY = "a-key-of-these-tests"
 SETTINGS = ("transcode.ladder=[]", f'ingest.keys={{show="{KEY}"}}')

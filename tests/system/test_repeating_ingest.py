@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ..ports import free_port
-from .conftest import Site
-from .processes import Daemon, get, until
+from tests.ports import free_port
+from tests.system.conftest import Site
+from tests.system.processes import Daemon, get, until
 
 PROGRAM = ("-m", "tests.system.repeating_ingest")
 NAMES = ("source", "240p", "180p", "120p")

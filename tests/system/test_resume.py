@@ -18,11 +18,10 @@ from attrs import define, field
 
 from livestream.bus.announcements import encode_document
 from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
-
-from ..ports import free_port
-from .conftest import Site
-from .processes import Daemon, Process, get, until
-from .upstream import SIZE, body_of
+from tests.ports import free_port
+from tests.system.conftest import Site
+from tests.system.processes import Daemon, Process, get, until
+from tests.system.upstream import SIZE, body_of
 
 SEEDS = range(2)
 FILLS = 20

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Tiers, transcoders
-from .processes import Process, get, until
-from .viewer import Viewer
+from tests.system.conftest import Tiers, transcoders
+from tests.system.processes import Process, get, until
+from tests.system.viewer import Viewer
 
 LADDER = "transcode.ladder=[240]"
 SOON_OVER = "ingest.grace_s=3"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .cluster import Cluster
-from .conftest import Site
-from .processes import Process, get, until
-from .test_watch_page import CHROMIUM
+from tests.system.cluster import Cluster
+from tests.system.conftest import Site
+from tests.system.processes import Process, get, until
+from tests.system.test_watch_page import CHROMIUM
 
 GOP_S = 2
 NAMES = ("ingest-1", "origin-1", "edge-1", "edge-2")

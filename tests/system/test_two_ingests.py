@@ -8,11 +8,10 @@ from urllib.parse import quote
 import pytest
 
 from livestream.ingest.takeovers import MOST
-
-from .cluster import Cluster
-from .conftest import Site
-from .encoder import Encoder
-from .processes import get, until
+from tests.system.cluster import Cluster
+from tests.system.conftest import Site
+from tests.system.encoder import Encoder
+from tests.system.processes import get, until
 
 SETTINGS = ("transcode.ladder=[]", "hls.segment_s=1")
 KEY = "a key of these tests"

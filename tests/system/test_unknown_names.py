@@ -11,10 +11,9 @@ from attrs import define, field
 
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused
-
-from ..ports import free_port
-from .conftest import Site
-from .processes import Daemon, until
+from tests.ports import free_port
+from tests.system.conftest import Site
+from tests.system.processes import Daemon, until
 
 NAMES = 40
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ..ports import free_port
-from .conftest import Site
-from .processes import Daemon, get, until
+from tests.ports import free_port
+from tests.system.conftest import Site
+from tests.system.processes import Daemon, get, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -12,9 +12,9 @@ from urllib.parse import urljoin
 import m3u8
 from attrs import define, field
 
-from ..playlist_rules import PlaylistRules
-from .pictures import Delivered, decode
-from .processes import get
+from tests.playlist_rules import PlaylistRules
+from tests.system.pictures import Delivered, decode
+from tests.system.processes import get
 
 
 @define(eq=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from ..ports import free_port
+from tests.ports import free_port
 
 
 @define(eq=False)
