@@ -249,7 +249,7 @@ class Run:
                 edge.is_up, edge.down_since_s = False, now_s
             elif not edge.is_up and number not in down:
                 edge.is_up, edge.window, edge.fetched = True, Window("show", LENGTH), set()
-                edge.window.take(self.origin.announcements())
+                edge.window.apply(self.origin.announcements())
         self._up = {edge.id: edge for edge in self.world.edges if edge.is_up}
 
     def _picture(self, now_s: int) -> list[Node]:
@@ -274,14 +274,14 @@ class Run:
         media, init = ObjectInfo(f"1-{msn}.m4s", 1000, "0" * 64), ObjectInfo("1-init.mp4", 800, "0" * 64)
         segment = Segment(msn, 0, msn * SEGMENT_S * 1000, SEGMENT_S * 1000, media, init)
         announcement = SegmentAnnounced("show", Epoch(1, 0), SEGMENT_S, INFO, segment)
-        self.origin.take([announcement])
+        self.origin.apply([announcement])
         for edge in self.world.edges:
             if not edge.is_up:
                 continue
             if self.chance.random() >= LOSS:
-                edge.window.take([announcement])
+                edge.window.apply([announcement])
             if edge.window.is_incomplete:
-                edge.window.take(self.origin.announcements())
+                edge.window.apply(self.origin.announcements())
             if edge.viewers:
                 self._ask(edge)
 

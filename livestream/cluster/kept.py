@@ -19,8 +19,8 @@ AGAIN_S = 10.0
 class KeepingBus(Protocol):
     """Keeps a message of each name of a channel."""
 
-    def keep(self, channel: str, name: str, message: bytes | None) -> None: ...
-    def kept(self, channel: str) -> Deferred[Sequence[bytes]]: ...
+    def retain(self, channel: str, name: str, message: bytes | None) -> None: ...
+    def retained(self, channel: str) -> Deferred[Sequence[bytes]]: ...
 
 
 @define(eq=False)
@@ -45,7 +45,7 @@ class KeptList:
         now = self.others.monotonic()
         if now - self._kept_at >= AGAIN_S and self.others.is_bus_healthy():
             self._kept_at = now
-            self.bus.keep(self.channel, self.others.own, message)
+            self.bus.retain(self.channel, self.others.own, message)
         if not self.is_read and self._reading is None:
             self._read()
 
@@ -57,16 +57,16 @@ class KeptList:
         """Keep the node no more."""
         if self._reading is not None:
             self._reading.cancel()
-        self.bus.keep(self.channel, self.others.own, None)
+        self.bus.retain(self.channel, self.others.own, None)
 
     def _read(self) -> None:
-        self._reading = reading = self.bus.kept(self.channel)
+        self._reading = reading = self.bus.retained(self.channel)
         reading.addCallbacks(self._restore, self._unanswered).addErrback(self._failed).addBoth(self._over)
 
     def _restore(self, messages: Sequence[bytes]) -> None:
         self.is_read = True
         for name in self.others.restore(messages):
-            self.bus.keep(self.channel, name, None)
+            self.bus.retain(self.channel, name, None)
 
     def _unanswered(self, _: Failure) -> None:
         """It is asked again with the next message."""

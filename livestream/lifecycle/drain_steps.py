@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.bus.acknowledgements import Receipts
+from livestream.bus.acknowledgements import Acknowledgements
 from livestream.cache.cache import Cache
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
@@ -73,15 +73,18 @@ def leave_cache(draining: Draining, cache: Cache) -> None:
     draining.wait_for(Phase.CLOSING, "objects on their way here", lambda: cache.filling)
 
 
-def leave_ingest(draining: Draining, door: PublishDoor, broadcasts: Broadcasts, receipts: Receipts | None) -> None:
+def leave_ingest(
+    draining: Draining, door: PublishDoor, broadcasts: Broadcasts, acknowledgements: Acknowledgements | None
+) -> None:
     """
     Newcomers are refused. Who publishes goes on while there is time; then all that came is cut, announced, and, with
-    ``receipts``, kept until the origins have it. Nobody is told that a broadcast is over, for its publisher will go on.
+    ``acknowledgements``, kept until the origins have it. Nobody is told that a broadcast is over, for its publisher
+    will go on.
     """
     draining.at(Phase.TOLD, lambda: door.shut(SHUT))
     draining.wait_for(Phase.MOVING, "publishers", lambda: door.publishing)
     draining.at(Phase.CLOSING, door.send_away)
     draining.wait_for(Phase.CLOSING, "broadcasts that are not all out", lambda: broadcasts.unsettled)
-    if receipts is not None:
-        draining.at(Phase.TOLD, receipts.start)
-        draining.wait_for(Phase.CLOSING, "renditions that origins fetch", lambda: receipts.missing)
+    if acknowledgements is not None:
+        draining.at(Phase.TOLD, acknowledgements.start)
+        draining.wait_for(Phase.CLOSING, "renditions that origins fetch", lambda: acknowledgements.outstanding)

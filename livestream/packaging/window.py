@@ -121,7 +121,7 @@ class Window:
 
     # What becomes known
 
-    def take(self, announcements: Iterable[Announcement]) -> list[Announcement]:
+    def apply(self, announcements: Iterable[Announcement]) -> list[Announcement]:
         """Take in what was announced, and return what of it is news and holds, together with what holds only now."""
         news: list[Announcement] = []
         for announcement in announcements:

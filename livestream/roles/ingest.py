@@ -14,11 +14,11 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 
-from livestream.bus.acknowledgements import Receipts
+from livestream.bus.acknowledgements import Acknowledgements
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import NotKnown
 from livestream.cache.store import Found
 from livestream.cache.upstream.node import Upstream
@@ -88,12 +88,12 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     """Put an ingest together, or the whole system in one process, whose broadcasts no other node of a cluster has."""
     config = parts.config
     bus = MemoryBus(parts.bus_node) if is_alone and config.cluster.secret else parts.bus()
-    ledger = Ledger(bus, Tier.INGEST, config.hls.window, parts.bus_node)
-    shelf = Shelf(parts.store(ledger))
+    published = PublishedStreams(bus, Tier.INGEST, config.hls.window, parts.bus_node)
+    shelf = Shelf(parts.store(published))
     feeds = parts.feeds(None)
     site = IngestSite(shelf, feeds, parts.transcoders, config.transcode.ladder)
-    catalogue = Catalogue(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
-    peers = Peers(catalogue, ledger, parts.cluster().nodes, config.cluster.secret)
+    known_streams = KnownStreams(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
+    peers = Peers(known_streams, published, parts.cluster().nodes, config.cluster.secret)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
     presence = parts.cluster()
     connect = partial(Upstream.at, reactor=parts.reactor, observer=presence.others, credentials=parts.credentials)
@@ -104,17 +104,23 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
         else OtherNodes(has_addresses, presence.reachable, lambda: presence.knows_nodes, connect, parts.reactor)
     )
     takes = Takes(
-        parts.bus_node, bus.take, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
+        parts.bus_node, bus.claim, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
     )
     takeovers = Takeovers(parts.reactor)
     numbering = Numbering(
-        parts.bus_node, takes, bus.accept, bus.leave, ledger.show, lambda: bus.is_healthy, peers.publisher_changed
+        parts.bus_node,
+        takes,
+        bus.accept,
+        bus.release,
+        published.record,
+        lambda: bus.is_healthy,
+        peers.publisher_changed,
     )
     broadcasts = Broadcasts(
         settings,
         site,
         numbering,
-        ledger.forget,
+        published.remove,
         takeovers.count,
         parts.reactor,
         parts.seconds,
@@ -126,17 +132,19 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     parts.rtmp("ingest.rtmp", door, feeds, takes_viewers=is_alone)
     library = LocalLibrary(shelf)
     if is_alone:
-        watch = Watch(lambda: [window.stream for window in ledger.windows() if window.is_live])
-        parts.http("edge.http", ledger, library, feeds=feeds, rest=watch.resource())
+        watch = Watch(lambda: [window.stream for window in published.windows() if window.is_live])
+        parts.http("edge.http", published, library, feeds=feeds, rest=watch.resource())
     else:
         answering = IngestAnswers(broadcasts, door, peers)
-        parts.http("ingest.http", ledger, library, states=ledger, answering=answering)
+        parts.http("ingest.http", published, library, states=published, answering=answering)
         peers.join(broadcasts, door)
-        parts.reactor.callWhenRunning(catalogue.start)
-        parts.at_stop(catalogue.stop)
-    parts.ops(ledger, list)
-    receipts = None if is_alone else Receipts(bus, ledger, lambda: heard_origins(parts.cluster().nodes()))
-    leave_ingest(parts.draining, door, broadcasts, receipts)
+        parts.reactor.callWhenRunning(known_streams.start)
+        parts.at_stop(known_streams.stop)
+    parts.ops(published, list)
+    acknowledgements = (
+        None if is_alone else Acknowledgements(bus, published, lambda: heard_origins(parts.cluster().nodes()))
+    )
+    leave_ingest(parts.draining, door, broadcasts, acknowledgements)
     parts.at_stop(broadcasts.stop)
     parts.at_stop(feeds.stop)
 

@@ -29,9 +29,9 @@ def join(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callabl
     meter = LoadMeter(PERIOD_S, metrics, time.monotonic)
     if not secret:
         return Presence(own_node(config, name), others, lambda _: None, meter)
-    bus.hear(CHANNEL, others.heard)
+    bus.subscribe(CHANNEL, others.heard)
     kept = KeptList(bus, CHANNEL, others)
-    return Presence(own_node(config, name), others, partial(bus.tell, CHANNEL), meter, kept)
+    return Presence(own_node(config, name), others, partial(bus.send, CHANNEL), meter, kept)
 
 
 def renew_presence(reloading: Reloading, presence: Presence) -> None:

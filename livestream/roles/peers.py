@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from livestream.bus.announcements import InvalidMessage, decode_change, encode_change
-from livestream.bus.known_streams import Catalogue
-from livestream.bus.published import Ledger
+from livestream.bus.known_streams import KnownStreams
+from livestream.bus.published import PublishedStreams
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.elsewhere import Elsewhere
 from livestream.ingest.publish_admission import PublishDoor
@@ -28,18 +28,18 @@ CHANNEL = "publishers"
 @define(eq=False)
 class Peers:
     """
-    The other ingests. ``catalogue`` knows what any ingest announces, and ``ledger`` what this one does; ``nodes`` has
-    all nodes that live, and ``secret`` is the cluster's.
+    The other ingests. ``known_streams`` knows what any ingest announces, and ``published`` what this one does;
+    ``nodes`` has all nodes that live, and ``secret`` is the cluster's.
     """
 
-    catalogue: Catalogue
-    ledger: Ledger
+    known_streams: KnownStreams
+    published: PublishedStreams
     nodes: Callable[[], Sequence[Node]]
     secret: str = field(default="", repr=False)
 
     def position(self, stream: str) -> StreamPosition:
         """How far a stream has come anywhere, as far as has been heard here."""
-        return farthest([self.ledger.position(stream), self.catalogue.position(stream)])
+        return farthest([self.published.position(stream), self.known_streams.position(stream)])
 
     def join(self, broadcasts: Broadcasts, door: PublishDoor) -> None:
         """Have what the others go on with from here on given up here."""
@@ -48,7 +48,7 @@ class Peers:
             if broadcasts.give_up(stream, epoch):
                 door.outdone(stream, node)
 
-        elsewhere = Elsewhere(self.ledger.node, self.nodes, self.catalogue.clock, outdone)
+        elsewhere = Elsewhere(self.published.node, self.nodes, self.known_streams.clock, outdone)
 
         def heard(message: bytes) -> None:
             payload = unseal(message, self.secret)
@@ -59,10 +59,10 @@ class Peers:
                 return
 
         door.elsewhere = elsewhere
-        self.catalogue.subscribe(elsewhere.changed)
-        self.catalogue.bus.hear(CHANNEL, heard)
+        self.known_streams.subscribe(elsewhere.changed)
+        self.known_streams.bus.subscribe(CHANNEL, heard)
 
     def publisher_changed(self, change: PublisherChange) -> None:
         """Tell the other ingests."""
-        message = encode_change(evolve(change, node=self.ledger.node))
-        self.catalogue.bus.tell(CHANNEL, seal(message, self.secret))
+        message = encode_change(evolve(change, node=self.published.node))
+        self.known_streams.bus.send(CHANNEL, seal(message, self.secret))

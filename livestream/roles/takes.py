@@ -22,8 +22,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from livestream.bus.announcements import InvalidMessage, decode_position, encode_epochs, encode_position
-from livestream.bus.interface import NotNow
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.interface import TemporarilyUnavailable
+from livestream.bus.known_streams import KnownStreams
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Upstream
 from livestream.ingest.broadcasts import Broadcasts
@@ -111,7 +111,7 @@ class Answering(Protocol):
         How far a stream has come, as what becomes JSON.
 
         :raises Superseded: a younger epoch is known.
-        :raises NotNow: this node does not know.
+        :raises TemporarilyUnavailable: this node does not know.
         """
 
     def taken(self, stream: str, epoch: int) -> None:
@@ -145,16 +145,16 @@ class IngestAnswers:
 class OriginAnswers:
     """Promises to take no older numbers."""
 
-    catalogue: Catalogue
+    known_streams: KnownStreams
 
     def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
-        return encode_position(self.catalogue.promise(stream, epoch))
+        return encode_position(self.known_streams.promise(stream, epoch))
 
     def taken(self, stream: str, epoch: int) -> None:
         """An origin gives no numbers."""
 
     def epochs(self) -> Mapping[str, int]:
-        return {window.stream: window.epoch for window in self.catalogue.windows() if window.is_live}
+        return {window.stream: window.epoch for window in self.known_streams.windows() if window.is_live}
 
 
 @define(eq=False)
@@ -179,7 +179,7 @@ class TakeRequests:
             return "200 OK", _json(self.answering.take(stream, int(epoch)))
         except Superseded as error:
             return "409 Conflict", _json(encode_position(StreamPosition(error.epoch)))
-        except NotNow:
+        except TemporarilyUnavailable:
             return "503 Service Unavailable", b""
 
 

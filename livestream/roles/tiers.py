@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
-from livestream.bus.published import Ledger
+from livestream.bus.known_streams import KnownStreams
+from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import Collector, Warmer
 from livestream.lifecycle.drain_steps import leave_cache
@@ -12,7 +12,7 @@ from livestream.model.segments import Announcement, EpochBegan
 from livestream.pages.watch import Watch
 from livestream.push.feeds import Feeds
 from livestream.push.relay import Relays
-from livestream.roles.known import KnownStreams
+from livestream.roles.known import StreamAvailability
 from livestream.roles.parts import Parts
 from livestream.roles.takes import OriginAnswers
 from livestream.roles.upstream_tier import TierAbove
@@ -22,59 +22,59 @@ def build_origin(parts: Parts) -> None:
     """Put an origin together."""
     config, bus = parts.config, parts.bus()
     above = TierAbove.of(parts, "ingest")
-    catalogue = Catalogue(bus, Tier.INGEST, above, config.hls.window, parts.reactor, parts.metrics)
-    above.choice.holder = catalogue.holder
-    ledger = Ledger(bus, Tier.ORIGIN, config.hls.window, parts.bus_node)
-    store = parts.store(catalogue)
-    cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
-    collector = Collector(cache, config.hls.window, ledger.announce, ledger.forget, parts.reactor)
-    catalogue.subscribe(collector.heard)
+    known_streams = KnownStreams(bus, Tier.INGEST, above, config.hls.window, parts.reactor, parts.metrics)
+    above.choice.holder = known_streams.holder
+    published = PublishedStreams(bus, Tier.ORIGIN, config.hls.window, parts.bus_node)
+    store = parts.store(known_streams)
+    cache = Cache(store, above.upstreams, known_streams.object_info, parts.reactor, parts.seconds)
+    collector = Collector(cache, config.hls.window, published.announce, published.remove, parts.reactor)
+    known_streams.subscribe(collector.heard)
     parts.at_stop(collector.stop)
-    relays = above.relays(catalogue.epoch)
-    feeds = _feeds(parts, catalogue, relays)
+    relays = above.relays(known_streams.epoch)
+    feeds = _feeds(parts, known_streams, relays)
 
     def moved(stream: str, announcement: Announcement | None) -> None:
         if isinstance(announcement, EpochBegan):
             relays.moved(stream)
 
-    catalogue.subscribe(moved)
-    parts.http("origin.http", ledger, cache, states=ledger, answering=OriginAnswers(catalogue))
+    known_streams.subscribe(moved)
+    parts.http("origin.http", published, cache, states=published, answering=OriginAnswers(known_streams))
     parts.rtmp("origin.rtmp", None, feeds)
-    _run(parts, catalogue, cache, feeds, above)
+    _run(parts, known_streams, cache, feeds, above)
 
 
 def build_edge(parts: Parts) -> None:
     """Put an edge together."""
     bus, above = parts.bus(), TierAbove.of(parts, "origin")
-    catalogue = Catalogue(bus, Tier.ORIGIN, above, parts.config.hls.window, parts.reactor, parts.metrics)
-    store = parts.store(catalogue)
-    cache = Cache(store, above.upstreams, catalogue.object_info, parts.reactor, parts.seconds)
-    feeds = _feeds(parts, catalogue, above.relays(catalogue.epoch))
-    catalogue.subscribe(Warmer(cache).heard)
+    known_streams = KnownStreams(bus, Tier.ORIGIN, above, parts.config.hls.window, parts.reactor, parts.metrics)
+    store = parts.store(known_streams)
+    cache = Cache(store, above.upstreams, known_streams.object_info, parts.reactor, parts.seconds)
+    feeds = _feeds(parts, known_streams, above.relays(known_streams.epoch))
+    known_streams.subscribe(Warmer(cache).heard)
     watch = Watch(
-        lambda: [window.stream for window in catalogue.windows() if window.is_live],
+        lambda: [window.stream for window in known_streams.windows() if window.is_live],
         is_steered=parts.guide() is not None,
     )
-    parts.http("edge.http", catalogue, cache, feeds=feeds, rest=watch.resource())
+    parts.http("edge.http", known_streams, cache, feeds=feeds, rest=watch.resource())
     parts.rtmp("edge.rtmp", None, feeds)
-    _run(parts, catalogue, cache, feeds, above)
+    _run(parts, known_streams, cache, feeds, above)
 
 
-def _feeds(parts: Parts, catalogue: Catalogue, relays: Relays) -> Feeds:
+def _feeds(parts: Parts, known_streams: KnownStreams, relays: Relays) -> Feeds:
     """The push of what the tier above has; who waits for a stream is woken by whatever is announced of it."""
-    feeds = parts.feeds(relays, KnownStreams(catalogue))
-    catalogue.subscribe(lambda stream, _: feeds.waiting.announced(stream))
+    feeds = parts.feeds(relays, StreamAvailability(known_streams))
+    known_streams.subscribe(lambda stream, _: feeds.waiting.announced(stream))
     return feeds
 
 
-def _run(parts: Parts, catalogue: Catalogue, cache: Cache, feeds: Feeds, above: TierAbove) -> None:
+def _run(parts: Parts, known_streams: KnownStreams, cache: Cache, feeds: Feeds, above: TierAbove) -> None:
     def missing() -> list[str]:
         """What keeps this node from being ready."""
-        return [*catalogue.uninformed(), *above.missing()]
+        return [*known_streams.not_ready_reasons(), *above.missing()]
 
-    parts.ops(catalogue, missing)
+    parts.ops(known_streams, missing)
     leave_cache(parts.draining, cache)
-    parts.reactor.callWhenRunning(catalogue.start)
-    parts.reactor.callWhenRunning(parts.open_when, lambda: not missing() and catalogue.is_informed)
-    for stop in (catalogue.stop, cache.stop, feeds.stop):
+    parts.reactor.callWhenRunning(known_streams.start)
+    parts.reactor.callWhenRunning(parts.open_when, lambda: not missing() and known_streams.is_informed)
+    for stop in (known_streams.stop, cache.stop, feeds.stop):
         parts.at_stop(stop)

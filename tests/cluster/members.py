@@ -40,9 +40,9 @@ class Member:
             self.name, self.boot, SECRET, lambda: not self.is_deaf, monotonic, lambda: self.seconds, self.metrics
         )
         meter = LoadMeter(PERIOD_S, self.metrics, monotonic)
-        self.presence = Presence(own, self.nodes, lambda message: self.bus.tell(CHANNEL, message), meter)
+        self.presence = Presence(own, self.nodes, lambda message: self.bus.send(CHANNEL, message), meter)
         self.presence.reasons = list
-        self.bus.hear(CHANNEL, self.hear)
+        self.bus.subscribe(CHANNEL, self.hear)
 
     @property
     def seconds(self) -> float:
@@ -76,7 +76,7 @@ class Members:
     boots: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.bus.hear(CHANNEL, self.recording.append)
+        self.bus.subscribe(CHANNEL, self.recording.append)
 
     def start(self, name: str, clock_s: float = 0.0) -> Member:
         self.boots += 1
@@ -97,4 +97,4 @@ class Members:
 
     def replay(self, messages: Sequence[bytes]) -> None:
         for message in list(messages):
-            self.bus.tell(CHANNEL, message)
+            self.bus.send(CHANNEL, message)

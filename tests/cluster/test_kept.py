@@ -25,7 +25,7 @@ class Bus:
     is_away: bool = False
     scene: Scene = field(factory=Scene)
 
-    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+    def retain(self, channel: str, name: str, message: bytes | None) -> None:
         assert channel == "nodes"
         if message is None:
             self.entries.pop(name, None)
@@ -33,7 +33,7 @@ class Bus:
             self.entries[name] = message
             self.kept_at.append(self.scene.clock.seconds())
 
-    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+    def retained(self, channel: str) -> Deferred[Sequence[bytes]]:
         self.reads += 1
         return fail(ConnectionError("away")) if self.is_away else succeed(list(self.entries.values()))
 

@@ -96,7 +96,7 @@ def states(data: bytes) -> None:
     changes = Changes()
     for announcement in decoded:
         window = windows.setdefault(announcement.stream, Window(announcement.stream, 6))
-        changes.note(window, window.take([announcement]))
+        changes.note(window, window.apply([announcement]))
     known, token = changes.since(data[:64].decode("ascii", "replace"))
     assert sum(len(window.announcements()) for window in windows.values()) == len(known)
     assert changes.since(token) == ([], token)
@@ -105,7 +105,7 @@ def states(data: bytes) -> None:
         window.skip_holes()
         _check_window(window)
         again = Window(window.stream, 6)
-        again.take(wire.decode_document(wire.encode_document(window.announcements())))
+        again.apply(wire.decode_document(wire.encode_document(window.announcements())))
         _check_window(again)
 
 

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.ingest.offers import Offers, _Offer
 from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.numbering import Epochs
@@ -58,15 +58,15 @@ def _troubles(*faults: str) -> set[str]:
 
 
 def test_a_reader_that_corrects_a_number_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    announce = Ledger.announce
+    announce = PublishedStreams.announce
 
-    def lifting(ledger: Ledger, announcement: Announcement) -> None:
-        if isinstance(announcement, SegmentAnnounced) and ledger.node == "O1" and announcement.segment.msn % 8 == 0:
+    def lifting(published: PublishedStreams, announcement: Announcement) -> None:
+        if isinstance(announcement, SegmentAnnounced) and published.node == "O1" and announcement.segment.msn % 8 == 0:
             segment = announcement.segment
             announcement = evolve(announcement, segment=evolve(segment, msn=segment.msn + 1))
-        announce(ledger, announcement)
+        announce(published, announcement)
 
-    monkeypatch.setattr(Ledger, "announce", lifting)
+    monkeypatch.setattr(PublishedStreams, "announce", lifting)
     assert {"two edges differ", "a listed number changed"} & _troubles()
 
 

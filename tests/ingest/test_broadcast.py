@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from livestream.bus.interface import Taken
+from livestream.bus.interface import ClaimReply
 from livestream.bus.memory import MemoryBus
 from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, BroadcastSettings, Phase
 from livestream.ingest.broadcasts import Broadcasts, Numbering
@@ -109,7 +109,7 @@ class Scene:
             "ingest-1",
             takes,
             self._accept,
-            self.bus.leave,
+            self.bus.release,
             self.site.told.append,
             lambda: self.bus.is_healthy,
             self.changes.append,
@@ -125,8 +125,8 @@ class Scene:
             self.metrics,
         )
 
-    def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
-        return self.bus.take(stream, epoch)
+    def _take(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
+        return self.bus.claim(stream, epoch)
 
     def _accept(self, announcement: Announcement) -> Deferred[None]:
         return self.bus.accept(announcement)
@@ -339,9 +339,9 @@ class SlowScene(Scene):
     taking: list[Deferred[None]] = field(factory=list)
     accepting: list[Deferred[None]] = field(factory=list)
 
-    def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
+    def _take(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
         self.taking.append(Deferred())
-        return self.taking[-1].addCallback(lambda _: self.bus.take(stream, epoch))
+        return self.taking[-1].addCallback(lambda _: self.bus.claim(stream, epoch))
 
     def _accept(self, announcement: Announcement) -> Deferred[None]:
         self.accepting.append(Deferred())

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from livestream.bus.interface import NotNow
+from livestream.bus.interface import TemporarilyUnavailable
 from livestream.ingest.offers import OFFERED_S, RETRY_S, SHOWN_S, Offers
 from livestream.model.segments import Announcement, Superseded
 from tests.packaging.windows import announced
@@ -52,11 +52,11 @@ class Scene:
 def test_a_bus_that_is_away_is_tried_with_the_oldest_and_given_all_when_it_answers() -> None:
     scene = Scene()
     scene.add(1, 2, 3, 4)
-    scene.bus.answer(NotNow())
+    scene.bus.answer(TemporarilyUnavailable())
     for _ in range(8):
         scene.clock.advance(RETRY_S)
         assert [told for told, _ in scene.bus.asked] == [announced(1)]
-        scene.bus.answer(NotNow())
+        scene.bus.answer(TemporarilyUnavailable())
     assert scene.shown == [announced(number) for number in (1, 2, 3, 4)]
     scene.clock.advance(RETRY_S)
     scene.bus.answer()
@@ -70,7 +70,7 @@ def test_a_bus_that_knows_a_younger_epoch_is_asked_about_what_was_shown_no_more_
     scene = Scene()
     scene.add(1, 2)
     scene.clock.advance(SHOWN_S)
-    scene.bus.answer(NotNow())
+    scene.bus.answer(TemporarilyUnavailable())
     scene.clock.advance(RETRY_S)
     for _ in range(4):
         scene.bus.answer(Superseded(9))
@@ -85,7 +85,7 @@ def test_what_is_offered_for_too_long_is_offered_no_more() -> None:
     scene = Scene()
     scene.add(1, 2)
     for _ in range(int(OFFERED_S / RETRY_S) + 1):
-        scene.bus.answer(NotNow())
+        scene.bus.answer(TemporarilyUnavailable())
         scene.clock.advance(RETRY_S)
     assert scene.bus.asked == [] and scene.clock.getDelayedCalls() == []
 

@@ -6,7 +6,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
-from livestream.bus.interface import NotNow, Taken
+from livestream.bus.interface import ClaimReply, TemporarilyUnavailable
 from livestream.ingest.broadcast import Phase
 from livestream.ingest.offers import RETRY_S, SHOWN_S
 from livestream.ingest.writer import MOST_WAITING, RETAKE_S, Stage
@@ -27,20 +27,20 @@ NOTHING_KNOWN = StreamPosition()
 class SlowScene(Scene):
     """One whose bus answers when the test says so, or as it always does."""
 
-    takes: list[tuple[int, Deferred[Taken]]] = field(factory=list)
+    takes: list[tuple[int, Deferred[ClaimReply]]] = field(factory=list)
     offers: list[tuple[Announcement, Deferred[None]]] = field(factory=list)
     is_slow: bool = True
     accepts_slowly: bool = False
 
-    def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
+    def _take(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
         if not self.is_slow:
-            return self.bus.take(stream, epoch)
+            return self.bus.claim(stream, epoch)
         self.takes.append((epoch, Deferred()))
         return self.takes[-1][1]
 
     def _accept(self, announcement: Announcement) -> Deferred[None]:
         if not self.bus.is_healthy:
-            return fail(NotNow())
+            return fail(TemporarilyUnavailable())
         if not self.accepts_slowly:
             return self.bus.accept(announcement)
         self.offers.append((announcement, Deferred()))
@@ -49,7 +49,7 @@ class SlowScene(Scene):
     def answer(self, position: StreamPosition = NOTHING_KNOWN) -> int:
         """Have the stream be ours; return the epoch."""
         epoch, asked = self.takes.pop()
-        asked.callback(Taken(epoch, position))
+        asked.callback(ClaimReply(epoch, position))
         return epoch
 
     def settle(self, error: Exception | None = None) -> None:
@@ -87,7 +87,7 @@ def test_where_neither_the_bus_nor_the_others_answer_numbers_are_left_out_and_li
     scene.heard = StreamPosition(1, 41, 3, 1_799_999_990_000, 4)
     scene.others.are_all_there = False
     send(scene.broadcasts.enter("show"), media(0, 5_000))
-    scene.takes[0][1].errback(NotNow() if fails else ConnectionError())
+    scene.takes[0][1].errback(TemporarilyUnavailable() if fails else ConnectionError())
     (told,) = scene.segments
     assert told.epoch.restarts_list and told.segment.msn > 42 + 100
 
@@ -162,7 +162,7 @@ def test_a_number_is_shown_after_half_a_second_and_offered_until_it_is_accepted(
     send(scene.broadcasts.live()[0], media(0, 5_000))
     scene.clock.advance(SHOWN_S)
     assert len(scene.numbers) == 1
-    scene.settle(NotNow())
+    scene.settle(TemporarilyUnavailable())
     scene.clock.advance(RETRY_S)
     assert len(scene.offers) == 1
     scene.settle()

@@ -50,7 +50,7 @@ def test_a_cluster_with_another_secret_is_another_cluster() -> None:
 
 def test_without_a_secret_a_node_is_alone_and_says_nothing() -> None:
     bus, told = MemoryBus(), list[bytes]()
-    bus.hear(CHANNEL, told.append)
+    bus.subscribe(CHANNEL, told.append)
     alone = join(load("all", None, {}, (), lambda path: ""), "all", bus, Metrics(), lambda: 1e9)
     alone.reasons = list
     alone.tick()
@@ -72,7 +72,7 @@ def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
         "node.capacity_mbps=1000000000000000",
     )
     bus, told = MemoryBus(), list[bytes]()
-    bus.hear(CHANNEL, told.append)
+    bus.subscribe(CHANNEL, told.append)
     presence = joined(bus, name, *more)
     presence.reasons = list
     presence.tick()

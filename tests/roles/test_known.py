@@ -7,16 +7,16 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import Collector
 from livestream.cache.store import Store
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan
 from livestream.push.feeds import Standing
-from livestream.roles.known import KnownStreams
+from livestream.roles.known import StreamAvailability
 from tests.cache.test_cache import Source
 from tests.packaging.windows import EPOCH, RUNG, announced, ended
 
@@ -29,19 +29,19 @@ class Chain:
 
     clock: Clock = field(factory=Clock)
     bus: MemoryBus = field(factory=MemoryBus)
-    edge: Catalogue = field(init=False)
-    known: KnownStreams = field(init=False)
+    edge: KnownStreams = field(init=False)
+    known: StreamAvailability = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(EPOCH / 1000)
-        origin = Catalogue(self.bus, Tier.INGEST, None, LENGTH, self.clock, Metrics())
-        ledger = Ledger(self.bus, Tier.ORIGIN, LENGTH)
+        origin = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, self.clock, Metrics())
+        published = PublishedStreams(self.bus, Tier.ORIGIN, LENGTH)
         store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
         cache = Cache(store, Source(), origin.object_info, self.clock, self.clock.seconds)
-        collector = Collector(cache, LENGTH, ledger.announce, ledger.forget, self.clock)
+        collector = Collector(cache, LENGTH, published.announce, published.remove, self.clock)
         origin.subscribe(collector.heard)
-        self.edge = Catalogue(self.bus, Tier.ORIGIN, None, LENGTH, self.clock, Metrics())
-        self.known = KnownStreams(self.edge)
+        self.edge = KnownStreams(self.bus, Tier.ORIGIN, None, LENGTH, self.clock, Metrics())
+        self.known = StreamAvailability(self.edge)
         origin.start()
         self.edge.start()
 

@@ -7,7 +7,7 @@ from twisted.internet import reactor
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from livestream.bus.interface import Tier
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.config import Config, load
 from livestream.http.site import HttpSite
 from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS
@@ -71,7 +71,7 @@ def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
 def test_the_operations_port_asks_for_what_the_settings_say() -> None:
     sets = ("ops.token=0123456789abcdef", "ops.hosts=['Ops.Example.']", "limits.header_s=3")
     parts = Parts(load("all", None, {}, sets, lambda path: ""), reactor)
-    parts.ops(Ledger(parts.bus(), Tier.INGEST, 6, "all"), list)
+    parts.ops(PublishedStreams(parts.bus(), Tier.INGEST, 6, "all"), list)
     (listener,) = [service for service in parts.root if isinstance(service, Listener)]
     site = listener.factory
     assert isinstance(site, HttpSite) and isinstance(site.admission, OpsAdmission)
