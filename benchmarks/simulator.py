@@ -33,7 +33,7 @@ from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment,
 from livestream.packaging.window import Window
 from livestream.steering.balance import Balance, Viewer
 from livestream.steering.geo import distance_km
-from livestream.steering.nodes import Load, Node, Place
+from livestream.steering.nodes import Load, Location, Node
 
 CITIES = (
     (40.7, -74.0), (34.1, -118.2), (41.9, -87.6), (25.8, -80.2), (19.4, -99.1), (-23.6, -46.6), (-34.6, -58.4),
@@ -69,7 +69,7 @@ class Edge:
 
     id: str
     region: str
-    place: Place
+    place: Location
     viewers: int = 0
     is_up: bool = True
     down_since_s: int = 0
@@ -84,7 +84,9 @@ class Edge:
         """What others know of it."""
         load = Load(viewers, viewers / SEGMENT_S, viewers * BITRATE_BPS)
         url = f"http://{self.id}.example:80"
-        return Node(self.id, "edge", url, region=self.region, place=self.place, capacity_mbps=CAPACITY_MBPS, load=load)
+        return Node(
+            self.id, "edge", url, region=self.region, location=self.place, capacity_mbps=CAPACITY_MBPS, load=load
+        )
 
 
 @define(eq=False)
@@ -92,7 +94,7 @@ class Cohort:
     """So many viewers who do the same. ``near`` are the numbers of all edges with their distances, nearest first."""
 
     key: str
-    place: Place
+    place: Location
     arrives_s: int
     size: int
     near: list[tuple[float, int]]
@@ -199,9 +201,9 @@ def world(viewers: int, size: int, seconds: int, seed: int, loses_region: bool) 
     return World(edges, cohorts, [*alone, region] if loses_region else alone)
 
 
-def _near(city: tuple[float, float], degrees: float, chance: random.Random) -> Place:
+def _near(city: tuple[float, float], degrees: float, chance: random.Random) -> Location:
     latitude, longitude = (chance.gauss(middle, degrees / 2) for middle in city)
-    return Place(max(-90.0, min(90.0, latitude)), longitude)
+    return Location(max(-90.0, min(90.0, latitude)), longitude)
 
 
 @define(eq=False)
@@ -325,7 +327,7 @@ def cost(nodes: int) -> tuple[float, float]:
     """Microseconds for one decision, the median and the fastest, when a hundredth of the edges is news."""
     chance = random.Random(nodes)
     edges = [
-        Node(f"edge-{number}", "edge", "http://x:1", place=_near(chance.choice(CITIES), 2, chance),
+        Node(f"edge-{number}", "edge", "http://x:1", location=_near(chance.choice(CITIES), 2, chance),
              load=Load(bits_per_s=chance.uniform(0, 9e9)))
         for number in range(nodes)
     ]  # fmt: skip

@@ -6,9 +6,9 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.cache.store import Store
-from livestream.cluster.edge_selection import EdgeGuide
+from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.geography import Geography
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
 from livestream.hls.steering import Steer
 from livestream.http.access_log import AccessLog
@@ -227,14 +227,14 @@ def renew_store(reloading: Reloading, store: Store) -> None:
     reloading.when("cache.limit_mb", limit)
 
 
-def renew_choice(reloading: Reloading, choice: Choice) -> None:
+def renew_choice(reloading: Reloading, choice: UpstreamSelection) -> None:
     def upstreams(new: Config) -> None:
         choice.fixed = getattr(new, new.role).upstreams
 
     reloading.when(f"{reloading.config.role}.upstreams", upstreams)
 
 
-def renew_guide(reloading: Reloading, guide: EdgeGuide) -> None:
+def renew_guide(reloading: Reloading, guide: EdgeSelection) -> None:
     """The database is read again each time, for it may be another behind the same path."""
 
     def places(new: Config) -> None:

@@ -95,13 +95,13 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     known_streams = KnownStreams(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
     peers = Peers(known_streams, published, parts.cluster().nodes, config.cluster.secret)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
-    presence = parts.cluster()
-    connect = partial(Upstream.at, reactor=parts.reactor, observer=presence.others, credentials=parts.credentials)
+    membership = parts.cluster()
+    connect = partial(Upstream.at, reactor=parts.reactor, observer=membership.others, credentials=parts.credentials)
     has_addresses = bool(config.cluster.secret)
     others = (
         NoOthers()
         if is_alone
-        else OtherNodes(has_addresses, presence.reachable, lambda: presence.knows_nodes, connect, parts.reactor)
+        else OtherNodes(has_addresses, membership.reachable, lambda: membership.knows_nodes, connect, parts.reactor)
     )
     takes = Takes(
         parts.bus_node, bus.claim, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds

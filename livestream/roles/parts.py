@@ -17,8 +17,8 @@ from twisted.web.resource import IResource
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
 from livestream.cache.store import Found, Key, Store
-from livestream.cluster.edge_selection import EdgeGuide
-from livestream.cluster.heartbeat import PERIOD_S, Presence
+from livestream.cluster.edge_selection import EdgeSelection
+from livestream.cluster.membership import PERIOD_S, Membership
 from livestream.config import Config
 from livestream.hls.fast_path import HotPath
 from livestream.hls.lookup import Service
@@ -131,10 +131,10 @@ class Parts:
 
     log: ClassVar[Logger] = Logger()
     _bus: Bus | None = field(default=None, init=False)
-    _presence: Presence | None = field(default=None, init=False)
+    _presence: Membership | None = field(default=None, init=False)
     _feeds: Feeds | None = field(default=None, init=False)
     _held: list[Listener] = field(factory=list, init=False)
-    _guide: EdgeGuide | None = field(default=None, init=False)
+    _guide: EdgeSelection | None = field(default=None, init=False)
 
     @transcoders.default
     def _processes(self) -> Transcoders:
@@ -190,7 +190,7 @@ class Parts:
     def _clock_of(self, node: str) -> float | None:
         return self.cluster().others.clock_of(node)
 
-    def cluster(self) -> Presence:
+    def cluster(self) -> Membership:
         """This node among the others, one for all; without ``cluster.secret`` it is alone."""
         if self._presence is None:
             self._presence = join(self.config, self.node, self.bus(), self.metrics, self.seconds)
@@ -199,14 +199,14 @@ class Parts:
             self.at_stop(self._presence.leave)
         return self._presence
 
-    def guide(self) -> EdgeGuide | None:
+    def guide(self) -> EdgeSelection | None:
         """
         Who tells viewers which of the cluster's edges to use; a process that is all there is serves its own.
 
         :raises ConfigError: the database of places cannot be read.
         """
         if self._guide is None and self.config.cluster.secret and self.config.role != "all":
-            self._guide = EdgeGuide(self.node, self.cluster().nodes, geography(self.config))
+            self._guide = EdgeSelection(self.node, self.cluster().nodes, geography(self.config))
             renew_guide(self.reloading, self._guide)
         return self._guide
 
@@ -280,7 +280,7 @@ class Parts:
         if setting != "origin.rtmp":
             limit_addresses(self.reloading, factory.addresses, setting)
         if (guide := self.guide()) is not None:
-            factory.elsewhere = guide.elsewhere
+            factory.elsewhere = guide.redirect_url
         renew_rtmp(self.reloading, factory)
         renew_relays(self.reloading, relays, self.credentials)
         leave_rtmp(self.draining, factory, keeps_relays=publishing is not None)
@@ -288,9 +288,9 @@ class Parts:
 
     def ops(self, known: Known, ready: Callable[[], list[str]]) -> None:
         """Serve operations. ``ready`` has what keeps the node from being ready, for the others of its cluster too."""
-        presence = self.cluster()
-        presence.reasons = ready
-        presence.streams = lambda: self._carried(known)
+        membership = self.cluster()
+        membership.not_ready_reasons = ready
+        membership.streams = lambda: self._carried(known)
         guide = self.guide()
         ops = Ops(
             lambda: [*self.draining.reasons(), *ready()],
@@ -298,8 +298,8 @@ class Parts:
             self.metrics,
             None if guide is None else guide.route,
             lambda: self.draining.begin("POST /drain"),
-            presence.report,
-            presence.warnings,
+            membership.report,
+            membership.warnings,
         )
         answers, config = Answers(self.node, PRIVATE), self.config.ops
         admission = OpsAdmission(answers, self.metrics, host_names(config.hosts), config.token)

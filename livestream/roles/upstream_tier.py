@@ -15,7 +15,7 @@ from livestream.bus.announcements import InvalidMessage, decode_document, decode
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Upstream
 from livestream.cache.upstream.tier import Upstreams
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.lifecycle.reload_hooks import renew_choice
 from livestream.model.segments import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
@@ -34,7 +34,7 @@ class TierAbove:
     """The nodes that ``choice`` has, as the parts of a node use them."""
 
     parts: Parts
-    choice: Choice
+    choice: UpstreamSelection
     upstreams: Upstreams
     _had_somebody: bool = field(default=False, init=False)
 
@@ -44,12 +44,12 @@ class TierAbove:
     def of(cls, parts: Parts, role: str) -> TierAbove:
         """The nodes of ``role`` in the cluster, and those of the configuration."""
         fixed = getattr(parts.config, parts.config.role).upstreams
-        presence, reactor = parts.cluster(), parts.reactor
-        choice = Choice(role, fixed, presence.nodes)
+        membership, reactor = parts.cluster(), parts.reactor
+        choice = UpstreamSelection(role, fixed, membership.nodes)
         renew_choice(parts.reloading, choice)
 
         def connect(url: str) -> Upstream:
-            return Upstream.at(url, reactor, presence.others, parts.credentials)
+            return Upstream.at(url, reactor, membership.others, parts.credentials)
 
         upstreams = Upstreams(choice, connect, parts.metrics, decode_document, reactor)
         return cls(parts, choice, upstreams)

@@ -17,7 +17,7 @@ from livestream.bus.announcements import InvalidMessage
 from livestream.bus.changes import Changes
 from livestream.cluster import messages
 from livestream.cluster.messages import Fault, Heartbeat, InvalidHeartbeat
-from livestream.cluster.runs import Runs
+from livestream.cluster.runs import NodeRuns
 from livestream.media.flv import AUDIO, VIDEO
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
@@ -150,14 +150,14 @@ def heartbeats(data: bytes) -> None:
 
 def _check_runs(heartbeat: Heartbeat) -> None:
     """A first heartbeat is challenged, and its repetition rejected."""
-    runs = Runs(lambda: 1000.0, 4)
-    runs.count(heartbeat)
-    runs.challenges.owe(heartbeat)
-    runs.challenges.ask(heartbeat)
-    assert not runs.is_new(heartbeat)
+    runs = NodeRuns(lambda: 1000.0, 4)
+    runs.record(heartbeat)
+    runs.challenges.receive(heartbeat)
+    runs.challenges.challenge(heartbeat)
+    assert not runs.is_current(heartbeat)
     assert runs.challenges.answers() == ((heartbeat.nonce,) if heartbeat.nonce else ())
     try:
-        runs.count(heartbeat)
+        runs.record(heartbeat)
     except InvalidHeartbeat as error:
         assert error.fault is Fault.REPLAYED
     else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from livestream.bus.memory import MemoryBus
-from livestream.cluster.heartbeat import Presence
+from livestream.cluster.membership import Membership
 from livestream.cluster.messages import decode
 from livestream.config import Config, load
 from livestream.lifecycle.reload import Reloading
 from livestream.metrics import Metrics
 from livestream.roles.join_cluster import CHANNEL, join, own_node, renew_presence
-from livestream.steering.nodes import NodeState, Place
+from livestream.steering.nodes import Location, NodeState
 
 SECRET = "0123456789abcdef"
 
@@ -25,7 +25,7 @@ def configured(name: str, *more: str) -> Config:
     return load("edge", None, {}, sets, lambda path: "")
 
 
-def joined(bus: MemoryBus, name: str, *more: str) -> Presence:
+def joined(bus: MemoryBus, name: str, *more: str) -> Membership:
     return join(configured(name, *more), name, bus, Metrics(), lambda: 1e9)
 
 
@@ -52,7 +52,7 @@ def test_without_a_secret_a_node_is_alone_and_says_nothing() -> None:
     bus, told = MemoryBus(), list[bytes]()
     bus.subscribe(CHANNEL, told.append)
     alone = join(load("all", None, {}, (), lambda path: ""), "all", bus, Metrics(), lambda: 1e9)
-    alone.reasons = list
+    alone.not_ready_reasons = list
     alone.tick()
     alone.drain()
     alone.leave()
@@ -73,11 +73,11 @@ def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
     )
     bus, told = MemoryBus(), list[bytes]()
     bus.subscribe(CHANNEL, told.append)
-    presence = joined(bus, name, *more)
-    presence.reasons = list
-    presence.tick()
-    assert decode(told[0], SECRET).node == presence.own
-    assert presence.own.place == Place(-90.0, 180.0)
+    membership = joined(bus, name, *more)
+    membership.not_ready_reasons = list
+    membership.tick()
+    assert decode(told[0], SECRET).node == membership.own
+    assert membership.own.location == Location(-90.0, 180.0)
 
 
 def test_a_node_is_starting_at_first() -> None:
@@ -85,13 +85,13 @@ def test_a_node_is_starting_at_first() -> None:
 
 
 def test_what_a_node_can_carry_may_change_while_it_runs() -> None:
-    presence = joined(MemoryBus(), "edge-1")
-    presence.drain()
+    membership = joined(MemoryBus(), "edge-1")
+    membership.drain()
     reloading = Reloading(configured("edge-1"))
-    renew_presence(reloading, presence)
+    renew_presence(reloading, membership)
     reloading.reload(lambda: configured("edge-1", "node.capacity_rps=7", "node.region=eu"))
-    assert (presence.own.capacity_rps, presence.own.region) == (7.0, "eu")
-    assert presence.own.state is NodeState.DRAINING
+    assert (membership.own.capacity_rps, membership.own.region) == (7.0, "eu")
+    assert membership.own.state is NodeState.DRAINING
 
 
 def test_a_node_that_has_just_started_knows_of_those_that_are_not_heard_until_they_leave() -> None:
@@ -117,7 +117,7 @@ def test_a_node_that_stands_elsewhere_is_known_there_to_those_that_start() -> No
     bus = MemoryBus()
     one = joined(bus, "edge-1")
     one.tick()
-    one.become(own_node(configured("edge-1", "node.http=http://elsewhere:80"), "edge-1"))
+    one.update(own_node(configured("edge-1", "node.http=http://elsewhere:80"), "edge-1"))
     one.tick()
     late = joined(bus, "edge-2")
     late.tick()

@@ -1,4 +1,4 @@
-"""The list of nodes as the bus keeps it: a node that has just started finds there those that are not heard now."""
+"""The directory of nodes on the bus, where a starting node finds those whose heartbeats it does not receive."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from twisted.python.failure import Failure
 
 from livestream.cluster.nodes import Nodes
 
-AGAIN_S = 10.0
-"""So often a node is put on the list again: whoever reads it learns an address, which seldom changes."""
+REFRESH_S = 10.0
+"""How often an entry is refreshed: readers only need its address, which seldom changes."""
 
 
-class KeepingBus(Protocol):
-    """Keeps a message of each name of a channel."""
+class RetainingBus(Protocol):
+    """Retains a message per name of a channel."""
 
     def retain(self, channel: str, name: str, message: bytes | None) -> None: ...
     def retained(self, channel: str) -> Deferred[Sequence[bytes]]: ...
 
 
 @define(eq=False)
-class KeptList:
+class NodeDirectory:
     """
-    Keeps the node ``others.own`` on the list, and reads it once, as soon as the bus answers.
+    Keeps an entry for this node, ``others.own``, and reads all entries once, as soon as the bus answers.
 
-    Whoever died without a goodbye is taken off it by the next node that starts, a quarter of an hour later or more.
+    The entry of a node that died without a goodbye is removed by the next node that starts, after a quarter of an hour.
     """
 
-    bus: KeepingBus
+    bus: RetainingBus
     channel: str
     others: Nodes
-    _kept_at: float = field(default=float("-inf"), init=False)
+    _registered_at: float = field(default=float("-inf"), init=False)
     is_read: bool = field(default=False, init=False)
     _reading: Deferred[Any] | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
-    def keep(self, message: bytes) -> None:
-        """Call this with all that the node says: it is kept now and then. The list is read while it is not known."""
+    def register(self, message: bytes) -> None:
+        """Refresh the entry if due, and read the directory until that succeeds. Call with every heartbeat."""
         now = self.others.monotonic()
-        if now - self._kept_at >= AGAIN_S and self.others.is_bus_healthy():
-            self._kept_at = now
+        if now - self._registered_at >= REFRESH_S and self.others.is_bus_healthy():
+            self._registered_at = now
             self.bus.retain(self.channel, self.others.own, message)
         if not self.is_read and self._reading is None:
             self._read()
 
     def renew(self) -> None:
-        """The node has another address: keep the next message, whenever the last was kept."""
-        self._kept_at = float("-inf")
+        """Refresh the entry with the next heartbeat, since the node's address has changed."""
+        self._registered_at = float("-inf")
 
-    def remove(self) -> None:
-        """Keep the node no more."""
+    def deregister(self) -> None:
+        """Remove this node's entry."""
         if self._reading is not None:
             self._reading.cancel()
         self.bus.retain(self.channel, self.others.own, None)
 
     def _read(self) -> None:
         self._reading = reading = self.bus.retained(self.channel)
-        reading.addCallbacks(self._restore, self._unanswered).addErrback(self._failed).addBoth(self._over)
+        reading.addCallbacks(self._restore, self._unanswered).addErrback(self._failed).addBoth(self._read_done)
 
     def _restore(self, messages: Sequence[bytes]) -> None:
         self.is_read = True
@@ -69,10 +69,10 @@ class KeptList:
             self.bus.retain(self.channel, name, None)
 
     def _unanswered(self, _: Failure) -> None:
-        """It is asked again with the next message."""
+        """The directory is read again with the next heartbeat."""
 
     def _failed(self, failure: Failure) -> None:
-        self.log.failure("the list of nodes was not taken in", failure)
+        self.log.failure("failed to process the directory of nodes", failure)
 
-    def _over(self, _: object) -> None:
+    def _read_done(self, _: object) -> None:
         self._reading = None
