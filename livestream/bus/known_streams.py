@@ -267,7 +267,7 @@ class KnownStreams:
         if (is_silent and self.bus.is_healthy) or entry.missing_since is not None:
             self._fetch(entry)
         if self.upstream is not None:
-            for node, epoch in window.refused_for:
+            for node, epoch in window.refused_writers:
                 self.upstream.warn(window.stream, node, epoch)
 
     def _skip_missing(self, entry: _Entry) -> None:

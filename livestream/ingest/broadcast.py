@@ -348,7 +348,7 @@ class Broadcast:
     def _release(self) -> None:
         if self._transcode is None:
             return
-        times = [r.packager.whole_before_ms for r in self._rungs.values() if not r.packager.is_shed]
+        times = [r.packager.complete_before_ms for r in self._rungs.values() if not r.packager.is_shed]
         known = [time for time in times if time is not None]
         if known:
             self._transcode.release(min(known))

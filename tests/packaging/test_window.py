@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
-from livestream.packaging.window import MOST_PENDING, Window
+from livestream.packaging.window import MAX_PENDING, Window
 from tests.packaging.windows import EPOCH, RUNG, SOURCE, announced, ended
 
 LATER = EPOCH + 5000
@@ -140,11 +140,11 @@ def test_a_promise_refuses_higher_numbers_of_older_epochs_until_the_younger_begi
     window = _window(announced(1), announced(2))
     assert window.promise(LATER).msn == 2
     assert window.apply([announced(3)]) == [] and window.apply([announced(2, RUNG)]) == [announced(2, RUNG)]
-    assert window.refused_for == [("", LATER)]
+    assert window.refused_writers == [("", LATER)]
     assert window.position().msn == 3
     began = EpochBegan("show", Epoch(LATER, 4))
     assert window.apply([began]) == [announced(3), began]
-    assert _listed(window) == [1, 2, 3] and window.refused_for == []
+    assert _listed(window) == [1, 2, 3] and window.refused_writers == []
 
 
 def test_what_was_refused_stays_out_where_the_younger_epoch_has_its_number() -> None:
@@ -227,8 +227,8 @@ def test_a_jump_of_many_discontinuities_begins_the_list_anew() -> None:
 
 
 def test_what_waits_for_a_hole_is_bounded() -> None:
-    window = _window(announced(1), *(announced(msn) for msn in range(3, 4 * MOST_PENDING, 2)))
-    assert len(window.announcements()) <= MOST_PENDING + 2
+    window = _window(announced(1), *(announced(msn) for msn in range(3, 4 * MAX_PENDING, 2)))
+    assert len(window.announcements()) <= MAX_PENDING + 2
 
 
 def _history() -> list[SegmentAnnounced]:
