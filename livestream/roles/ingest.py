@@ -22,11 +22,11 @@ from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import NotKnown
 from livestream.cache.store import Found
 from livestream.cache.upstream.node import Upstream
-from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
-from livestream.ingest.broadcasts import Broadcasts, Numbering
+from livestream.ingest.broadcasts import Broadcasts, WriterServices
+from livestream.ingest.claims import WRITERS, Claims, NoPeerNodes
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.ingest.take import WRITERS, NoOthers, Takes
+from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.drain_steps import leave_ingest
 from livestream.lifecycle.reload_hooks import renew_door
@@ -34,7 +34,7 @@ from livestream.pages.watch import Watch
 from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
 from livestream.push.timeline_splice import Lineage
-from livestream.roles.parts import Parts, Shelf, Transcoders
+from livestream.roles.parts import Parts, SegmentStore, Transcoders
 from livestream.roles.peers import Peers
 from livestream.roles.takes import IngestAnswers, OtherNodes
 from livestream.steering.nodes import Node, NodeState
@@ -45,24 +45,24 @@ from livestream.transcode.ladder import ladder_for
 class LocalLibrary:
     """The shelf as a library: what is not there is nowhere."""
 
-    shelf: Shelf
+    segment_store: SegmentStore
 
     def peek(self, stream: str, rendition: str, name: str) -> Found | None:
-        return self.shelf.peek(stream, rendition, name)
+        return self.segment_store.peek(stream, rendition, name)
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
-        return self.shelf.peek(stream, rendition, name) is not None
+        return self.segment_store.peek(stream, rendition, name) is not None
 
     def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
-        found = self.shelf.peek(stream, rendition, name)
+        found = self.segment_store.peek(stream, rendition, name)
         return fail(NotKnown(name)) if found is None else succeed(found)
 
 
 @define(eq=False)
-class IngestSite:
+class IngestServices:
     """What broadcasts find around them."""
 
-    shelf: Shelf
+    store: SegmentStore
     feeds: Feeds
     transcoders: Transcoders
     heights: Sequence[int]
@@ -79,7 +79,7 @@ class IngestSite:
     def rungs(self, height: int) -> Sequence[str]:
         return [rung.name for rung in ladder_for(height, self.heights)]
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode:
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode:
         ladder = [rung for rung in ladder_for(1 << 16, self.heights) if rung.name in rungs]
         return self.transcoders.open(stream, ladder, sink)
 
@@ -89,9 +89,9 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     config = parts.config
     bus = MemoryBus(parts.bus_node) if is_alone and config.cluster.secret else parts.bus()
     published = PublishedStreams(bus, Tier.INGEST, config.hls.window, parts.bus_node)
-    shelf = Shelf(parts.store(published))
+    segment_store = SegmentStore(parts.store(published))
     feeds = parts.feeds(None)
-    site = IngestSite(shelf, feeds, parts.transcoders, config.transcode.ladder)
+    site = IngestServices(segment_store, feeds, parts.transcoders, config.transcode.ladder)
     known_streams = KnownStreams(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
     peers = Peers(known_streams, published, parts.cluster().nodes, config.cluster.secret)
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
@@ -99,17 +99,17 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     connect = partial(Upstream.at, reactor=parts.reactor, observer=membership.others, credentials=parts.credentials)
     has_addresses = bool(config.cluster.secret)
     others = (
-        NoOthers()
+        NoPeerNodes()
         if is_alone
         else OtherNodes(has_addresses, membership.reachable, lambda: membership.knows_nodes, connect, parts.reactor)
     )
-    takes = Takes(
+    claims = Claims(
         parts.bus_node, bus.claim, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
     )
     takeovers = Takeovers(parts.reactor)
-    numbering = Numbering(
+    writer_services = WriterServices(
         parts.bus_node,
-        takes,
+        claims,
         bus.accept,
         bus.release,
         published.record,
@@ -119,7 +119,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     broadcasts = Broadcasts(
         settings,
         site,
-        numbering,
+        writer_services,
         published.remove,
         takeovers.count,
         parts.reactor,
@@ -130,7 +130,7 @@ def build_ingest(parts: Parts, *, is_alone: bool) -> None:
     door = PublishDoor(keys, broadcasts, parts.reactor, parts.metrics, config.ingest.max_publishers, takeovers)
     renew_door(parts.reloading, door)
     parts.rtmp("ingest.rtmp", door, feeds, takes_viewers=is_alone)
-    library = LocalLibrary(shelf)
+    library = LocalLibrary(segment_store)
     if is_alone:
         watch = Watch(lambda: [window.stream for window in published.windows() if window.is_live])
         parts.http("edge.http", published, library, feeds=feeds, rest=watch.resource())

@@ -31,7 +31,7 @@ from livestream.http.counters import Tallies
 from livestream.http.response import PRIVATE, Answers
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
-from livestream.ingest.broadcast import Transcode
+from livestream.ingest.services import Transcode
 from livestream.lifecycle.drain import Draining, Phase
 from livestream.lifecycle.drain_steps import leave_http, leave_rtmp
 from livestream.lifecycle.reload import Reloading
@@ -102,7 +102,7 @@ class Transcoders(Protocol):
 
 
 @define(eq=False)
-class Shelf:
+class SegmentStore:
     """The store, as an ingest fills it and as viewers are served from it."""
 
     store: Store

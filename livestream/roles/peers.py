@@ -15,9 +15,9 @@ from livestream.bus.announcements import InvalidMessage, decode_change, encode_c
 from livestream.bus.known_streams import KnownStreams
 from livestream.bus.published import PublishedStreams
 from livestream.ingest.broadcasts import Broadcasts
-from livestream.ingest.elsewhere import Elsewhere
+from livestream.ingest.claims import farthest
+from livestream.ingest.other_ingests import RemotePublishers
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.ingest.take import farthest
 from livestream.model.segments import PublisherChange, StreamPosition
 from livestream.signing import seal, unseal
 from livestream.steering.nodes import Node
@@ -44,11 +44,11 @@ class Peers:
     def join(self, broadcasts: Broadcasts, door: PublishDoor) -> None:
         """Have what the others go on with from here on given up here."""
 
-        def outdone(stream: str, epoch: int, node: str) -> None:
+        def superseded(stream: str, epoch: int, node: str) -> None:
             if broadcasts.give_up(stream, epoch):
-                door.outdone(stream, node)
+                door.superseded(stream, node)
 
-        elsewhere = Elsewhere(self.published.node, self.nodes, self.known_streams.clock, outdone)
+        elsewhere = RemotePublishers(self.published.node, self.nodes, self.known_streams.clock, superseded)
 
         def heard(message: bytes) -> None:
             payload = unseal(message, self.secret)
@@ -59,7 +59,7 @@ class Peers:
                 return
 
         door.elsewhere = elsewhere
-        self.known_streams.subscribe(elsewhere.changed)
+        self.known_streams.subscribe(elsewhere.on_announcement)
         self.known_streams.bus.subscribe(CHANNEL, heard)
 
     def publisher_changed(self, change: PublisherChange) -> None:

@@ -1,5 +1,5 @@
 """
-How nodes ask and answer each other when an ingest takes a stream (see `livestream.ingest.take`), over HTTP.
+How nodes ask and answer each other when an ingest takes a stream (see `livestream.ingest.claims`), over HTTP.
 
 ``POST /take/STREAM?epoch=EPOCH`` is answered with how far the stream had come, with 409 and the younger epoch, or with
 503 by a node that does not know. ``POST /taken/STREAM?epoch=EPOCH`` tells an ingest whose numbers are refused why.
@@ -27,8 +27,8 @@ from livestream.bus.known_streams import KnownStreams
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Upstream
 from livestream.ingest.broadcasts import Broadcasts
+from livestream.ingest.claims import Survey
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.ingest.take import Survey
 from livestream.model.segments import StreamPosition, Superseded
 from livestream.roles.peers import Peers
 from livestream.signing import Credentials
@@ -131,11 +131,11 @@ class IngestAnswers:
 
     def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
         was_live = self.broadcasts.fence(stream, epoch)
-        self.door.outdone(stream, "")
+        self.door.superseded(stream, "")
         return {**encode_position(self.peers.position(stream)), "live": was_live}
 
     def taken(self, stream: str, epoch: int) -> None:
-        self.broadcasts.warn(stream, epoch)
+        self.broadcasts.suspend(stream, epoch)
 
     def epochs(self) -> Mapping[str, int]:
         return self.broadcasts.epochs()

@@ -13,10 +13,10 @@ from livestream.bus.interface import TemporarilyUnavailable, Tier
 from livestream.bus.known_streams import KnownStreams
 from livestream.bus.published import PublishedStreams
 from livestream.cache.prefetch import Collector
-from livestream.ingest.broadcast import BroadcastSettings
-from livestream.ingest.broadcasts import Broadcasts, Numbering
-from livestream.ingest.elsewhere import Elsewhere
-from livestream.ingest.take import Survey, Takes, farthest
+from livestream.ingest.broadcasts import Broadcasts, WriterServices
+from livestream.ingest.claims import Claims, Survey, farthest
+from livestream.ingest.other_ingests import RemotePublishers
+from livestream.ingest.services import BroadcastSettings
 from livestream.media.flv import avc_config
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
@@ -59,10 +59,10 @@ class Ingest:
         self.published = PublishedStreams(self.bus, Tier.INGEST, 6, self.name)
         self.published.subscribe(self._shown)
         self.known_streams = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, clock, METRICS)
-        takes = Takes(self.name, self.bus.claim, Others(self), self.position, ord(self.name), clock, self.seconds)
-        numbering = Numbering(
+        claims = Claims(self.name, self.bus.claim, Others(self), self.position, ord(self.name), clock, self.seconds)
+        writer_services = WriterServices(
             self.name,
-            takes,
+            claims,
             self.bus.accept,
             self.bus.release,
             self.published.record,
@@ -71,10 +71,10 @@ class Ingest:
         )
         settings = BroadcastSettings(3, 10.0, ())
         self.broadcasts = Broadcasts(
-            settings, self, numbering, self.published.remove, lambda _: None, clock, self.seconds, METRICS
+            settings, self, writer_services, self.published.remove, lambda _: None, clock, self.seconds, METRICS
         )
-        elsewhere = Elsewhere(self.name, lambda: (), clock, self._outdone)
-        self.known_streams.subscribe(elsewhere.changed)
+        elsewhere = RemotePublishers(self.name, lambda: (), clock, self._superseded)
+        self.known_streams.subscribe(elsewhere.on_announcement)
         self.known_streams.start()
 
     def seconds(self) -> float:
@@ -89,7 +89,7 @@ class Ingest:
             self.world.shown_at.setdefault(announcement.segment.media.name, self.world.now)
             self.world.say(self.name, "shows", announcement.segment.media.name)
 
-    def _outdone(self, stream: str, epoch: int, node: str) -> None:
+    def _superseded(self, stream: str, epoch: int, node: str) -> None:
         if self.broadcasts.give_up(stream, epoch):
             self._displace()
 
@@ -110,7 +110,7 @@ class Ingest:
     # What broadcasts find around them
 
     @property
-    def shelf(self) -> Ingest:
+    def store(self) -> Ingest:
         return self
 
     def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None: ...
@@ -205,7 +205,7 @@ class Above:
 
     def warn(self, stream: str, node: str, epoch: int) -> None:
         if node in self.world.ingests:
-            self.world.carry(self.node, node, lambda: self.world.ingests[node].broadcasts.warn(stream, epoch))
+            self.world.carry(self.node, node, lambda: self.world.ingests[node].broadcasts.suspend(stream, epoch))
 
 
 @define(eq=False)
@@ -320,7 +320,7 @@ class Publisher:
         if ingest.publisher is not None:
             ingest.publisher.is_here = False
         ingest.publisher = self
-        self._broadcast = ingest.broadcasts.enter("show")
+        self._broadcast = ingest.broadcasts.resume_or_start("show")
         self._media(avc_config(RECORD, 0))
         self._send()
 

@@ -13,11 +13,11 @@ from livestream.bus.interface import Tier
 from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
 from livestream.bus.published import PublishedStreams
-from livestream.ingest.broadcast import BroadcastSettings
-from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, Numbering
+from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, WriterServices
+from livestream.ingest.claims import Claims, NoPeerNodes
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor, Publisher
-from livestream.ingest.take import NoOthers, Takes
+from livestream.ingest.services import BroadcastSettings
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics
 from livestream.model.frames import Track
@@ -74,10 +74,10 @@ class Ingest:
         known_streams = KnownStreams(self.bus, Tier.INGEST, None, 6, clock, metrics)
         peers = self.peers = Peers(known_streams, self.published, lambda: self.scene.nodes)
         seconds = lambda: clock.seconds() + self.ahead_s  # noqa: E731
-        takes = Takes(self.name, self.bus.claim, NoOthers(), peers.position, len(self.scene.nodes), clock, seconds)
-        numbering = Numbering(
+        claims = Claims(self.name, self.bus.claim, NoPeerNodes(), peers.position, len(self.scene.nodes), clock, seconds)
+        writer_services = WriterServices(
             self.name,
-            takes,
+            claims,
             self.bus.accept,
             self.bus.release,
             self.published.record,
@@ -88,7 +88,7 @@ class Ingest:
         broadcasts = Broadcasts(
             BroadcastSettings(3, 10.0, ()),
             self.site,
-            numbering,
+            writer_services,
             self.published.remove,
             takeovers.count,
             clock,

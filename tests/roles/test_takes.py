@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from livestream.bus.announcements import decode_epochs, encode_position
 from livestream.bus.interface import TemporarilyUnavailable
 from livestream.cache.upstream.body_reader import UpstreamError
-from livestream.ingest.take import Survey
+from livestream.ingest.claims import Survey
 from livestream.model.segments import StreamPosition, Superseded
 from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests
 from livestream.signing import HEADER, LEARNT_APART_S, VALID_S, Credentials, sign

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from livestream.ingest.broadcast import Phase
-from livestream.ingest.elsewhere import Elsewhere
+from livestream.ingest.other_ingests import RemotePublishers
 from livestream.ingest.publish_admission import SILENT_S
-from livestream.ingest.takeovers import MOST
+from livestream.ingest.takeovers import MAX_TAKEOVERS
 from livestream.model.segments import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
 from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.steering.nodes import Node, NodeState
@@ -55,16 +55,16 @@ def heard(msn: int, node: str = "ingest-2", **how: object) -> SegmentAnnounced:
 class Scene:
     clock: Clock = field(factory=Clock)
     nodes: list[Node] = field(factory=lambda: [OTHER])
-    outdone: list[tuple[str, int, str]] = field(factory=list)
-    elsewhere: Elsewhere = field(init=False)
+    superseded: list[tuple[str, int, str]] = field(factory=list)
+    elsewhere: RemotePublishers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        outdone = lambda *what: self.outdone.append(what)  # noqa: E731
-        self.elsewhere = Elsewhere("ingest-1", lambda: self.nodes, self.clock, outdone)
+        superseded = lambda *what: self.superseded.append(what)  # noqa: E731
+        self.elsewhere = RemotePublishers("ingest-1", lambda: self.nodes, self.clock, superseded)
 
     def hear(self, announcement: SegmentAnnounced | StreamEnded | None) -> str:
         """Hear it, and return who has the stream by then."""
-        self.elsewhere.changed("show", announcement)
+        self.elsewhere.on_announcement("show", announcement)
         return self.elsewhere.holder("show")
 
 
@@ -105,7 +105,7 @@ def test_a_stream_of_an_ingest_that_is_gone_or_going_is_free(scene: Scene) -> No
 def test_all_that_others_announce_is_told_and_nothing_of_our_own(scene: Scene) -> None:
     for announcement in (heard(10), heard(11, "ingest-1"), heard(12, ""), ended(12)):
         scene.hear(announcement)
-    assert scene.outdone == [("show", EPOCH, "ingest-2"), ("show", EPOCH, "")]
+    assert scene.superseded == [("show", EPOCH, "ingest-2"), ("show", EPOCH, "")]
 
 
 def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> None:
@@ -121,10 +121,10 @@ def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> 
 def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fight_for_ever() -> None:
     door = DoorScene(KEYS)
     door.door.elsewhere = FakeElsewhere({"show"})
-    for _ in range(MOST):
+    for _ in range(MAX_TAKEOVERS):
         _, connection = door.publish(key="show-secret")
         door.door.takeovers.count("show")
-        door.door.outdone("show", "ingest-2")
+        door.door.superseded("show", "ingest-2")
         assert connection.ends == ["replaced by a new connection of the same publisher, at ingest-2"]
     with pytest.raises(Refused, match="two encoders fight"):
         door.publish(key="show-secret")
@@ -133,15 +133,15 @@ def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fig
 def test_one_encoder_that_leaves_the_other_ingest_in_good_order_each_time_does_not_fight_with_itself() -> None:
     door = DoorScene(KEYS)
     door.door.elsewhere = FakeElsewhere({"show"})
-    for _ in range(3 * MOST):
+    for _ in range(3 * MAX_TAKEOVERS):
         publisher, _ = door.publish(key="show-secret")
         publisher.lost("closed")
 
 
 def test_a_stream_whose_writer_has_just_begun_is_where_that_is(scene: Scene) -> None:
-    scene.elsewhere.changed("show", EpochBegan("show", Epoch(EPOCH + 1, 9), "ingest-2"))
+    scene.elsewhere.on_announcement("show", EpochBegan("show", Epoch(EPOCH + 1, 9), "ingest-2"))
     assert scene.elsewhere.holder("show") == "ingest-2"
-    assert scene.outdone == [("show", EPOCH + 1, "ingest-2")]
+    assert scene.superseded == [("show", EPOCH + 1, "ingest-2")]
 
 
 def left(count: int, last_msn: int, *, is_here: bool = False, node: str = "ingest-2") -> PublisherChange:
@@ -199,16 +199,16 @@ def test_an_encoder_that_comes_before_the_other_ingest_has_seen_it_leave_waits_f
 def test_a_publisher_that_was_outdone_leaves_room_for_the_next() -> None:
     door = DoorScene()
     first, _ = door.publish()
-    door.door.outdone("show", "")
+    door.door.superseded("show", "")
     first.lost("closed")
-    door.door.outdone("show", "")
+    door.door.superseded("show", "")
     _, second = door.publish()
     assert second.ends == []
 
 
 def test_a_broadcast_that_goes_on_elsewhere_is_given_up_with_what_has_come_and_no_end() -> None:
     scene = BroadcastScene()
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 5_000))
     epoch = broadcast.writer.epoch
     assert not scene.broadcasts.give_up("show", epoch)
@@ -221,14 +221,14 @@ def test_a_broadcast_that_goes_on_elsewhere_is_given_up_with_what_has_come_and_n
     assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
     assert scene.site.cut == [scene.site.feeds["source"]] and scene.site.ended == []
     assert broadcast.phase is Phase.ENDED and scene.broadcasts.live() == []
-    assert scene.broadcasts.enter("show") is not broadcast
+    assert scene.broadcasts.resume_or_start("show") is not broadcast
 
 
 def test_an_epoch_is_younger_than_the_one_that_it_follows_whatever_the_clock_of_the_other_ingest() -> None:
     scene = BroadcastScene()
     ahead = int(scene.clock.seconds() * 1000 + 300_000) * 1000 + 5
     scene.heard = StreamPosition(ahead, 700_000_000, 1, 1_800_000_300_000, 4)
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 5_000))
     (told,) = scene.segments
     assert ahead < told.epoch.number <= ahead + 2000 and told.segment.msn == 700_000_001

@@ -1,4 +1,4 @@
-"""Which streams other ingests have: two that have the same one must not both go on with it."""
+"""The publishers at other ingests: only one ingest may continue a stream."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from livestream.model.segments import Announcement, EpochBegan, PublisherChange,
 from livestream.steering.nodes import Node
 
 BEGINS_S = 6.0
-"""So long may the first segment of a publisher take."""
-MOST_CHANGES = 10_000
-"""Of so many streams it is remembered that their publisher came or left."""
+"""How long a publisher's first segment may take."""
+MAX_CHANGES = 10_000
+"""For how many streams the last arrival or departure of a publisher is remembered."""
 
-Outdone = Callable[[str, int, str], None]
+OnSuperseded = Callable[[str, int, str], None]
 
 
 @frozen
-class _Heard:
-    """What was announced last, by which node, and until when its publisher is taken to be there."""
+class _RemotePublisher:
+    """The last announcement, of which node, and until when its publisher is assumed to be connected."""
 
     node: str
     epoch: int
@@ -30,73 +30,73 @@ class _Heard:
     until: float
 
     def is_before(self, change: PublisherChange) -> bool:
-        """Whether a publisher who left has sent nothing since that is known of."""
+        """Whether nothing is known to have been sent since the publisher left."""
         return change.node == self.node and change.epoch == self.epoch and self.msn <= change.last_msn
 
 
 @define(eq=False)
-class Elsewhere:
+class RemotePublishers:
     """
-    Hears what ingests announce (a subscriber of their catalogue). ``node`` is this one's id; ``nodes`` has all that
-    live.
+    Follows the announcements of all ingests (a subscriber of their `KnownStreams`). ``node`` is this one's id;
+    ``nodes`` returns all nodes that are alive.
 
-    ``outdone(stream, epoch, node)`` is called with everything that another announces: whoever has the stream here in an
-    older life is to give it up, for nobody listens to that any more.
+    ``superseded(stream, epoch, node)`` is called with every announcement of another ingest: a broadcast of that stream
+    here, in an older epoch, must be given up, since its announcements are no longer accepted.
 
-    A publisher who has left is known to have done so at once where its ingest can say it (`publisher_changed`), and
-    else after a segment and a silence.
+    A publisher who has left is known to have done so at once if its ingest says so (`publisher_changed`), otherwise
+    after the length of a segment and a silence.
     """
 
     node: str
     nodes: Callable[[], Sequence[Node]]
     clock: IReactorTime
-    outdone: Outdone
-    _heard: dict[str, _Heard] = field(factory=dict, init=False)
+    superseded: OnSuperseded
+    _publishers: dict[str, _RemotePublisher] = field(factory=dict, init=False)
     _changes: dict[str, PublisherChange] = field(factory=dict, init=False)
     _waiting: dict[str, list[Deferred[None]]] = field(factory=dict, init=False)
 
-    def changed(self, stream: str, announcement: Announcement | None) -> None:
-        """Take an announcement of any ingest; ``None`` says that nothing is heard of the stream any more."""
+    def on_announcement(self, stream: str, announcement: Announcement | None) -> None:
+        """Process an announcement of any ingest; ``None`` says that the stream is no longer known."""
         if (
             announcement is None
             or isinstance(announcement, StreamEnded)
             or (announcement.node and announcement.node == self.node)
         ):
-            self._heard.pop(stream, None)
+            self._publishers.pop(stream, None)
         else:
             self._note(announcement)
-            self.outdone(stream, announcement.epoch.number, announcement.node)
+            self.superseded(stream, announcement.epoch.number, announcement.node)
         self._wake(stream)
 
     def publisher_changed(self, change: PublisherChange) -> None:
-        """Take it that the publisher of another ingest has come or left. What comes late or twice changes nothing."""
+        """Process the arrival or departure of a publisher. Late and repeated messages are ignored."""
         known = self._changes.get(change.stream)
         if change.node == self.node or (known and (known.epoch, known.count) >= (change.epoch, change.count)):
             return
         self._changes.pop(change.stream, None)
         self._changes[change.stream] = change
-        if len(self._changes) > MOST_CHANGES:
+        if len(self._changes) > MAX_CHANGES:
             del self._changes[next(iter(self._changes))]
         self._wake(change.stream)
 
     def holder(self, stream: str) -> str:
-        """The id of another ingest that has a publisher of the stream at present; empty when none has."""
-        heard = self._heard.get(stream)
-        if heard is None or self.clock.seconds() > heard.until or self._has_left(stream, heard):
+        """The id of another ingest that has a publisher of the stream; empty if none has."""
+        publisher = self._publishers.get(stream)
+        if publisher is None or self.clock.seconds() > publisher.until or self._has_left(stream, publisher):
             return ""
-        return heard.node if any(node.id == heard.node and node.is_ready for node in self.nodes()) else ""
+        return publisher.node if any(node.id == publisher.node and node.is_ready for node in self.nodes()) else ""
 
     def when_free(self, stream: str) -> Deferred[None]:
-        """Fires when no other ingest has a publisher of the stream; who no longer waits for that cancels it."""
+        """Fires when no other ingest has a publisher of the stream. Can be cancelled."""
         waiting = self._waiting.setdefault(stream, [])
         free: Deferred[None] = Deferred(lambda _: self._stop_waiting(stream, free))
         waiting.append(free)
         self._wake(stream)
         return free
 
-    def _has_left(self, stream: str, heard: _Heard) -> bool:
+    def _has_left(self, stream: str, publisher: _RemotePublisher) -> bool:
         change = self._changes.get(stream)
-        return change is not None and not change.is_here and heard.is_before(change)
+        return change is not None and not change.is_here and publisher.is_before(change)
 
     def _wake(self, stream: str) -> None:
         if stream in self._waiting and not self.holder(stream):
@@ -109,13 +109,13 @@ class Elsewhere:
             del self._waiting[stream]
 
     def _note(self, announcement: EpochBegan | SegmentAnnounced) -> None:
-        """A gap says that the publisher is away."""
+        """Note what an announcement says about its publisher. A gap says that it is away."""
         stream, epoch, now = announcement.stream, announcement.epoch, self.clock.seconds()
-        noted = _Heard(announcement.node, epoch.number, epoch.first_msn - 1, now + BEGINS_S + SILENT_S)
+        publisher = _RemotePublisher(announcement.node, epoch.number, epoch.first_msn - 1, now + BEGINS_S + SILENT_S)
         if isinstance(announcement, SegmentAnnounced):
             if announcement.segment.is_gap:
-                self._heard.pop(stream, None)
+                self._publishers.pop(stream, None)
                 return
             until = now + announcement.target_s + SILENT_S
-            noted = evolve(noted, msn=announcement.segment.msn, until=until)
-        self._heard[stream] = noted
+            publisher = evolve(publisher, msn=announcement.segment.msn, until=until)
+        self._publishers[stream] = publisher
