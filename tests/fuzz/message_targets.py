@@ -33,7 +33,7 @@ from livestream.rtmp.errors import RemoteProtocolError
 from livestream.signing import seal
 from livestream.steering.pathways import manifest
 from livestream.transcode import commands
-from livestream.transcode.commands import PipeError, Records
+from livestream.transcode.commands import PipeError, RecordReader
 from tests.fuzz.bounds import held_bytes
 from tests.fuzz.choices import Choices, pieces
 from tests.playlist_rules import read as read_playlist
@@ -234,7 +234,7 @@ def transcoder_records(data: bytes) -> None:
 
 def _read_records(parts: Iterable[bytes]) -> tuple[list[commands.Command], bool]:
     """The commands before an error, and whether there was one."""
-    records, decoded, received = Records(), [], 0
+    records, decoded, received = RecordReader(), [], 0
     for part in parts:
         received += len(part)
         try:
