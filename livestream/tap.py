@@ -116,17 +116,17 @@ def makeService(options: Options) -> IService:
     notifier = Notifier.of(os.environ)
     service = Livestream(notifier)
     try:
-        parts = build(config, reactor)
+        process = build(config, reactor)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
-    parts.root.setServiceParent(service)
-    parts.draining.at(Phase.TOLD, lambda: notifier.say("STOPPING=1"))
+    process.services.setServiceParent(service)
+    process.draining.at(Phase.TOLD, lambda: notifier.say("STOPPING=1"))
     garbage = Garbage()
     reactor.callWhenRunning(garbage.begin)
     Ticker(LOOK_S, garbage.look, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
-    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: parts.draining.insist("SIGTERM"))
-    reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: parts.reloading.reload(options.read))
+    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: process.draining.insist("SIGTERM"))
+    reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: process.reloading.reload(options.read))
     if notifier.watchdog_s:
         alive = Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor)
         alive.setServiceParent(service)  # type: ignore[no-untyped-call]

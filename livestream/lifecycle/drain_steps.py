@@ -15,15 +15,19 @@ from livestream.signing import RELAY
 
 SHUT = "this server is going away: publish again, to another or in a minute"
 GONE = "this node is going away"
+QUIET_S = 2.0
 
 
-def leave_http(draining: Draining, site: HttpSite, flv: FlvPush | None, quiet_s: float) -> None:
+def leave_http(
+    draining: Draining, site: HttpSite, flv: FlvPush | None = None, viewers_ask_every_s: float = 0.0
+) -> None:
     """
     Every connection ends with its next answer. FLV viewers are ended at a key frame.
 
-    Who has a connection per request comes back until it has learnt where else to go, so viewers have moved when none
-    has come for ``quiet_s``.
+    Viewers who have a connection per request come back until they have learnt where else to go, so they have moved when
+    none has come for as long as it takes until one asks again, and a little more.
     """
+    quiet_s = viewers_ask_every_s + QUIET_S if viewers_ask_every_s else 0.0
 
     def coming() -> int:
         return int(site.clock.seconds() - site.left_at < quiet_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
@@ -33,13 +35,17 @@ OPS_CONNECTIONS = 200
 """So many connections to the operations port are served at once."""
 
 ADDRESS_LIMITS = (
-    "connections_per_address",
-    "connects_per_address",
-    "rtmp_connections_per_address",
-    "rtmp_connects_per_address",
-    "refused_publishes_per_address",
-    "exempt",
+    "limits.connections_per_address",
+    "limits.connects_per_address",
+    "limits.rtmp_connections_per_address",
+    "limits.rtmp_connects_per_address",
+    "limits.exempt",
+    "limits.relays_from",
+    "cluster.trusted_proxies",
+    "edge.proxy_protocol",
+    "ingest.proxy_protocol",
 )
+"""What the limits of one address at a listener are made of."""
 
 
 def http_limits(config: Config) -> HttpLimits:
@@ -76,12 +82,6 @@ def rtmp_address_limits(config: Config) -> AddressLimits:
     return AddressLimits(limits.rtmp_connections_per_address, limits.rtmp_connects_per_address, networks)
 
 
-def header_senders(config: Config, setting: str) -> Networks:
-    """Whose connections to ``setting`` begin with a header of the PROXY protocol."""
-    section = getattr(config, setting.partition(".")[0])
-    return Networks.of(config.cluster.trusted_proxies if section.proxy_protocol else ())
-
-
 def push_limits(config: Config) -> PushLimits:
     push, limits = config.push, config.limits
     return PushLimits(
@@ -111,25 +111,29 @@ def geography(config: Config) -> Geography | None:
     return known
 
 
-def renew_http(reloading: Reloading, site: HttpSite, steer: Steer, *, is_logged: bool) -> None:
-    """New limits, and a new access log, are those of connections that come from then on."""
+def renew_http(reloading: Reloading, site: HttpSite, steer: Steer) -> None:
+    """New limits are those of connections that come from then on."""
 
     def limits(new: Config) -> None:
         site.limits = http_limits(new)
-
-    def access(new: Config) -> None:
-        if site.access is not None:
-            site.access.flush()
-        site.access = access_log(new, site.clock)
 
     def proxies(new: Config) -> None:
         site.proxies = steer.proxies = Proxies.of(new.cluster.trusted_proxies)
 
     for key in ("connections", "header_s", "stall_s", "send_buffer_kb"):
         reloading.when(f"limits.{key}", limits)
-    if is_logged:
-        reloading.when("edge.access_log", access)
     reloading.when("cluster.trusted_proxies", proxies)
+
+
+def renew_access_log(reloading: Reloading, site: HttpSite) -> None:
+    """Another access log is that of connections that come from then on."""
+
+    def access(new: Config) -> None:
+        if site.access is not None:
+            site.access.flush()
+        site.access = access_log(new, site.clock)
+
+    reloading.when("edge.access_log", access)
 
 
 def renew_ops(reloading: Reloading, site: HttpSite, admission: OpsAdmission) -> None:
@@ -150,23 +154,30 @@ def renew_ops(reloading: Reloading, site: HttpSite, admission: OpsAdmission) -> 
 
 def allow_address_limits(reloading: Reloading) -> None:
     """A change of them takes no restart, even where no listener has one."""
-    for key in ADDRESS_LIMITS:
-        reloading.when(f"limits.{key}", lambda _: None)
+    for name in (*ADDRESS_LIMITS, "limits.refused_publishes_per_address"):
+        if name.startswith("limits."):
+            reloading.when(name, lambda _: None)
 
 
-def limit_addresses(reloading: Reloading, addresses: AddressLimiter, setting: str) -> None:
-    """Limit what one address may have at ``setting``. New limits are those of connections that come from then on."""
-    is_rtmp = setting.endswith(".rtmp")
+def limit_addresses(
+    reloading: Reloading,
+    addresses: AddressLimiter,
+    limits_of: Callable[[Config], AddressLimits],
+    expects_headers: Callable[[Config], bool],
+) -> None:
+    """
+    Limit what one address may have at a listener, now and when the settings change.
+
+    ``expects_headers`` says whether trusted proxies begin their connections with a header of the PROXY protocol. New
+    limits are those of connections that come from then on.
+    """
 
     def limits(new: Config) -> None:
-        addresses.connections.limits = rtmp_address_limits(new) if is_rtmp else http_address_limits(new)
-        addresses.proxies = header_senders(new, setting)
+        addresses.connections.limits = limits_of(new)
+        addresses.proxies = Networks.of(new.cluster.trusted_proxies if expects_headers(new) else ())
 
     limits(reloading.config)
-    for key in ("connections_per_address", "connects_per_address"):
-        reloading.when(f"limits.{addresses.prefix}{key}", limits)
-    proxy_protocol = f"{setting.partition('.')[0]}.proxy_protocol"
-    for name in ("limits.exempt", "limits.relays_from", "cluster.trusted_proxies", proxy_protocol):
+    for name in ADDRESS_LIMITS:
         reloading.when(name, limits)
 
 
@@ -227,11 +238,18 @@ def renew_store(reloading: Reloading, store: Store) -> None:
     reloading.when("cache.limit_mb", limit)
 
 
-def renew_choice(reloading: Reloading, choice: Choice) -> None:
+def renew_edge_upstreams(reloading: Reloading, choice: Choice) -> None:
     def upstreams(new: Config) -> None:
-        choice.fixed = getattr(new, new.role).upstreams
+        choice.fixed = new.edge.upstreams
 
-    reloading.when(f"{reloading.config.role}.upstreams", upstreams)
+    reloading.when("edge.upstreams", upstreams)
+
+
+def renew_origin_upstreams(reloading: Reloading, choice: Choice) -> None:
+    def upstreams(new: Config) -> None:
+        choice.fixed = new.origin.upstreams
+
+    reloading.when("origin.upstreams", upstreams)
 
 
 def renew_guide(reloading: Reloading, guide: EdgeGuide) -> None:

@@ -30,7 +30,6 @@ from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import Survey
 from livestream.model.segments import StreamPosition, Superseded
-from livestream.roles.peers import Peers
 from livestream.signing import Credentials
 from livestream.steering.nodes import Node
 
@@ -127,12 +126,12 @@ class IngestAnswers:
 
     broadcasts: Broadcasts
     door: PublishDoor
-    peers: Peers
+    position: Callable[[str], StreamPosition]
 
     def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
         was_live = self.broadcasts.fence(stream, epoch)
         self.door.outdone(stream, "")
-        return {**encode_position(self.peers.position(stream)), "live": was_live}
+        return {**encode_position(self.position(stream)), "live": was_live}
 
     def taken(self, stream: str, epoch: int) -> None:
         self.broadcasts.warn(stream, epoch)

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from livestream.bus.memory import MemoryBus
 from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.cluster.load import LoadMeter
+from livestream.cluster.membership import Membership
 from livestream.cluster.nodes import Nodes
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Node, NodeState
@@ -40,8 +41,8 @@ class Member:
             self.name, self.boot, SECRET, lambda: not self.is_deaf, monotonic, lambda: self.seconds, self.metrics
         )
         meter = LoadMeter(PERIOD_S, self.metrics, monotonic)
-        self.presence = Presence(own, self.nodes, lambda message: self.bus.tell(CHANNEL, message), meter)
-        self.presence.reasons = list
+        members = Membership(own, self.nodes)
+        self.presence = Presence(members, lambda message: self.bus.tell(CHANNEL, message), meter, list)
         self.bus.hear(CHANNEL, self.hear)
 
     @property

@@ -8,8 +8,8 @@ from attrs import define, field
 
 from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.cluster.load import LoadMeter
+from livestream.cluster.membership import Membership
 from livestream.cluster.messages import LARGEST_BYTES, MOST_STREAMS, Heartbeat, decode
-from livestream.metrics import Metrics
 from livestream.steering.nodes import Load, NodeState
 from tests.cluster.members import Members
 from tests.cluster.nodes import NOW, OWN_BOOT, SECRET, Scene
@@ -28,10 +28,8 @@ class Speaker:
     def __attrs_post_init__(self) -> None:
         scene = self.scene
         meter = LoadMeter(PERIOD_S, scene.metrics, scene.clock.seconds)
-        self.presence = Presence(scene.own.node, scene.nodes, self.told.append, meter)
-        self.presence.own = attrs.evolve(scene.own.node, state=NodeState.STARTING)
-        self.presence.reasons = lambda: self.reasons
-        self.presence.streams = lambda: self.streams
+        members = Membership(attrs.evolve(scene.own.node, state=NodeState.STARTING), scene.nodes)
+        self.presence = Presence(members, self.told.append, meter, lambda: self.reasons, lambda: self.streams)
 
     def ticks(self, late_s: float = 0.0) -> Heartbeat:
         self.scene.clock.advance(PERIOD_S + late_s)
@@ -61,13 +59,6 @@ def test_a_node_is_ready_while_nothing_keeps_it_from_being_so(speaker: Speaker) 
     assert speaker.ticks().node.state is NodeState.READY
     speaker.reasons.append("it has lost its way")
     assert speaker.ticks().node.state is NodeState.STARTING
-
-
-def test_a_node_whose_parts_are_not_all_there_is_not_ready() -> None:
-    scene = Scene()
-    presence = Presence(scene.own.node, scene.nodes, lambda _: None, LoadMeter(1.0, Metrics(), scene.clock.seconds))
-    presence.tick()
-    assert presence.own.state is NodeState.STARTING
 
 
 def test_a_node_that_drains_says_so_at_once_and_stays_at_it(speaker: Speaker) -> None:
@@ -121,7 +112,7 @@ def test_the_streams_with_the_most_viewers_are_named(speaker: Speaker) -> None:
 def test_all_who_live_are_told_ourselves_first(speaker: Speaker) -> None:
     other = speaker.scene.process("origin-1")
     speaker.scene.nodes.heard(other.says())
-    assert speaker.presence.nodes() == [speaker.presence.own, other.node]
+    assert speaker.presence.members.nodes() == [speaker.presence.members.own, other.node]
 
 
 def test_nodes_are_counted_by_role_and_state(speaker: Speaker) -> None:
@@ -155,7 +146,7 @@ def test_two_nodes_know_each_other_by_what_they_say() -> None:
     members = Members()
     here, there = members.start("edge-1"), members.start("edge-2")
     members.pass_s(3)
-    assert there.nodes.alive() == (here.presence.own,)
+    assert there.nodes.alive() == (here.presence.members.own,)
     here.presence.leave()
     assert there.nodes.alive() == ()
 
@@ -206,9 +197,9 @@ def test_the_nodes_of_a_role_that_may_be_reached_are_known_also_when_they_are_gi
         scene.nodes.did_not_answer(silent.node.http)
         scene.pass_s(40)
     scene.nodes.did_not_answer(silent.node.http)
-    assert [node.id for node in speaker.presence.nodes()] == ["edge-1", "origin-3", "edge-4"]
-    assert [node.http for node in speaker.presence.reachable("origin")] == [silent.node.http, heard.node.http]
-    assert speaker.presence.reachable("ingest") == []
+    assert [node.id for node in speaker.presence.members.nodes()] == ["edge-1", "origin-3", "edge-4"]
+    assert [node.http for node in speaker.presence.members.reachable("origin")] == [silent.node.http, heard.node.http]
+    assert speaker.presence.members.reachable("ingest") == []
 
 
 def test_nodes_that_are_cut_off_are_counted_as_such(speaker: Speaker) -> None:

@@ -15,12 +15,12 @@ from livestream.bus.published import Ledger
 from livestream.cache.prefetch import Collector
 from livestream.ingest.broadcast import BroadcastSettings
 from livestream.ingest.broadcasts import Broadcasts, Numbering
-from livestream.ingest.elsewhere import Elsewhere
 from livestream.ingest.take import Survey, Takes, farthest
 from livestream.media.flv import avc_config
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
 from livestream.packaging.window import Window
+from livestream.roles.other_ingests import giving_way
 from tests.histories.redis import REDIS, SimBus
 from tests.packaging.broadcasts import RECORD, pictures
 
@@ -73,8 +73,7 @@ class Ingest:
         self.broadcasts = Broadcasts(
             settings, self, numbering, self.ledger.forget, lambda _: None, clock, self.seconds, METRICS
         )
-        elsewhere = Elsewhere(self.name, lambda: (), clock, self._outdone)
-        self.catalogue.subscribe(elsewhere.changed)
+        self.catalogue.subscribe(giving_way(self.name, self.broadcasts.give_up, lambda *_: self._displace()))
         self.catalogue.start()
 
     def seconds(self) -> float:
@@ -88,10 +87,6 @@ class Ingest:
             self.world.shown.setdefault(announcement.segment.media.name, announcement)
             self.world.shown_at.setdefault(announcement.segment.media.name, self.world.now)
             self.world.say(self.name, "shows", announcement.segment.media.name)
-
-    def _outdone(self, stream: str, epoch: int, node: str) -> None:
-        if self.broadcasts.give_up(stream, epoch):
-            self._displace()
 
     def _displace(self) -> None:
         publisher, self.publisher = self.publisher, None

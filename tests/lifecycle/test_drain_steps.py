@@ -95,7 +95,7 @@ def test_players_who_have_somewhere_to_go_are_not_waited_for_any_longer() -> Non
 def test_an_edge_stays_until_no_viewer_has_come_for_a_while() -> None:
     edge = Edge()
     going = Going(edge.loop)
-    leave_http(going.draining, edge.site, None, QUIET_S)
+    leave_http(going.draining, edge.site, viewers_ask_every_s=3.0)
     going.draining.begin("told to")
     for _ in range(3):
         going.pass_time(2)

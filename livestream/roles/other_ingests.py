@@ -1,23 +1,33 @@
-"""Which streams other ingests have: two that have the same one must not both go on with it."""
+"""
+Other ingests: which streams they have, and when one that is here has gone elsewhere.
+
+Two ingests that have the same stream must not both go on with it. Ingests tell each other on the channel ``publishers``
+whose publisher has come or left, signed with the cluster's secret. Nothing of that is kept: who has missed it waits
+until the stream has been silent for long enough.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from livestream.bus.announcements import InvalidMessage, decode_change, encode_change
+from livestream.bus.interface import Bus
 from livestream.ingest.publish_admission import SILENT_S
 from livestream.model.segments import Announcement, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded
+from livestream.signing import seal, unseal
 from livestream.steering.nodes import Node
+
+CHANNEL = "publishers"
 
 BEGINS_S = 6.0
 """So long may the first segment of a publisher take."""
 MOST_CHANGES = 10_000
 """Of so many streams it is remembered that their publisher came or left."""
-
-Outdone = Callable[[str, int, str], None]
 
 
 @frozen
@@ -35,13 +45,9 @@ class _Heard:
 
 
 @define(eq=False)
-class Elsewhere:
+class OtherIngests:
     """
-    Hears what ingests announce (a subscriber of their catalogue). ``node`` is this one's id; ``nodes`` has all that
-    live.
-
-    ``outdone(stream, epoch, node)`` is called with everything that another announces: whoever has the stream here in an
-    older life is to give it up, for nobody listens to that any more.
+    Which ingest has a publisher of which stream. ``node`` is this one's id; ``nodes`` has all that live.
 
     A publisher who has left is known to have done so at once where its ingest can say it (`publisher_changed`), and
     else after a segment and a silence.
@@ -50,22 +56,16 @@ class Elsewhere:
     node: str
     nodes: Callable[[], Sequence[Node]]
     clock: IReactorTime
-    outdone: Outdone
     _heard: dict[str, _Heard] = field(factory=dict, init=False)
     _changes: dict[str, PublisherChange] = field(factory=dict, init=False)
     _waiting: dict[str, list[Deferred[None]]] = field(factory=dict, init=False)
 
     def changed(self, stream: str, announcement: Announcement | None) -> None:
         """Take an announcement of any ingest; ``None`` says that nothing is heard of the stream any more."""
-        if (
-            announcement is None
-            or isinstance(announcement, StreamEnded)
-            or (announcement.node and announcement.node == self.node)
-        ):
-            self._heard.pop(stream, None)
-        else:
+        if is_of_another(announcement, self.node):
             self._note(announcement)
-            self.outdone(stream, announcement.epoch.number, announcement.node)
+        else:
+            self._heard.pop(stream, None)
         self._wake(stream)
 
     def publisher_changed(self, change: PublisherChange) -> None:
@@ -119,3 +119,54 @@ class Elsewhere:
             until = now + announcement.target_s + SILENT_S
             noted = evolve(noted, msn=announcement.segment.msn, until=until)
         self._heard[stream] = noted
+
+
+def is_of_another(announcement: Announcement | None, node: str) -> TypeGuard[EpochBegan | SegmentAnnounced]:
+    """Whether it says that another ingest than ``node`` has the stream."""
+    if announcement is None or isinstance(announcement, StreamEnded):
+        return False
+    return not announcement.node or announcement.node != node
+
+
+def giving_way(
+    node: str, give_up: Callable[[str, int], bool], superseded: Callable[[str, str], None]
+) -> Callable[[str, Announcement | None], None]:
+    """
+    A subscriber to what ingests announce, which has a stream that another goes on with given up here.
+
+    Whoever has it here, in an older epoch, writes for nobody any more: ``give_up`` ends that and says whether there was
+    anything, and ``superseded`` ends the connection of its publisher.
+    """
+
+    def changed(stream: str, announcement: Announcement | None) -> None:
+        if is_of_another(announcement, node) and give_up(stream, announcement.epoch.number):
+            superseded(stream, announcement.node)
+
+    return changed
+
+
+@define(eq=False)
+class PublisherChannel:
+    """What ingests tell each other of their publishers, sealed with the cluster's ``secret``. ``node`` is this one."""
+
+    bus: Bus
+    node: str
+    secret: str = field(repr=False)
+
+    def send(self, change: PublisherChange) -> None:
+        """Tell the other ingests."""
+        message = encode_change(evolve(change, node=self.node))
+        self.bus.tell(CHANNEL, seal(message, self.secret))
+
+    def subscribe(self, changed: Callable[[PublisherChange], None]) -> None:
+        """Call ``changed`` with what ingests tell, this one included; what is not sealed or makes no sense is left."""
+
+        def heard(message: bytes) -> None:
+            payload = unseal(message, self.secret)
+            try:
+                if payload is not None:
+                    changed(decode_change(payload))
+            except InvalidMessage:
+                return
+
+        self.bus.hear(CHANNEL, heard)
