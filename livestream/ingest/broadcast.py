@@ -154,7 +154,7 @@ class Broadcast:
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         """
-        Take one message; return the steps of work it cost beside the usual (see `livestream.net.rtmp.connection`).
+        Take one message; return the steps of work it cost beside the usual (see `livestream.net.rtmp.read_budget`).
 
         :raises UnsupportedCodec: it cannot be served, in words for the broadcaster.
         """

@@ -23,7 +23,7 @@ from livestream.lifecycle.drain import Draining
 from livestream.lifecycle.reload import Reloading
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.address_limits import AddressLimits, Networks
-from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.ops.admission import OpsAdmission, host_names
 from livestream.push.feed import PushLimits
