@@ -50,7 +50,6 @@ IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "
 BEING_MOVED = {
     ("livestream.http", "livestream.hls"),
     ("livestream.hls", "livestream.push"),
-    ("livestream.ops", "livestream.pages"),
 }
 """Imports that the split of one package has left; they go one after the other."""
 ONLY_IN = {
