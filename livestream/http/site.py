@@ -19,7 +19,6 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from livestream.hls.fast_path import HotPath
-from livestream.hls.steering import Steer
 from livestream.http.access_log import AccessLog, entry
 from livestream.http.client_address import Proxies
 from livestream.http.connection import Channel, Phase
@@ -75,7 +74,7 @@ class MediaRequest(Request):
 
     def process(self) -> None:
         site = cast(HttpSite, self.channel.site)
-        answer = self._steered() or site.admission.refusal(self, site.clock.seconds())
+        answer = site.admission.refusal(self, site.clock.seconds())
         if answer is None:
             super().process()
         else:
@@ -97,16 +96,6 @@ class MediaRequest(Request):
             write(self, site.answers.error("500 Internal Server Error", site.clock.seconds()), is_direct=False)
             self.finish()
 
-    def _steered(self) -> Answer | None:
-        steer = cast(HttpSite, self.channel.site).steer
-        if steer is None:
-            return None
-        forwarded = b", ".join(self.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
-        answer = steer.answer(self.method, self.uri, forwarded, self.channel.host)
-        if answer is not None:
-            self.channel.server.tallies.count(answer)
-        return answer
-
     def _written(self, _: None) -> None:
         self.finish()
 
@@ -119,10 +108,10 @@ class HttpSite(Site):
     """
     Serves a resource with limits, deadlines and the hot path.
 
-    Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
-    ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored. ``admission``
-    says which requests the resource gets. Connections are counted as viewers unless it ``is_for_operators``; those of
-    ``proxies`` carry the requests of many viewers. No address has a limit until ``addresses`` is given some.
+    Without ``hot``, everything is answered by the resource; without ``access``, no access log is kept; without
+    ``signatures``, what peers say of themselves is ignored. ``admission`` says which requests the resource gets.
+    Connections are counted as viewers unless it ``is_for_operators``; those of ``proxies`` carry the requests of many
+    viewers. No address has a limit until ``addresses`` is given some.
     """
 
     errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
@@ -136,7 +125,6 @@ class HttpSite(Site):
         *,
         limits: HttpLimits = DEFAULT_LIMITS,
         hot: HotPath | None = None,
-        steer: Steer | None = None,
         access: AccessLog | None = None,
         signatures: Signatures | None = None,
         admission: Admission | None = None,
@@ -150,7 +138,6 @@ class HttpSite(Site):
         self.clock = clock
         self.limits = limits
         self.hot = hot
-        self.steer = steer
         self.access = access
         self.signatures = signatures
         self.admission: Admission = admission or MediaAdmission(answers)

@@ -251,7 +251,7 @@ class Parts:
         steer = Steer(self.node, guide, proxies, windows.window, answers, self.seconds)
         flv = None if feeds is None else FlvPush(feeds, answers)
         takes = None if answering is None else TakeRequests(self.credentials, answering)
-        hls = Hls(service, answers, tallies, self.seconds, states, flv, rest, takes)
+        hls = Hls(service, answers, tallies, self.seconds, states, flv, rest, takes, steer)
         is_edge = setting == "edge.http"
         is_asked_by_nodes = answering is not None and bool(self.credentials.secret)
         site = HttpSite(
@@ -261,7 +261,6 @@ class Parts:
             self.reactor,
             limits=http_limits(self.config),
             hot=HotPath(service, tallies, self.seconds, steer, flv, None if feeds is None else feeds.refused),
-            steer=steer,
             access=access_log(self.config, self.reactor) if is_edge else None,
             signatures=Signatures(self.credentials) if is_asked_by_nodes else None,
             proxies=proxies,

@@ -141,18 +141,17 @@ class Edge:
         service = Service(playlists, objects, answers, self.loop)
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
         flv = FlvPush(self.feeds, answers)
-        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states, flv, takes=self.takes)
-        resource, window, clock = self.app.resource(), self.windows.window, self.loop.seconds
-        steer = Steer("edge-1", self.guide, self.proxies, window, answers, clock)
+        clock = self.loop.seconds
+        steer = Steer("edge-1", self.guide, self.proxies, self.windows.window, answers, clock)
+        self.app = Hls(service, answers, tallies, clock, self.states, flv, takes=self.takes, steer=steer)
         hot = HotPath(service, tallies, clock, steer, flv, self.feeds.refused) if self.is_hot else None
         self.site = HttpSite(
-            resource,
+            self.app.resource(),
             answers,
             tallies,
             self.loop,
             limits=self.limits,
             hot=hot,
-            steer=steer,
             signatures=self.signatures,
             proxies=self.proxies,
         )
