@@ -224,7 +224,7 @@ class HotPath:
     def _ready(self, answer: Answer, line: bytes) -> Ready | None:
         body, length = answer.body, answer.length
         data = answer.head()
-        if answer.kind is None or (body is not None and body.received < answer.stop):
+        if not answer.kind or (body is not None and body.received < answer.stop):
             return None
         tally = self.tallies.tally(answer.kind, answer.outcome)
         said = entry(line, answer.code, length, answer.outcome)

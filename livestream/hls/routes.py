@@ -170,15 +170,15 @@ class Hls:
         answer = self.answers.error("404 Not Found", self.seconds())
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
-            answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
+            answer = self.answers.error("405 Method Not Allowed", self.seconds(), "", allow)
         elif failure.check(ServiceUnavailable):
-            answer = self.answers.error("503 Service Unavailable", self.seconds(), None, (b"Retry-After", b"1"))
+            answer = self.answers.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
         return write(cast(Request, request), answer)
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:
             raise NotFound
-        return write(request, self.answers.document(text, JSON, self.seconds(), None, "200 OK", *extra))
+        return write(request, self.answers.document(text, JSON, self.seconds(), "", "200 OK", *extra))
 
 
 def conditions_of(request: Request) -> Conditions:

@@ -277,7 +277,7 @@ class Channel(HTTPChannel):
         if reason.limit:
             self.server.metrics.limit_hit(reason.limit)
         answers, now = self.server.answers, self.server.clock.seconds()
-        answer = answers.error(reason.status, now, None, *(() if answers.are_last else (CLOSE,)))
+        answer = answers.error(reason.status, now, "", *(() if answers.are_last else (CLOSE,)))
         self.write(answer.head() + answer.read())
         self.close()
 

@@ -63,7 +63,7 @@ class MediaAdmission:
             return self.answers.error("404 Not Found", now)
         if request.method in METHODS or (request.method == b"POST" and _NODES.fullmatch(request.path)):
             return None
-        return self.answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
+        return self.answers.error("405 Method Not Allowed", now, "", (b"Allow", b"GET, HEAD, OPTIONS"))
 
 
 class MediaRequest(Request):
