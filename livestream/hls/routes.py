@@ -27,6 +27,8 @@ JSON = b"application/json"
 STATE = b"X-Livestream-State"
 """How far the state of all streams is, in an answer."""
 METHODS = ("GET", "HEAD", "OPTIONS")
+NODE_POSTS = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
+"""What other nodes POST."""
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
 
@@ -72,7 +74,7 @@ class Connected(Protocol):
 @define(eq=False)
 class Hls:
     """
-    Answers every request that the hot path leaves. ``seconds`` is the wall clock.
+    Answers every request that the fast path leaves. ``seconds`` is the wall clock.
 
     ``steer`` tells viewers which edge to use, ``push`` has the viewers of HTTP-FLV, ``rest`` the pages beside the
     media, and ``takes`` what other nodes ask; each may be missing.

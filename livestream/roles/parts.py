@@ -20,17 +20,18 @@ from livestream.cache.store import Found, Key, Store
 from livestream.cluster.edge_selection import EdgeGuide
 from livestream.cluster.heartbeat import PERIOD_S, Presence
 from livestream.config import Config
-from livestream.hls.fast_path import HotPath
+from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Service
 from livestream.hls.objects import Library, Objects
 from livestream.hls.playlists import Playlists, Windows
-from livestream.hls.routes import Hls, States
+from livestream.hls.routes import NODE_POSTS, Hls, States
 from livestream.hls.steering import Steer
 from livestream.http.client_address import Proxies
 from livestream.http.counters import Tallies
+from livestream.http.prepared import PreparedResponses
 from livestream.http.response import PRIVATE, Answers
 from livestream.http.signatures import Signatures
-from livestream.http.site import HttpSite
+from livestream.http.site import HttpSite, ReadOnly
 from livestream.ingest.broadcast import Transcode
 from livestream.lifecycle.drain import Draining, Phase
 from livestream.lifecycle.drain_steps import leave_http, leave_rtmp
@@ -252,6 +253,7 @@ class Parts:
         flv = None if feeds is None else FlvPush(feeds, answers)
         takes = None if answering is None else TakeRequests(self.credentials, answering)
         hls = Hls(service, answers, tallies, self.seconds, states, flv, rest, takes, steer)
+        prepared = PreparedResponses(answers, tallies, self.seconds)
         is_edge = setting == "edge.http"
         is_asked_by_nodes = answering is not None and bool(self.credentials.secret)
         site = HttpSite(
@@ -260,7 +262,8 @@ class Parts:
             tallies,
             self.reactor,
             limits=http_limits(self.config),
-            hot=HotPath(service, tallies, self.seconds, steer, flv, None if feeds is None else feeds.refused),
+            fast_path=HlsFastPath(service, prepared, steer, flv, None if feeds is None else feeds.refused),
+            admission=ReadOnly(answers, NODE_POSTS),
             access=access_log(self.config, self.reactor) if is_edge else None,
             signatures=Signatures(self.credentials) if is_asked_by_nodes else None,
             proxies=proxies,
