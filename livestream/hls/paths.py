@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from enum import Enum
+from enum import StrEnum
 
 from attrs import frozen
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """The kinds of what is served, as they are counted."""
 
     MULTIVARIANT = "multivariant"
@@ -42,7 +42,7 @@ class Target:
     @property
     def path(self) -> str:
         """It in a word, for a log."""
-        return "/".join(filter(None, (self.stream, self.rendition, self.name or self.kind.value)))
+        return "/".join(filter(None, (self.stream, self.rendition, self.name or self.kind)))
 
 
 def parse_path(path: bytes) -> Target | None:

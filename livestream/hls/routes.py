@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Servi
 
 from livestream.hls.lookup import Service, Wanted
 from livestream.hls.paths import Kind, parse_path
+from livestream.hls.steering import Steer
 from livestream.http.conditions import Conditions
 from livestream.http.counters import Tallies
 from livestream.http.response import Answers, Field
@@ -26,6 +27,8 @@ JSON = b"application/json"
 STATE = b"X-Livestream-State"
 """How far the state of all streams is, in an answer."""
 METHODS = ("GET", "HEAD", "OPTIONS")
+NODE_POSTS = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
+"""What other nodes POST."""
 _STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
 
@@ -60,13 +63,21 @@ class Push(Protocol):
         """Answer ``GET /live/STREAM.flv``: anything that a Klein route may return."""
 
 
+class Connected(Protocol):
+    """The connection of a request."""
+
+    @property
+    def host(self) -> str:
+        """The peer's address."""
+
+
 @define(eq=False)
 class Hls:
     """
-    Answers every request that the hot path leaves. ``seconds`` is the wall clock.
+    Answers every request that the fast path leaves. ``seconds`` is the wall clock.
 
-    ``rest`` has the pages beside the media, ``push`` the viewers of HTTP-FLV, and ``takes`` what other nodes ask; each
-    may be missing.
+    ``steer`` tells viewers which edge to use, ``push`` has the viewers of HTTP-FLV, ``rest`` the pages beside the
+    media, and ``takes`` what other nodes ask; each may be missing.
     """
 
     service: Service
@@ -77,6 +88,7 @@ class Hls:
     push: Push | None = None
     rest: IResource | None = None
     takes: Takes | None = None
+    steer: Steer | None = None
 
     router: ClassVar[Klein] = Klein()
 
@@ -105,6 +117,19 @@ class Hls:
         if target is None or target.kind is not Kind.FLV or self.push is None:
             raise NotFound
         return self.push.view(request, target.stream)
+
+    @router.route("/go/live/<stream>/master.m3u8", methods=METHODS)
+    @router.route("/go/live/<stream>", methods=METHODS)
+    @router.route("/steer/<stream>", methods=METHODS)
+    def steering(self, request: Request, **_: str) -> Deferred[None]:
+        """Which edge to use. It is read from the raw target, as on the fast path."""
+        forwarded = b", ".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
+        peer = cast(Connected, request.channel).host
+        answer = None if self.steer is None else self.steer.answer(request.method, request.uri, forwarded, peer)
+        if answer is None:
+            raise NotFound
+        self.tallies.count(answer)
+        return write(request, answer)
 
     @router.route("/state")
     def every_state(self, request: Request) -> Any:
@@ -147,15 +172,15 @@ class Hls:
         answer = self.answers.error("404 Not Found", self.seconds())
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
-            answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
+            answer = self.answers.error("405 Method Not Allowed", self.seconds(), "", allow)
         elif failure.check(ServiceUnavailable):
-            answer = self.answers.error("503 Service Unavailable", self.seconds(), None, (b"Retry-After", b"1"))
+            answer = self.answers.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
         return write(cast(Request, request), answer)
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:
             raise NotFound
-        return write(request, self.answers.document(text, JSON, self.seconds(), None, "200 OK", *extra))
+        return write(request, self.answers.document(text, JSON, self.seconds(), "", "200 OK", *extra))
 
 
 def conditions_of(request: Request) -> Conditions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from importlib.resources import files
 from string import Template
 from typing import ClassVar
 
@@ -14,9 +15,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, NotFound
 
+from livestream.http.assets import Assets, page
 from livestream.model.names import InvalidName, stream_name
-from livestream.pages.assets import Assets, page, text
 
+STATIC = files("livestream.pages") / "static"
 TYPES = {
     "watch.js": "text/javascript; charset=utf-8",
     "watch.css": "text/css; charset=utf-8",
@@ -40,9 +42,9 @@ class Watch:
 
     live: Callable[[], list[str]]
     is_steered: bool = False
-    _assets: Assets = field(factory=lambda: Assets.of(TYPES), init=False)
-    _index: Template = field(factory=lambda: Template(text("index.html")), init=False)
-    _player: Template = field(factory=lambda: Template(text("watch.html")), init=False)
+    _assets: Assets = field(factory=lambda: Assets.of(STATIC, TYPES), init=False)
+    _index: Template = field(factory=lambda: Template((STATIC / "index.html").read_text("utf-8")), init=False)
+    _player: Template = field(factory=lambda: Template((STATIC / "watch.html").read_text("utf-8")), init=False)
 
     router: ClassVar[Klein] = Klein()
 

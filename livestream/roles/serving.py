@@ -11,18 +11,19 @@ from livestream.cache.store import Key, Store
 from livestream.cluster.edge_selection import EdgeGuide
 from livestream.cluster.heartbeat import Presence
 from livestream.config import Config
-from livestream.hls.fast_path import HotPath
+from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Service
 from livestream.hls.objects import Library, Objects
 from livestream.hls.playlists import Playlists, Windows
-from livestream.hls.routes import Hls, States, Takes
+from livestream.hls.routes import NODE_POSTS, Hls, States, Takes
 from livestream.hls.steering import Steer
 from livestream.http.access_log import AccessLog
 from livestream.http.client_address import Proxies
 from livestream.http.counters import Tallies
+from livestream.http.prepared import PreparedResponses
 from livestream.http.response import PRIVATE, Answers
 from livestream.http.signatures import Signatures
-from livestream.http.site import HttpSite
+from livestream.http.site import HttpSite, ReadOnly
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import (
     geography,
@@ -128,15 +129,16 @@ def http_site(
     service = Service(playlists, Objects(library, answers), answers, reactor)
     proxies = Proxies.of(config.cluster.trusted_proxies)
     steer = Steer(node.name, guide, proxies, windows.window, answers, reactor.seconds)
+    prepared = PreparedResponses(answers, tallies, reactor.seconds)
     is_asked_by_nodes = takes is not None and bool(config.cluster.secret)
     site = HttpSite(
-        Hls(service, answers, tallies, reactor.seconds, states, flv, pages, takes).resource(),
+        Hls(service, answers, tallies, reactor.seconds, states, flv, pages, takes, steer).resource(),
         answers,
         tallies,
         reactor,
         limits=http_limits(config),
-        hot=HotPath(service, tallies, reactor.seconds, steer, flv, None if flv is None else flv.feeds.refused),
-        steer=steer,
+        fast_path=HlsFastPath(service, prepared, steer, flv, None if flv is None else flv.feeds.refused),
+        admission=ReadOnly(answers, NODE_POSTS),
         access=access,
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
         proxies=proxies,
