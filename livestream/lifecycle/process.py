@@ -10,7 +10,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.interfaces import IProtocolFactory
 
 from livestream.config import Config
-from livestream.lifecycle.drain import Draining
+from livestream.lifecycle.drain import Drain
 from livestream.lifecycle.reload import Reloading
 from livestream.lifecycle.reload_hooks import allow_address_limits, renew_draining
 from livestream.net.listeners import Listener
@@ -22,14 +22,14 @@ class Process:
     """A role adds to it what it has made; whoever runs the process starts and stops ``services``."""
 
     reactor: Any
-    draining: Draining
+    draining: Drain
     reloading: Reloading
     services: MultiService = field(factory=MultiService, init=False)
 
     @classmethod
     def of(cls, config: Config, reactor: Any, *, drains: bool = True) -> Process:
         """A process that has time to send its viewers elsewhere before it ends, unless there is nowhere to go."""
-        draining = Draining(config.cluster.drain_s if drains else 0.0, reactor, reactor.stop)
+        draining = Drain(config.cluster.drain_s if drains else 0.0, reactor, reactor.stop)
         process = cls(reactor, draining, Reloading(config))
         allow_address_limits(process.reloading)
         if drains:

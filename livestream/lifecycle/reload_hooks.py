@@ -19,7 +19,7 @@ from livestream.http.limits import ChannelLimits, HeadLimits, HttpLimits
 from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.lifecycle.drain import Draining
+from livestream.lifecycle.drain import Drain
 from livestream.lifecycle.reload import Reloading
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.address_limits import AddressLimits, Networks
@@ -261,7 +261,7 @@ def renew_guide(reloading: Reloading, guide: EdgeGuide) -> None:
     reloading.first("cluster.geo_database", places)
 
 
-def renew_draining(reloading: Reloading, draining: Draining) -> None:
+def renew_draining(reloading: Reloading, draining: Drain) -> None:
     def limit(new: Config) -> None:
         draining.limit_s = new.cluster.drain_s
 

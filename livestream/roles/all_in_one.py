@@ -14,7 +14,7 @@ from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import NoOthers
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.drain import Phase
-from livestream.lifecycle.drain_steps import leave_http, leave_ingest, leave_rtmp
+from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import (
     access_log,
@@ -74,9 +74,9 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     renew_access_log(process.reloading, site)
     limit_addresses(process.reloading, site.addresses, http_address_limits, lambda new: new.edge.proxy_protocol)
     limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
-    leave_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
-    leave_rtmp(process.draining, rtmp, keeps_relays=True)
-    leave_ingest(process.draining, door, broadcasts, None)
+    drain_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
+    drain_rtmp(process.draining, rtmp, keeps_relays=True)
+    drain_publishers(process.draining, door, broadcasts, None)
     process.draining.at(Phase.CLOSING, viewers.close)
     for stop in (broadcasts.stop, feeds.stop):
         process.at_stop(stop)

@@ -12,7 +12,7 @@ from livestream.cluster.upstream_selection import Choice
 from livestream.config import Config
 from livestream.http.response import Answers
 from livestream.lifecycle.drain import Phase
-from livestream.lifecycle.drain_steps import leave_cache, leave_http, leave_rtmp
+from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import (
     access_log,
@@ -77,9 +77,9 @@ def build_edge(config: Config, reactor: Any) -> Process:
     renew_access_log(process.reloading, site)
     limit_addresses(process.reloading, site.addresses, http_address_limits, lambda new: new.edge.proxy_protocol)
     limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.edge.proxy_protocol)
-    leave_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
-    leave_rtmp(process.draining, rtmp, keeps_relays=False)
-    leave_cache(process.draining, cache)
+    drain_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
+    drain_rtmp(process.draining, rtmp, keeps_relays=False)
+    drain_cache(process.draining, cache)
     for listener in media:
         process.draining.at(Phase.CLOSING, listener.close)
     process.when_running(known.start)

@@ -22,7 +22,7 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import WRITERS, Others, Takes, farthest
 from livestream.ingest.takeovers import Takeovers
-from livestream.lifecycle.drain_steps import leave_http, leave_ingest, leave_rtmp
+from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import limit_addresses, renew_door, rtmp_address_limits
 from livestream.metrics import Metrics
@@ -155,9 +155,9 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     renew_door(process.reloading, door)
     limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
     receipts = Receipts(node.bus, ledger, lambda: heard_origins(node.members.nodes()))
-    leave_http(process.draining, site)
-    leave_rtmp(process.draining, rtmp, keeps_relays=True)
-    leave_ingest(process.draining, door, broadcasts, receipts)
+    drain_http(process.draining, site)
+    drain_rtmp(process.draining, rtmp, keeps_relays=True)
+    drain_publishers(process.draining, door, broadcasts, receipts)
     process.when_running(known.start)
     for stop in (known.stop, broadcasts.stop, feeds.stop):
         process.at_stop(stop)

@@ -72,7 +72,7 @@ class LocalNode:
         """Tell the others every second what this node is, what it carries, and whether it is ready."""
         heartbeat = heartbeat_of(self.members, self.bus, self.metrics, not_ready, streams)
         process.every(PERIOD_S, heartbeat.tick)
-        process.draining.at(Phase.TOLD, heartbeat.drain)
+        process.draining.at(Phase.ANNOUNCED, heartbeat.drain)
         process.at_stop(heartbeat.leave)
         return heartbeat
 

@@ -13,7 +13,7 @@ from livestream.cluster.upstream_selection import Choice
 from livestream.config import Config
 from livestream.http.response import Answers
 from livestream.lifecycle.drain import Phase
-from livestream.lifecycle.drain_steps import leave_cache, leave_http, leave_rtmp
+from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import renew_origin_upstreams
 from livestream.metrics import Metrics
@@ -78,9 +78,9 @@ def build_origin(config: Config, reactor: Any) -> Process:
 
     # How it takes new settings, drains, starts and stops.
     renew_origin_upstreams(process.reloading, choice)
-    leave_http(process.draining, site)
-    leave_rtmp(process.draining, rtmp, keeps_relays=False)
-    leave_cache(process.draining, cache)
+    drain_http(process.draining, site)
+    drain_rtmp(process.draining, rtmp, keeps_relays=False)
+    drain_cache(process.draining, cache)
     for listener in media:
         process.draining.at(Phase.CLOSING, listener.close)
     process.when_running(known.start)
