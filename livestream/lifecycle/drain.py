@@ -1,5 +1,5 @@
 """
-Draining a node: it announces that it is leaving, serves on while viewers migrate, finishes what is in flight, and stops.
+Draining a node: it announces that it leaves, serves on while viewers migrate, finishes what is in flight, and stops.
 """
 
 from __future__ import annotations
