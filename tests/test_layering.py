@@ -21,7 +21,6 @@ LAYERS = (
         "livestream.urls",
         "livestream.endpoints",
         "livestream.signing",
-        "livestream.limit_names",
     ),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
@@ -46,7 +45,7 @@ LAYERS = (
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 PURE = (
     "rtmp", "media", "packaging", "steering",
-    "model", "config", "settings", "setting_types", "checks", "rules", "urls", "endpoints", "signing", "limit_names",
+    "model", "config", "settings", "setting_types", "checks", "rules", "urls", "endpoints", "signing",
 )  # fmt: skip
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
 ONLY_IN = {
