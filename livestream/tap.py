@@ -34,7 +34,7 @@ class Options(usage.Options):
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         ["check", None, "Validate the configuration and exit: 0, or 2 with a line for each error."],
-        ["print-config", None, "Print every setting that is in force, as TOML, and exit."],
+        ["print-config", None, "Print every setting that is in force, and what it is for, as TOML, and exit."],
         ["demo", None, "Publish a moving test card with a clock and a tone as stream 'demo'."],
     ]
 

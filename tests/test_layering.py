@@ -15,11 +15,12 @@ LAYERS = (
         "livestream.model",
         "livestream.config",
         "livestream.settings",
+        "livestream.setting_types",
+        "livestream.checks",
         "livestream.rules",
         "livestream.urls",
         "livestream.endpoints",
         "livestream.signing",
-        "livestream.limit_names",
     ),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
@@ -44,7 +45,7 @@ LAYERS = (
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 PURE = (
     "rtmp", "media", "packaging", "steering",
-    "model", "config", "settings", "rules", "urls", "endpoints", "signing", "limit_names",
+    "model", "config", "settings", "setting_types", "checks", "rules", "urls", "endpoints", "signing",
 )  # fmt: skip
 IMPURE = {"twisted", "klein", "av", "txredisapi", "prometheus_client", "time", "random", "logging", "socket", "asyncio"}
 ONLY_IN = {

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from livestream.config import Config
 from livestream.lifecycle.drain import Drain
 from livestream.lifecycle.reload import Reloading
-from livestream.lifecycle.reload_hooks import allow_address_limits, renew_draining
+from livestream.lifecycle.reload_hooks import renew_draining
 from livestream.net.listeners import Listener
 from livestream.net.periodic import Ticker
 
@@ -31,7 +31,6 @@ class Process:
         """A process that has time to send its viewers elsewhere before it ends, unless there is nowhere to go."""
         draining = Drain(config.cluster.drain_s if drains else 0.0, reactor, reactor.stop)
         process = cls(reactor, draining, Reloading(config))
-        allow_address_limits(process.reloading)
         if drains:
             renew_draining(process.reloading, draining)
         return process

@@ -29,23 +29,11 @@ from livestream.ops.admission import OpsAdmission, host_names
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Feeds
 from livestream.push.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
+from livestream.settings import Upstream
 from livestream.signing import Credentials
 
 OPS_CONNECTIONS = 200
 """So many connections to the operations port are served at once."""
-
-ADDRESS_LIMITS = (
-    "limits.connections_per_address",
-    "limits.connects_per_address",
-    "limits.rtmp_connections_per_address",
-    "limits.rtmp_connects_per_address",
-    "limits.exempt",
-    "limits.relays_from",
-    "cluster.trusted_proxies",
-    "edge.proxy_protocol",
-    "ingest.proxy_protocol",
-)
-"""What the limits of one address at a listener are made of."""
 
 
 def http_limits(config: Config) -> HttpLimits:
@@ -114,49 +102,36 @@ def geography(config: Config) -> Geography | None:
 def renew_http(reloading: Reloading, site: HttpSite, steer: Steer) -> None:
     """New limits are those of connections that come from then on."""
 
-    def limits(new: Config) -> None:
-        site.limits = http_limits(new)
+    def limits(new: HttpLimits) -> None:
+        site.limits = new
 
-    def proxies(new: Config) -> None:
-        site.proxies = steer.proxies = Proxies.of(new.cluster.trusted_proxies)
+    def proxies(new: Proxies) -> None:
+        site.proxies = steer.proxies = new
 
-    for key in ("connections", "header_s", "stall_s", "send_buffer_kb"):
-        reloading.when(f"limits.{key}", limits)
-    reloading.when("cluster.trusted_proxies", proxies)
+    reloading.follow(http_limits, limits)
+    reloading.follow(lambda config: Proxies.of(config.cluster.trusted_proxies), proxies)
 
 
 def renew_access_log(reloading: Reloading, site: HttpSite) -> None:
     """Another access log is that of connections that come from then on."""
 
-    def access(new: Config) -> None:
+    def access(_: str) -> None:
         if site.access is not None:
             site.access.flush()
-        site.access = access_log(new, site.clock)
+        site.access = access_log(reloading.config, site.clock)
 
-    reloading.when("edge.access_log", access)
+    reloading.follow(lambda config: config.edge.access_log, access)
 
 
 def renew_ops(reloading: Reloading, site: HttpSite, admission: OpsAdmission) -> None:
-    def limits(new: Config) -> None:
-        site.limits = ops_limits(new)
+    def limits(new: HttpLimits) -> None:
+        site.limits = new
 
-    def hosts(new: Config) -> None:
-        admission.hosts = host_names(new.ops.hosts)
+    def admit(new: tuple[frozenset[str], str]) -> None:
+        admission.hosts, admission.token = new
 
-    def token(new: Config) -> None:
-        admission.token = new.ops.token
-
-    for key in ("header_s", "stall_s", "send_buffer_kb"):
-        reloading.when(f"limits.{key}", limits)
-    reloading.when("ops.hosts", hosts)
-    reloading.when("ops.token", token)
-
-
-def allow_address_limits(reloading: Reloading) -> None:
-    """A change of them takes no restart, even where no listener has one."""
-    for name in (*ADDRESS_LIMITS, "limits.refused_publishes_per_address"):
-        if name.startswith("limits."):
-            reloading.when(name, lambda _: None)
+    reloading.follow(ops_limits, limits)
+    reloading.follow(lambda config: (host_names(config.ops.hosts), config.ops.token), admit)
 
 
 def limit_addresses(
@@ -172,84 +147,80 @@ def limit_addresses(
     limits are those of connections that come from then on.
     """
 
-    def limits(new: Config) -> None:
-        addresses.connections.limits = limits_of(new)
-        addresses.proxies = Networks.of(new.cluster.trusted_proxies if expects_headers(new) else ())
+    def value(config: Config) -> tuple[AddressLimits, Networks]:
+        return limits_of(config), Networks.of(config.cluster.trusted_proxies if expects_headers(config) else ())
 
-    limits(reloading.config)
-    for name in ADDRESS_LIMITS:
-        reloading.when(name, limits)
+    def take(new: tuple[AddressLimits, Networks]) -> None:
+        addresses.connections.limits, addresses.proxies = new
+
+    take(value(reloading.config))
+    reloading.follow(value, take)
 
 
 def renew_rtmp(reloading: Reloading, factory: RtmpServerFactory) -> None:
     """New limits are those of connections that come from then on."""
 
-    def limits(new: Config) -> None:
-        factory.limits = rtmp_limits(new)
+    def limits(new: RtmpLimits) -> None:
+        factory.limits = new
 
-    reloading.when("limits.rtmp_connections", limits)
+    reloading.follow(rtmp_limits, limits)
 
 
 def renew_relays(reloading: Reloading, relays: RelayAdmission, credentials: Credentials) -> None:
     """Relays that play go on, even if they would not be let in any more."""
 
-    def networks(new: Config) -> None:
-        relays.rule = relay_rule(new, credentials)
+    def rule(new: RelayRule) -> None:
+        relays.rule = new
 
-    reloading.when("limits.relays_from", networks)
+    reloading.follow(lambda config: relay_rule(config, credentials), rule)
 
 
 def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
     """New limits are those of viewers who come from then on; a feed is framed in one way for all of its viewers."""
 
-    def limits(new: Config) -> None:
-        framed = feeds.limits
-        feeds.renew(evolve(push_limits(new), tick_ms=framed.tick_ms, chunk_bytes=framed.chunk_bytes))
-
-    for key in ("slow_bytes", "slow_s", "wait_s", "linger_s"):
-        reloading.when(f"push.{key}", limits)
-    for key in ("waiting_players", "unknown_names_per_s", "stall_s"):
-        reloading.when(f"limits.{key}", limits)
+    reloading.follow(push_limits, feeds.renew)
 
 
 def renew_door(reloading: Reloading, door: PublishDoor) -> None:
     """Who publishes goes on, even if its key is right no more."""
 
-    def keys(new: Config) -> None:
-        door.keys = PublishKeys(new.ingest.keys)
+    def keys(new: dict[str, str]) -> None:
+        door.keys = PublishKeys(new)
 
-    def limit(new: Config) -> None:
-        door.limit = new.ingest.max_publishers
+    def limit(new: int) -> None:
+        door.limit = new
 
-    def tries(new: Config) -> None:
-        door.wrong_keys.limit, door.wrong_keys.exempt = new.limits.refused_publishes_per_address, exempt(new)
+    def tries(config: Config) -> tuple[int, Networks]:
+        return config.limits.refused_publishes_per_address, exempt(config)
 
-    tries(reloading.config)
-    for name in ("limits.refused_publishes_per_address", "limits.exempt", "cluster.trusted_proxies"):
-        reloading.when(name, tries)
-    reloading.when("ingest.keys", keys)
-    reloading.when("ingest.max_publishers", limit)
+    def take_tries(new: tuple[int, Networks]) -> None:
+        door.wrong_keys.limit, door.wrong_keys.exempt = new
+
+    take_tries(tries(reloading.config))
+    reloading.follow(tries, take_tries)
+    reloading.follow(lambda config: config.ingest.keys, keys)
+    reloading.follow(lambda config: config.ingest.max_publishers, limit)
 
 
 def renew_store(reloading: Reloading, store: Store) -> None:
-    def limit(new: Config) -> None:
-        store.limit_bytes = new.cache.limit_mb << 20
+    def limit(new: int) -> None:
+        store.limit_bytes = new
 
-    reloading.when("cache.limit_mb", limit)
+    reloading.follow(lambda config: config.cache.limit_mb << 20, limit)
 
 
 def renew_edge_upstreams(reloading: Reloading, choice: Choice) -> None:
-    def upstreams(new: Config) -> None:
-        choice.fixed = new.edge.upstreams
+    def upstreams(new: tuple[Upstream, ...]) -> None:
+        choice.fixed = new
 
-    reloading.when("edge.upstreams", upstreams)
+    reloading.follow(lambda config: config.edge.upstreams, upstreams)
 
 
 def renew_origin_upstreams(reloading: Reloading, choice: Choice) -> None:
-    def upstreams(new: Config) -> None:
-        choice.fixed = new.origin.upstreams
+    def upstreams(new: tuple[Upstream, ...]) -> None:
+        choice.fixed = new
 
-    reloading.when("origin.upstreams", upstreams)
+    reloading.follow(lambda config: config.origin.upstreams, upstreams)
 
 
 def renew_guide(reloading: Reloading, guide: EdgeGuide) -> None:
@@ -258,11 +229,11 @@ def renew_guide(reloading: Reloading, guide: EdgeGuide) -> None:
     def places(new: Config) -> None:
         guide.geography = geography(new)
 
-    reloading.first("cluster.geo_database", places)
+    reloading.first(places)
 
 
 def renew_draining(reloading: Reloading, draining: Drain) -> None:
-    def limit(new: Config) -> None:
-        draining.limit_s = new.cluster.drain_s
+    def limit(new: float) -> None:
+        draining.limit_s = new
 
-    reloading.when("cluster.drain_s", limit)
+    reloading.follow(lambda config: config.cluster.drain_s, limit)

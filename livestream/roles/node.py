@@ -118,8 +118,7 @@ def heartbeat_of(
 
 def renew_membership(reloading: Reloading, members: Membership) -> None:
     """Let a node stand elsewhere, and carry more or less, while it runs."""
-    for key in ("http", "rtmp", "region", "latitude", "longitude", "capacity_rps", "capacity_mbps"):
-        reloading.when(f"node.{key}", lambda config: members.become(own_node(config, members.own.id)))
+    reloading.follow(lambda config: own_node(config, members.own.id), members.become)
 
 
 def own_node(config: Config, name: str) -> Node:
