@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from livestream import endpoints
+from livestream.model.names import NODE
 from livestream.urls import check_redis, split_authority, split_url
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
@@ -122,7 +123,7 @@ def ladder(value: Sequence[int]) -> None:
 
 
 def name(value: str) -> None:
-    is_name = re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", value) is not None
+    is_name = not value or re.fullmatch(NODE, value) is not None
     _require(is_name, f"{brief(value)}: at most 64 letters, digits, '.', '_' and '-'")
 
 

@@ -18,6 +18,7 @@ from livestream.config import Config, ConfigError, load
 from livestream.endpoints import parse
 from livestream.files import check_files, read_text
 from livestream.lifecycle.garbage import LOOK_S, Garbage
+from livestream.model.names import APP, watch_path
 from livestream.net.listeners import CannotListen
 from livestream.net.periodic import Ticker
 from livestream.net.sd_notify import Notifier
@@ -152,9 +153,9 @@ def greeting(config: Config, demo: bool) -> list[str]:
     lines = []
     if config.role == "all" and port_of(config.edge.http):
         http = f"http://127.0.0.1:{port_of(config.edge.http)}"
-        lines.append(f"open      {http}/watch/demo" if demo else f"open      {http}/")
+        lines.append(f"open      {http}{watch_path('demo')}" if demo else f"open      {http}/")
     if config.role in ("all", "ingest") and port_of(config.ingest.rtmp):
-        rtmp = f"rtmp://127.0.0.1:{port_of(config.ingest.rtmp)}/live"
+        rtmp = f"rtmp://127.0.0.1:{port_of(config.ingest.rtmp)}/{APP}"
         lines.append(f"OBS       server {rtmp}   stream key NAME")
         lines.append(f"ffmpeg    ffmpeg -re -i FILE -c:v libx264 -g 90 -b:v 2500k -c:a aac -f flv {rtmp}/NAME")
     return lines

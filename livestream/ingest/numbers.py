@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import define, evolve, field, frozen
 
 from livestream.ingest.take import UNSEEN_LEAST, UNSEEN_S, WRITERS, Claim
+from livestream.model.names import segment_name
 from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.cuts import Cut
 
@@ -107,7 +108,7 @@ class Numbers:
         self._begin(turn, segment)
         turn.last = max(turn.last, index)
         number, msn = turn.epoch.number, turn.msn(index)
-        media = None if segment.shelve is None else segment.shelve(f"{number}-{msn}.m4s")
+        media = None if segment.shelve is None else segment.shelve(segment_name(number, msn))
         discontinuity = turn.discontinuity + segment.cut.discontinuity - turn.breaks_before
         dates = self._starts_at_ms(turn, segment), segment.duration_ms
         placed = Segment(msn, discontinuity, *dates, media, segment.init, segment.independent)

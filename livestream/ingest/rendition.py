@@ -12,6 +12,7 @@ from attrs import define, field
 
 from livestream.ingest.numbers import Numberless
 from livestream.model.frames import Frame, Track
+from livestream.model.names import init_name
 from livestream.model.segments import ObjectInfo, RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
@@ -122,7 +123,7 @@ class Rendition:
     def _ship(self, packaged: Sequence[Packaged]) -> None:
         for each in packaged:
             if isinstance(each, PackagedInit):
-                self._init = self._put(each.data, f"{self.broadcast}-init-{each.number}.mp4")
+                self._init = self._put(each.data, init_name(self.broadcast, each.number))
             elif isinstance(each, PackagedSegment):
                 self._info, cut = each.info, each.cut
                 independent = cut.independent or Track.VIDEO not in cut.tracks

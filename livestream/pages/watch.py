@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, NotFound
 
 from livestream.http.assets import Assets, page
-from livestream.model.names import InvalidName, stream_name
+from livestream.model.names import InvalidName, stream_name, watch_path
 
 STATIC = files("livestream.pages") / "static"
 TYPES = {
@@ -55,12 +55,12 @@ class Watch:
     def index(self, request: IRequest) -> bytes:
         """What is live; a page with nothing on it looks again by itself."""
         names = sorted(self.live())
-        items = "".join(f'<li><a href="/watch/{escape(name)}">{escape(name)}</a></li>' for name in names)
+        items = "".join(f'<li><a href="{watch_path(escape(name))}">{escape(name)}</a></li>' for name in names)
         streams = f'<ul class="streams">{items}</ul>' if items else '<p class="empty">Nothing is live right now.</p>'
         refresh = "" if items else '<meta http-equiv="refresh" content="5">'
         return self._page(request, self._index.substitute(streams=streams, refresh=refresh))
 
-    @router.route("/watch/<stream>")
+    @router.route(watch_path("<stream>"))
     def player(self, request: IRequest, stream: str) -> bytes:
         """The player of a stream, live or not: one that is not starts when the stream does."""
         try:

@@ -15,7 +15,7 @@ from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Service
 from livestream.hls.objects import Library, Objects
 from livestream.hls.playlists import Playlists, Windows
-from livestream.hls.routes import NODE_POSTS, Hls, States, Takes
+from livestream.hls.routes import Hls, States, Takes
 from livestream.hls.steering import Steer
 from livestream.http.access_log import AccessLog
 from livestream.http.client_address import Proxies
@@ -40,6 +40,7 @@ from livestream.lifecycle.reload_hooks import (
     renew_store,
     rtmp_limits,
 )
+from livestream.model.names import TAKE_PATH
 from livestream.net.listeners import Listener
 from livestream.net.rtmp.requests import Publishing
 from livestream.net.rtmp.server import RtmpServerFactory
@@ -138,7 +139,7 @@ def http_site(
         reactor,
         limits=http_limits(config),
         fast_path=HlsFastPath(service, prepared, steer, flv, None if flv is None else flv.feeds.refused),
-        admission=ReadOnly(answers, NODE_POSTS),
+        admission=ReadOnly(answers, TAKE_PATH),
         access=access,
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
         proxies=proxies,

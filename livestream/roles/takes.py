@@ -29,6 +29,7 @@ from livestream.cache.upstream.node import Upstream
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.take import Survey
+from livestream.model.names import take_path
 from livestream.model.segments import StreamPosition, Superseded
 from livestream.signing import Credentials
 from livestream.steering.nodes import Node
@@ -72,7 +73,7 @@ class OtherNodes:
     async def _ask(self, node: Node, stream: str, epoch: int) -> tuple[StreamPosition | None, int, bool]:
         """How far the stream had come there; or else which epoch is younger; and whether it had its publisher."""
         try:
-            status, body = await self._post(self._connected[node.http], f"/take/{stream}?epoch={epoch}")
+            status, body = await self._post(self._connected[node.http], f"{take_path(stream)}?epoch={epoch}")
             if status not in (200, 409):
                 raise UpstreamError(f"answers {status}")
             position, fields = decode_position(body)

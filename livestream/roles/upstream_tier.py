@@ -16,6 +16,7 @@ from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Upstream
 from livestream.cache.upstream.tier import Upstreams
 from livestream.cluster.upstream_selection import Choice
+from livestream.model.names import taken_path
 from livestream.model.segments import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.push.relay import Holdings
@@ -69,7 +70,7 @@ class UpstreamStates:
     def warn(self, stream: str, node: str, epoch: int) -> None:
         for each in self.choice.nodes():
             if each.id == node and each.http:
-                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"/taken/{stream}?epoch={epoch}"))
+                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"{taken_path(stream)}?epoch={epoch}"))
                 warned.addErrback(self._unwarned, each)
 
     def _unwarned(self, failure: Failure, node: Node) -> None:

@@ -12,7 +12,7 @@ from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Service
 from livestream.hls.objects import Objects
 from livestream.hls.playlists import Playlists
-from livestream.hls.routes import NODE_POSTS, Hls, Takes
+from livestream.hls.routes import Hls, Takes
 from livestream.hls.steering import Guide, Steer
 from livestream.http.client_address import Proxies
 from livestream.http.counters import Tallies
@@ -22,6 +22,7 @@ from livestream.http.response import Answers
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite, ReadOnly
 from livestream.metrics import Metrics
+from livestream.model.names import TAKE_PATH
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 from livestream.packaging.window import Window
@@ -155,7 +156,7 @@ class Edge:
             self.loop,
             limits=self.limits,
             fast_path=self.fast_path,
-            admission=ReadOnly(answers, NODE_POSTS),
+            admission=ReadOnly(answers, TAKE_PATH),
             signatures=self.signatures,
             proxies=self.proxies,
         )
