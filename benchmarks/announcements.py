@@ -30,7 +30,7 @@ from livestream.bus.redis import PREFIX, RedisBus
 from livestream.metrics import Metrics
 from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.window import Window
-from livestream.roles.parts import LOG_WINDOWS
+from livestream.roles.node import LOG_WINDOWS
 from livestream.signing import seal, unseal
 
 ROOT = Path(__file__).parents[1]

@@ -7,43 +7,26 @@ right.
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from types import GenericAlias, UnionType
-from typing import Any, get_args, get_type_hints
+from textwrap import wrap
+from typing import Any, get_type_hints
 
 import attrs
 from attrs import field, frozen
 
-from livestream import endpoints
-from livestream.rules import RULES, brief
-from livestream.settings import (
-    SECTIONS,
-    Bus,
-    Cache,
-    Cluster,
-    Edge,
-    Hls,
-    Ingest,
-    Limits,
-    Node,
-    Ops,
-    Origin,
-    Push,
-    Transcode,
-    Upstream,
-)
+from livestream import setting_types, settings
+from livestream.checks import brief
+from livestream.rules import inconsistencies
+from livestream.setting_types import UNPRINTABLE, WrongType
 
 ROLES = ("all", "ingest", "origin", "edge")
 PREFIX = "LIVESTREAM_"
-CHARACTERS = 4096
-"""A string has no more: it is a path at most."""
+LINE = 100
+"""A comment is no longer."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Controls, ends of lines, and what stands in a string for bytes of the environment that are not UTF-8."""
 
 
 class ConfigError(Exception):
@@ -59,40 +42,62 @@ class Config:
     """What is in force."""
 
     role: str
-    bus: Bus = field(factory=Bus)
-    ingest: Ingest = field(factory=Ingest)
-    origin: Origin = field(factory=Origin)
-    edge: Edge = field(factory=Edge)
-    ops: Ops = field(factory=Ops)
-    hls: Hls = field(factory=Hls)
-    push: Push = field(factory=Push)
-    transcode: Transcode = field(factory=Transcode)
-    cache: Cache = field(factory=Cache)
-    limits: Limits = field(factory=Limits)
-    node: Node = field(factory=Node)
-    cluster: Cluster = field(factory=Cluster)
+    bus: settings.Bus = field(factory=settings.Bus)
+    ingest: settings.Ingest = field(factory=settings.Ingest)
+    origin: settings.Origin = field(factory=settings.Origin)
+    edge: settings.Edge = field(factory=settings.Edge)
+    ops: settings.Ops = field(factory=settings.Ops)
+    hls: settings.Hls = field(factory=settings.Hls)
+    push: settings.Push = field(factory=settings.Push)
+    transcode: settings.Transcode = field(factory=settings.Transcode)
+    cache: settings.Cache = field(factory=settings.Cache)
+    limits: settings.Limits = field(factory=settings.Limits)
+    node: settings.Node = field(factory=settings.Node)
+    cluster: settings.Cluster = field(factory=settings.Cluster)
+
+    def get(self, name: str) -> Any:
+        """The value of a setting by its name, ``section.key``."""
+        section, _, key = name.partition(".")
+        return getattr(getattr(self, section), key)
+
+    def replace(self, values: Mapping[str, Any]) -> Config:
+        """The same with other values of some settings, by their names."""
+        sections = {name: attrs.asdict(getattr(self, name), recurse=False) for name in SECTIONS}
+        for name, value in values.items():
+            section, _, key = name.partition(".")
+            sections[section][key] = value
+        return Config(self.role, **{name: SECTIONS[name](**sections[name]) for name in SECTIONS})
 
     def to_toml(self) -> str:
-        """What is in force, as a file that would give it. Secrets are left out, and what has one in it is a comment."""
-        lines = [f"# role: {self.role}"]
-        for name, section in SECTIONS.items():
-            lines += ["", f"[{name}]"]
-            values = getattr(self, name)
-            for each in attrs.fields(section):
-                value = getattr(values, each.name)
-                if value != {} and value is not None:
-                    lines.append(_printed(each, value))
+        """
+        What is in force, as a file that would give it, with what each setting is for.
+
+        Secrets are left out, and what has one in it is a comment.
+        """
+        lines, last = [f"# role: {self.role}"], ""
+        for name, setting in SETTINGS.items():
+            section = name.partition(".")[0]
+            if section != last:
+                lines += ["", f"[{section}]"]
+                last = section
+            restart = "" if setting.metadata["live"] else " (a change takes a restart)"
+            lines += wrap(setting.metadata["help"] + restart, LINE, initial_indent="# ", subsequent_indent="# ")
+            lines.append(_printed(setting, self.get(name)))
         return "\n".join(lines) + "\n"
 
 
+SECTIONS: dict[str, type[Any]] = {name: kind for name, kind in get_type_hints(Config).items() if name != "role"}
+SETTINGS: dict[str, attrs.Attribute[Any]] = {
+    f"{section}.{each.name}": each
+    for section, kind in SECTIONS.items()
+    for each in attrs.fields(attrs.resolve_types(kind))
+}
+"""Every setting, as it is declared in `livestream.settings`, by its name."""
+
+
 def changes(old: Config, new: Config) -> list[str]:
-    """The settings that are another in ``new``, as ``section.key``."""
-    return [
-        f"{name}.{each.name}"
-        for name, section in SECTIONS.items()
-        for each in attrs.fields(section)
-        if getattr(getattr(old, name), each.name) != getattr(getattr(new, name), each.name)
-    ]
+    """The names of the settings that have another value in ``new``."""
+    return [name for name in SETTINGS if old.get(name) != new.get(name)]
 
 
 @frozen
@@ -121,7 +126,7 @@ def load(
     if not errors:
         config = Config(role, **{name: SECTIONS[name](**values[name]) for name in SECTIONS})
         where = "configuration" if path is None else _where(path)
-        errors += [f"{where}: {line}" for line in _inconsistencies(config)]
+        errors += [f"{where}: {line}" for line in inconsistencies(config)]
     if errors:
         raise ConfigError(errors)
     return config
@@ -177,7 +182,7 @@ def _from_sets(sets: Sequence[str], errors: list[str]) -> Iterable[_Given]:
         section, dot, key = name.strip().partition(".")
         if not equals or not dot or not _PLAIN.fullmatch(name.strip()):
             # What was typed may be a secret in the wrong place: only the name of a setting is quoted.
-            quoted = f" {name.strip()}" if section in SECTIONS and key in attrs.fields_dict(SECTIONS[section]) else ""
+            quoted = f" {name.strip()}" if name.strip() in SETTINGS else ""
             errors.append(f"--set{quoted}: write --set section.key=value")
             continue
         yield _Given("--set", section, key, _value(value.strip()))
@@ -203,10 +208,10 @@ def _take(given: _Given, values: dict[str, dict[str, Any]], errors: list[str]) -
         return
     metadata = fields[given.key].metadata
     try:
-        value = _typed(given.value, get_type_hints(section)[given.key])
-        RULES[metadata["check"]](value)
-    except _WrongKind as error:
-        errors.append(f"{name}: {error.kind if metadata['secret'] else brief(error.value)} is not {error.wanted}")
+        value = setting_types.read(given.value, fields[given.key].type)
+        metadata["check"](value)
+    except WrongType as error:
+        errors.append(f"{name}: {error.type if metadata['secret'] else brief(error.value)} is not {error.wanted}")
         return
     except ValueError as error:
         errors.append(f"{name}: {error}")
@@ -221,7 +226,7 @@ def _word(name: str) -> str:
 
 def _where(path: str) -> str:
     """A file, as an error names it: in one line."""
-    return brief(path) if _UNPRINTABLE.search(path) else path
+    return brief(path) if UNPRINTABLE.search(path) else path
 
 
 def _nearest(word: str, words: Iterable[str]) -> str:
@@ -229,146 +234,14 @@ def _nearest(word: str, words: Iterable[str]) -> str:
     return (get_close_matches(word[:64], known, 1, 0) or known)[0]
 
 
-class _WrongKind(Exception):
-    """A value is of another kind than its setting."""
-
-    def __init__(self, value: Any, wanted: str) -> None:
-        super().__init__(wanted)
-        self.value = value
-        self.wanted = wanted
-
-    @property
-    def kind(self) -> str:
-        """What the value is, without saying it."""
-        return _WORDS.get(type(self.value), "what was given")
-
-
-def _typed(value: Any, kind: Any) -> Any:
-    """
-    The value of a setting of this kind.
-
-    :raises _WrongKind: it is of another.
-    :raises ValueError: it is none that could be used; the message does not quote it.
-    """
-    if isinstance(kind, UnionType):
-        kind = get_args(kind)[0]
-    if isinstance(kind, GenericAlias) and kind.__origin__ is tuple:
-        return _tuple(value, get_args(kind)[0])
-    if isinstance(kind, GenericAlias):
-        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-            raise _WrongKind(value, 'a table of strings; write {name = "secret"}')
-        return {name: _text(text) for name, text in value.items()}
-    if kind is float and type(value) in (int, float):
-        return _float(value)
-    if type(value) is not kind:
-        raise _WrongKind(value, _WORDS[kind])
-    return _text(value) if kind is str else value
-
-
-def _float(value: float) -> float:
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise _WrongKind(value, "a finite number")
-    return number
-
-
-def _text(value: str) -> str:
-    """A string that can be a file's name, a header's value and a line of a log."""
-    if len(value) > CHARACTERS:
-        raise ValueError(f"it has more than {CHARACTERS} characters")
-    if _UNPRINTABLE.search(value):
-        raise ValueError("it has a control character in it, or is not UTF-8")
-    return value
-
-
-def _tuple(value: Any, kind: Any) -> Any:
-    if not isinstance(value, list):
-        raise _WrongKind(value, "a list")
-    if kind in (int, str):
-        return tuple(_typed(each, kind) for each in value)
-    upstreams = []
-    for each in value:
-        if not isinstance(each, dict) or not {"http"} <= set(each) <= {"http", "rtmp"}:
-            raise ValueError('an upstream is {http = "http://HOST:PORT", rtmp = "rtmp://HOST:PORT"}')
-        upstreams.append(Upstream(**{key: _typed(url, str) for key, url in each.items()}))
-    return tuple(upstreams)
-
-
-_WORDS = {
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    bool: "true or false",
-    list: "a list",
-    dict: "a table",
-}
-
-
-def _inconsistencies(config: Config) -> list[str]:
-    """What is wrong with settings that are right by themselves."""
-    lines, role = [], config.role
-    if role != "all" and not config.bus.redis:
-        lines.append(f'bus.redis: missing, and role {role} needs it; write redis = "redis://127.0.0.1:6379/0"')
-    if role in ("origin", "edge") and not getattr(config, role).upstreams and not config.cluster.secret:
-        right = '[{http = "http://HOST:PORT", rtmp = "rtmp://HOST:PORT"}]'
-        lines.append(f"{role}.upstreams: missing; write upstreams = {right}")
-    if role in ("all", "ingest") and not config.ingest.keys and not endpoints.parse(config.ingest.rtmp).is_loopback:
-        lines.append(
-            'ingest.rtmp: anyone who reaches this port could publish; write [ingest.keys] with "*" = "A-SECRET", '
-            "or listen on tcp:1935:interface=127.0.0.1"
-        )
-    return lines + _proxy_inconsistencies(config) + _cluster_inconsistencies(config)
-
-
-def _proxy_inconsistencies(config: Config) -> list[str]:
-    lines = []
-    for section in ("edge", "ingest"):
-        endpoints = {"edge": ("http", "rtmp"), "ingest": ("rtmp",)}[section]
-        values = getattr(config, section)
-        if values.proxy_protocol and config.role in ("all", section):
-            if not config.cluster.trusted_proxies:
-                lines.append(f'{section}.proxy_protocol: from whom? write cluster.trusted_proxies = ["10.0.0.1/32"]')
-            lines += [
-                f"{section}.{key}: a PROXY header comes before TLS, and is not read on ssl:; have the proxy end TLS"
-                for key in endpoints
-                if getattr(values, key).startswith("ssl:")
-            ]
-    return lines
-
-
-def _cluster_inconsistencies(config: Config) -> list[str]:
-    lines, node = [], config.node
-    if (node.latitude is None) != (node.longitude is None):
-        lines.append("node.latitude, node.longitude: one without the other; write both, or node.region alone")
-    if config.cluster.secret:
-        if not config.bus.redis and config.role == "all":
-            lines.append('bus.redis: missing, and a cluster needs it; write redis = "redis://127.0.0.1:6379/0"')
-        if not node.id:
-            lines.append('node.id: missing, and cluster.secret is set; write id = "NAME", another on every node')
-        if not node.http:
-            lines.append('node.http: missing, and cluster.secret is set; write http = "http://HOST:PORT"')
-    return lines
-
-
 def _printed(setting: attrs.Attribute[Any], value: Any) -> str:
-    line = f"{setting.name} = {_toml(value)}"
+    if value is None:
+        return f"# {setting.name}: not set"
+    line = f"{setting.name} = {setting_types.write(value)}"
     if not setting.metadata["secret"] or not value:
         return line
     shown = setting.metadata["shown"]
     if shown is None:
         return f"# {setting.name}: not shown"
     without = shown(value)
-    return line if without == value else f"# {setting.name} = {_toml(without)}"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, Upstream):
-        return f'{{http = "{value.http}", rtmp = "{value.rtmp}"}}'
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return line if without == value else f"# {setting.name} = {setting_types.write(without)}"

@@ -8,19 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from livestream.cluster.geography import Geography
-from livestream.config import Config, ConfigError
+from livestream.config import SETTINGS, Config, ConfigError
 from livestream.endpoints import parse
 
 FILE_BYTES = 4 << 20
 """A configuration file has no more."""
-
-LISTENS = {
-    "all": ("ingest.rtmp", "edge.http", "ops.http"),
-    "ingest": ("ingest.rtmp", "ingest.http", "ops.http"),
-    "origin": ("origin.http", "origin.rtmp", "ops.http"),
-    "edge": ("edge.http", "edge.rtmp", "ops.http"),
-}
-"""The settings of the endpoints at which each role listens."""
 
 
 def read_text(path: Path) -> str:
@@ -55,9 +47,8 @@ def check_files(config: Config, folder: Path) -> None:
 
 def _unreadable(config: Config, folder: Path) -> Iterator[str]:
     """The keys and certificates of endpoints that cannot be read."""
-    for setting in LISTENS[config.role]:
-        section, _, key = setting.partition(".")
-        for name in parse(getattr(getattr(config, section), key)).files:
+    for setting in (name for name, each in SETTINGS.items() if config.role in each.metadata["listens"]):
+        for name in parse(config.get(setting)).files:
             path = folder / name
             if not path.is_file():
                 yield f"{setting}: {name!r} cannot be read: there is no file {path}"

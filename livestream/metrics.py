@@ -8,8 +8,22 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
-from livestream.limit_names import LIMITS
+LIMITS = (
+    *("connections", "connections_per_address", "connects_per_address"),
+    *("rtmp_connections", "rtmp_connections_per_address", "rtmp_connects_per_address"),
+    *("refused_publishes_per_address", "proxy_protocol"),
+    *("header_time", "header_bytes", "header_count", "target_bytes", "body", "held_bytes", "stall"),
+    *("ops_connections", "ops_host", "ops_origin", "ops_token"),
+    *("rtmp_protocol", "deadline", "refused", "relay", "commands", "message_rate", "publisher_rate", "message_bytes"),
+    *("chunk_streams", "unfinished_bytes", "unasked_bytes", "unserved_bytes", "silent_player"),
+    *("viewer_bytes", "feeds", "unknown_names", "waiting_players"),
+    *("picture_size", "transcoder_deaths"),
+)
+"""
+Every limit that peers can hit, by the name that it is counted as in ``livestream_limits_hit_total{limit}``.
 
+What each is, and its default, is in the table of SECURITY.md.
+"""
 LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -74,7 +88,7 @@ class Metrics:
         self._push()
 
     def limit_hit(self, name: str) -> None:
-        """Count a peer that has hit the limit ``name``, one of `livestream.limit_names`."""
+        """Count a peer that has hit the limit ``name``, one of `LIMITS`."""
         self._limits[name].inc()
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:

@@ -1,175 +1,55 @@
-"""What the value of a setting must be like, rule by rule; each says what would be right."""
+"""What must hold between settings that are right by themselves."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING
 
 from livestream import endpoints
-from livestream.settings import Upstream
-from livestream.urls import check_redis, split_authority, split_url
 
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
-"""Those of x264."""
-MOST = 1_000_000_000
-"""No number that counts or measures something is larger, so that timers and sockets can take it."""
-QUOTED = 80
-"""An error quotes so many characters of a value."""
+if TYPE_CHECKING:
+    from livestream.config import Config
 
 
-def brief(value: object) -> str:
-    """A value as an error quotes it: in one line, and not at length."""
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list | tuple):
-        return "a list"
-    try:
-        text = repr(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a number of thousands of digits"
-    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+def inconsistencies(config: Config) -> list[str]:
+    """What is wrong, a line for each: the settings, and what would be right."""
+    lines, role = [], config.role
+    if role != "all" and not config.bus.redis:
+        lines.append(f'bus.redis: missing, and role {role} needs it; write redis = "redis://127.0.0.1:6379/0"')
+    if role in ("origin", "edge") and not config.get(f"{role}.upstreams") and not config.cluster.secret:
+        right = '[{http = "http://HOST:PORT", rtmp = "rtmp://HOST:PORT"}]'
+        lines.append(f"{role}.upstreams: missing; write upstreams = {right}")
+    if role in ("all", "ingest") and not config.ingest.keys and not endpoints.parse(config.ingest.rtmp).is_loopback:
+        lines.append(
+            'ingest.rtmp: anyone who reaches this port could publish; write [ingest.keys] with "*" = "A-SECRET", '
+            "or listen on tcp:1935:interface=127.0.0.1"
+        )
+    return lines + _proxy_inconsistencies(config) + _cluster_inconsistencies(config)
 
 
-def _require(condition: bool, words: str) -> None:
-    if not condition:
-        raise ValueError(words)
+def _proxy_inconsistencies(config: Config) -> list[str]:
+    lines = []
+    for section in ("edge", "ingest"):
+        listeners = {"edge": ("http", "rtmp"), "ingest": ("rtmp",)}[section]
+        if config.get(f"{section}.proxy_protocol") and config.role in ("all", section):
+            if not config.cluster.trusted_proxies:
+                lines.append(f'{section}.proxy_protocol: from whom? write cluster.trusted_proxies = ["10.0.0.1/32"]')
+            lines += [
+                f"{section}.{key}: a PROXY header comes before TLS, and is not read on ssl:; have the proxy end TLS"
+                for key in listeners
+                if config.get(f"{section}.{key}").startswith("ssl:")
+            ]
+    return lines
 
 
-def _between(least: float, most: float, unit: str = "") -> Callable[[Any], None]:
-    def check(value: float) -> None:
-        _require(least <= value <= most, f"{brief(value)} is not from {least} to {most}{unit}")
-
-    return check
-
-
-def _positive(value: float) -> None:
-    _require(value > 0, f"{brief(value)} is not above 0")
-    _require(value <= MOST, f"{brief(value)} is above {MOST}")
-
-
-def _not_negative(value: float) -> None:
-    _require(value >= 0, f"{brief(value)} is below 0")
-    _require(value <= MOST, f"{brief(value)} is above {MOST}")
-
-
-def _one_of(words: Sequence[str]) -> Callable[[str], None]:
-    return lambda value: _require(value in words, f"{brief(value)} is none of {', '.join(words)}")
-
-
-def _endpoint(value: str) -> None:
-    try:
-        endpoints.parse(value)
-    except ValueError as error:
-        raise ValueError(f"{brief(value)}: {error}") from None
-
-
-def _url(value: str, schemes: Iterable[str], words: str, *, needs_port: bool = False) -> None:
-    try:
-        scheme, _, port = split_url(value)
-    except ValueError as error:
-        raise ValueError(f"{brief(value)}: {words} ({error})") from None
-    _require(scheme in schemes and not (needs_port and port is None), f"{brief(value)}: {words}")
-
-
-def _http(value: str) -> None:
-    _url(value, ("http",), "write http://HOST:PORT")
-
-
-def _rtmp(value: str) -> None:
-    if value:
-        _url(value, ("rtmp",), "write rtmp://HOST:PORT", needs_port=True)
-
-
-def _public(value: str) -> None:
-    """Viewers may come through a proxy that speaks TLS."""
-    if value:
-        _url(value, ("http", "https"), "write http://HOST:PORT")
-
-
-def _upstreams(value: Sequence[Upstream]) -> None:
-    for each in value:
-        _http(each.http)
-        _rtmp(each.rtmp)
-
-
-def _hosts(value: Sequence[str]) -> None:
-    for each in value:
-        try:
-            port = split_authority(each)[1]
-        except ValueError:
-            port = 0
-        _require(port is None and not each.endswith(":"), f"{brief(each)}: write a host name, without a port")
-
-
-def _networks(value: Sequence[str]) -> None:
-    for each in value:
-        try:
-            ip_network(each)
-        except ValueError:
-            raise ValueError(f"{brief(each)}: write a network such as 10.0.0.0/8") from None
-
-
-def _redis(value: str) -> None:
-    if value:
-        check_redis(value)
-
-
-def _ladder(value: Sequence[int]) -> None:
-    is_falling = list(value) == sorted(set(value), reverse=True)
-    is_sane = all(100 <= height <= 2160 and height % 2 == 0 for height in value)
-    heights = f"[{', '.join(map(brief, value[:10]))}]"
-    _require(is_falling and is_sane, f"{heights}: even heights from 100 to 2160, highest first")
-
-
-def _name(value: str) -> None:
-    is_name = re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", value) is not None
-    _require(is_name, f"{brief(value)}: at most 64 letters, digits, '.', '_' and '-'")
-
-
-# What a secret must be like says nothing of the value: it would be in the log.
-
-
-def _keys(value: Mapping[str, str]) -> None:
-    _require(all(len(secret) >= 8 for secret in value.values()), "a publishing key has 8 characters or more")
-
-
-def _secret(value: str) -> None:
-    _require(not value or len(value) >= 16, "a cluster's secret has 16 characters or more")
-
-
-def _token(value: str) -> None:
-    is_token = not value or re.fullmatch(r"[\x21-\x7e]{16,}", value) is not None
-    _require(is_token, "a token has 16 characters or more, of ASCII and without blanks")
-
-
-def _anything(_: object) -> None:
-    """Any value will do."""
-
-
-RULES: dict[str, Callable[[Any], None]] = {
-    "": _anything,
-    "endpoint": _endpoint,
-    "upstreams": _upstreams,
-    "redis": _redis,
-    "positive": _positive,
-    "not negative": _not_negative,
-    "segment": _between(1, 10, " seconds"),
-    "window": _between(3, 60, " segments"),
-    "chunk": _between(128, 65536, " bytes"),
-    "send buffer": _between(1, 1 << 20, " kilobytes"),
-    "ladder": _ladder,
-    "preset": _one_of(PRESETS),
-    "name": _name,
-    "keys": _keys,
-    "public url": _public,
-    "rtmp url": _rtmp,
-    "networks": _networks,
-    "hosts": _hosts,
-    "capacity": _between(0.001, 1e15),
-    "latitude": _between(-90, 90, " degrees"),
-    "longitude": _between(-180, 180, " degrees"),
-    "secret": _secret,
-    "token": _token,
-}
+def _cluster_inconsistencies(config: Config) -> list[str]:
+    lines, node = [], config.node
+    if (node.latitude is None) != (node.longitude is None):
+        lines.append("node.latitude, node.longitude: one without the other; write both, or node.region alone")
+    if config.cluster.secret:
+        if not config.bus.redis and config.role == "all":
+            lines.append('bus.redis: missing, and a cluster needs it; write redis = "redis://127.0.0.1:6379/0"')
+        if not node.id:
+            lines.append('node.id: missing, and cluster.secret is set; write id = "NAME", another on every node')
+        if not node.http:
+            lines.append('node.http: missing, and cluster.secret is set; write http = "http://HOST:PORT"')
+    return lines

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
+from livestream.model.names import NODE
+
 HEADER = "X-Livestream-Node"
 """The header field that has the signature of a request."""
 RELAY = "relay"
@@ -30,7 +32,7 @@ CLOCKS_APART_S = 300
 LEARNT_APART_S = 30
 """So far from now may a message be of a node whose clock is known: it is known to some seconds, and messages queue."""
 
-_SIGNATURE = re.compile(r"([A-Za-z0-9_.-]{1,64})\.([0-9]{1,12})\.([0-9a-f]{64})")
+_SIGNATURE = re.compile(rf"({NODE})\.([0-9]{{1,12}})\.([0-9a-f]{{64}})")
 
 
 def sign(node: str, secret: str, now: float) -> str:

@@ -18,6 +18,7 @@ from livestream.config import Config, ConfigError, load
 from livestream.endpoints import parse
 from livestream.files import check_files, read_text
 from livestream.lifecycle.garbage import LOOK_S, Garbage
+from livestream.model.names import APP, watch_path
 from livestream.net.listeners import CannotListen
 from livestream.net.periodic import Ticker
 from livestream.net.sd_notify import Notifier
@@ -34,7 +35,7 @@ class Options(usage.Options):
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         ["check", None, "Validate the configuration and exit: 0, or 2 with a line for each error."],
-        ["print-config", None, "Print every setting that is in force, as TOML, and exit."],
+        ["print-config", None, "Print every setting that is in force, and what it is for, as TOML, and exit."],
         ["demo", None, "Publish a moving test card with a clock and a tone as stream 'demo'."],
     ]
 
@@ -116,17 +117,17 @@ def makeService(options: Options) -> IService:
     notifier = Notifier.of(os.environ)
     service = Livestream(notifier)
     try:
-        parts = build(config, reactor)
+        process = build(config, reactor)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
-    parts.root.setServiceParent(service)
-    parts.draining.at(Phase.TOLD, lambda: notifier.say("STOPPING=1"))
+    process.services.setServiceParent(service)
+    process.draining.at(Phase.ANNOUNCED, lambda: notifier.say("STOPPING=1"))
     garbage = Garbage()
     reactor.callWhenRunning(garbage.begin)
     Ticker(LOOK_S, garbage.look, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
-    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: parts.draining.insist("SIGTERM"))
-    reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: parts.reloading.reload(options.read))
+    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: process.draining.force("SIGTERM"))
+    reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: process.reloading.reload(options.read))
     if notifier.watchdog_s:
         alive = Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor)
         alive.setServiceParent(service)  # type: ignore[no-untyped-call]
@@ -152,9 +153,9 @@ def greeting(config: Config, demo: bool) -> list[str]:
     lines = []
     if config.role == "all" and port_of(config.edge.http):
         http = f"http://127.0.0.1:{port_of(config.edge.http)}"
-        lines.append(f"open      {http}/watch/demo" if demo else f"open      {http}/")
+        lines.append(f"open      {http}{watch_path('demo')}" if demo else f"open      {http}/")
     if config.role in ("all", "ingest") and port_of(config.ingest.rtmp):
-        rtmp = f"rtmp://127.0.0.1:{port_of(config.ingest.rtmp)}/live"
+        rtmp = f"rtmp://127.0.0.1:{port_of(config.ingest.rtmp)}/{APP}"
         lines.append(f"OBS       server {rtmp}   stream key NAME")
         lines.append(f"ffmpeg    ffmpeg -re -i FILE -c:v libx264 -g 90 -b:v 2500k -c:a aac -f flv {rtmp}/NAME")
     return lines

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from livestream.model.names import InvalidName, node_name, rendition_name, stream_name
+from livestream.model.names import INIT, SEGMENT, InvalidName, node_name, rendition_name, stream_name
 from livestream.model.segments import (
     Announcement,
     Epoch,
@@ -32,7 +32,6 @@ MAX_DOCUMENT_BYTES = 16 << 20
 _MAX_NUMBER = 1 << 53
 _LATEST_MS = 250_000_000_000_000
 """The last dates with a year of four digits, which a playlist needs."""
-_OBJECT = re.compile(r"[0-9]{1,16}-(?:init-)?[0-9]{1,16}\.(?:m4s|mp4)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CODECS = re.compile(r"[A-Za-z0-9.,]{1,128}")
 
@@ -262,19 +261,19 @@ def _read_segment(fields: object, target_s: int) -> Segment:
     if not isinstance(fields, dict):
         raise InvalidMessage("segment: missing")
     duration_ms = _number(fields, "ms", target_s * 1000 + 499)
-    media, init = _read_object(fields, "media"), _read_object(fields, "init")
+    media, init = _read_object(fields, "media", SEGMENT), _read_object(fields, "init", INIT)
     msn, discontinuity, at_ms = _number(fields, "msn"), _number(fields, "disc"), _number(fields, "at", _LATEST_MS)
     return Segment(msn, discontinuity, at_ms, duration_ms, media, init, fields.get("key") is True)
 
 
-def _read_object(fields: Mapping[str, Any], key: str) -> ObjectInfo | None:
+def _read_object(fields: Mapping[str, Any], key: str, pattern: str) -> ObjectInfo | None:
     value = fields.get(key)
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != 3:
         raise InvalidMessage(f"{key}: not name, size and digest")
     name, size, digest = value
-    if not isinstance(name, str) or _OBJECT.fullmatch(name) is None:
+    if not isinstance(name, str) or re.fullmatch(pattern, name) is None:
         raise InvalidMessage(f"{key}: not an object's name")
     if type(size) is not int or not 0 < size <= 64 << 20:
         raise InvalidMessage(f"{key}: not a size")

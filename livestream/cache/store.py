@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 
 from livestream.cache.demand import Interest
 from livestream.metrics import Metrics
+from livestream.model.names import object_path
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
@@ -31,7 +32,7 @@ class Key:
 
     @property
     def path(self) -> str:
-        return f"/live/{self.stream}/{self.rendition}/{self.name}"
+        return object_path(self.stream, self.rendition, self.name)
 
 
 class Need(IntEnum):

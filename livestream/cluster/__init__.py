@@ -2,7 +2,8 @@
 The nodes of a cluster: what they tell each other about themselves, and which of them serves a viewer or a stream.
 
 - ``messages``: a node's heartbeat, as signed JSON
-- ``membership``: this node: sends a heartbeat every second, and knows all other nodes
+- ``membership``: this node, and all others that it knows
+- ``heartbeat``: sends this node's heartbeat every second
 - ``nodes``: the other nodes, for as long as their heartbeats arrive
 - ``runs``: the runs of their processes: tells current messages from recordings, and learns what their clocks show
 - ``challenges``: the nonces that prove a message to be current

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from livestream.cluster.geography import Geography
-from livestream.model.names import APP
+from livestream.model.names import APP, multivariant_path
 from livestream.net.rtmp.requests import PlayRequest
 from livestream.steering.balance import Balance, Viewer, is_full, used
 from livestream.steering.geo import distance_km
@@ -60,7 +60,7 @@ def _described(node: Node, stream: str, location: Location | None) -> Mapping[st
     distance = distance_km(location, node.location) if location is not None and node.location is not None else None
     return {
         "node": node.id,
-        "http": f"{node.http}/live/{stream}/master.m3u8",
+        "http": f"{node.http}{multivariant_path(stream)}",
         "rtmp": f"{node.rtmp}/{APP}/{stream}" if node.rtmp else None,
         "state": node.state.value,
         "distance_km": None if distance is None else round(distance, 1),

@@ -8,10 +8,11 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from livestream.hls.paths import Kind, Target
-from livestream.http.response import OBJECT_TYPE, Answers, Content
+from livestream.http.response import Answers, Content
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
+MEDIA_TYPE = b"video/mp4"
 IMMUTABLE = b"public, max-age=86400, immutable"
 """A name is never used twice, so whoever has the bytes may keep them."""
 
@@ -73,7 +74,7 @@ class Objects:
         """What was found, with its header."""
         return Content(
             kind,
-            OBJECT_TYPE,
+            MEDIA_TYPE,
             found.body,
             found.info.size,
             b'"%b"' % found.info.digest.encode("ascii"),

@@ -10,10 +10,12 @@ from typing import Protocol
 from attrs import define, evolve, field
 
 from livestream.hls.paths import Kind, Target
-from livestream.http.response import PLAYLIST_TYPE, Answers, Content
+from livestream.http.response import Answers, Content
 from livestream.net.body import Body
 from livestream.packaging.playlist import media_playlist, multivariant
 from livestream.packaging.window import Window
+
+MEDIA_TYPE = b"application/vnd.apple.mpegurl"
 
 
 class Windows(Protocol):
@@ -73,9 +75,7 @@ class Playlists:
         etag = b'"%b"' % hashlib.sha256(text).hexdigest()[:32].encode("ascii")
         cache_control = b"public, max-age=%d" % fresh_s
         status = self.answers.cache_status("hit")
-        return Content(
-            kind, PLAYLIST_TYPE, Body.whole(text), len(text), etag, cache_control, status, "hit", varies=True
-        )
+        return Content(kind, MEDIA_TYPE, Body.whole(text), len(text), etag, cache_control, status, "hit", varies=True)
 
     def _zip(self, target: Target) -> Content | None:
         plain = self.ready(target, zipped=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, cast
 
@@ -17,16 +16,28 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Servi
 
 from livestream.hls.lookup import Service, Wanted
 from livestream.hls.paths import Kind, parse_path
+from livestream.hls.steering import Steer
 from livestream.http.conditions import Conditions
 from livestream.http.counters import Tallies
 from livestream.http.response import Answers, Field
 from livestream.http.twisted_writer import write
+from livestream.model.names import (
+    APP,
+    TAKE_PATH,
+    go_path,
+    multivariant_path,
+    object_path,
+    playlist_path,
+    state_path,
+    steering_path,
+    take_path,
+    taken_path,
+)
 
 JSON = b"application/json"
 STATE = b"X-Livestream-State"
 """How far the state of all streams is, in an answer."""
 METHODS = ("GET", "HEAD", "OPTIONS")
-_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
 
 
@@ -60,13 +71,21 @@ class Push(Protocol):
         """Answer ``GET /live/STREAM.flv``: anything that a Klein route may return."""
 
 
+class Connected(Protocol):
+    """The connection of a request."""
+
+    @property
+    def host(self) -> str:
+        """The peer's address."""
+
+
 @define(eq=False)
 class Hls:
     """
-    Answers every request that the hot path leaves. ``seconds`` is the wall clock.
+    Answers every request that the fast path leaves. ``seconds`` is the wall clock.
 
-    ``rest`` has the pages beside the media, ``push`` the viewers of HTTP-FLV, and ``takes`` what other nodes ask; each
-    may be missing.
+    ``steer`` tells viewers which edge to use, ``push`` has the viewers of HTTP-FLV, ``rest`` the pages beside the
+    media, and ``takes`` what other nodes ask; each may be missing.
     """
 
     service: Service
@@ -77,15 +96,16 @@ class Hls:
     push: Push | None = None
     rest: IResource | None = None
     takes: Takes | None = None
+    steer: Steer | None = None
 
     router: ClassVar[Klein] = Klein()
 
     def resource(self) -> IResource:
         return self.router.resource()
 
-    @router.route("/live/<stream>/master.m3u8", methods=METHODS)
-    @router.route("/live/<stream>/<rendition>/index.m3u8", methods=METHODS)
-    @router.route("/live/<stream>/<rendition>/<name>", methods=METHODS)
+    @router.route(multivariant_path("<stream>"), methods=METHODS)
+    @router.route(playlist_path("<stream>", "<rendition>"), methods=METHODS)
+    @router.route(object_path("<stream>", "<rendition>", "<name>"), methods=METHODS)
     async def media(self, request: Request, **_: str) -> None:
         """Playlists and objects. What they are called is read from the raw path, not from what was decoded of it."""
         target = parse_path(request.path)
@@ -98,13 +118,26 @@ class Hls:
         self.tallies.count(answer)
         await write(request, answer)
 
-    @router.route("/live/<name>", methods=["GET"])
+    @router.route(f"/{APP}/<name>", methods=["GET"])
     def pushed(self, request: Request, name: str) -> Any:
         """``/live/STREAM.flv``, whose connection the push takes over."""
         target = parse_path(request.path)
         if target is None or target.kind is not Kind.FLV or self.push is None:
             raise NotFound
         return self.push.view(request, target.stream)
+
+    @router.route(go_path(multivariant_path("<stream>")), methods=METHODS)
+    @router.route(go_path(f"/{APP}/<stream>"), methods=METHODS)
+    @router.route(steering_path("<stream>"), methods=METHODS)
+    def steering(self, request: Request, **_: str) -> Deferred[None]:
+        """Which edge to use. It is read from the raw target, as on the fast path."""
+        forwarded = b", ".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
+        peer = cast(Connected, request.channel).host
+        answer = None if self.steer is None else self.steer.answer(request.method, request.uri, forwarded, peer)
+        if answer is None:
+            raise NotFound
+        self.tallies.count(answer)
+        return write(request, answer)
 
     @router.route("/state")
     def every_state(self, request: Request) -> Any:
@@ -115,7 +148,7 @@ class Hls:
         text, token = self.states.since(tokens[0].decode("ascii", "replace"))
         return self._document(request, text, (STATE, token.encode("ascii")))
 
-    @router.route("/state/<stream>")
+    @router.route(state_path("<stream>"))
     def one_state(self, request: Request, stream: str) -> Any:
         """The state of one stream, for the tier below."""
         return self._document(request, None if self.states is None else self.states.one(stream))
@@ -125,13 +158,17 @@ class Hls:
         """Which streams are here, for relays of the tier below that get nothing."""
         return self._document(request, None if self.takes is None else self.takes.epochs())
 
-    @router.route("/<any(take, taken):kind>/<stream>", methods=["POST"])
-    def take(self, request: Request, kind: str, stream: str) -> Deferred[None]:
+    @router.route(take_path("<stream>"), methods=["POST"])
+    @router.route(taken_path("<stream>"), methods=["POST"])
+    def take(self, request: Request, **_: str) -> Deferred[None]:
         """Another node takes a stream, or says that it was taken."""
-        if self.takes is None or _STREAM.fullmatch(stream) is None:
+        match = TAKE_PATH.fullmatch(request.path)
+        if self.takes is None or match is None:
             raise NotFound
         epoch = request.args.get(b"epoch", [b""])[0].decode("ascii", "replace")
-        status, text = self.takes.answer(kind, stream, epoch, request.getHeader("x-livestream-node") or "")
+        kind, stream = match["kind"].decode("ascii"), match["stream"].decode("ascii")
+        signature = request.getHeader("x-livestream-node") or ""
+        status, text = self.takes.answer(kind, stream, epoch, signature)
         return write(request, self.answers.document(text, JSON, self.seconds(), status=status))
 
     @router.route("/", branch=True)
@@ -147,15 +184,15 @@ class Hls:
         answer = self.answers.error("404 Not Found", self.seconds())
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
-            answer = self.answers.error("405 Method Not Allowed", self.seconds(), None, allow)
+            answer = self.answers.error("405 Method Not Allowed", self.seconds(), "", allow)
         elif failure.check(ServiceUnavailable):
-            answer = self.answers.error("503 Service Unavailable", self.seconds(), None, (b"Retry-After", b"1"))
+            answer = self.answers.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
         return write(cast(Request, request), answer)
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:
             raise NotFound
-        return write(request, self.answers.document(text, JSON, self.seconds(), None, "200 OK", *extra))
+        return write(request, self.answers.document(text, JSON, self.seconds(), "", "200 OK", *extra))
 
 
 def conditions_of(request: Request) -> Conditions:

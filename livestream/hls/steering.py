@@ -17,6 +17,7 @@ from attrs import define
 from livestream.hls.paths import Kind
 from livestream.http.client_address import Proxies
 from livestream.http.response import Answer, Answers
+from livestream.model.names import NODE, STEERING_PATH, steering_path
 from livestream.packaging.playlist import PATHWAY
 from livestream.packaging.window import Window
 from livestream.steering.nodes import Node
@@ -29,12 +30,8 @@ MANIFEST_TYPE = b"application/vnd.apple.steering-list"
 
 METHODS = (b"GET", b"HEAD", b"OPTIONS")
 
-_PATH = re.compile(
-    rb"/go(?P<media>/live/[A-Za-z0-9][A-Za-z0-9_-]{0,63}(?:/master\.m3u8|\.flv))"
-    rb"|/steer/(?P<steered>[A-Za-z0-9][A-Za-z0-9_-]{0,63})"
-)
 _QUERY = re.compile(rb"[A-Za-z0-9._~=&%-]{1,256}")
-_NODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NODE = re.compile(NODE)
 _QUERY_FIELDS = 16
 
 
@@ -71,19 +68,18 @@ class Steer:
         ``forwarded`` is what it has as X-Forwarded-For.
         """
         path, _, query = target.partition(b"?")
-        match = _PATH.fullmatch(path)
+        match = STEERING_PATH.fullmatch(path)
         if match is None or method not in METHODS:
             return None
         if method == b"OPTIONS":
             return self.answers.options(self.seconds())
         address = self.proxies.viewer(peer, forwarded.decode("latin-1"))
         if match["steered"] is None:
-            return self._go(match["media"].decode("ascii"), query, address)
+            return self._go(match["sent"].decode("ascii"), match["media"].decode("ascii"), query, address)
         return self._steer(match["steered"].decode("ascii"), query.decode("latin-1"), address)
 
-    def _go(self, path: str, query: bytes, address: str) -> Answer:
+    def _go(self, stream: str, path: str, query: bytes, address: str) -> Answer:
         """A redirect; what is no plain query is dropped from it."""
-        stream = path.split("/")[2].removesuffix(".flv")
         edges = self.guide.order(stream, address, "") if self.guide is not None else ()
         kept = f"?{query.decode('ascii')}" if _QUERY.fullmatch(query) else ""
         return self.answers.redirect(f"{edges[0].http if edges else ''}{path}{kept}", self.seconds(), Kind.REDIRECT)
@@ -96,7 +92,7 @@ class Steer:
         if not edges:  # a player goes on where it is, and asks again
             again = (b"Retry-After", b"%d" % TTL_S)
             return self.answers.error("503 Service Unavailable", self.seconds(), Kind.STEERING, again)
-        reload = f"{edges[0].http}/steer/{stream}?base={base}"
+        reload = f"{edges[0].http}{steering_path(stream)}?base={base}"
         window = self.window(stream)
         variants = [info.name for info in window.renditions()] if window is not None else []
         text = manifest(edges, base, stream, TTL_S, reload, variants)

@@ -6,8 +6,10 @@ An HTTP/1.1 server that knows nothing of streams: strict, bounded, and as fast a
 - ``head``, ``limits``: reading the head of a request, and what a peer may ask of the server
 - ``conditions``: conditional requests, one range, encodings
 - ``response``: status, header and bytes of a response
+- ``prepared``: responses that are ready as bytes, found by those of the request
 - ``outflow``, ``twisted_writer``: a response's way to a plain socket, without copies, and through Twisted's transport
 - ``timeouts``: the deadlines of many connections with one timer
 - ``peer``, ``client_address``: whose connection it is, and whose request; ``signatures``: which node asks
+- ``assets``: pages, and the files that they are made of
 - ``counters``, ``access_log``: counts that cost an addition, and the access log
 """

@@ -1,7 +1,7 @@
 """
 One viewer's HTTP connection: heads are read strictly, one request is answered at a time, and deadlines are kept.
 
-A whole head is read and checked before anything is done with it. What is ready in memory is answered by the hot path;
+A whole head is read and checked before anything is done with it. What is ready in memory is answered by the fast path;
 anything else goes to Twisted's parser, which so sees only heads that have been read strictly, that announce no body,
 and that come when the request before has been answered.
 """
@@ -20,8 +20,6 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
-from livestream.hls.fast_path import HotPath, Ready
-from livestream.hls.lookup import Wanted
 from livestream.http.access_log import AccessLog, entry
 from livestream.http.client_address import Proxies
 from livestream.http.counters import Tallies
@@ -29,6 +27,7 @@ from livestream.http.head import END, Refused, check_unfinished, parse
 from livestream.http.limits import ChannelLimits
 from livestream.http.outflow import Outflow, bound_memory, is_free
 from livestream.http.peer import Peer
+from livestream.http.prepared import FastPath, Ready
 from livestream.http.response import CLOSE, Answer, Answers
 from livestream.http.signatures import Signatures
 from livestream.http.timeouts import Watchdog
@@ -104,9 +103,12 @@ class Channel(HTTPChannel):
     _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
 
-    def __init__(self, server: Server, limits: ChannelLimits, host: str, hot: HotPath | None, group: str = "") -> None:
+    def __init__(
+        self, server: Server, limits: ChannelLimits, host: str, fast_path: FastPath | None, group: str = ""
+    ) -> None:
         super().__init__()
-        self._hot = hot
+        self._fast_path = fast_path
+        self._prepared = None if fast_path is None else fast_path.prepared
         self._access = server.access
         self.peer = Peer(server, host, group)
         self.logged_host = self.peer.log_prefix
@@ -148,7 +150,9 @@ class Channel(HTTPChannel):
         try:
             if self.phase is not IDLE or self._held:
                 self._hold(data)
-            elif self._hot is None or (ready := self._hot.find(data)) is None or not self._send(ready):
+            elif (
+                (prepared := self._prepared) is None or (ready := prepared.find(data)) is None or not self._send(ready)
+            ):
                 self._take(data)
         except Exception:
             self.server.failed(Failure())
@@ -244,8 +248,8 @@ class Channel(HTTPChannel):
             self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
 
     def _serve(self, head: bytes) -> None:
-        hot = self._hot
-        if hot is not None and (ready := hot.find(head)) is not None and self._send(ready):
+        prepared, fast_path = self._prepared, self._fast_path
+        if prepared is not None and (ready := prepared.find(head)) is not None and self._send(ready):
             return
         try:
             parsed = parse(head, self.limits.head)
@@ -255,15 +259,15 @@ class Channel(HTTPChannel):
             self._refuse(reason)
             return
         found = None
-        if hot is not None and self._is_free():
-            found = hot.take(parsed, head, self.host, is_logged=self._access is not None)
+        if fast_path is not None and self._is_free():
+            found = fast_path.take(parsed, head, self.host, is_logged=self._access is not None)
             if isinstance(found, Ready) and self._send(found):
                 return
         forwarded = parsed.fields.get(b"x-forwarded-for")
         if forwarded is not None and not self.peer.count_viewer(forwarded):
             self._refuse(Refused("429 Too Many Requests"))
-        elif hot is not None and isinstance(found, Wanted):
-            self._wait_for(hot.answer(found), head.partition(b"\r\n")[0])
+        elif callable(found):
+            self._wait_for(found(), head.partition(b"\r\n")[0])
         else:
             self.requests_seen += 1
             self.phase = Phase.ANSWERING
@@ -277,7 +281,7 @@ class Channel(HTTPChannel):
         if reason.limit:
             self.server.metrics.limit_hit(reason.limit)
         answers, now = self.server.answers, self.server.clock.seconds()
-        answer = answers.error(reason.status, now, None, *(() if answers.are_last else (CLOSE,)))
+        answer = answers.error(reason.status, now, "", *(() if answers.are_last else (CLOSE,)))
         self.write(answer.head() + answer.read())
         self.close()
 
@@ -307,7 +311,7 @@ class Channel(HTTPChannel):
         tally.requests += 1
         tally.body_bytes += ready.body_bytes
         if self._access is not None:
-            self._access.add(self.logged_host, ready.said)
+            self._access.add(self.logged_host, ready.log_entry)
         self.requests_seen += 1
         self.phase = IDLE
         try:

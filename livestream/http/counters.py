@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from livestream.hls.paths import Kind
 from livestream.http.response import Answer
 from livestream.metrics import Metrics
 
@@ -13,7 +12,7 @@ from livestream.metrics import Metrics
 class Tally:
     """The requests of one kind and outcome since the last hand-over, and the bytes of their bodies."""
 
-    kind: Kind
+    kind: str
     outcome: str
     requests: int = field(default=0, init=False)
     body_bytes: int = field(default=0, init=False)
@@ -24,12 +23,12 @@ class Tallies:
     """Every tally of a process. A counter of the registry costs a lock per step; a tally costs an addition."""
 
     metrics: Metrics
-    _tallies: dict[tuple[Kind, str], Tally] = field(factory=dict, init=False)
+    _tallies: dict[tuple[str, str], Tally] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics.before_scrape(self.hand_over)
 
-    def tally(self, kind: Kind, outcome: str) -> Tally:
+    def tally(self, kind: str, outcome: str) -> Tally:
         """The tally to add to; it stays the same for good."""
         tally = self._tallies.get((kind, outcome))
         if tally is None:
@@ -38,7 +37,7 @@ class Tallies:
 
     def count(self, answer: Answer) -> None:
         """Count one answer, if it is of a kind that is counted."""
-        if answer.kind is not None:
+        if answer.kind:
             tally = self.tally(answer.kind, answer.outcome)
             tally.requests += 1
             tally.body_bytes += answer.length
@@ -46,6 +45,6 @@ class Tallies:
     def hand_over(self) -> None:
         """Bring the registry up to date."""
         for tally in self._tallies.values():
-            self.metrics.http_requests.labels(tally.kind.value, tally.outcome).inc(tally.requests)
-            self.metrics.http_bytes.labels(tally.kind.value).inc(tally.body_bytes)
+            self.metrics.http_requests.labels(tally.kind, tally.outcome).inc(tally.requests)
+            self.metrics.http_bytes.labels(tally.kind).inc(tally.body_bytes)
             tally.requests = tally.body_bytes = 0

@@ -12,7 +12,6 @@ from functools import cached_property
 
 from attrs import define, evolve, field, frozen
 
-from livestream.hls.paths import Kind
 from livestream.http.conditions import Conditions, Outcome, select
 from livestream.net.body import FIRST_BYTES, Body
 
@@ -32,20 +31,18 @@ PRIVATE: tuple[Field, ...] = ((b"X-Content-Type-Options", b"nosniff"),)
 
 CLOSE: Field = (b"Connection", b"close")
 
-PLAYLIST_TYPE = b"application/vnd.apple.mpegurl"
-OBJECT_TYPE = b"video/mp4"
-
 
 @frozen
 class Content:
     """
     What a name stands for at this moment.
 
-    ``etag`` is the quoted strong validator; ``stored_at`` is the wall clock when the bytes came into this cache, and
-    is ``None`` for what is made here. ``cache_status`` is the whole field (RFC 9211) and ``outcome`` how it is counted.
+    ``etag`` is the quoted strong validator; ``stored_at`` is the wall clock when the bytes came into this cache, and is
+    ``None`` for what is made here. ``cache_status`` is the whole field (RFC 9211). Requests for it are counted as of
+    this ``kind`` and ``outcome``.
     """
 
-    kind: Kind
+    kind: str
     media_type: bytes
     body: Body
     size: int
@@ -63,12 +60,13 @@ class Answer:
     """
     A status, header fields in the order they are sent, and the bytes of ``body`` from ``start`` to ``stop``.
 
-    ``body`` may still be growing. It is ``None`` where no body is sent, even if a Content-Length is (HEAD).
+    ``body`` may still be growing. It is ``None`` where no body is sent, even if a Content-Length is (HEAD). What has no
+    ``kind`` is not counted.
     """
 
     status: str
     fields: tuple[Field, ...]
-    kind: Kind | None
+    kind: str
     outcome: str
     body: Body | None = None
     start: int = 0
@@ -168,7 +166,7 @@ class Answers:
             return Answer(status, shared, content.kind, "not_modified")
         return Answer(status, shared, content.kind, content.outcome, content.body, selection.start, selection.stop)
 
-    def error(self, status: str, now: float, kind: Kind | None = None, *extra: Field) -> Answer:
+    def error(self, status: str, now: float, kind: str = "", *extra: Field) -> Answer:
         """An answer that nobody may keep: what is missing or failing now may be there in a moment."""
         text = status.encode("ascii") + b"\n"
         fields = (
@@ -191,9 +189,9 @@ class Answers:
             (b"Access-Control-Max-Age", b"86400"),
             *self._shared,
         )
-        return Answer("204 No Content", fields, None, "")
+        return Answer("204 No Content", fields, "", "")
 
-    def redirect(self, location: str, now: float, kind: Kind) -> Answer:
+    def redirect(self, location: str, now: float, kind: str) -> Answer:
         """The answer that sends a viewer elsewhere, this once."""
         fields = (
             (b"Date", self.date(now)),
@@ -209,7 +207,7 @@ class Answers:
         text: bytes,
         media_type: bytes,
         now: float,
-        kind: Kind | None = None,
+        kind: str = "",
         status: str = "200 OK",
         *extra: Field,
     ) -> Answer:

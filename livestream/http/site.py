@@ -18,13 +18,12 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from livestream.hls.fast_path import HotPath
-from livestream.hls.steering import Steer
 from livestream.http.access_log import AccessLog, entry
 from livestream.http.client_address import Proxies
 from livestream.http.connection import Channel, Phase
 from livestream.http.counters import Tallies
 from livestream.http.limits import HttpLimits
+from livestream.http.prepared import FastPath
 from livestream.http.response import Answer, Answers
 from livestream.http.signatures import Signatures
 from livestream.http.timeouts import Watchdog
@@ -36,9 +35,6 @@ PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
 """A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""
 
 METHODS = (b"GET", b"HEAD", b"OPTIONS")
-_NODES = re.compile(rb"/taken?/[A-Za-z0-9_-]{1,64}")
-"""What other nodes POST."""
-
 
 DEFAULT_LIMITS = HttpLimits()
 NO_PROXIES = Proxies()
@@ -54,28 +50,31 @@ class Admission(Protocol):
 
 
 @frozen
-class MediaAdmission:
-    """Lets the paths and methods through that a tier may have (an `Admission`)."""
+class ReadOnly:
+    """Lets requests through that read, and a POST to a path that ``posts`` matches (an `Admission`)."""
 
     answers: Answers
+    posts: re.Pattern[bytes] | None = None
 
     def refusal(self, request: Request, now: float) -> Answer | None:
         if PATH.fullmatch(request.path) is None:
             return self.answers.error("404 Not Found", now)
-        if request.method in METHODS or (request.method == b"POST" and _NODES.fullmatch(request.path)):
+        if request.method in METHODS:
             return None
-        return self.answers.error("405 Method Not Allowed", now, None, (b"Allow", b"GET, HEAD, OPTIONS"))
+        if request.method == b"POST" and self.posts is not None and self.posts.fullmatch(request.path):
+            return None
+        return self.answers.error("405 Method Not Allowed", now, "", (b"Allow", b"GET, HEAD, OPTIONS"))
 
 
-class MediaRequest(Request):
-    """A request that the hot path left. What is not admitted never reaches the application."""
+class AdmittedRequest(Request):
+    """A request that the fast path left. What is not admitted never reaches the application."""
 
     channel: Channel
     outcome = ""
 
     def process(self) -> None:
         site = cast(HttpSite, self.channel.site)
-        answer = self._steered() or site.admission.refusal(self, site.clock.seconds())
+        answer = site.admission.refusal(self, site.clock.seconds())
         if answer is None:
             super().process()
         else:
@@ -97,16 +96,6 @@ class MediaRequest(Request):
             write(self, site.answers.error("500 Internal Server Error", site.clock.seconds()), is_direct=False)
             self.finish()
 
-    def _steered(self) -> Answer | None:
-        steer = cast(HttpSite, self.channel.site).steer
-        if steer is None:
-            return None
-        forwarded = b", ".join(self.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
-        answer = steer.answer(self.method, self.uri, forwarded, self.channel.host)
-        if answer is not None:
-            self.channel.server.tallies.count(answer)
-        return answer
-
     def _written(self, _: None) -> None:
         self.finish()
 
@@ -117,12 +106,12 @@ class MediaRequest(Request):
 
 class HttpSite(Site):
     """
-    Serves a resource with limits, deadlines and the hot path.
+    Serves a resource with limits, deadlines and a fast path.
 
-    Without ``hot``, everything is answered by the resource; without ``steer``, nobody is told of other nodes; without
-    ``access``, no access log is kept; without ``signatures``, what peers say of themselves is ignored. ``admission``
-    says which requests the resource gets. Connections are counted as viewers unless it ``is_for_operators``; those of
-    ``proxies`` carry the requests of many viewers. No address has a limit until ``addresses`` is given some.
+    Without ``fast_path``, everything is answered by the resource; without ``access``, no access log is kept; without
+    ``signatures``, what peers say of themselves is ignored. ``admission`` says which requests the resource gets.
+    Connections are counted as viewers unless it ``is_for_operators``; those of ``proxies`` carry the requests of many
+    viewers. No address has a limit until ``addresses`` is given some.
     """
 
     errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
@@ -135,25 +124,23 @@ class HttpSite(Site):
         clock: IReactorTime,
         *,
         limits: HttpLimits = DEFAULT_LIMITS,
-        hot: HotPath | None = None,
-        steer: Steer | None = None,
+        fast_path: FastPath | None = None,
         access: AccessLog | None = None,
         signatures: Signatures | None = None,
         admission: Admission | None = None,
         is_for_operators: bool = False,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
-        super().__init__(resource, requestFactory=MediaRequest, timeout=None, reactor=clock)
+        super().__init__(resource, requestFactory=AdmittedRequest, timeout=None, reactor=clock)
         self.answers = answers
         self.tallies = tallies
         self.metrics = tallies.metrics
         self.clock = clock
         self.limits = limits
-        self.hot = hot
-        self.steer = steer
+        self.fast_path = fast_path
         self.access = access
         self.signatures = signatures
-        self.admission: Admission = admission or MediaAdmission(answers)
+        self.admission: Admission = admission or ReadOnly(answers)
         self.addresses = AddressLimiter("", clock, self.metrics)
         self.proxies = proxies
         self.watchdog = Watchdog(clock)
@@ -180,14 +167,14 @@ class HttpSite(Site):
             self.metrics.limit_hit(f"{self._limit_prefix}connections")
             return None
         if host in self.addresses.proxies:
-            channel = Channel(self, self.limits.channel, host, self.hot)
+            channel = Channel(self, self.limits.channel, host, self.fast_path)
             channel.await_address()
         elif (group := self.addresses.connect(host)) is not None:
-            channel = Channel(self, self.limits.channel, host, self.hot, group)
+            channel = Channel(self, self.limits.channel, host, self.fast_path, group)
         else:
             return None
         channel.factory = channel.site = self
-        channel.requestFactory = MediaRequest
+        channel.requestFactory = AdmittedRequest
         self.channels.add(channel)
         if self._viewers is not None:
             self._viewers.inc()
@@ -212,8 +199,8 @@ class HttpSite(Site):
     def drain(self) -> None:
         """This node is going: whoever comes is served, and every connection ends with its next answer."""
         self.answers.be_last()
-        if self.hot is not None:
-            self.hot.forget()
+        if self.fast_path is not None:
+            self.fast_path.prepared.invalidate_all()
 
     def close_idle(self) -> None:
         """End the connections on which nothing is being answered."""
@@ -235,8 +222,8 @@ class HttpSite(Site):
             self.errors.failure("{count} requests could not be answered; the last:", reason, count=self._failures)
             self._failures = 0
 
-    def log(self, request: MediaRequest) -> None:  # type: ignore[override]
-        """Note a request that the hot path has left."""
+    def log(self, request: AdmittedRequest) -> None:  # type: ignore[override]
+        """Note a request that the fast path has left."""
         channel = request.channel
         if self.access is not None:
             line = b" ".join((request.method, request.uri, request.clientproto))

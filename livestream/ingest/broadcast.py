@@ -117,7 +117,7 @@ class Broadcast:
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         """
-        Process one message; return the steps of work beyond the usual (see `livestream.net.rtmp.connection`).
+        Process one message; return the steps of work beyond the usual (see `livestream.net.rtmp.read_budget`).
 
         :raises UnsupportedCodec: it cannot be served; the message is for the broadcaster.
         """

@@ -12,6 +12,7 @@ from attrs import define, field
 from livestream.ingest.segment_numbering import UnnumberedSegment
 from livestream.ingest.services import Feed, SegmentStore
 from livestream.model.frames import Frame, Track
+from livestream.model.names import init_name
 from livestream.model.segments import ObjectInfo, RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
@@ -109,7 +110,7 @@ class Rendition:
     def _submit_packaged(self, packaged: Sequence[Packaged]) -> None:
         for each in packaged:
             if isinstance(each, PackagedInit):
-                self._init = self._put(each.data, f"{self.broadcast}-init-{each.number}.mp4")
+                self._init = self._put(each.data, init_name(self.broadcast, each.number))
             elif isinstance(each, PackagedSegment):
                 self._info, cut = each.info, each.cut
                 independent = cut.independent or Track.VIDEO not in cut.tracks

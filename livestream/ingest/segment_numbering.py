@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import define, evolve, field, frozen
 
 from livestream.ingest.claims import UNSEEN_LEAST, UNSEEN_S, WRITERS, Claim
+from livestream.model.names import segment_name
 from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.cuts import Cut
 
@@ -109,7 +110,7 @@ class SegmentNumbering:
         self._begin(term, segment)
         term.last = max(term.last, index)
         number, msn = term.epoch.number, term.msn(index)
-        media = None if segment.store is None else segment.store(f"{number}-{msn}.m4s")
+        media = None if segment.store is None else segment.store(segment_name(number, msn))
         discontinuity = term.discontinuity + segment.cut.discontinuity - term.breaks_before
         dates = self._starts_at_ms(term, segment), segment.duration_ms
         numbered = Segment(msn, discontinuity, *dates, media, segment.init, segment.independent)

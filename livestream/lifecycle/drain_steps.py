@@ -1,4 +1,4 @@
-"""What each way of serving does when the node goes: how those who are served this way move, and when none is left."""
+"""What each way of serving does while the node drains: how its viewers are moved, and what is waited for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from livestream.cache.cache import Cache
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.lifecycle.drain import Draining, Phase
+from livestream.lifecycle.drain import Drain, Phase
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.flv import FlvPush
@@ -15,36 +15,39 @@ from livestream.signing import RELAY
 
 SHUT = "this server is going away: publish again, to another or in a minute"
 GONE = "this node is going away"
+QUIET_S = 2.0
+"""Viewers have moved when none has come for as long as each takes to ask again, and so much more."""
 
 
-def leave_http(draining: Draining, site: HttpSite, flv: FlvPush | None, quiet_s: float) -> None:
+def drain_http(draining: Drain, site: HttpSite, flv: FlvPush | None = None, viewers_ask_every_s: float = 0.0) -> None:
     """
-    Every connection ends with its next answer. FLV viewers are ended at a key frame.
+    Every connection ends with its next response; FLV viewers are disconnected at a key frame.
 
-    Who has a connection per request comes back until it has learnt where else to go, so viewers have moved when none
-    has come for ``quiet_s``.
+    Viewers who make a connection per request come back, every ``viewers_ask_every_s``, until they have learnt where
+    else to go.
     """
+    quiet_s = viewers_ask_every_s + QUIET_S if viewers_ask_every_s else 0.0
 
     def coming() -> int:
         return int(site.clock.seconds() - site.left_at < quiet_s)
 
-    draining.at(Phase.TOLD, site.drain)
-    draining.wait_for(Phase.MOVING, "HTTP answers", lambda: site.answering)
-    draining.wait_for(Phase.MOVING, "or more HTTP viewers who came lately", coming)
+    draining.at(Phase.ANNOUNCED, site.drain)
+    draining.wait_for(Phase.MIGRATING, "HTTP responses", lambda: site.answering)
+    draining.wait_for(Phase.MIGRATING, "or more recent HTTP viewers", coming)
     if flv is not None:
-        draining.at(Phase.MOVING, flv.move)
-        draining.wait_for(Phase.MOVING, "FLV viewers", lambda: flv.watching)
+        draining.at(Phase.MIGRATING, flv.move)
+        draining.wait_for(Phase.MIGRATING, "FLV viewers", lambda: flv.watching)
         draining.at(Phase.CLOSING, flv.send_away)
         draining.wait_for(Phase.CLOSING, "FLV viewers", lambda: flv.watching)
     draining.at(Phase.CLOSING, site.close_idle)
-    draining.wait_for(Phase.CLOSING, "HTTP answers", lambda: site.answering)
+    draining.wait_for(Phase.CLOSING, "HTTP responses", lambda: site.answering)
 
 
-def leave_rtmp(draining: Draining, factory: RtmpServerFactory, *, keeps_relays: bool) -> None:
+def drain_rtmp(draining: Drain, factory: RtmpServerFactory, *, keeps_relays: bool) -> None:
     """
-    Players are told where to go on, and stay when there is nowhere; relays of the tier below find the way themselves.
+    Players are redirected, and stay while there is nowhere to go; downstream relays find their way themselves.
 
-    They are kept by a node that alone has the broadcasts, as an ingest does.
+    A node that alone has the broadcasts, as an ingest does, keeps its relays.
     """
 
     def relays() -> list[RtmpConnection]:
@@ -62,29 +65,29 @@ def leave_rtmp(draining: Draining, factory: RtmpServerFactory, *, keeps_relays: 
         for connection in players() if keeps_relays else [*players(), *relays()]:
             connection.close(GONE)
 
-    draining.at(Phase.MOVING, move)
-    draining.wait_for(Phase.MOVING, "RTMP players", lambda: len(players()))
+    draining.at(Phase.MIGRATING, move)
+    draining.wait_for(Phase.MIGRATING, "RTMP players", lambda: len(players()))
     draining.at(Phase.CLOSING, close)
     draining.wait_for(Phase.CLOSING, "RTMP players", lambda: len(players()))
 
 
-def leave_cache(draining: Draining, cache: Cache) -> None:
-    """What is being fetched is fetched."""
-    draining.wait_for(Phase.CLOSING, "objects on their way here", lambda: cache.filling)
+def drain_cache(draining: Drain, cache: Cache) -> None:
+    """Fetches that have begun are finished."""
+    draining.wait_for(Phase.CLOSING, "objects being fetched", lambda: cache.filling)
 
 
-def leave_ingest(
-    draining: Draining, door: PublishDoor, broadcasts: Broadcasts, acknowledgements: Acknowledgements | None
+def drain_publishers(
+    draining: Drain, door: PublishDoor, broadcasts: Broadcasts, acknowledgements: Acknowledgements | None
 ) -> None:
     """
-    Newcomers are refused. Who publishes goes on while there is time; then all that came is cut, announced, and, with
-    ``acknowledgements``, kept until the origins have it. Nobody is told that a broadcast is over, for its publisher
-    will go on.
+    New publishers are refused, and those here go on while there is time. Then all that has come is cut, announced and,
+    with ``acknowledgements``, kept until the origins have it. No broadcast is announced as ended: its publisher will go
+    on.
     """
-    draining.at(Phase.TOLD, lambda: door.shut(SHUT))
-    draining.wait_for(Phase.MOVING, "publishers", lambda: door.publishing)
+    draining.at(Phase.ANNOUNCED, lambda: door.shut(SHUT))
+    draining.wait_for(Phase.MIGRATING, "publishers", lambda: door.publishing)
     draining.at(Phase.CLOSING, door.send_away)
-    draining.wait_for(Phase.CLOSING, "broadcasts that are not all out", lambda: broadcasts.unsettled)
+    draining.wait_for(Phase.CLOSING, "broadcasts with segments to announce", lambda: broadcasts.unsettled)
     if acknowledgements is not None:
-        draining.at(Phase.TOLD, acknowledgements.start)
-        draining.wait_for(Phase.CLOSING, "renditions that origins fetch", lambda: acknowledgements.outstanding)
+        draining.at(Phase.ANNOUNCED, acknowledgements.start)
+        draining.wait_for(Phase.CLOSING, "renditions that origins are fetching", lambda: acknowledgements.outstanding)

@@ -2,74 +2,77 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-import attrs
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from livestream.config import ROLES, Config, ConfigError, changes
+from livestream.config import ROLES, SETTINGS, Config, ConfigError, changes
 
-Apply = Callable[[Config], object]
+T = TypeVar("T")
+
+
+@frozen
+class Follower:
+    """What a part makes of the configuration, and how it takes another value of that."""
+
+    value: Callable[[Config], Any]
+    take: Callable[[Any], object]
 
 
 @define(eq=False)
 class Reloading:
     """
-    Has parts take new values. ``config`` is what is in force: a setting that needs a restart keeps its old value there.
+    Has parts take new values of the settings that are declared to be live.
 
-    A setting is live if some part of this process has said, with :meth:`when`, how it takes another value.
+    ``config`` is what is in force: a setting that needs a restart keeps its old value there.
     """
 
     config: Config
-    _live: defaultdict[str, list[Apply]] = field(factory=lambda: defaultdict(list), init=False)
-    _first: list[Apply] = field(factory=list, init=False)
+    followers: list[Follower] = field(factory=list, init=False)
+    first_of_all: list[Callable[[Config], object]] = field(factory=list, init=False)
 
     log: ClassVar[Logger] = Logger()
 
-    def first(self, setting: str, apply: Apply) -> None:
+    def first(self, apply: Callable[[Config], object]) -> None:
         """
-        Have ``apply`` called each time, before all else, because ``setting`` names something that may have changed.
+        Have ``apply`` called each time, before all else, because a setting names something that may have changed.
 
         What it raises as a ConfigError keeps all as it is.
         """
-        self._first.append(apply)
-        self._live.setdefault(setting, [])
+        self.first_of_all.append(apply)
 
-    def when(self, setting: str, apply: Apply) -> None:
-        """Have ``apply`` called when ``setting``, as ``section.key``, has another value."""
-        self._live[setting].append(apply)
+    def follow(self, value: Callable[[Config], T], take: Callable[[T], object]) -> None:
+        """Have ``take`` called with the ``value`` of the configuration in force whenever that becomes another."""
+        self.followers.append(Follower(value, take))
 
     def reload(self, read: Callable[[], Config]) -> None:
         """Take over what ``read`` returns; an error in it changes nothing, and is a line in the log."""
         try:
             new = read()
-            for apply in self._first:
+            for apply in self.first_of_all:
                 apply(new)
         except ConfigError as error:
             for line in error.lines:
                 self.log.error("Configuration not read again, all stays as it is: {line}", line=line)
             return
         changed = [name for name in changes(self.config, new) if self._concerns(name)]
+        live = [name for name in changed if SETTINGS[name].metadata["live"]]
+        self._put_in_force(self.config.replace({name: new.get(name) for name in live}))
         for name in changed:
-            if name in self._live:
-                self._take(name, new)
-            else:
+            if name not in live:
                 self.log.warn("Configuration read again: {name} has changed, and needs a restart", name=name)
-        live = ", ".join(name for name in changed if name in self._live)
-        self.log.info("Configuration read again. New and in force: {live}", live=live or "nothing")
+        self.log.info("Configuration read again. New and in force: {live}", live=", ".join(live) or "nothing")
 
     def _concerns(self, name: str) -> bool:
         """Whether a setting is of this role, or of all."""
         section = name.partition(".")[0]
         return section not in ROLES or self.config.role in ("all", section)
 
-    def _take(self, name: str, new: Config) -> None:
-        for apply in self._live[name]:
-            apply(new)
-        section, _, key = name.partition(".")
-        value: Any = getattr(getattr(new, section), key)
-        evolved = attrs.evolve(getattr(self.config, section), **{key: value})
-        self.config = attrs.evolve(self.config, **{section: evolved})
+    def _put_in_force(self, config: Config) -> None:
+        old, self.config = self.config, config
+        for each in self.followers:
+            value = each.value(config)
+            if value != each.value(old):
+                each.take(value)

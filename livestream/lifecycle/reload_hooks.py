@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
@@ -17,29 +19,21 @@ from livestream.http.limits import ChannelLimits, HeadLimits, HttpLimits
 from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.lifecycle.drain import Draining
+from livestream.lifecycle.drain import Drain
 from livestream.lifecycle.reload import Reloading
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.address_limits import AddressLimits, Networks
-from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.ops.admission import OpsAdmission, host_names
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Feeds
 from livestream.push.relay_admission import NearRelays, RelayAdmission, RelayRule, SignedRelays
+from livestream.settings import Upstream
 from livestream.signing import Credentials
 
 OPS_CONNECTIONS = 200
 """So many connections to the operations port are served at once."""
-
-ADDRESS_LIMITS = (
-    "connections_per_address",
-    "connects_per_address",
-    "rtmp_connections_per_address",
-    "rtmp_connects_per_address",
-    "refused_publishes_per_address",
-    "exempt",
-)
 
 
 def http_limits(config: Config) -> HttpLimits:
@@ -76,12 +70,6 @@ def rtmp_address_limits(config: Config) -> AddressLimits:
     return AddressLimits(limits.rtmp_connections_per_address, limits.rtmp_connects_per_address, networks)
 
 
-def header_senders(config: Config, setting: str) -> Networks:
-    """Whose connections to ``setting`` begin with a header of the PROXY protocol."""
-    section = getattr(config, setting.partition(".")[0])
-    return Networks.of(config.cluster.trusted_proxies if section.proxy_protocol else ())
-
-
 def push_limits(config: Config) -> PushLimits:
     push, limits = config.push, config.limits
     return PushLimits(
@@ -111,127 +99,128 @@ def geography(config: Config) -> Geography | None:
     return known
 
 
-def renew_http(reloading: Reloading, site: HttpSite, steer: Steer, *, is_logged: bool) -> None:
-    """New limits, and a new access log, are those of connections that come from then on."""
+def renew_http(reloading: Reloading, site: HttpSite, steer: Steer) -> None:
+    """New limits are those of connections that come from then on."""
 
-    def limits(new: Config) -> None:
-        site.limits = http_limits(new)
+    def limits(new: HttpLimits) -> None:
+        site.limits = new
 
-    def access(new: Config) -> None:
+    def proxies(new: Proxies) -> None:
+        site.proxies = steer.proxies = new
+
+    reloading.follow(http_limits, limits)
+    reloading.follow(lambda config: Proxies.of(config.cluster.trusted_proxies), proxies)
+
+
+def renew_access_log(reloading: Reloading, site: HttpSite) -> None:
+    """Another access log is that of connections that come from then on."""
+
+    def access(_: str) -> None:
         if site.access is not None:
             site.access.flush()
-        site.access = access_log(new, site.clock)
+        site.access = access_log(reloading.config, site.clock)
 
-    def proxies(new: Config) -> None:
-        site.proxies = steer.proxies = Proxies.of(new.cluster.trusted_proxies)
-
-    for key in ("connections", "header_s", "stall_s", "send_buffer_kb"):
-        reloading.when(f"limits.{key}", limits)
-    if is_logged:
-        reloading.when("edge.access_log", access)
-    reloading.when("cluster.trusted_proxies", proxies)
+    reloading.follow(lambda config: config.edge.access_log, access)
 
 
 def renew_ops(reloading: Reloading, site: HttpSite, admission: OpsAdmission) -> None:
-    def limits(new: Config) -> None:
-        site.limits = ops_limits(new)
+    def limits(new: HttpLimits) -> None:
+        site.limits = new
 
-    def hosts(new: Config) -> None:
-        admission.hosts = host_names(new.ops.hosts)
+    def admit(new: tuple[frozenset[str], str]) -> None:
+        admission.hosts, admission.token = new
 
-    def token(new: Config) -> None:
-        admission.token = new.ops.token
-
-    for key in ("header_s", "stall_s", "send_buffer_kb"):
-        reloading.when(f"limits.{key}", limits)
-    reloading.when("ops.hosts", hosts)
-    reloading.when("ops.token", token)
+    reloading.follow(ops_limits, limits)
+    reloading.follow(lambda config: (host_names(config.ops.hosts), config.ops.token), admit)
 
 
-def allow_address_limits(reloading: Reloading) -> None:
-    """A change of them takes no restart, even where no listener has one."""
-    for key in ADDRESS_LIMITS:
-        reloading.when(f"limits.{key}", lambda _: None)
+def limit_addresses(
+    reloading: Reloading,
+    addresses: AddressLimiter,
+    limits_of: Callable[[Config], AddressLimits],
+    expects_headers: Callable[[Config], bool],
+) -> None:
+    """
+    Limit what one address may have at a listener, now and when the settings change.
 
+    ``expects_headers`` says whether trusted proxies begin their connections with a header of the PROXY protocol. New
+    limits are those of connections that come from then on.
+    """
 
-def limit_addresses(reloading: Reloading, addresses: AddressLimiter, setting: str) -> None:
-    """Limit what one address may have at ``setting``. New limits are those of connections that come from then on."""
-    is_rtmp = setting.endswith(".rtmp")
+    def value(config: Config) -> tuple[AddressLimits, Networks]:
+        return limits_of(config), Networks.of(config.cluster.trusted_proxies if expects_headers(config) else ())
 
-    def limits(new: Config) -> None:
-        addresses.connections.limits = rtmp_address_limits(new) if is_rtmp else http_address_limits(new)
-        addresses.proxies = header_senders(new, setting)
+    def take(new: tuple[AddressLimits, Networks]) -> None:
+        addresses.connections.limits, addresses.proxies = new
 
-    limits(reloading.config)
-    for key in ("connections_per_address", "connects_per_address"):
-        reloading.when(f"limits.{addresses.prefix}{key}", limits)
-    proxy_protocol = f"{setting.partition('.')[0]}.proxy_protocol"
-    for name in ("limits.exempt", "limits.relays_from", "cluster.trusted_proxies", proxy_protocol):
-        reloading.when(name, limits)
+    take(value(reloading.config))
+    reloading.follow(value, take)
 
 
 def renew_rtmp(reloading: Reloading, factory: RtmpServerFactory) -> None:
     """New limits are those of connections that come from then on."""
 
-    def limits(new: Config) -> None:
-        factory.limits = rtmp_limits(new)
+    def limits(new: RtmpLimits) -> None:
+        factory.limits = new
 
-    reloading.when("limits.rtmp_connections", limits)
+    reloading.follow(rtmp_limits, limits)
 
 
 def renew_relays(reloading: Reloading, relays: RelayAdmission, credentials: Credentials) -> None:
     """Relays that play go on, even if they would not be let in any more."""
 
-    def networks(new: Config) -> None:
-        relays.rule = relay_rule(new, credentials)
+    def rule(new: RelayRule) -> None:
+        relays.rule = new
 
-    reloading.when("limits.relays_from", networks)
+    reloading.follow(lambda config: relay_rule(config, credentials), rule)
 
 
 def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
     """New limits are those of viewers who come from then on; a feed is framed in one way for all of its viewers."""
 
-    def limits(new: Config) -> None:
-        framed = feeds.limits
-        feeds.renew(evolve(push_limits(new), tick_ms=framed.tick_ms, chunk_bytes=framed.chunk_bytes))
-
-    for key in ("slow_bytes", "slow_s", "wait_s", "linger_s"):
-        reloading.when(f"push.{key}", limits)
-    for key in ("waiting_players", "unknown_names_per_s", "stall_s"):
-        reloading.when(f"limits.{key}", limits)
+    reloading.follow(push_limits, feeds.renew)
 
 
 def renew_door(reloading: Reloading, door: PublishDoor) -> None:
     """Who publishes goes on, even if its key is right no more."""
 
-    def keys(new: Config) -> None:
-        door.keys = PublishKeys(new.ingest.keys)
+    def keys(new: dict[str, str]) -> None:
+        door.keys = PublishKeys(new)
 
-    def limit(new: Config) -> None:
-        door.limit = new.ingest.max_publishers
+    def limit(new: int) -> None:
+        door.limit = new
 
-    def tries(new: Config) -> None:
-        door.wrong_keys.limit, door.wrong_keys.exempt = new.limits.refused_publishes_per_address, exempt(new)
+    def tries(config: Config) -> tuple[int, Networks]:
+        return config.limits.refused_publishes_per_address, exempt(config)
 
-    tries(reloading.config)
-    for name in ("limits.refused_publishes_per_address", "limits.exempt", "cluster.trusted_proxies"):
-        reloading.when(name, tries)
-    reloading.when("ingest.keys", keys)
-    reloading.when("ingest.max_publishers", limit)
+    def take_tries(new: tuple[int, Networks]) -> None:
+        door.wrong_keys.limit, door.wrong_keys.exempt = new
+
+    take_tries(tries(reloading.config))
+    reloading.follow(tries, take_tries)
+    reloading.follow(lambda config: config.ingest.keys, keys)
+    reloading.follow(lambda config: config.ingest.max_publishers, limit)
 
 
 def renew_store(reloading: Reloading, store: Store) -> None:
-    def limit(new: Config) -> None:
-        store.limit_bytes = new.cache.limit_mb << 20
+    def limit(new: int) -> None:
+        store.limit_bytes = new
 
-    reloading.when("cache.limit_mb", limit)
+    reloading.follow(lambda config: config.cache.limit_mb << 20, limit)
 
 
-def renew_choice(reloading: Reloading, choice: UpstreamSelection) -> None:
-    def upstreams(new: Config) -> None:
-        choice.fixed = getattr(new, new.role).upstreams
+def renew_edge_upstreams(reloading: Reloading, choice: UpstreamSelection) -> None:
+    def upstreams(new: tuple[Upstream, ...]) -> None:
+        choice.fixed = new
 
-    reloading.when(f"{reloading.config.role}.upstreams", upstreams)
+    reloading.follow(lambda config: config.edge.upstreams, upstreams)
+
+
+def renew_origin_upstreams(reloading: Reloading, choice: UpstreamSelection) -> None:
+    def upstreams(new: tuple[Upstream, ...]) -> None:
+        choice.fixed = new
+
+    reloading.follow(lambda config: config.origin.upstreams, upstreams)
 
 
 def renew_guide(reloading: Reloading, guide: EdgeSelection) -> None:
@@ -240,11 +229,11 @@ def renew_guide(reloading: Reloading, guide: EdgeSelection) -> None:
     def places(new: Config) -> None:
         guide.geography = geography(new)
 
-    reloading.first("cluster.geo_database", places)
+    reloading.first(places)
 
 
-def renew_draining(reloading: Reloading, draining: Draining) -> None:
-    def limit(new: Config) -> None:
-        draining.limit_s = new.cluster.drain_s
+def renew_draining(reloading: Reloading, draining: Drain) -> None:
+    def limit(new: float) -> None:
+        draining.limit_s = new
 
-    reloading.when("cluster.drain_s", limit)
+    reloading.follow(lambda config: config.cluster.drain_s, limit)

@@ -11,6 +11,8 @@ from livestream.media.errors import MediaError, UnsupportedCodec
 from livestream.model.frames import Codec, Frame, Track
 
 AUDIO, VIDEO, DATA = 8, 9, 18
+"""The types of tags (E.4.1), and of the RTMP messages that carry the same bodies (RTMP specification 1.0, 7.1)."""
+
 MAX_COMPOSITION_MS = 3_000
 """The largest composition time offset, either way; more is an encoder error."""
 

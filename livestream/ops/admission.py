@@ -86,7 +86,7 @@ class OpsAdmission:
 
     def _refusal(self, status: str, words: str, now: float, *extra: Field) -> Answer:
         text = json.dumps({"error": words}).encode("ascii") + b"\n"
-        return self.answers.document(text, b"application/json", now, None, status, *extra)
+        return self.answers.document(text, b"application/json", now, "", status, *extra)
 
 
 def _only(request: Request, name: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
 from ipaddress import ip_address
 from typing import Any, ClassVar
 
@@ -17,15 +18,16 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 
+from livestream.http.assets import Assets, page
 from livestream.http.counters import Tallies
 from livestream.http.limits import HttpLimits
 from livestream.http.site import HttpSite
 from livestream.metrics import Metrics
 from livestream.model.names import stream_name
 from livestream.ops.admission import OpsAdmission
-from livestream.pages.assets import Assets, page, text
 
 METHODS = ("GET", "HEAD")
+STATIC = files("livestream.ops") / "static"
 TYPES = {"cluster.js": "text/javascript; charset=utf-8", "cluster.css": "text/css; charset=utf-8"}
 
 
@@ -47,8 +49,8 @@ class Ops:
     drain: Callable[[], object] | None = None
     nodes: Callable[[], Sequence[Mapping[str, Any]]] = list
     warnings: Callable[[], list[str]] = list
-    _assets: Assets = field(factory=lambda: Assets.of(TYPES), init=False)
-    _page: str = field(factory=lambda: text("cluster.html"), init=False)
+    _assets: Assets = field(factory=lambda: Assets.of(STATIC, TYPES), init=False)
+    _page: str = field(factory=lambda: (STATIC / "cluster.html").read_text("utf-8"), init=False)
 
     router: ClassVar[Klein] = Klein()
 

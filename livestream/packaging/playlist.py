@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from livestream.model.names import SOURCE
+from livestream.model.names import SOURCE, gap_name, playlist_uri, steering_path
 from livestream.model.segments import RenditionInfo, Segment
 from livestream.packaging.window import Window
 
@@ -28,10 +28,10 @@ def multivariant(window: Window, is_steered: bool = False) -> str | None:
         return None
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION}"]
     if is_steered:
-        lines.append(f'#EXT-X-CONTENT-STEERING:SERVER-URI="/steer/{window.stream}",PATHWAY-ID="{PATHWAY}"')
+        lines.append(f'#EXT-X-CONTENT-STEERING:SERVER-URI="{steering_path(window.stream)}",PATHWAY-ID="{PATHWAY}"')
     for info in infos:
         stable_id = f',STABLE-VARIANT-ID="{info.name}"' if is_steered else ""
-        lines += [_stream_inf(info) + stable_id, f"{info.name}/index.m3u8"]
+        lines += [_stream_inf(info) + stable_id, playlist_uri(info.name)]
     return "\n".join(lines) + "\n"
 
 
@@ -80,5 +80,5 @@ def _segment(segment: Segment, before: Segment | None) -> list[str]:
     if segment.media is None:
         lines.append("#EXT-X-GAP")
     lines.append(f"#EXTINF:{segment.duration_ms / 1000:.3f},")
-    lines.append(segment.media.name if segment.media is not None else f"gap-{segment.msn}.m4s")
+    lines.append(segment.media.name if segment.media is not None else gap_name(segment.msn))
     return lines

@@ -2,5 +2,5 @@
 Pages for people.
 
 - ``watch``: what is live, and a player for each stream
-- ``assets``: the files that pages are made of, in ``static``
+- ``static``: the files that the pages are made of
 """

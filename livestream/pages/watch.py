@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from importlib.resources import files
 from string import Template
 from typing import ClassVar
 
@@ -14,9 +15,10 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, NotFound
 
-from livestream.model.names import InvalidName, stream_name
-from livestream.pages.assets import Assets, page, text
+from livestream.http.assets import Assets, page
+from livestream.model.names import InvalidName, stream_name, watch_path
 
+STATIC = files("livestream.pages") / "static"
 TYPES = {
     "watch.js": "text/javascript; charset=utf-8",
     "watch.css": "text/css; charset=utf-8",
@@ -40,9 +42,9 @@ class Watch:
 
     live: Callable[[], list[str]]
     is_steered: bool = False
-    _assets: Assets = field(factory=lambda: Assets.of(TYPES), init=False)
-    _index: Template = field(factory=lambda: Template(text("index.html")), init=False)
-    _player: Template = field(factory=lambda: Template(text("watch.html")), init=False)
+    _assets: Assets = field(factory=lambda: Assets.of(STATIC, TYPES), init=False)
+    _index: Template = field(factory=lambda: Template((STATIC / "index.html").read_text("utf-8")), init=False)
+    _player: Template = field(factory=lambda: Template((STATIC / "watch.html").read_text("utf-8")), init=False)
 
     router: ClassVar[Klein] = Klein()
 
@@ -53,12 +55,12 @@ class Watch:
     def index(self, request: IRequest) -> bytes:
         """What is live; a page with nothing on it looks again by itself."""
         names = sorted(self.live())
-        items = "".join(f'<li><a href="/watch/{escape(name)}">{escape(name)}</a></li>' for name in names)
+        items = "".join(f'<li><a href="{watch_path(escape(name))}">{escape(name)}</a></li>' for name in names)
         streams = f'<ul class="streams">{items}</ul>' if items else '<p class="empty">Nothing is live right now.</p>'
         refresh = "" if items else '<meta http-equiv="refresh" content="5">'
         return self._page(request, self._index.substitute(streams=streams, refresh=refresh))
 
-    @router.route("/watch/<stream>")
+    @router.route(watch_path("<stream>"))
     def player(self, request: IRequest, stream: str) -> bytes:
         """The player of a stream, live or not: one that is not starts when the stream does."""
         try:

@@ -147,13 +147,16 @@ class FlvPush:
         for seat in list(self._seats):
             self._send_away(seat)
 
-    def refusal(self, stream: str, query: bytes) -> NotLive | None:
-        """Why a request with this query is refused at once; ``None`` where :meth:`view` is to answer it."""
+    def refusal(self, stream: str, query: bytes) -> str | None:
+        """The status with which a request with this query is refused; ``None`` where :meth:`view` is to answer it."""
         rendition = _rendition(parse_qs(query, keep_blank_values=True)) if query else SOURCE
         try:
-            return self.feeds.refusal(stream, rendition_name(rendition), self.feeds.limits.wait_s)
-        except InvalidName as error:
-            return NotLive(str(error))
+            reason = self.feeds.refusal(stream, rendition_name(rendition), self.feeds.limits.wait_s)
+        except InvalidName:
+            return "404 Not Found"
+        if reason is None:
+            return None
+        return "503 Service Unavailable" if isinstance(reason, CannotTell) else "404 Not Found"
 
     def view(self, request: Request, stream: str) -> Deferred[None]:
         """

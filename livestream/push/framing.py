@@ -8,14 +8,13 @@ from typing import Protocol
 
 from attrs import define, frozen
 
-from livestream.media.flv import file_header, tag
+from livestream.media.flv import AUDIO, DATA, VIDEO, file_header, tag
 from livestream.model.frames import Frame, Track
 from livestream.push.timeline_splice import Lineage
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.interleave import join_tick
 
-AUDIO, VIDEO, DATA = 8, 9, 18
 _LOW = 0xFFFFFFFF
 _MEDIA_STREAM = 1
 

@@ -24,12 +24,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.media.errors import MediaError
-from livestream.media.flv import parse_audio, parse_video
+from livestream.media.flv import AUDIO, VIDEO, parse_audio, parse_video
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame
 from livestream.push.feed import Feed
 from livestream.push.feed import Phase as Feeding
-from livestream.push.framing import AUDIO, CLOCK, VIDEO
+from livestream.push.framing import CLOCK
 from livestream.push.timeline_splice import Lineage, Splice
 from livestream.rtmp.amf0 import encode
 

@@ -1,13 +1,14 @@
 """
 The architecture, role by role; each reads from top to bottom.
 
-- ``ingest``: publishers in, segments and frames out; also the whole system in one process
-- ``peers``: an ingest among others, and ``takes``: what nodes ask each other when one takes a stream
-- ``tiers``: origin and edge
-- ``known``: what they know of the names that viewers ask for
-- ``upstream_tier``: the tier above a node
-- ``join_cluster``: how a process becomes a node of its cluster
-- ``parts``: what they are put together from
+- ``ingest``: publishers in, segments and frames out; ``all_in_one``: the same, and viewers, in one process
+- ``origin``, ``edge``: one cache in two configurations
+- ``node``: a process as a node: its bus, its place in the cluster
+- ``serving``: what roles serve, made from the settings
+- ``upstream_tier``: the tier above, asked for states and played from
+- ``live_renditions``: what is live elsewhere, as far as a node knows
+- ``other_ingests``: who else has a stream; ``takes``: what nodes ask each other when one takes a stream
+- ``segment_store``: what an ingest has for others to fetch
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from __future__ import annotations
 from typing import Any
 
 from livestream.config import Config
+from livestream.lifecycle.process import Process
+from livestream.roles.all_in_one import build_all_in_one
+from livestream.roles.edge import build_edge
 from livestream.roles.ingest import build_ingest
-from livestream.roles.parts import Parts
-from livestream.roles.tiers import build_edge, build_origin
+from livestream.roles.origin import build_origin
+
+BUILDERS = {"ingest": build_ingest, "origin": build_origin, "edge": build_edge, "all": build_all_in_one}
 
 
-def build(config: Config, reactor: Any) -> Parts:
-    """One process in its role; what runs it are the services of its ``root``."""
-    parts = Parts(config, reactor)
-    if config.role == "origin":
-        build_origin(parts)
-    elif config.role == "edge":
-        build_edge(parts)
-    else:
-        build_ingest(parts, is_alone=config.role == "all")
-    return parts
+def build(config: Config, reactor: Any) -> Process:
+    """
+    One process in its role.
+
+    :raises ConfigError: a file that the configuration names cannot be used.
+    """
+    return BUILDERS[config.role](config, reactor)

@@ -1,66 +1,56 @@
-"""
-The ingest: publishers come in, segments go on the shelf, frames go to the relays of the tier below.
-
-With ``is_alone`` it is the whole system in one process: viewers are served from the same shelf and the same feeds.
-"""
+"""An ingest: publishers come in, segments are kept for origins and announced to them, frames go to their relays."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define
-from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.bus.acknowledgements import Acknowledgements
-from livestream.bus.interface import Tier
+from livestream.bus.interface import Bus, Tier
 from livestream.bus.known_streams import KnownStreams
-from livestream.bus.memory import MemoryBus
 from livestream.bus.published import PublishedStreams
-from livestream.cache.cache import NotKnown
-from livestream.cache.store import Found
 from livestream.cache.upstream.node import Upstream
+from livestream.config import Config
+from livestream.http.response import Answers
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
-from livestream.ingest.claims import WRITERS, Claims, NoPeerNodes
+from livestream.ingest.claims import WRITERS, Claims, PeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.ingest.takeovers import Takeovers
-from livestream.lifecycle.drain_steps import leave_ingest
-from livestream.lifecycle.reload_hooks import renew_door
-from livestream.pages.watch import Watch
+from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
+from livestream.lifecycle.process import Process
+from livestream.lifecycle.reload_hooks import limit_addresses, renew_door, rtmp_address_limits
+from livestream.metrics import Metrics
+from livestream.model.segments import PublisherChange, StreamPosition
+from livestream.ops.streams import watched_streams
 from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
 from livestream.push.timeline_splice import Lineage
-from livestream.roles.parts import Parts, SegmentStore, Transcoders
-from livestream.roles.peers import Peers
-from livestream.roles.takes import IngestAnswers, OtherNodes
+from livestream.roles.node import LocalNode
+from livestream.roles.other_ingests import OtherIngests, PublisherChannel, giving_way
+from livestream.roles.segment_store import SegmentStore
+from livestream.roles.serving import edge_guide, http_site, object_store, operations, push_feeds, rtmp_server
+from livestream.roles.takes import IngestAnswers, OtherNodes, TakeRequests
 from livestream.steering.nodes import Node, NodeState
-from livestream.transcode.ladder import ladder_for
+from livestream.transcode.ladder import Rung, ladder_for
+from livestream.transcode.pool import TranscoderPool
+
+
+class Transcoders(Protocol):
+    """Whoever encodes what broadcasts send."""
+
+    def open(self, stream: str, ladder: Sequence[Rung], sink: RungSink) -> Transcode:
+        """A transcoder that makes the rungs of ``ladder`` for one broadcast."""
 
 
 @define(eq=False)
-class LocalLibrary:
-    """The shelf as a library: what is not there is nowhere."""
-
-    segment_store: SegmentStore
-
-    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
-        return self.segment_store.peek(stream, rendition, name)
-
-    def is_known(self, stream: str, rendition: str, name: str) -> bool:
-        return self.segment_store.peek(stream, rendition, name) is not None
-
-    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
-        found = self.segment_store.peek(stream, rendition, name)
-        return fail(NotKnown(name)) if found is None else succeed(found)
-
-
-@define(eq=False)
-class IngestServices:
-    """What broadcasts find around them."""
+class LocalServices:
+    """What broadcasts find around them (`livestream.ingest.services.BroadcastServices`)."""
 
     store: SegmentStore
     feeds: Feeds
@@ -84,69 +74,96 @@ class IngestServices:
         return self.transcoders.open(stream, ladder, sink)
 
 
-def build_ingest(parts: Parts, *, is_alone: bool) -> None:
-    """Put an ingest together, or the whole system in one process, whose broadcasts no other node of a cluster has."""
-    config = parts.config
-    bus = MemoryBus(parts.bus_node) if is_alone and config.cluster.secret else parts.bus()
-    published = PublishedStreams(bus, Tier.INGEST, config.hls.window, parts.bus_node)
-    segment_store = SegmentStore(parts.store(published))
-    feeds = parts.feeds(None)
-    site = IngestServices(segment_store, feeds, parts.transcoders, config.transcode.ladder)
-    known_streams = KnownStreams(bus, Tier.INGEST, None, config.hls.window, parts.reactor, parts.metrics)
-    peers = Peers(known_streams, published, parts.cluster().nodes, config.cluster.secret)
-    settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
-    membership = parts.cluster()
-    connect = partial(Upstream.at, reactor=parts.reactor, observer=membership.others, credentials=parts.credentials)
-    has_addresses = bool(config.cluster.secret)
-    others = (
-        NoPeerNodes()
-        if is_alone
-        else OtherNodes(has_addresses, membership.reachable, lambda: membership.knows_nodes, connect, parts.reactor)
-    )
-    claims = Claims(
-        parts.bus_node, bus.claim, others, peers.position, secrets.randbelow(WRITERS), parts.reactor, parts.seconds
-    )
-    takeovers = Takeovers(parts.reactor)
+def broadcasts_of(
+    config: Config,
+    process: Process,
+    node: LocalNode,
+    bus: Bus,
+    published: PublishedStreams,
+    services: LocalServices,
+    takeovers: Takeovers,
+    *,
+    others: PeerNodes,
+    position: Callable[[str], StreamPosition],
+    publisher_changed: Callable[[PublisherChange], None],
+) -> Broadcasts:
+    """
+    All broadcasts of this process, each the writer of its stream on ``bus`` and in ``published``.
+
+    ``others`` are asked before a stream is taken, ``position`` has how far it has come anywhere, and
+    ``publisher_changed`` is called when a publisher comes or leaves.
+    """
+    seconds, writer = process.reactor.seconds, secrets.randbelow(WRITERS)
+    claims = Claims(node.bus_name, bus.claim, others, position, writer, process.reactor, seconds)
     writer_services = WriterServices(
-        parts.bus_node,
-        claims,
-        bus.accept,
-        bus.release,
-        published.record,
-        lambda: bus.is_healthy,
-        peers.publisher_changed,
+        node.bus_name, claims, bus.accept, bus.release, published.record, lambda: bus.is_healthy, publisher_changed
     )
-    broadcasts = Broadcasts(
-        settings,
-        site,
-        writer_services,
-        published.remove,
-        takeovers.count,
-        parts.reactor,
-        parts.seconds,
-        parts.metrics,
+    settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
+    return Broadcasts(
+        settings, services, writer_services, published.remove, takeovers.count, process.reactor, seconds, node.metrics
     )
-    keys = PublishKeys(config.ingest.keys)
-    door = PublishDoor(keys, broadcasts, parts.reactor, parts.metrics, config.ingest.max_publishers, takeovers)
-    renew_door(parts.reloading, door)
-    parts.rtmp("ingest.rtmp", door, feeds, takes_viewers=is_alone)
-    library = LocalLibrary(segment_store)
-    if is_alone:
-        watch = Watch(lambda: [window.stream for window in published.windows() if window.is_live])
-        parts.http("edge.http", published, library, feeds=feeds, rest=watch.resource())
-    else:
-        answering = IngestAnswers(broadcasts, door, peers)
-        parts.http("ingest.http", published, library, states=published, answering=answering)
-        peers.join(broadcasts, door)
-        parts.reactor.callWhenRunning(known_streams.start)
-        parts.at_stop(known_streams.stop)
-    parts.ops(published, list)
-    acknowledgements = (
-        None if is_alone else Acknowledgements(bus, published, lambda: heard_origins(parts.cluster().nodes()))
+
+
+def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None = None) -> Process:
+    """Put an ingest together. ``transcoders`` are processes of this machine if none are given."""
+    process = Process.of(config, reactor)
+    node = LocalNode.join(config, process, Metrics())
+    guide = edge_guide(config, process, node)
+
+    # What this ingest has, for origins to fetch and to relay.
+    published = PublishedStreams(node.bus, Tier.INGEST, config.hls.window, node.bus_name)
+    segment_store = SegmentStore(object_store(config, process, node, published))
+    feeds = push_feeds(config, process, node)
+
+    # What other ingests have, and what is asked of them and of origins before a stream is taken.
+    known = KnownStreams(node.bus, Tier.INGEST, None, config.hls.window, reactor, node.metrics)
+    other_ingests = OtherIngests(node.bus_name, node.members.nodes, reactor)
+    channel = PublisherChannel(node.bus, node.bus_name, config.cluster.secret)
+    connect = partial(Upstream.at, reactor=reactor, observer=node.members.others, credentials=node.credentials)
+    others = OtherNodes(
+        bool(config.cluster.secret), node.members.reachable, lambda: node.members.knows_nodes, connect, reactor
     )
-    leave_ingest(parts.draining, door, broadcasts, acknowledgements)
-    parts.at_stop(broadcasts.stop)
-    parts.at_stop(feeds.stop)
+
+    def position(stream: str) -> StreamPosition:
+        return farthest([published.position(stream), known.position(stream)])
+
+    # Publishers and their broadcasts.
+    transcoders = transcoders or TranscoderPool(reactor, node.metrics, config.transcode.preset)
+    services, takeovers = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
+    broadcasts = broadcasts_of(
+        config, process, node, node.bus, published, services, takeovers,
+        others=others, position=position, publisher_changed=channel.send,
+    )  # fmt: skip
+    keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
+    door = PublishDoor(keys, broadcasts, reactor, node.metrics, most, takeovers, other_ingests)
+    known.subscribe(giving_way(node.bus_name, broadcasts.give_up, door.superseded))
+    known.subscribe(other_ingests.changed)
+    channel.subscribe(other_ingests.publisher_changed)
+
+    # What publishers, origins and operators are served.
+    answers = Answers(node.name)
+    takes = TakeRequests(node.credentials, IngestAnswers(broadcasts, door, position))
+    site = http_site(
+        config, process, node, answers, published, segment_store, guide=guide, states=published, takes=takes
+    )
+    rtmp = rtmp_server(config, process, node, feeds, guide=guide, publishing=door, takes_viewers=False)
+    heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
+    ops = operations(config, process, node, heartbeat, published, list, guide=guide)
+    process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
+    process.listen("ingest.http", config.ingest.http, site)
+    process.listen("ops.http", config.ops.http, ops)
+
+    # How it takes new settings, drains, starts and stops; its listeners stay, for the last segments are to be fetched.
+    renew_door(process.reloading, door)
+    limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
+    acknowledgements = Acknowledgements(node.bus, published, lambda: heard_origins(node.members.nodes()))
+    drain_http(process.draining, site)
+    drain_rtmp(process.draining, rtmp, keeps_relays=True)
+    drain_publishers(process.draining, door, broadcasts, acknowledgements)
+    process.when_running(known.start)
+    for stop in (known.stop, broadcasts.stop, feeds.stop):
+        process.at_stop(stop)
+    return process
 
 
 def heard_origins(nodes: Sequence[Node]) -> list[str]:

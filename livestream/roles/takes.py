@@ -29,8 +29,8 @@ from livestream.cache.upstream.node import Upstream
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.claims import Survey
 from livestream.ingest.publish_admission import PublishDoor
+from livestream.model.names import take_path
 from livestream.model.segments import StreamPosition, Superseded
-from livestream.roles.peers import Peers
 from livestream.signing import Credentials
 from livestream.steering.nodes import Node
 
@@ -73,7 +73,7 @@ class OtherNodes:
     async def _ask(self, node: Node, stream: str, epoch: int) -> tuple[StreamPosition | None, int, bool]:
         """How far the stream had come there; or else which epoch is younger; and whether it had its publisher."""
         try:
-            status, body = await self._post(self._connected[node.http], f"/take/{stream}?epoch={epoch}")
+            status, body = await self._post(self._connected[node.http], f"{take_path(stream)}?epoch={epoch}")
             if status not in (200, 409):
                 raise UpstreamError(f"answers {status}")
             position, fields = decode_position(body)
@@ -127,12 +127,12 @@ class IngestAnswers:
 
     broadcasts: Broadcasts
     door: PublishDoor
-    peers: Peers
+    position: Callable[[str], StreamPosition]
 
     def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
         was_live = self.broadcasts.fence(stream, epoch)
         self.door.superseded(stream, "")
-        return {**encode_position(self.peers.position(stream)), "live": was_live}
+        return {**encode_position(self.position(stream)), "live": was_live}
 
     def taken(self, stream: str, epoch: int) -> None:
         self.broadcasts.suspend(stream, epoch)

@@ -1,9 +1,9 @@
-"""The tier above a node: its nodes, asked over HTTP and played over RTMP, and what they know of streams."""
+"""The tier above a node: asked over HTTP what it knows of streams, and played over RTMP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -16,12 +16,12 @@ from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Upstream
 from livestream.cache.upstream.tier import Upstreams
 from livestream.cluster.upstream_selection import UpstreamSelection
-from livestream.lifecycle.reload_hooks import renew_choice
+from livestream.model.names import taken_path
 from livestream.model.segments import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
-from livestream.push.relay import Holdings, Relays
+from livestream.push.relay import Holdings
 from livestream.push.relay import Upstream as Player
-from livestream.roles.parts import Parts
+from livestream.roles.node import LocalNode
 from livestream.steering.nodes import Node
 
 CONNECT_S = 2.0
@@ -29,30 +29,24 @@ ANSWER_S = 0.4
 """So long a stream that is silent stays silent for the sake of a node that does not answer."""
 
 
-@define(eq=False)
-class TierAbove:
-    """The nodes that ``choice`` has, as the parts of a node use them."""
+def fetching_from(choice: UpstreamSelection, node: LocalNode, reactor: Any) -> Upstreams:
+    """The nodes of ``choice``, as objects and states are fetched from them by ``node``."""
 
-    parts: Parts
+    def connect(url: str) -> Upstream:
+        return Upstream.at(url, reactor, node.members.others, node.credentials)
+
+    return Upstreams(choice, connect, node.metrics, decode_document, reactor)
+
+
+@define(eq=False)
+class UpstreamStates:
+    """What the tier above knows of streams, for a node that has missed announcements of them."""
+
     choice: UpstreamSelection
     upstreams: Upstreams
     _had_somebody: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
-
-    @classmethod
-    def of(cls, parts: Parts, role: str) -> TierAbove:
-        """The nodes of ``role`` in the cluster, and those of the configuration."""
-        fixed = getattr(parts.config, parts.config.role).upstreams
-        membership, reactor = parts.cluster(), parts.reactor
-        choice = UpstreamSelection(role, fixed, membership.nodes)
-        renew_choice(parts.reloading, choice)
-
-        def connect(url: str) -> Upstream:
-            return Upstream.at(url, reactor, membership.others, parts.credentials)
-
-        upstreams = Upstreams(choice, connect, parts.metrics, decode_document, reactor)
-        return cls(parts, choice, upstreams)
 
     @property
     def has_cut_off_nodes(self) -> bool:
@@ -64,9 +58,41 @@ class TierAbove:
         self._had_somebody = self._had_somebody or bool(self.choice.every_url())
         return [] if self._had_somebody else [f"no {self.choice.role} has been heard of yet"]
 
-    def relays(self, known: Callable[[str], int]) -> Relays:
-        """What plays streams from there; ``known`` has a stream's epoch, as far as it is known here."""
-        return Relays(self.players, self.holdings, known, self.parts.reactor, self.parts.metrics)
+    def every_stream(self) -> Deferred[Sequence[Announcement]]:
+        return Deferred.fromCoroutine(self.upstreams.states())
+
+    def start_over(self) -> None:
+        self.upstreams.start_over()
+
+    def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
+        return Deferred.fromCoroutine(self.upstreams.state(stream))
+
+    def warn(self, stream: str, node: str, epoch: int) -> None:
+        for each in self.choice.nodes():
+            if each.id == node and each.http:
+                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"{taken_path(stream)}?epoch={epoch}"))
+                warned.addErrback(self._unwarned, each)
+
+    def _unwarned(self, failure: Failure, node: Node) -> None:
+        """It is told again soon."""
+        failure.trap(UpstreamError)
+        self.log.debug("{id} could not be told that a stream was taken: {why}", id=node.id, why=failure.value)
+
+
+@define(eq=False)
+class UpstreamPlayers:
+    """Where the tier above plays streams, for the relays of ``node``."""
+
+    choice: UpstreamSelection
+    upstreams: Upstreams
+    node: LocalNode
+    reactor: Any
+
+    log: ClassVar[Logger] = Logger()
+
+    def of(self, stream: str) -> list[RtmpUpstream]:
+        """Where a stream can be played, in the order in which they are tried."""
+        return [self._player(url) for url in self.choice.rtmp_urls(stream)]
 
     def holdings(self) -> Deferred[Holdings]:
         """Which streams each of its nodes has, of those that answer at once."""
@@ -82,32 +108,7 @@ class TierAbove:
                 self.log.warn("{url} does not say which streams it has: {error}", url=http, error=error)
         return holdings
 
-    def every_stream(self) -> Deferred[Sequence[Announcement]]:
-        return Deferred.fromCoroutine(self.upstreams.states())
-
-    def start_over(self) -> None:
-        self.upstreams.start_over()
-
-    def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
-        return Deferred.fromCoroutine(self.upstreams.state(stream))
-
-    def warn(self, stream: str, node: str, epoch: int) -> None:
-        for each in self.choice.nodes():
-            if each.id == node and each.http:
-                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"/taken/{stream}?epoch={epoch}"))
-                warned.addErrback(self._unwarned, each)
-
-    def _unwarned(self, failure: Failure, node: Node) -> None:
-        """It is told again soon."""
-        failure.trap(UpstreamError)
-        self.log.debug("{id} could not be told that a stream was taken: {why}", id=node.id, why=failure.value)
-
-    def players(self, stream: str) -> list[RtmpUpstream]:
-        """Where a stream can be played, in the order in which they are tried."""
-        return [self._player(url) for url in self.choice.rtmp_urls(stream)]
-
     def _player(self, url: str) -> RtmpUpstream:
         host, _, port = url.removeprefix("rtmp://").rpartition(":")
-        reactor = self.parts.reactor
-        endpoint = HostnameEndpoint(reactor, host.strip("[]"), int(port), timeout=CONNECT_S)
-        return RtmpUpstream(url, endpoint, reactor, self.parts.cluster().others, self.parts.credentials)
+        endpoint = HostnameEndpoint(self.reactor, host.strip("[]"), int(port), timeout=CONNECT_S)
+        return RtmpUpstream(url, endpoint, self.reactor, self.node.members.others, self.node.credentials)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from livestream.model.names import NODE, playlist_path
 from livestream.steering.nodes import Node
 
 VERSION = 1
@@ -18,7 +19,7 @@ PATHWAY = "."
 MAX_EDGES = 8
 """How many edges a manifest lists: with a thousand, it would be as large as a segment."""
 
-_ID = re.compile(r"[A-Za-z0-9._-]+")
+_ID = re.compile(NODE)
 
 
 def manifest(
@@ -60,7 +61,7 @@ def manifest(
 def _clone(node: Node, stream: str, variants: Sequence[str]) -> dict[str, Any]:
     replacement: dict[str, Any] = {"HOST": _host(node.http)}
     if variants:
-        urls = {variant: f"{node.http}/live/{stream}/{variant}/index.m3u8" for variant in variants}
+        urls = {variant: f"{node.http}{playlist_path(stream, variant)}" for variant in variants}
         replacement["PER-VARIANT-URIS"] = urls
     return {"BASE-ID": PATHWAY, "ID": node.id, "URI-REPLACEMENT": replacement}
 

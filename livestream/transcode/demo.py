@@ -27,13 +27,13 @@ from av.video.codeccontext import VideoCodecContext
 from livestream.media.annexb import to_length_prefixed
 from livestream.media.flv import AUDIO, VIDEO, aac_config, aac_frame, avc_config, avc_frame
 from livestream.model.frames import Frame, Track
+from livestream.model.names import APP
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import PeerRefused, Started
 from livestream.transcode.avc_record import avc_record
 from livestream.transcode.test_card import FPS, HEIGHT, WIDTH, picture
 
-APP = "live"
 KBPS, GOP_S = 2_000, 2
 RATE, SAMPLES, TONE_HZ = 48_000, 1024, 440
 PATIENCE_S = 10.0

@@ -111,6 +111,9 @@ def test_how_far_a_stream_has_come_comes_back_with_what_is_said_beside_it() -> N
         ("segment.media", ["../../x.m4s", 1, "a" * 64]),
         ("segment.media", ["1-1.m4s", 0, "a" * 64]),
         ("segment.media", ["1-1.m4s", 1, "a"]),
+        ("segment.media", ["01-1.m4s", 1, "a" * 64]),
+        ("segment.media", ["1-init-0.mp4", 1, "a" * 64]),
+        ("segment.init", ["1-1.m4s", 1, "a" * 64]),
         ("segment.init", ["1-init-0.mp4", 1]),
     ],
 )

@@ -8,8 +8,9 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.bus.memory import MemoryBus
+from livestream.cluster.heartbeat import PERIOD_S, HeartbeatSender
 from livestream.cluster.load import LoadMeter
-from livestream.cluster.membership import PERIOD_S, Membership
+from livestream.cluster.membership import Membership
 from livestream.cluster.nodes import Nodes
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Node, NodeState
@@ -30,7 +31,7 @@ class Member:
     is_deaf: bool = False
     metrics: Metrics = field(factory=Metrics)
     nodes: Nodes = field(init=False)
-    membership: Membership = field(init=False)
+    heartbeats: HeartbeatSender = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         role, _, number = self.name.partition("-")
@@ -40,8 +41,8 @@ class Member:
             self.name, self.boot, SECRET, lambda: not self.is_deaf, monotonic, lambda: self.seconds, self.metrics
         )
         meter = LoadMeter(PERIOD_S, self.metrics, monotonic)
-        self.membership = Membership(own, self.nodes, lambda message: self.bus.send(CHANNEL, message), meter)
-        self.membership.not_ready_reasons = list
+        members = Membership(own, self.nodes)
+        self.heartbeats = HeartbeatSender(members, lambda message: self.bus.send(CHANNEL, message), meter, list)
         self.bus.subscribe(CHANNEL, self.hear)
 
     @property
@@ -93,7 +94,7 @@ class Members:
         for _ in range(seconds):
             for member in list(self.running):
                 self.clock.advance(PERIOD_S / len(self.running))
-                member.membership.tick()
+                member.heartbeats.tick()
 
     def replay(self, messages: Sequence[bytes]) -> None:
         for message in list(messages):

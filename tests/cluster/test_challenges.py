@@ -225,8 +225,8 @@ def test_what_is_kept_of_questions_is_bounded() -> None:
 
 def test_one_who_left_before_it_answered_is_not_complained_of(members: Members, said: list[str]) -> None:
     late = members.start("edge-1")
-    leaving = Process(late.membership.own, 77, members.clock, lambda: "")
-    leaving.node = members.start("edge-2").membership.own
+    leaving = Process(late.heartbeats.members.own, 77, members.clock, lambda: "")
+    leaving.node = members.start("edge-2").heartbeats.members.own
     members.kill(members.running[-1])
     leaving.is_deaf = True
     members.replay([leaving.says()])

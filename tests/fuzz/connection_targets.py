@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from livestream.metrics import Metrics
 from livestream.net.address_limits import group_of
 from livestream.net.proxy_protocol import MAX_BYTES, ProxyPreface
-from livestream.net.rtmp.connection import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.requests import PlayRequest, Refused
 from livestream.rtmp.chunks import ChunkLimits
 from tests.fuzz.bounds import held_bytes

@@ -17,7 +17,6 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from werkzeug.exceptions import NotFound
 
-from livestream.hls.fast_path import Ready
 from livestream.hls.paths import Kind, Target, parse_path
 from livestream.hls.steering import Steer
 from livestream.http.access_log import entry
@@ -25,6 +24,7 @@ from livestream.http.client_address import Proxies
 from livestream.http.conditions import Conditions, Outcome, select
 from livestream.http.head import END, Head, Refused, check_unfinished, parse, parse_fields
 from livestream.http.limits import HeadLimits
+from livestream.http.prepared import Ready
 from livestream.http.response import Answers
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
@@ -101,16 +101,16 @@ def _check_target(head: Head) -> None:
 
 def _check_hot_path(head: Head, data: bytes) -> None:
     """What the hot path prepares is one response and one line of the access log, and what it keeps is the same."""
-    hot = _edge().site.hot
-    assert hot is not None
-    found = hot.take(head, data, "127.0.0.1", is_logged=True)
+    fast_path = _edge().fast_path
+    assert fast_path is not None
+    found = fast_path.take(head, data, "127.0.0.1", is_logged=True)
     if not isinstance(found, Ready):
         return
     top = found.data.partition(END)[0].replace(b"\r\n", b"")
     assert found.data.startswith(b"HTTP/1.") and b"\r" not in top and b"\n" not in top
     assert found.total == len(found.data) + found.stop - found.start
-    assert found.said.count(b"\n") == 1 and found.said.count(b'"') == 2
-    assert hot.find(data) in (None, found)
+    assert found.log_entry.count(b"\n") == 1 and found.log_entry.count(b'"') == 2
+    assert fast_path.prepared.find(data) in (None, found)
 
 
 def _path_of(target: Target) -> bytes:

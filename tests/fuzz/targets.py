@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from attrs import fields, frozen
+from attrs import frozen
 
+from livestream.config import SECTIONS, SETTINGS
 from livestream.net.proxy_protocol import V2
-from livestream.settings import SECTIONS
 from tests.fuzz import config_targets, connection_targets, http_targets, media_targets, message_targets, rtmp_targets
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -50,7 +50,7 @@ _HTTP_TOKENS = (
 )
 _TOML_TOKENS = (
     *(f"[{section}]".encode() for section in SECTIONS),
-    *(f"{each.name} = ".encode() for section in SECTIONS.values() for each in fields(section)),
+    *(f"{each.name} = ".encode() for each in SETTINGS.values()),
     *(b"LIVESTREAM_", b"\x1e", b"inf", b"nan", b"1e400", b"1_000", b'"""', b"'''", b"[[", b"2000-01-01"),
     *(b'{http = "http://h"}', b"redis://", b"tcp:", b"systemd:domain=INET:index=0", b"unix:"),
 )

@@ -15,12 +15,12 @@ from livestream.bus.published import PublishedStreams
 from livestream.cache.prefetch import Collector
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey, farthest
-from livestream.ingest.other_ingests import RemotePublishers
 from livestream.ingest.services import BroadcastSettings
 from livestream.media.flv import avc_config
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
 from livestream.packaging.window import Window
+from livestream.roles.other_ingests import giving_way
 from tests.histories.redis import REDIS, SimBus
 from tests.packaging.broadcasts import RECORD, pictures
 
@@ -60,7 +60,7 @@ class Ingest:
         self.published.subscribe(self._shown)
         self.known_streams = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, clock, METRICS)
         claims = Claims(self.name, self.bus.claim, Others(self), self.position, ord(self.name), clock, self.seconds)
-        writer_services = WriterServices(
+        numbering = WriterServices(
             self.name,
             claims,
             self.bus.accept,
@@ -71,10 +71,9 @@ class Ingest:
         )
         settings = BroadcastSettings(3, 10.0, ())
         self.broadcasts = Broadcasts(
-            settings, self, writer_services, self.published.remove, lambda _: None, clock, self.seconds, METRICS
+            settings, self, numbering, self.published.remove, lambda _: None, clock, self.seconds, METRICS
         )
-        elsewhere = RemotePublishers(self.name, lambda: (), clock, self._superseded)
-        self.known_streams.subscribe(elsewhere.on_announcement)
+        self.known_streams.subscribe(giving_way(self.name, self.broadcasts.give_up, lambda *_: self._displace()))
         self.known_streams.start()
 
     def seconds(self) -> float:
@@ -88,10 +87,6 @@ class Ingest:
             self.world.shown.setdefault(announcement.segment.media.name, announcement)
             self.world.shown_at.setdefault(announcement.segment.media.name, self.world.now)
             self.world.say(self.name, "shows", announcement.segment.media.name)
-
-    def _superseded(self, stream: str, epoch: int, node: str) -> None:
-        if self.broadcasts.give_up(stream, epoch):
-            self._displace()
 
     def _displace(self) -> None:
         publisher, self.publisher = self.publisher, None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
-from livestream.hls.fast_path import HotPath
+from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Service
 from livestream.hls.objects import Objects
 from livestream.hls.playlists import Playlists
@@ -17,10 +17,12 @@ from livestream.hls.steering import Guide, Steer
 from livestream.http.client_address import Proxies
 from livestream.http.counters import Tallies
 from livestream.http.limits import HttpLimits
+from livestream.http.prepared import PreparedResponses
 from livestream.http.response import Answers
 from livestream.http.signatures import Signatures
-from livestream.http.site import HttpSite
+from livestream.http.site import HttpSite, ReadOnly
 from livestream.metrics import Metrics
+from livestream.model.names import TAKE_PATH
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 from livestream.packaging.window import Window
@@ -132,6 +134,7 @@ class Edge:
     states: FakeStates = field(factory=FakeStates)
     metrics: Metrics = field(factory=Metrics)
     feeds: Feeds = field(init=False)
+    fast_path: HlsFastPath | None = field(init=False)
     site: HttpSite = field(init=False)
     app: Hls = field(init=False)
 
@@ -141,18 +144,19 @@ class Edge:
         service = Service(playlists, objects, answers, self.loop)
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
         flv = FlvPush(self.feeds, answers)
-        self.app = Hls(service, answers, tallies, self.loop.seconds, self.states, flv, takes=self.takes)
-        resource, window, clock = self.app.resource(), self.windows.window, self.loop.seconds
-        steer = Steer("edge-1", self.guide, self.proxies, window, answers, clock)
-        hot = HotPath(service, tallies, clock, steer, flv, self.feeds.refused) if self.is_hot else None
+        clock = self.loop.seconds
+        steer = Steer("edge-1", self.guide, self.proxies, self.windows.window, answers, clock)
+        self.app = Hls(service, answers, tallies, clock, self.states, flv, takes=self.takes, steer=steer)
+        prepared = PreparedResponses(answers, tallies, clock)
+        self.fast_path = HlsFastPath(service, prepared, steer, flv, self.feeds.refused) if self.is_hot else None
         self.site = HttpSite(
-            resource,
+            self.app.resource(),
             answers,
             tallies,
             self.loop,
             limits=self.limits,
-            hot=hot,
-            steer=steer,
+            fast_path=self.fast_path,
+            admission=ReadOnly(answers, TAKE_PATH),
             signatures=self.signatures,
             proxies=self.proxies,
         )

@@ -167,8 +167,8 @@ def test_header_blocks_without_number_are_not_remembered_without_end() -> None:
     client = hot.client()
     for number in range(3000):
         client.ask(PATHS[0], f"X-Number: {number}")
-    assert hot.site.hot is not None
-    assert len(hot.site.hot._blocks) <= 1024
+    assert hot.fast_path is not None
+    assert len(hot.fast_path.prepared._blocks) <= 1024
 
 
 def test_every_answer_is_counted_once_however_it_was_sent() -> None:

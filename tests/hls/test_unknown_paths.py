@@ -60,9 +60,10 @@ def without_klein(edge: Edge) -> list[object]:
 
 def kept(edge: Edge) -> list[int]:
     """How much is kept of requests that were seen."""
-    hot, playlists = edge.site.hot, edge.app.service.playlists
-    assert hot is not None
-    caches = (hot._plain, hot._zipped, hot._blocks, hot._playlists, playlists._plain, playlists._gzip)
+    playlists = edge.app.service.playlists
+    assert edge.fast_path is not None
+    prepared = edge.fast_path.prepared
+    caches = (prepared._plain, prepared._gzip, prepared._blocks, prepared._groups, playlists._plain, playlists._gzip)
     return [len(cache) for cache in caches]
 
 

@@ -135,8 +135,8 @@ def test_a_push_behind_a_proxy_counts_for_its_viewer_while_it_lasts(edge: Edge) 
             return Deferred()
 
     edge.app.push = push = Push()
-    if edge.site.hot is not None:
-        edge.site.hot.push = push
+    if edge.fast_path is not None:
+        edge.fast_path.push = push
     watching = [client(edge, PROXY) for _ in range(3)]
     for each in watching:
         each.send(forwarded(HERE, "/live/s.flv"))

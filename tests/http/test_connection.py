@@ -271,8 +271,8 @@ def test_another_protocol_can_take_a_connection_over(edge: Edge) -> None:
 
     echo = Echo()
     edge.app.push = push = Push()
-    if edge.site.hot is not None:
-        edge.site.hot.push = push
+    if edge.fast_path is not None:
+        edge.fast_path.push = push
     client = edge.client()
     client.send(request("/live/s.flv") + b"early ")
     client.send(b"late")

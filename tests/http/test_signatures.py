@@ -37,8 +37,8 @@ def signed(now: float, name: str = "edge-1", secret: str = SECRET) -> str:
 
 def is_prepared(node: Edge, path: str, field: str) -> bool:
     """Whether these bytes would be answered on the fast path, without being read."""
-    assert node.site.hot is not None
-    return node.site.hot.find(request(path, field)) is not None
+    assert node.fast_path is not None
+    return node.fast_path.prepared.find(request(path, field)) is not None
 
 
 @contextmanager
@@ -92,11 +92,11 @@ def test_a_signature_that_has_expired_is_not_answered_from_memory() -> None:
 
 def test_signatures_that_change_do_not_fill_the_memory() -> None:
     node = upper_node()
-    assert node.site.hot is not None
+    assert node.fast_path is not None
     for _ in range(20):
         for name in ("edge-1", "edge-2"):
             node.client().ask(SMALL, signed(node.loop.seconds(), name))
-        assert len(node.site.hot._blocks) == 2
+        assert len(node.fast_path.prepared._blocks) == 2
         node.pass_time(SAME_S)
 
 

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
 from livestream.ingest.takeovers import Takeovers
-from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Feeds

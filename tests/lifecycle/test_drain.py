@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from livestream.lifecycle.drain import FINISH_S, LEAD_S, LOOK_S, Draining, Phase
+from livestream.lifecycle.drain import FINISH_S, LEAD_S, LOOK_S, Drain, Phase
 
 
 @define(eq=False)
@@ -19,13 +19,13 @@ class Scene:
     answers: int = 0
     clock: Clock = field(factory=Clock)
     done: list[tuple[str, int]] = field(factory=list)
-    draining: Draining = field(init=False)
+    draining: Drain = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.draining = Draining(self.limit_s, self.clock, lambda: self._note("end"))
-        for phase in (Phase.TOLD, Phase.MOVING, Phase.CLOSING, Phase.GONE):
+        self.draining = Drain(self.limit_s, self.clock, lambda: self._note("end"))
+        for phase in (Phase.ANNOUNCED, Phase.MIGRATING, Phase.CLOSING, Phase.STOPPED):
             self.draining.at(phase, lambda phase=phase: self._note(phase.name.lower()))  # type: ignore[misc]
-        self.draining.wait_for(Phase.MOVING, "viewers", lambda: self.viewers)
+        self.draining.wait_for(Phase.MIGRATING, "viewers", lambda: self.viewers)
         self.draining.wait_for(Phase.CLOSING, "answers", lambda: self.answers)
 
     def _note(self, what: str) -> None:
@@ -44,9 +44,9 @@ def test_a_node_with_nobody_ends_when_the_others_know() -> None:
     scene = Scene()
     scene.draining.begin("told to")
     scene.pass_time(LEAD_S - 0.2)
-    assert scene.done == [("told", 0)]
+    assert scene.done == [("announced", 0)]
     scene.pass_time(0.4)
-    assert scene.steps == ["told", "moving", "closing", "gone", "end"]
+    assert scene.steps == ["announced", "migrating", "closing", "stopped", "end"]
     assert scene.clock.getDelayedCalls() == []
 
 
@@ -54,10 +54,10 @@ def test_it_waits_for_viewers_to_move_and_for_answers_to_be_sent() -> None:
     scene = Scene(viewers=2, answers=1)
     scene.draining.begin("told to")
     scene.pass_time(5)
-    assert scene.steps == ["told", "moving"]
+    assert scene.steps == ["announced", "migrating"]
     scene.viewers = 0
     scene.pass_time(1)
-    assert scene.steps == ["told", "moving", "closing"]
+    assert scene.steps == ["announced", "migrating", "closing"]
     scene.answers = 0
     scene.pass_time(0.1)
     assert scene.steps[-1] == "end"
@@ -68,10 +68,10 @@ def test_it_ends_in_time_whoever_stays() -> None:
     scene.draining.begin("told to")
     scene.pass_time(30)
     assert scene.done == [
-        ("told", 0),
-        ("moving", LEAD_S),
+        ("announced", 0),
+        ("migrating", LEAD_S),
         ("closing", 20 - FINISH_S),
-        ("gone", 20),
+        ("stopped", 20),
         ("end", 20),
     ]
 
@@ -81,30 +81,30 @@ def test_a_short_time_is_kept_too(limit_s: float) -> None:
     scene = Scene(limit_s, viewers=1, answers=1)
     scene.draining.begin("told to")
     scene.pass_time(limit_s + 2 * LOOK_S)
-    assert scene.steps == ["told", "moving", "closing", "gone", "end"]
+    assert scene.steps == ["announced", "migrating", "closing", "stopped", "end"]
 
 
 def test_told_twice_it_goes_once_and_on_a_second_signal_at_once() -> None:
     scene = Scene(viewers=1)
-    scene.draining.insist("SIGTERM")
+    scene.draining.force("SIGTERM")
     scene.draining.begin("POST /drain")
     assert scene.draining.reasons() == ["this node is draining: SIGTERM"]
     scene.pass_time(3)
-    assert scene.steps == ["told", "moving"]
-    scene.draining.insist("SIGTERM")
-    scene.draining.insist("SIGTERM")
-    assert scene.steps == ["told", "moving", "gone", "end"]
+    assert scene.steps == ["announced", "migrating"]
+    scene.draining.force("SIGTERM")
+    scene.draining.force("SIGTERM")
+    assert scene.steps == ["announced", "migrating", "stopped", "end"]
     scene.pass_time(30)
     assert scene.steps[-1:] == ["end"] and scene.steps.count("end") == 1
 
 
 def test_a_step_that_fails_keeps_no_other_from_being_done() -> None:
     scene = Scene()
-    scene.draining.at(Phase.TOLD, lambda: 1 / 0)
-    scene.draining.at(Phase.TOLD, lambda: scene.done.append(("after", 0)))
+    scene.draining.at(Phase.ANNOUNCED, lambda: 1 / 0)
+    scene.draining.at(Phase.ANNOUNCED, lambda: scene.done.append(("after", 0)))
     with capturedLogs() as logged:
         scene.draining.begin("told to")
-    assert scene.steps == ["told", "after"]
+    assert scene.steps == ["announced", "after"]
     assert [event["log_failure"].type for event in logged if "log_failure" in event] == [ZeroDivisionError]
 
 

@@ -8,8 +8,8 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.lifecycle.drain import FINISH_S, LEAD_S, Draining, Phase
-from livestream.lifecycle.drain_steps import leave_http, leave_rtmp
+from livestream.lifecycle.drain import FINISH_S, LEAD_S, Drain, Phase
+from livestream.lifecycle.drain_steps import drain_http, drain_rtmp
 from livestream.net.rtmp.requests import PlayRequest
 from livestream.roles.ingest import heard_origins
 from livestream.steering.nodes import Node, NodeState
@@ -55,11 +55,11 @@ class Going:
 
     clock: Clock
     gone_at: float | None = None
-    draining: Draining = field(init=False)
+    draining: Drain = field(init=False)
     _begun_at: float = 0.0
 
     def __attrs_post_init__(self) -> None:
-        self.draining = Draining(20.0, self.clock, self._end)
+        self.draining = Drain(20.0, self.clock, self._end)
         self._begun_at = self.clock.seconds()
 
     def _end(self) -> None:
@@ -73,7 +73,7 @@ class Going:
 @pytest.mark.parametrize("keeps_relays", [True, False])
 def test_relays_are_ended_early_unless_the_broadcasts_are_here_alone(keeps_relays: bool) -> None:
     going, port = Going(Clock()), Port()
-    leave_rtmp(going.draining, port, keeps_relays=keeps_relays)  # type: ignore[arg-type]
+    drain_rtmp(going.draining, port, keeps_relays=keeps_relays)  # type: ignore[arg-type]
     relay, player = port.join({"relay": ""}), port.join()
     going.draining.begin("told to")
     going.pass_time(LEAD_S + 0.5)
@@ -85,7 +85,7 @@ def test_relays_are_ended_early_unless_the_broadcasts_are_here_alone(keeps_relay
 
 def test_players_who_have_somewhere_to_go_are_not_waited_for_any_longer() -> None:
     going, port = Going(Clock()), Port(has_elsewhere=True)
-    leave_rtmp(going.draining, port, keeps_relays=False)  # type: ignore[arg-type]
+    drain_rtmp(going.draining, port, keeps_relays=False)  # type: ignore[arg-type]
     player = port.join()
     going.draining.begin("told to")
     going.pass_time(LEAD_S + 0.5)
@@ -95,7 +95,7 @@ def test_players_who_have_somewhere_to_go_are_not_waited_for_any_longer() -> Non
 def test_an_edge_stays_until_no_viewer_has_come_for_a_while() -> None:
     edge = Edge()
     going = Going(edge.loop)
-    leave_http(going.draining, edge.site, None, QUIET_S)
+    drain_http(going.draining, edge.site, viewers_ask_every_s=3.0)
     going.draining.begin("told to")
     for _ in range(3):
         going.pass_time(2)
@@ -103,7 +103,7 @@ def test_an_edge_stays_until_no_viewer_has_come_for_a_while() -> None:
         client.ask("/live/s/master.m3u8")
         client.socket.close()
         edge.loop.turn()
-    assert going.draining.phase is Phase.MOVING
+    assert going.draining.phase is Phase.MIGRATING
     going.pass_time(QUIET_S + 0.3)
     assert going.gone_at == pytest.approx(6 + QUIET_S, abs=0.4)
 

@@ -28,7 +28,7 @@ class Scene:
     taken: list[float] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.reloading.when("push.slow_s", lambda new: self.taken.append(new.push.slow_s))
+        self.reloading.follow(lambda config: config.push.slow_s, self.taken.append)
 
     def reload(self, *sets: str) -> list[str]:
         """Read these settings; return what the log says."""
@@ -52,7 +52,7 @@ def test_changes_are_named(sets: list[str], names: list[str]) -> None:
 
 def test_a_live_setting_is_taken_over_by_every_part_that_has_it() -> None:
     scene = Scene()
-    scene.reloading.when("push.slow_s", lambda new: scene.taken.append(-new.push.slow_s))
+    scene.reloading.follow(lambda config: -config.push.slow_s, scene.taken.append)
     assert scene.reload("push.slow_s=5") == ["Configuration read again. New and in force: push.slow_s"]
     assert scene.taken == [5, -5]
     assert scene.reload("push.slow_s=5") == ["Configuration read again. New and in force: nothing"]
@@ -80,7 +80,7 @@ def test_what_turns_out_wrong_before_anything_is_taken_over_changes_nothing_eith
     def refuse(new: Config) -> None:
         raise ConfigError(["cluster.geo_database: no such file"])
 
-    scene.reloading.first("cluster.geo_database", refuse)
+    scene.reloading.first(refuse)
     (said,) = scene.reload("push.slow_s=5")
     assert "cluster.geo_database: no such file" in said
     assert scene.taken == []

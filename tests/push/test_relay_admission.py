@@ -17,7 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from livestream.metrics import Metrics
 from livestream.net.rtmp.client import RtmpLink
-from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.requests import UNIX, PlayRequest, Refused
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.feed import PushLimits

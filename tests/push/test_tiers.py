@@ -17,7 +17,7 @@ from livestream.media.flv import file_header
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame
 from livestream.net.rtmp.client import RtmpUpstream
-from livestream.net.rtmp.connection import RtmpLimits
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.feed import Feed, PushLimits, Wire
 from livestream.push.feeds import Feeds

@@ -9,11 +9,11 @@ from twisted.internet.task import Clock
 from livestream.config import Config, load
 from livestream.http.site import HttpSite
 from livestream.ingest.publish_admission import PublishDoor
+from livestream.lifecycle.process import Process
 from livestream.net.address_limits import AddressConnections, OverLimit
 from livestream.net.listeners import Listener
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.roles import build
-from livestream.roles.parts import Parts
 
 UPSTREAMS = '[{http="http://127.0.0.1:9", rtmp="rtmp://127.0.0.1:9"}]'
 OF_ALL = ("bus.redis=unix:/nowhere", f"origin.upstreams={UPSTREAMS}", f"edge.upstreams={UPSTREAMS}")
@@ -22,7 +22,7 @@ MANY = 5000
 
 
 class Reactor(Clock):
-    """As much of a reactor as parts need that are put together and never run."""
+    """As much of a reactor as a process needs that is put together and never run."""
 
     def callWhenRunning(self, *_: object) -> None: ...
     def addSystemEventTrigger(self, *_: object) -> None: ...
@@ -30,15 +30,15 @@ class Reactor(Clock):
 
 
 @define(eq=False)
-class Process:
+class Node:
     role: str
     sets: tuple[str, ...] = ()
-    parts: Parts = field(init=False)
+    process: Process = field(init=False)
     factories: dict[str, HttpSite | RtmpServerFactory] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.parts = build(self.config(*self.sets), Reactor())
-        listeners = [each for each in self.parts.root if isinstance(each, Listener)]
+        self.process = build(self.config(*self.sets), Reactor())
+        listeners = [each for each in self.process.services if isinstance(each, Listener)]
         self.factories = {each.setting: each.factory for each in listeners}  # type: ignore[misc]
 
     def config(self, *sets: str) -> Config:
@@ -46,7 +46,7 @@ class Process:
         return load(self.role, None, {}, (*bus, *sets), lambda path: "")
 
     def reload(self, *sets: str) -> None:
-        self.parts.reloading.reload(lambda: self.config(*sets))
+        self.process.reloading.reload(lambda: self.config(*sets))
 
     def counts(self, setting: str) -> AddressConnections:
         return self.factories[setting].addresses.connections
@@ -83,14 +83,14 @@ class Process:
 def test_viewers_and_publishers_are_limited_and_nodes_are_not(
     role: str, setting: str, viewer: int, private: int
 ) -> None:
-    process = Process(role)
+    process = Node(role)
     assert process.let_in(setting, VIEWER) == viewer
     assert process.let_in(setting, PRIVATE) == private
     assert process.let_in(setting, "127.0.0.1") == process.let_in(setting, "::1") == MANY
 
 
 def test_limits_and_exemptions_change_while_the_node_runs() -> None:
-    process = Process("all")
+    process = Node("all")
     process.reload(
         "limits.connections_per_address=3",
         "limits.rtmp_connections_per_address=4",
@@ -105,7 +105,7 @@ def test_limits_and_exemptions_change_while_the_node_runs() -> None:
 
 def test_trusted_proxies_are_exempt_and_speak_the_proxy_protocol_when_they_shall() -> None:
     trusted = f"cluster.trusted_proxies=['{PROXY}']"
-    process = Process("all", (trusted,))
+    process = Node("all", (trusted,))
     assert process.let_in("edge.http", PROXY) == process.let_in("ingest.rtmp", PROXY) == MANY
     assert not process.factories["edge.http"].addresses.proxies
     process.reload(trusted, "edge.proxy_protocol=true")
@@ -117,8 +117,9 @@ def test_trusted_proxies_are_exempt_and_speak_the_proxy_protocol_when_they_shall
 
 
 def test_a_reader_may_stall_for_as_long_as_the_limit_says_whatever_it_is_sent() -> None:
-    process = Process("all", ("limits.stall_s=7",))
-    feeds = process.parts._feeds
-    assert feeds is not None and feeds.limits.stall_s == 7
+    process = Node("all", ("limits.stall_s=7",))
+    assert isinstance(process.factories["ingest.rtmp"], RtmpServerFactory)
+    feeds = process.factories["ingest.rtmp"].playing.feeds
+    assert feeds.limits.stall_s == 7
     process.reload("limits.stall_s=9")
     assert feeds.limits.stall_s == 9

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 import pytest_twisted
+from attrs import define
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.web.pages import notFound
@@ -14,10 +15,14 @@ from twisted.web.server import Request, Site
 
 from livestream.bus.announcements import encode_epochs
 from livestream.cache.upstream.body_reader import UpstreamError
+from livestream.cache.upstream.tier import Upstreams
 from livestream.cluster.messages import Heartbeat, encode
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import load
-from livestream.roles.parts import Parts
-from livestream.roles.upstream_tier import TierAbove
+from livestream.lifecycle.process import Process
+from livestream.metrics import Metrics
+from livestream.roles.node import LocalNode
+from livestream.roles.upstream_tier import UpstreamPlayers, UpstreamStates, fetching_from
 from livestream.signing import HEADER
 from livestream.steering.nodes import Node, NodeState
 from tests.ports import free_port
@@ -25,38 +30,51 @@ from tests.ports import free_port
 SECRET = "0123456789abcdef"
 
 
-def tier_above(node: Node) -> tuple[TierAbove, Parts]:
+@define(eq=False)
+class Above:
     """The tier above an origin, in which one node is kept on the bus and not heard."""
-    settings = (f"cluster.secret={SECRET}", "node.id=origin-1", "node.http=http://origin-1:80", "bus.redis=unix:x")
-    parts = Parts(load("origin", None, {}, settings, lambda path: ""), reactor)
-    parts.cluster().others.restore([encode(Heartbeat(node, 1, 1, parts.seconds()), SECRET)])
-    return TierAbove.of(parts, "ingest"), parts
 
+    node: LocalNode
+    upstreams: Upstreams
+    states: UpstreamStates
+    players: UpstreamPlayers
 
-async def asked(above: TierAbove) -> None:
-    with suppress(UpstreamError):
-        await above.every_stream()
+    @classmethod
+    def of(cls, other: Node) -> Above:
+        settings = (f"cluster.secret={SECRET}", "node.id=origin-1", "node.http=http://origin-1:80", "bus.redis=unix:x")
+        config = load("origin", None, {}, settings, lambda path: "")
+        node = LocalNode.join(config, Process.of(config, reactor), Metrics())
+        node.members.others.restore([encode(Heartbeat(other, 1, 1, reactor.seconds()), SECRET)])
+        choice = UpstreamSelection("ingest", (), node.members.nodes)
+        upstreams = fetching_from(choice, node, reactor)
+        return cls(
+            node, upstreams, UpstreamStates(choice, upstreams), UpstreamPlayers(choice, upstreams, node, reactor)
+        )
+
+    async def ask(self) -> None:
+        with suppress(UpstreamError):
+            await self.states.every_stream()
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_that_is_cut_off_is_asked_and_it_is_known_whether_it_answers() -> None:
     port = free_port()
-    above, parts = tier_above(Node("ingest-1", "ingest", f"http://127.0.0.1:{port}"))
-    assert above.has_cut_off_nodes and above.missing() == []
-    await asked(above)
-    [_, node] = parts.cluster().nodes()
+    above = Above.of(Node("ingest-1", "ingest", f"http://127.0.0.1:{port}"))
+    assert above.states.has_cut_off_nodes and above.states.missing() == []
+    await above.ask()
+    [_, node] = above.node.members.nodes()
     assert node.state is NodeState.CUT_OFF and not node.is_answering
     listening = reactor.listenTCP(port, Site(notFound()), interface="127.0.0.1")
-    await asked(above)
-    [_, node] = parts.cluster().nodes()
-    assert node.is_answering and above.has_cut_off_nodes
+    await above.ask()
+    [_, node] = above.node.members.nodes()
+    assert node.is_answering and above.states.has_cut_off_nodes
     above.upstreams.stop()
     await listening.stopListening()
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_that_is_cut_off_is_known_not_to_answer_when_it_cannot_be_played() -> None:
-    above, parts = tier_above(Node("ingest-1", "ingest", "http://127.0.0.1:9", f"rtmp://127.0.0.1:{free_port()}"))
+    above = Above.of(Node("ingest-1", "ingest", "http://127.0.0.1:9", f"rtmp://127.0.0.1:{free_port()}"))
     lost: Deferred[str] = Deferred()
 
     class Receiver:
@@ -68,10 +86,10 @@ async def test_a_node_that_is_cut_off_is_known_not_to_answer_when_it_cannot_be_p
         def lost(self, reason: str) -> None:
             lost.callback(reason)
 
-    [player] = above.players("show")
+    [player] = above.players.of("show")
     player.play("show", "source", Receiver())
     await lost
-    [_, node] = parts.cluster().nodes()
+    [_, node] = above.node.members.nodes()
     assert not node.is_answering
 
 
@@ -98,9 +116,9 @@ class Epochs(Resource):
 async def test_the_nodes_above_say_which_streams_they_have(text: bytes, expected: dict[str, dict[str, int]]) -> None:
     listening = reactor.listenTCP(0, Site(Epochs(text)), interface="127.0.0.1")
     port = listening.getHost().port
-    above, _ = tier_above(Node("ingest-1", "ingest", f"http://127.0.0.1:{port}", "rtmp://127.0.0.1:9"))
-    holdings = await above.holdings()
+    above = Above.of(Node("ingest-1", "ingest", f"http://127.0.0.1:{port}", "rtmp://127.0.0.1:9"))
+    holdings = await above.players.holdings()
     assert {str(player): dict(epochs) for player, epochs in holdings.items()} == expected
-    assert list(holdings) == (above.players("show") if expected else [])
+    assert list(holdings) == (above.players.of("show") if expected else [])
     above.upstreams.stop()
     await listening.stopListening()

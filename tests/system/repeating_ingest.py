@@ -20,7 +20,6 @@ from livestream.lifecycle.garbage import LOOK_S, Garbage
 from livestream.model.frames import Frame
 from livestream.net.periodic import Ticker
 from livestream.roles.ingest import build_ingest
-from livestream.roles.parts import Parts
 from livestream.tap import Options, raise_file_limit
 from livestream.transcode.ladder import Rung
 from livestream.transcode.pool import RungSink
@@ -63,14 +62,14 @@ def main() -> None:
     options.parseOptions(sys.argv[1:])
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     raise_file_limit()
-    parts = Parts(options["loaded"], reactor, transcoders=RepeatingTranscoders())
-    build_ingest(parts, is_alone=False)
-    parts.root.privilegedStartService()
-    parts.root.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", parts.root.stopService)
+    process = build_ingest(options["loaded"], reactor, RepeatingTranscoders())
+    services = process.services
+    services.privilegedStartService()
+    services.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", services.stopService)
     garbage = Garbage()
     reactor.callWhenRunning(garbage.begin)
-    Ticker(LOOK_S, garbage.look, reactor).setServiceParent(parts.root)  # type: ignore[no-untyped-call]
+    Ticker(LOOK_S, garbage.look, reactor).setServiceParent(services)  # type: ignore[no-untyped-call]
     reactor.run()
 
 

@@ -15,6 +15,7 @@ from livestream.cache.store import Key
 from livestream.cache.upstream.body_reader import Interrupted, UpstreamError
 from livestream.cache.upstream.node import Document, Take, Upstream
 from livestream.metrics import Metrics
+from livestream.model.names import is_init, state_path
 from livestream.model.segments import ObjectInfo
 
 PASS_OVER_S = 0.25
@@ -67,7 +68,7 @@ class Upstreams:
         :raises UpstreamError: none of them could give it.
         :raises Altered: none of them has what was announced.
         """
-        kind = "init" if key.name.endswith(".mp4") else "segment"
+        kind = "init" if is_init(key.name) else "segment"
         reason: Exception = UpstreamError("there is no upstream")
         again: set[Upstream] = set()
         waiting = deque(self._in_order(self.choice.urls(key.stream)))
@@ -110,7 +111,7 @@ class Upstreams:
 
         :raises UpstreamError: no node answers.
         """
-        answers = await self._documents(lambda _: f"/state/{stream}", self.choice.urls(stream))
+        answers = await self._documents(lambda _: state_path(stream), self.choice.urls(stream))
         return [state for answer in answers for state in answer.states]
 
     async def each(self, path: str, urls: Sequence[str], wait_s: float) -> dict[str, bytes]:

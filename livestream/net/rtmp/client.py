@@ -14,6 +14,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from livestream.model.names import APP
 from livestream.net.tcp import tune
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.client import ClientSession
@@ -184,7 +185,7 @@ class RtmpUpstream:
     def play(self, stream: str, rendition: str, receiver: Receiver) -> RtmpLink:
         """Begin to play one rendition of a stream; ``receiver`` is not called before this returns."""
         name = f"{stream}?{urlencode({'rendition': rendition, RELAY: self.credentials.relay()})}"
-        session = ClientSession(os.urandom(16), "live", f"{self.url}/live", name)
+        session = ClientSession(os.urandom(16), APP, f"{self.url}/{APP}", name)
         link = RtmpLink(self.url, receiver, self.clock, self.observer)
         self.clock.callLater(0, link.connect, self.endpoint, session)
         return link

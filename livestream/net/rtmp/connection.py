@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -16,20 +15,21 @@ from twisted.python.failure import Failure
 
 from livestream.net.connection_pool import LIMIT
 from livestream.net.proxy_protocol import ProxyPreface
+from livestream.net.rtmp.limits import SMALL_BYTES
+from livestream.net.rtmp.player import ConnectedPlayer
+from livestream.net.rtmp.read_budget import ReadBudget
 from livestream.net.rtmp.redirect import Move
 from livestream.net.rtmp.requests import (
     REFUSED,
     Playing,
     PlayRequest,
-    PlaySession,
     Publishing,
     PublishRequest,
     PublishSink,
     Refused,
 )
 from livestream.net.tcp import acknowledge_at_once, has_unsent, tune
-from livestream.net.token_bucket import TokenBucket
-from livestream.rtmp.chunks import ChunkLimits, Message
+from livestream.rtmp.chunks import Message
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
     Answered,
@@ -50,41 +50,6 @@ READ_BYTES = 1 << 19
 """So much is read of a publisher at once, so that one of 50 Mbit/s is not held up by a rest; of a stranger, less."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
-UNANSWERED_PINGS = 2
-"""A paused player that has not answered so many is closed. One that is sent media need not answer, and some do not."""
-
-
-TURN_STEPS = 200
-"""So much is read of a peer in one turn of the reactor, which takes half a millisecond; the rest has to wait."""
-SHORT_TURN_STEPS = 100
-"""And so much of a publisher that has sent faster than it is read."""
-PUBLISHER_STEPS = 40_000
-"""A publisher is read no faster than this, in steps a second: 2,500 messages, or 160 Mbit/s; a tenth of a core."""
-PEER_STEPS = 1000
-"""And whoever does not publish sends no faster, or is closed: 60 messages a second."""
-PAID_STEPS = 500
-"""So many steps of a publisher are paid for at once, so that the clock is not asked at each read."""
-PUBLISHER_BURST_S = 0.5
-PEER_BURST_S = 4
-"""So many seconds' worth may come at once. What a publisher has more of waits in the kernel, and harms nobody there."""
-SMALL_BYTES = 4096
-"""When too much is held for those who do not publish, who holds no more than this may stay."""
-
-
-@frozen
-class RtmpLimits:
-    """
-    What a peer may ask of a port. Times are in seconds; ``silence_s`` is how long a publisher may send nothing, and
-    ``unserved_bytes`` what is held for all together who do not publish.
-    """
-
-    handshake_s: float = 5.0
-    request_s: float = 10.0
-    silence_s: float = 15.0
-    ping_s: float = 30.0
-    connections: int = 10_000
-    unserved_bytes: int = 64 << 20
-    chunks: ChunkLimits = field(factory=ChunkLimits)
 
 
 class RtmpConnection(TwistedProtocol):
@@ -105,18 +70,13 @@ class RtmpConnection(TwistedProtocol):
             self.dataReceived = ProxyPreface(self._begin, self._no_header).receive  # type: ignore[method-assign]
         self._session = ServerSession(os.urandom(16), factory.limits.chunks)
         self._sink: PublishSink | None = None
-        self._player: PlaySession | None = None
-        self._played: PlayRequest | None = None
-        self._move: Move | None = None
+        self._player: ConnectedPlayer | None = None
         self._deadline: IDelayedCall | None = None
         self._admission: Deferred[None] | None = None
         self._unread: Iterator[ServerEvent] = iter(())  # what follows a request that awaits its answer
         self._held = b""
         self._resting: IDelayedCall | None = None  # until when nothing more is read of the peer
-        self._bucket = TokenBucket(PEER_STEPS, PEER_STEPS * PEER_BURST_S)
-        self._steps = 0  # those of the session's that were counted
-        self._paid = 0  # those that are still to come
-        self._turn_steps = TURN_STEPS
+        self._budget = ReadBudget(factory.clock)
         self._held_bytes = 0
         self._reason = ""
         self._is_over = False
@@ -124,8 +84,6 @@ class RtmpConnection(TwistedProtocol):
         self._has_shaken_hands = False
         self._has_spoken = False
         self._is_logged = False
-        self._is_paused = False
-        self._unanswered = 0
         self._fd = -1
 
     def connectionMade(self) -> None:
@@ -185,23 +143,21 @@ class RtmpConnection(TwistedProtocol):
 
         Nothing happens when nobody plays here, or the player has been told before.
         """
-        player, played = self._player, self._played
-        if player is None or played is None or self._move is not None:
+        player = self._player
+        if player is None or player.is_redirected:
             return
 
         def tell() -> None:
             self.factory.metrics.push_redirects.labels("playing").inc()
-            self._session.move(url, played.path)
+            self._session.move(url, player.request.path)
             self._flush()
 
-        self._move = Move(self.factory.clock, tell, lambda: self.close(f"sent to {url}"))
-        self._move.begin()
-        player.at_key_frame(self._move.now)
+        player.redirect(Move(self.factory.clock, tell, lambda: self.close(f"sent to {url}")))
 
     @property
     def played(self) -> PlayRequest | None:
         """What the peer plays, if it plays."""
-        return None if self._player is None else self._played
+        return None if self._player is None else self._player.request
 
     def end(self) -> None:
         """The broadcast that is played is really over: say so, and close."""
@@ -244,7 +200,7 @@ class RtmpConnection(TwistedProtocol):
     def _read(self, data: bytes) -> None:
         """Read on, a bounded part of what there is."""
         try:
-            self._take(iter(self._session.receive_data(data, self._turn_steps)))
+            self._take(iter(self._session.receive_data(data, self._budget.turn_steps)))
         except Exception as error:
             self._fail(error)
 
@@ -252,7 +208,9 @@ class RtmpConnection(TwistedProtocol):
         """Take events one by one, up to a request that cannot be answered yet."""
         for event in events:
             if type(event) is Message and self._sink is not None:
-                self._steps -= self._sink.media(event.type_id, event.timestamp_ms, event.body)
+                extra_steps = self._sink.media(event.type_id, event.timestamp_ms, event.body)
+                if extra_steps:
+                    self._budget.charge(extra_steps)
             else:
                 self._obey(event)
             if self._is_over:
@@ -265,40 +223,33 @@ class RtmpConnection(TwistedProtocol):
             self._has_shaken_hands = True
             if self._session.state in (State.CONNECTING, State.CONNECTED):
                 self._expect_request()
-        if self._admission is None:
-            self._pace()
-
-    def _pace(self) -> None:
-        """
-        Read on in a later turn if there is more, or if the peer sends faster than it may.
-
-        :raises RemoteProtocolError: it does, and does not publish; or holds too much, as all do together.
-        """
-        session, factory = self._session, self.factory
-        steps = session.steps
-        self._paid -= steps - self._steps
-        self._steps = steps
-        wait_s = 0.0
-        if self._paid < 0:
-            wait_s = self._pay()
+        if self._admission is not None:
+            return
+        wait_s = self._budget.spend(self._session.steps)
         if self._sink is None:
-            if wait_s:
-                raise RemoteProtocolError("too many messages at once", "message_rate")
-            self._account(session.held_bytes)
-            if factory.unserved_bytes > factory.limits.unserved_bytes and self._held_bytes > SMALL_BYTES:
-                raise RemoteProtocolError("too much unfinished, of all who connect", "unserved_bytes")
-        if wait_s:
-            factory.metrics.limit_hit("publisher_rate")
-            self._turn_steps = SHORT_TURN_STEPS
-        if wait_s or session.has_more:
-            self.transport.pauseProducing()
-            self._resting = factory.clock.callLater(wait_s, self._read_on)
+            self._limit_unserved(wait_s)
+        if wait_s or self._session.has_more:
+            self._rest(wait_s)
 
-    def _pay(self) -> float:
-        """Pay for the steps that were made; return how long to wait for that. A publisher pays for several reads."""
-        steps = -self._paid if self._sink is None else max(-self._paid, PAID_STEPS)
-        self._paid += steps
-        return self._bucket.take(steps, self.factory.clock.seconds())
+    def _limit_unserved(self, wait_s: float) -> None:
+        """
+        Apply the limits to a peer that does not publish.
+
+        :raises RemoteProtocolError: it sends faster than it may; or holds too much, as all do together.
+        """
+        factory = self.factory
+        if wait_s:
+            raise RemoteProtocolError("too many messages at once", "message_rate")
+        self._account(self._session.held_bytes)
+        if factory.unserved_bytes > factory.limits.unserved_bytes and self._held_bytes > SMALL_BYTES:
+            raise RemoteProtocolError("too much unfinished, of all who connect", "unserved_bytes")
+
+    def _rest(self, wait_s: float) -> None:
+        """Read on in a later turn, since there is more, or in ``wait_s`` seconds, since a publisher was too fast."""
+        if wait_s:
+            self.factory.metrics.limit_hit("publisher_rate")
+        self.transport.pauseProducing()
+        self._resting = self.factory.clock.callLater(wait_s, self._read_on)
 
     def _read_on(self) -> None:
         self._resting = None
@@ -335,8 +286,7 @@ class RtmpConnection(TwistedProtocol):
                 self._ask(event)
             case Paused(is_paused):
                 if self._player is not None:
-                    self._is_paused = is_paused
-                    self._player.paused(is_paused)
+                    self._player.pause(is_paused)
             case PublishEnded():
                 self._leave("unpublished")
                 self._expect_request()
@@ -374,7 +324,7 @@ class RtmpConnection(TwistedProtocol):
         self.factory.pool.publishers += 1
         self.factory.pool.serve(self)
         self.transport.bufferSize = READ_BYTES
-        self._bucket = TokenBucket(PUBLISHER_STEPS, PUBLISHER_STEPS * PUBLISHER_BURST_S)
+        self._budget.begin_publishing()
         self._account(0)
         self._is_logged = True
         self._session.accept_publish()
@@ -411,10 +361,9 @@ class RtmpConnection(TwistedProtocol):
     def _play(self, request: PlayRequest, playing: Playing) -> None:
         if not self.factory.has_room_for_players:
             raise Refused("NetStream.Play.Failed", "this server has no room for more players", LIMIT)
-        self._played = request
         url = self.factory.elsewhere(request)
         if url is None:
-            self._player = playing.play(request, self)
+            self._player = ConnectedPlayer(request, playing.play(request, self))
             return
         self.factory.metrics.push_redirects.labels("asking").inc()
         self._session.redirect(url, request.path)
@@ -427,13 +376,8 @@ class RtmpConnection(TwistedProtocol):
         sink, self._sink = self._sink, None
         if sink is not None:
             self.factory.pool.publishers -= 1
-            self._bucket = TokenBucket(PEER_STEPS, PEER_STEPS * PEER_BURST_S)
-            self._paid = 0
+            self._budget.end_publishing()
         player, self._player = self._player, None
-        self._is_paused = False
-        move, self._move = self._move, None
-        if move is not None:
-            move.cancel()
         for left in (sink, player):
             if left is not None:
                 try:
@@ -455,7 +399,9 @@ class RtmpConnection(TwistedProtocol):
         if self._sink is not None and self._heard:
             self._session.begin_period()
             self._set_deadline(seconds, reason)
-        elif self._player is not None and self._is_silent():
+        elif self._player is not None and self._player.is_silent(
+            has_answered=self._heard and not has_unsent(self.transport)
+        ):
             self.factory.metrics.limit_hit("silent_player")
             self.abort("paused, and answers no ping")
         elif self._player is not None:
@@ -467,12 +413,6 @@ class RtmpConnection(TwistedProtocol):
             self.factory.metrics.limit_hit("deadline")
             self.close(reason)
 
-    def _is_silent(self) -> bool:
-        """Whether nothing shows that a player is still there: it is paused, and answers no ping, or reads none."""
-        is_quiet = self._is_paused and (not self._heard or has_unsent(self.transport))
-        self._unanswered = self._unanswered + 1 if is_quiet else 0
-        return self._unanswered >= UNANSWERED_PINGS
-
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -482,7 +422,7 @@ class RtmpConnection(TwistedProtocol):
         if data:
             self.transport.write(data)
             if self._player is not None:
-                self._player.spoke()
+                self._player.session.spoke()
             self._has_spoken = True
 
     def _abort(self) -> None:

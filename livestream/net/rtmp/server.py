@@ -16,7 +16,8 @@ from livestream.metrics import Metrics
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.connection_pool import ConnectionPool
 from livestream.net.epoll import Poller
-from livestream.net.rtmp.connection import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.requests import UNIX, Playing, PlayRequest, Publishing
 
 REST_S = 0.008

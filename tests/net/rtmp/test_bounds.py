@@ -11,15 +11,9 @@ import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from livestream.net.rtmp.connection import (
-    PUBLISHER_BURST_S,
-    PUBLISHER_STEPS,
-    SHORT_TURN_STEPS,
-    SMALL_BYTES,
-    TURN_STEPS,
-    RtmpConnection,
-    RtmpLimits,
-)
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.limits import SMALL_BYTES, RtmpLimits
+from livestream.net.rtmp.read_budget import PUBLISHER_BURST_S, PUBLISHER_STEPS, SHORT_TURN_STEPS, TURN_STEPS
 from livestream.rtmp.chunks import MESSAGE_STEPS, Message, split
 from livestream.rtmp.messages import set_chunk_size
 from tests.net.loop import Loop

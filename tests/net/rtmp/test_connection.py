@@ -18,7 +18,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
-from livestream.net.rtmp.connection import READ_BYTES, RtmpConnection, RtmpLimits
+from livestream.net.rtmp.connection import READ_BYTES, RtmpConnection
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.requests import PlayRequest, PublishRequest, Refused
 from livestream.net.rtmp.server import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S, RtmpServerFactory
 from livestream.rtmp.chunks import Message, split

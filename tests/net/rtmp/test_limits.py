@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 
 from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.log_summary import PERIOD_S
-from livestream.net.rtmp.connection import RtmpConnection, RtmpLimits
+from livestream.net.rtmp.connection import RtmpConnection
+from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.requests import PublishRequest
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split

@@ -14,17 +14,17 @@ from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
 from livestream.bus.published import PublishedStreams
 from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, WriterServices
-from livestream.ingest.claims import Claims, NoPeerNodes
+from livestream.ingest.claims import Claims, NoPeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor, Publisher
 from livestream.ingest.services import BroadcastSettings
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics
 from livestream.model.frames import Track
-from livestream.model.segments import Announcement, SegmentAnnounced, StreamEnded
+from livestream.model.segments import Announcement, SegmentAnnounced, StreamEnded, StreamPosition
 from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.packaging.window import Window
-from livestream.roles.peers import CHANNEL, Peers
+from livestream.roles.other_ingests import CHANNEL, OtherIngests, PublisherChannel, giving_way
 from livestream.steering.nodes import Node
 from tests.ingest.test_broadcast import FakeSite, media
 from tests.ingest.test_publish_admission import FakeConnection, answered
@@ -63,7 +63,7 @@ class Ingest:
     published: PublishedStreams = field(init=False)
     site: FakeSite = field(factory=FakeSite)
     door: PublishDoor = field(init=False)
-    peers: Peers = field(init=False)
+    channel: PublisherChannel = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         clock, metrics = self.scene.clock, Metrics()
@@ -72,31 +72,38 @@ class Ingest:
         self.bus._listeners, self.bus._subscribers = self.scene.bus._listeners, self.scene.bus._subscribers
         self.published = PublishedStreams(self.bus, Tier.INGEST, 6, self.name)
         known_streams = KnownStreams(self.bus, Tier.INGEST, None, 6, clock, metrics)
-        peers = self.peers = Peers(known_streams, self.published, lambda: self.scene.nodes)
+        others = OtherIngests(self.name, lambda: self.scene.nodes, clock)
+        channel = self.channel = PublisherChannel(self.bus, self.name, "")
+
+        def position(stream: str) -> StreamPosition:
+            return farthest([self.published.position(stream), known_streams.position(stream)])
+
         seconds = lambda: clock.seconds() + self.ahead_s  # noqa: E731
-        claims = Claims(self.name, self.bus.claim, NoPeerNodes(), peers.position, len(self.scene.nodes), clock, seconds)
-        writer_services = WriterServices(
+        claims = Claims(self.name, self.bus.claim, NoPeerNodes(), position, len(self.scene.nodes), clock, seconds)
+        numbering = WriterServices(
             self.name,
             claims,
             self.bus.accept,
             self.bus.release,
             self.published.record,
             lambda: True,
-            peers.publisher_changed,
+            channel.send,
         )
         takeovers = Takeovers(clock)
         broadcasts = Broadcasts(
             BroadcastSettings(3, 10.0, ()),
             self.site,
-            writer_services,
+            numbering,
             self.published.remove,
             takeovers.count,
             clock,
             seconds,
             metrics,
         )
-        self.door = PublishDoor(PublishKeys(self.scene.keys), broadcasts, clock, metrics, 9, takeovers)
-        peers.join(broadcasts, self.door)
+        self.door = PublishDoor(PublishKeys(self.scene.keys), broadcasts, clock, metrics, 9, takeovers, others)
+        known_streams.subscribe(giving_way(self.name, broadcasts.give_up, self.door.superseded))
+        known_streams.subscribe(others.changed)
+        channel.subscribe(others.publisher_changed)
         known_streams.start()
 
     def publish(self) -> tuple[Publisher, FakeConnection]:
@@ -223,7 +230,7 @@ def test_a_publisher_who_has_left_and_is_back_is_there_for_the_other_ingest_at_o
 
 def test_who_does_not_have_the_secret_cannot_say_that_a_publisher_has_left() -> None:
     scene = Scene(keys={})
-    scene.second.peers.secret = "the secret of the cluster"
+    scene.second.channel.secret = "the secret of the cluster"
     publisher, _ = scene.first.publish()
     scene.send(publisher, 0, 5)
     publisher.lost("closed")

@@ -16,7 +16,7 @@ seconds after the source. No playlist that is complete has fewer.
 
 
 @define(eq=False)
-class StreamAvailability:
+class LiveRenditions:
     """What a node has heard of streams. A broadcast is live from its beginning, before it has anything to list."""
 
     known_streams: KnownStreams

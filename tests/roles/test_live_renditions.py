@@ -16,7 +16,7 @@ from livestream.cache.store import Store
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan
 from livestream.push.feeds import Standing
-from livestream.roles.known import StreamAvailability
+from livestream.roles.live_renditions import LiveRenditions
 from tests.cache.test_cache import Source
 from tests.packaging.windows import EPOCH, RUNG, announced, ended
 
@@ -30,7 +30,7 @@ class Chain:
     clock: Clock = field(factory=Clock)
     bus: MemoryBus = field(factory=MemoryBus)
     edge: KnownStreams = field(init=False)
-    known: StreamAvailability = field(init=False)
+    known: LiveRenditions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(EPOCH / 1000)
@@ -41,7 +41,7 @@ class Chain:
         collector = Collector(cache, LENGTH, published.announce, published.remove, self.clock)
         origin.subscribe(collector.heard)
         self.edge = KnownStreams(self.bus, Tier.ORIGIN, None, LENGTH, self.clock, Metrics())
-        self.known = StreamAvailability(self.edge)
+        self.known = LiveRenditions(self.edge)
         origin.start()
         self.edge.start()
 

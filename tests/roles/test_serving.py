@@ -1,4 +1,4 @@
-"""What parts are made of the settings, and what a process warns of meanwhile."""
+"""What servers are made of the settings, and what a process warns of meanwhile."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from livestream.bus.interface import Tier
 from livestream.bus.published import PublishedStreams
 from livestream.config import Config, load
-from livestream.http.site import HttpSite
+from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS
-from livestream.net.listeners import Listener
+from livestream.metrics import Metrics
 from livestream.ops.admission import OpsAdmission
-from livestream.roles.parts import Parts
+from livestream.roles.node import LocalNode
+from livestream.roles.serving import operations, push_feeds, rtmp_server
 
 SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
 ABOVE = 'origin.upstreams=[{http="http://127.0.0.1:9"}]'
 WARNING = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
+
+
+def node_of(config: Config) -> tuple[Process, LocalNode]:
+    process = Process.of(config, reactor)
+    return process, LocalNode.join(config, process, Metrics())
 
 
 def warnings(redis: str, *settings: str) -> list[str]:
@@ -30,7 +36,7 @@ def warnings(redis: str, *settings: str) -> list[str]:
 
     globalLogPublisher.addObserver(note)
     try:
-        Parts(load("origin", None, {}, (f"bus.redis={redis}", ABOVE, *settings), lambda path: ""), reactor).bus()
+        node_of(load("origin", None, {}, (f"bus.redis={redis}", ABOVE, *settings), lambda path: ""))
     finally:
         globalLogPublisher.removeObserver(note)
     return said
@@ -59,10 +65,11 @@ def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
     def read(*settings: str) -> Config:
         return load("origin", None, {}, ("bus.redis=unix:/run/redis.sock", ABOVE, *settings), lambda path: "")
 
-    parts = Parts(read(), reactor)
-    parts.rtmp("origin.rtmp", None, parts.feeds(None))
+    config = read()
+    process, node = node_of(config)
+    rtmp_server(config, process, node, push_feeds(config, process, node), guide=None)
     with capturedLogs() as logged:
-        parts.reloading.reload(lambda: read("limits.relays_from=[]"))
+        process.reloading.reload(lambda: read("limits.relays_from=[]"))
     assert [str(formatEvent(event)) for event in logged] == [
         "Configuration read again. New and in force: limits.relays_from"
     ]
@@ -70,10 +77,12 @@ def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
 
 def test_the_operations_port_asks_for_what_the_settings_say() -> None:
     sets = ("ops.token=0123456789abcdef", "ops.hosts=['Ops.Example.']", "limits.header_s=3")
-    parts = Parts(load("all", None, {}, sets, lambda path: ""), reactor)
-    parts.ops(PublishedStreams(parts.bus(), Tier.INGEST, 6, "all"), list)
-    (listener,) = [service for service in parts.root if isinstance(service, Listener)]
-    site = listener.factory
-    assert isinstance(site, HttpSite) and isinstance(site.admission, OpsAdmission)
+    config = load("all", None, {}, sets, lambda path: "")
+    process, node = node_of(config)
+    heartbeat = node.start_heartbeat(process, list, dict)
+    site = operations(
+        config, process, node, heartbeat, PublishedStreams(node.bus, Tier.INGEST, 6, "all"), list, guide=None
+    )
+    assert isinstance(site.admission, OpsAdmission)
     assert (site.admission.token, site.admission.hosts) == ("0123456789abcdef", {"ops.example"})
     assert (site.limits.connections, site.limits.channel.header_s) == (OPS_CONNECTIONS, 3)

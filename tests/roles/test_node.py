@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from livestream.bus.memory import MemoryBus
-from livestream.cluster.membership import Membership
+from livestream.cluster.heartbeat import HeartbeatSender
 from livestream.cluster.messages import decode
 from livestream.config import Config, load
 from livestream.lifecycle.reload import Reloading
 from livestream.metrics import Metrics
-from livestream.roles.join_cluster import CHANNEL, join, own_node, renew_presence
+from livestream.roles.node import CHANNEL, heartbeat_of, join, own_node, renew_membership
 from livestream.steering.nodes import Location, NodeState
 
 SECRET = "0123456789abcdef"
@@ -25,8 +27,14 @@ def configured(name: str, *more: str) -> Config:
     return load("edge", None, {}, sets, lambda path: "")
 
 
-def joined(bus: MemoryBus, name: str, *more: str) -> Membership:
-    return join(configured(name, *more), name, bus, Metrics(), lambda: 1e9)
+def joined(bus: MemoryBus, name: str, *more: str, not_ready: Sequence[str] = ("it is early",)) -> HeartbeatSender:
+    return speaking(configured(name, *more), name, bus, not_ready)
+
+
+def speaking(config: Config, name: str, bus: MemoryBus, not_ready: Sequence[str] = ()) -> HeartbeatSender:
+    metrics = Metrics()
+    members = join(config, name, bus, metrics, lambda: 1e9)
+    return heartbeat_of(members, bus, metrics, lambda: not_ready, dict)
 
 
 def test_nodes_of_one_cluster_know_each_other() -> None:
@@ -34,10 +42,10 @@ def test_nodes_of_one_cluster_know_each_other() -> None:
     one, other = joined(bus, "edge-1"), joined(bus, "edge-2", "node.region=eu")
     for each in (one, other, one, other):
         each.tick()
-    assert one.nodes() == [one.own, other.own]
-    assert other.nodes() == [other.own, one.own]
+    assert one.members.nodes() == [one.members.own, other.members.own]
+    assert other.members.nodes() == [other.members.own, one.members.own]
     one.leave()
-    assert other.nodes() == [other.own]
+    assert other.members.nodes() == [other.members.own]
 
 
 def test_a_cluster_with_another_secret_is_another_cluster() -> None:
@@ -45,19 +53,18 @@ def test_a_cluster_with_another_secret_is_another_cluster() -> None:
     one, stranger = joined(bus, "edge-1"), joined(bus, "edge-2", "cluster.secret=fedcba9876543210")
     one.tick()
     stranger.tick()
-    assert one.nodes() == [one.own] and stranger.nodes() == [stranger.own]
+    assert one.members.nodes() == [one.members.own] and stranger.members.nodes() == [stranger.members.own]
 
 
 def test_without_a_secret_a_node_is_alone_and_says_nothing() -> None:
     bus, told = MemoryBus(), list[bytes]()
     bus.subscribe(CHANNEL, told.append)
-    alone = join(load("all", None, {}, (), lambda path: ""), "all", bus, Metrics(), lambda: 1e9)
-    alone.not_ready_reasons = list
+    alone = speaking(load("all", None, {}, (), lambda path: ""), "all", bus)
     alone.tick()
     alone.drain()
     alone.leave()
-    assert told == [] and alone.nodes() == [alone.own]
-    assert (alone.own.id, alone.own.role, alone.own.http) == ("all", "all", "")
+    assert told == [] and alone.members.nodes() == [alone.members.own]
+    assert (alone.members.own.id, alone.members.own.role, alone.members.own.http) == ("all", "all", "")
 
 
 def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
@@ -73,11 +80,10 @@ def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
     )
     bus, told = MemoryBus(), list[bytes]()
     bus.subscribe(CHANNEL, told.append)
-    membership = joined(bus, name, *more)
-    membership.not_ready_reasons = list
-    membership.tick()
-    assert decode(told[0], SECRET).node == membership.own
-    assert membership.own.location == Location(-90.0, 180.0)
+    heartbeats = joined(bus, name, *more, not_ready=())
+    heartbeats.tick()
+    assert decode(told[0], SECRET).node == heartbeats.members.own
+    assert heartbeats.members.own.location == Location(-90.0, 180.0)
 
 
 def test_a_node_is_starting_at_first() -> None:
@@ -85,13 +91,13 @@ def test_a_node_is_starting_at_first() -> None:
 
 
 def test_what_a_node_can_carry_may_change_while_it_runs() -> None:
-    membership = joined(MemoryBus(), "edge-1")
-    membership.drain()
+    heartbeats = joined(MemoryBus(), "edge-1")
+    heartbeats.drain()
     reloading = Reloading(configured("edge-1"))
-    renew_presence(reloading, membership)
+    renew_membership(reloading, heartbeats.members)
     reloading.reload(lambda: configured("edge-1", "node.capacity_rps=7", "node.region=eu"))
-    assert (membership.own.capacity_rps, membership.own.region) == (7.0, "eu")
-    assert membership.own.state is NodeState.DRAINING
+    assert (heartbeats.members.own.capacity_rps, heartbeats.members.own.region) == (7.0, "eu")
+    assert heartbeats.members.own.state is NodeState.DRAINING
 
 
 def test_a_node_that_has_just_started_knows_of_those_that_are_not_heard_until_they_leave() -> None:
@@ -99,26 +105,26 @@ def test_a_node_that_has_just_started_knows_of_those_that_are_not_heard_until_th
     silent = joined(bus, "edge-1")
     silent.tick()
     late = joined(bus, "edge-2")
-    assert late.nodes() == [late.own]
+    assert late.members.nodes() == [late.members.own]
     late.tick()
-    assert [(node.id, node.http, node.state.value) for node in late.nodes()[1:]] == [
+    assert [(node.id, node.http, node.state.value) for node in late.members.nodes()[1:]] == [
         ("edge-1", "http://edge-1:80", "cut_off")
     ]
     for each in (silent, late, silent):
         each.tick()
-    assert late.nodes() == [late.own, silent.own]
+    assert late.members.nodes() == [late.members.own, silent.members.own]
     silent.leave()
     later = joined(bus, "edge-3")
     later.tick()
-    assert [node.id for node in later.nodes()] == ["edge-3", "edge-2"]
+    assert [node.id for node in later.members.nodes()] == ["edge-3", "edge-2"]
 
 
 def test_a_node_that_stands_elsewhere_is_known_there_to_those_that_start() -> None:
     bus = MemoryBus()
     one = joined(bus, "edge-1")
     one.tick()
-    one.update(own_node(configured("edge-1", "node.http=http://elsewhere:80"), "edge-1"))
+    one.members.update(own_node(configured("edge-1", "node.http=http://elsewhere:80"), "edge-1"))
     one.tick()
     late = joined(bus, "edge-2")
     late.tick()
-    assert [node.http for node in late.nodes()] == ["http://edge-2:80", "http://elsewhere:80"]
+    assert [node.http for node in late.members.nodes()] == ["http://edge-2:80", "http://elsewhere:80"]

@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from livestream.ingest.broadcast import Phase
-from livestream.ingest.other_ingests import RemotePublishers
 from livestream.ingest.publish_admission import SILENT_S
 from livestream.ingest.takeovers import MAX_TAKEOVERS
 from livestream.model.segments import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
 from livestream.net.rtmp.requests import PublishRequest, Refused
+from livestream.roles.other_ingests import OtherIngests, giving_way
 from livestream.steering.nodes import Node, NodeState
 from tests.ingest.test_broadcast import GRACE_S, media, send
 from tests.ingest.test_broadcast import Scene as BroadcastScene
@@ -55,16 +55,14 @@ def heard(msn: int, node: str = "ingest-2", **how: object) -> SegmentAnnounced:
 class Scene:
     clock: Clock = field(factory=Clock)
     nodes: list[Node] = field(factory=lambda: [OTHER])
-    superseded: list[tuple[str, int, str]] = field(factory=list)
-    elsewhere: RemotePublishers = field(init=False)
+    elsewhere: OtherIngests = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        superseded = lambda *what: self.superseded.append(what)  # noqa: E731
-        self.elsewhere = RemotePublishers("ingest-1", lambda: self.nodes, self.clock, superseded)
+        self.elsewhere = OtherIngests("ingest-1", lambda: self.nodes, self.clock)
 
     def hear(self, announcement: SegmentAnnounced | StreamEnded | None) -> str:
         """Hear it, and return who has the stream by then."""
-        self.elsewhere.on_announcement("show", announcement)
+        self.elsewhere.changed("show", announcement)
         return self.elsewhere.holder("show")
 
 
@@ -102,10 +100,20 @@ def test_a_stream_of_an_ingest_that_is_gone_or_going_is_free(scene: Scene) -> No
     assert scene.elsewhere.holder("show") == ""
 
 
-def test_all_that_others_announce_is_told_and_nothing_of_our_own(scene: Scene) -> None:
-    for announcement in (heard(10), heard(11, "ingest-1"), heard(12, ""), ended(12)):
-        scene.hear(announcement)
-    assert scene.superseded == [("show", EPOCH, "ingest-2"), ("show", EPOCH, "")]
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_others_go_on_with_is_given_up_here_and_nothing_of_our_own(is_ours: bool) -> None:
+    given_up, superseded = list[tuple[str, int]](), list[tuple[str, str]]()
+
+    def give_up(stream: str, epoch: int) -> bool:
+        given_up.append((stream, epoch))
+        return is_ours
+
+    changed = giving_way("ingest-1", give_up, lambda stream, node: superseded.append((stream, node)))
+    begun = EpochBegan("show", Epoch(EPOCH + 1, 9), "ingest-2")
+    for announcement in (heard(10), heard(11, "ingest-1"), heard(12, ""), ended(12), begun, None):
+        changed("show", announcement)
+    assert given_up == [("show", EPOCH), ("show", EPOCH), ("show", EPOCH + 1)]
+    assert superseded == ([("show", "ingest-2"), ("show", ""), ("show", "ingest-2")] if is_ours else [])
 
 
 def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> None:
@@ -139,9 +147,8 @@ def test_one_encoder_that_leaves_the_other_ingest_in_good_order_each_time_does_n
 
 
 def test_a_stream_whose_writer_has_just_begun_is_where_that_is(scene: Scene) -> None:
-    scene.elsewhere.on_announcement("show", EpochBegan("show", Epoch(EPOCH + 1, 9), "ingest-2"))
+    scene.elsewhere.changed("show", EpochBegan("show", Epoch(EPOCH + 1, 9), "ingest-2"))
     assert scene.elsewhere.holder("show") == "ingest-2"
-    assert scene.superseded == [("show", EPOCH + 1, "ingest-2")]
 
 
 def left(count: int, last_msn: int, *, is_here: bool = False, node: str = "ingest-2") -> PublisherChange:

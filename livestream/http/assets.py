@@ -1,11 +1,10 @@
-"""What pages are made of: files, read once and sent as they are, and what a browser may do with them."""
+"""Serves the files that pages are made of, read once, and says what a browser may do with a page."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
 from hashlib import sha256
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from attrs import define, frozen
@@ -26,16 +25,16 @@ class Asset:
 
 @define(eq=False)
 class Assets:
-    """Files of ``static``, by name."""
+    """Files of one folder, by name."""
 
     by_name: Mapping[str, Asset]
 
     @classmethod
-    def of(cls, kinds: Mapping[str, str]) -> Assets:
-        """Those with these names, each with its content type."""
+    def of(cls, folder: Traversable, kinds: Mapping[str, str]) -> Assets:
+        """Read those of ``folder`` with these names, each with its content type."""
         assets = {}
         for name, kind in kinds.items():
-            data = _file(name).read_bytes()
+            data = (folder / name).read_bytes()
             etag = f'"{sha256(data).hexdigest()[:20]}"'
             assets[name] = Asset(kind.encode("ascii"), data, gzip.compress(data, 6, mtime=0), etag.encode("ascii"))
         return cls(assets)
@@ -61,11 +60,6 @@ class Assets:
             data = asset.zipped
         request.setHeader(b"content-length", b"%d" % len(data))
         return data
-
-
-def text(name: str) -> str:
-    """The file ``name`` of ``static``."""
-    return _file(name).read_text("utf-8")
 
 
 def policy(media_from: str = "") -> str:
@@ -103,7 +97,3 @@ def page(request: IRequest, html: str, media_from: str = "") -> bytes:
     ):
         request.setHeader(name.encode("ascii"), value.encode("ascii"))
     return data
-
-
-def _file(name: str) -> Traversable:
-    return files("livestream.pages") / "static" / name

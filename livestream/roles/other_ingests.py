@@ -1,23 +1,33 @@
-"""The publishers at other ingests: only one ingest may continue a stream."""
+"""
+Other ingests: which streams they have publishers of, and when a stream that is here continues at another.
+
+Only one ingest may continue a stream. Ingests tell each other on the channel ``publishers`` when a publisher arrives or
+leaves, signed with the cluster's secret. These messages are not stored: an ingest that has missed one waits until the
+stream has been silent for long enough.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from livestream.bus.announcements import InvalidMessage, decode_change, encode_change
+from livestream.bus.interface import Bus
 from livestream.ingest.publish_admission import SILENT_S
 from livestream.model.segments import Announcement, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded
+from livestream.signing import seal, unseal
 from livestream.steering.nodes import Node
+
+CHANNEL = "publishers"
 
 BEGINS_S = 6.0
 """How long a publisher's first segment may take."""
 MAX_CHANGES = 10_000
 """For how many streams the last arrival or departure of a publisher is remembered."""
-
-OnSuperseded = Callable[[str, int, str], None]
 
 
 @frozen
@@ -35,13 +45,9 @@ class _RemotePublisher:
 
 
 @define(eq=False)
-class RemotePublishers:
+class OtherIngests:
     """
-    Follows the announcements of all ingests (a subscriber of their `KnownStreams`). ``node`` is this one's id;
-    ``nodes`` returns all nodes that are alive.
-
-    ``superseded(stream, epoch, node)`` is called with every announcement of another ingest: a broadcast of that stream
-    here, in an older epoch, must be given up, since its announcements are no longer accepted.
+    Which ingest has a publisher of which stream. ``node`` is this one's id; ``nodes`` returns all that are alive.
 
     A publisher who has left is known to have done so at once if its ingest says so (`publisher_changed`), otherwise
     after the length of a segment and a silence.
@@ -50,22 +56,16 @@ class RemotePublishers:
     node: str
     nodes: Callable[[], Sequence[Node]]
     clock: IReactorTime
-    superseded: OnSuperseded
     _publishers: dict[str, _RemotePublisher] = field(factory=dict, init=False)
     _changes: dict[str, PublisherChange] = field(factory=dict, init=False)
     _waiting: dict[str, list[Deferred[None]]] = field(factory=dict, init=False)
 
-    def on_announcement(self, stream: str, announcement: Announcement | None) -> None:
+    def changed(self, stream: str, announcement: Announcement | None) -> None:
         """Process an announcement of any ingest; ``None`` says that the stream is no longer known."""
-        if (
-            announcement is None
-            or isinstance(announcement, StreamEnded)
-            or (announcement.node and announcement.node == self.node)
-        ):
-            self._publishers.pop(stream, None)
-        else:
+        if is_of_another(announcement, self.node):
             self._note(announcement)
-            self.superseded(stream, announcement.epoch.number, announcement.node)
+        else:
+            self._publishers.pop(stream, None)
         self._wake(stream)
 
     def publisher_changed(self, change: PublisherChange) -> None:
@@ -81,10 +81,10 @@ class RemotePublishers:
 
     def holder(self, stream: str) -> str:
         """The id of another ingest that has a publisher of the stream; empty if none has."""
-        publisher = self._publishers.get(stream)
-        if publisher is None or self.clock.seconds() > publisher.until or self._has_left(stream, publisher):
+        heard = self._publishers.get(stream)
+        if heard is None or self.clock.seconds() > heard.until or self._has_left(stream, heard):
             return ""
-        return publisher.node if any(node.id == publisher.node and node.is_ready for node in self.nodes()) else ""
+        return heard.node if any(node.id == heard.node and node.is_ready for node in self.nodes()) else ""
 
     def when_free(self, stream: str) -> Deferred[None]:
         """Fires when no other ingest has a publisher of the stream. Can be cancelled."""
@@ -94,9 +94,9 @@ class RemotePublishers:
         self._wake(stream)
         return free
 
-    def _has_left(self, stream: str, publisher: _RemotePublisher) -> bool:
+    def _has_left(self, stream: str, heard: _RemotePublisher) -> bool:
         change = self._changes.get(stream)
-        return change is not None and not change.is_here and publisher.is_before(change)
+        return change is not None and not change.is_here and heard.is_before(change)
 
     def _wake(self, stream: str) -> None:
         if stream in self._waiting and not self.holder(stream):
@@ -119,3 +119,54 @@ class RemotePublishers:
             until = now + announcement.target_s + SILENT_S
             publisher = evolve(publisher, msn=announcement.segment.msn, until=until)
         self._publishers[stream] = publisher
+
+
+def is_of_another(announcement: Announcement | None, node: str) -> TypeGuard[EpochBegan | SegmentAnnounced]:
+    """Whether it says that another ingest than ``node`` has the stream."""
+    if announcement is None or isinstance(announcement, StreamEnded):
+        return False
+    return not announcement.node or announcement.node != node
+
+
+def giving_way(
+    node: str, give_up: Callable[[str, int], bool], superseded: Callable[[str, str], None]
+) -> Callable[[str, Announcement | None], None]:
+    """
+    A subscriber to what ingests announce, which has a stream that another goes on with given up here.
+
+    Whoever has it here, in an older epoch, writes for nobody any more: ``give_up`` ends that and says whether there was
+    anything, and ``superseded`` ends the connection of its publisher.
+    """
+
+    def changed(stream: str, announcement: Announcement | None) -> None:
+        if is_of_another(announcement, node) and give_up(stream, announcement.epoch.number):
+            superseded(stream, announcement.node)
+
+    return changed
+
+
+@define(eq=False)
+class PublisherChannel:
+    """What ingests tell each other of their publishers, sealed with the cluster's ``secret``. ``node`` is this one."""
+
+    bus: Bus
+    node: str
+    secret: str = field(repr=False)
+
+    def send(self, change: PublisherChange) -> None:
+        """Tell the other ingests."""
+        message = encode_change(evolve(change, node=self.node))
+        self.bus.send(CHANNEL, seal(message, self.secret))
+
+    def subscribe(self, changed: Callable[[PublisherChange], None]) -> None:
+        """Call ``changed`` with what ingests tell, this one included; what is not sealed or makes no sense is left."""
+
+        def heard(message: bytes) -> None:
+            payload = unseal(message, self.secret)
+            try:
+                if payload is not None:
+                    changed(decode_change(payload))
+            except InvalidMessage:
+                return
+
+        self.bus.subscribe(CHANNEL, heard)

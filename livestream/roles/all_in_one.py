@@ -1,0 +1,85 @@
+"""The whole system in one process: publishers come in, and viewers are served from the same store and feeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from livestream.bus.interface import Tier
+from livestream.bus.memory import MemoryBus
+from livestream.bus.published import PublishedStreams
+from livestream.config import Config
+from livestream.http.response import Answers
+from livestream.ingest.claims import NoPeerNodes
+from livestream.ingest.keys import PublishKeys
+from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.takeovers import Takeovers
+from livestream.lifecycle.drain import Phase
+from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
+from livestream.lifecycle.process import Process
+from livestream.lifecycle.reload_hooks import (
+    access_log,
+    http_address_limits,
+    limit_addresses,
+    renew_access_log,
+    renew_door,
+    rtmp_address_limits,
+)
+from livestream.metrics import Metrics
+from livestream.ops.streams import live_streams, watched_streams
+from livestream.pages.watch import Watch
+from livestream.push.flv import FlvPush
+from livestream.roles.ingest import LocalServices, broadcasts_of
+from livestream.roles.node import LocalNode
+from livestream.roles.segment_store import SegmentStore
+from livestream.roles.serving import http_site, object_store, operations, push_feeds, rtmp_server
+from livestream.transcode.pool import TranscoderPool
+
+
+def build_all_in_one(config: Config, reactor: Any) -> Process:
+    """Put everything together in one process, whose broadcasts no other node of a cluster has."""
+    has_cluster = bool(config.cluster.secret)
+    process = Process.of(config, reactor, drains=has_cluster)
+    node = LocalNode.join(config, process, Metrics())
+    bus = MemoryBus(node.bus_name) if has_cluster else node.bus
+
+    # What is published here, for viewers to fetch and to be pushed.
+    published = PublishedStreams(bus, Tier.INGEST, config.hls.window, node.bus_name)
+    segment_store = SegmentStore(object_store(config, process, node, published))
+    feeds = push_feeds(config, process, node)
+
+    # Publishers and their broadcasts.
+    transcoders = TranscoderPool(reactor, node.metrics, config.transcode.preset)
+    services, takeovers = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
+    broadcasts = broadcasts_of(
+        config, process, node, bus, published, services, takeovers,
+        others=NoPeerNodes(), position=published.position, publisher_changed=lambda _: None,
+    )  # fmt: skip
+    keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
+    door = PublishDoor(keys, broadcasts, reactor, node.metrics, most, takeovers)
+
+    # What publishers, viewers and operators are served.
+    answers = Answers(node.name)
+    flv = FlvPush(feeds, answers)
+    pages, access = Watch(lambda: live_streams(published.windows())).resource(), access_log(config, reactor)
+    site = http_site(
+        config, process, node, answers, published, segment_store, guide=None, flv=flv, pages=pages, access=access
+    )
+    rtmp = rtmp_server(config, process, node, feeds, guide=None, publishing=door)
+    heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
+    ops = operations(config, process, node, heartbeat, published, list, guide=None)
+    process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
+    viewers = process.listen("edge.http", config.edge.http, site)
+    process.listen("ops.http", config.ops.http, ops)
+
+    # How it takes new settings, drains and stops.
+    renew_door(process.reloading, door)
+    renew_access_log(process.reloading, site)
+    limit_addresses(process.reloading, site.addresses, http_address_limits, lambda new: new.edge.proxy_protocol)
+    limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
+    drain_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
+    drain_rtmp(process.draining, rtmp, keeps_relays=True)
+    drain_publishers(process.draining, door, broadcasts, None)
+    process.draining.at(Phase.CLOSING, viewers.close)
+    for stop in (broadcasts.stop, feeds.stop):
+        process.at_stop(stop)
+    return process

@@ -1,0 +1,89 @@
+"""An edge: serves viewers from a cache that origins fill, and pushes what origins relay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from livestream.bus.interface import Tier
+from livestream.bus.known_streams import KnownStreams
+from livestream.cache.cache import Cache
+from livestream.cache.prefetch import Warmer
+from livestream.cluster.upstream_selection import UpstreamSelection
+from livestream.config import Config
+from livestream.http.response import Answers
+from livestream.lifecycle.drain import Phase
+from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
+from livestream.lifecycle.process import Process
+from livestream.lifecycle.reload_hooks import (
+    access_log,
+    http_address_limits,
+    limit_addresses,
+    renew_access_log,
+    renew_edge_upstreams,
+    rtmp_address_limits,
+)
+from livestream.metrics import Metrics
+from livestream.ops.streams import live_streams, watched_streams
+from livestream.pages.watch import Watch
+from livestream.push.flv import FlvPush
+from livestream.push.relay import Relays
+from livestream.roles.live_renditions import LiveRenditions
+from livestream.roles.node import LocalNode
+from livestream.roles.serving import edge_guide, http_site, object_store, open_when, operations, push_feeds, rtmp_server
+from livestream.roles.upstream_tier import UpstreamPlayers, UpstreamStates, fetching_from
+
+
+def build_edge(config: Config, reactor: Any) -> Process:
+    """Put an edge together."""
+    process = Process.of(config, reactor)
+    node = LocalNode.join(config, process, Metrics())
+    guide = edge_guide(config, process, node)
+
+    # What origins announce, and what is fetched from them.
+    choice = UpstreamSelection("origin", config.edge.upstreams, node.members.nodes)
+    upstreams = fetching_from(choice, node, reactor)
+    states = UpstreamStates(choice, upstreams)
+    known = KnownStreams(node.bus, Tier.ORIGIN, states, config.hls.window, reactor, node.metrics)
+    store = object_store(config, process, node, known)
+    cache = Cache(store, upstreams, known.object_info, reactor, reactor.seconds)
+    known.subscribe(Warmer(cache).heard)
+
+    # What origins relay, pushed on.
+    players = UpstreamPlayers(choice, upstreams, node, reactor)
+    relays = Relays(players.of, players.holdings, known.epoch, reactor, node.metrics)
+    feeds = push_feeds(config, process, node, relays, LiveRenditions(known))
+    known.subscribe(lambda stream, _: feeds.waiting.announced(stream))
+
+    def not_ready() -> list[str]:
+        return [*known.not_ready_reasons(), *states.missing()]
+
+    # What viewers and operators are served.
+    answers = Answers(node.name)
+    flv = FlvPush(feeds, answers)
+    pages = Watch(lambda: live_streams(known.windows()), is_steered=guide is not None).resource()
+    access = access_log(config, reactor)
+    site = http_site(config, process, node, answers, known, cache, guide=guide, flv=flv, pages=pages, access=access)
+    rtmp = rtmp_server(config, process, node, feeds, guide=guide)
+    heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
+    ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)
+    media = [
+        process.listen("edge.http", config.edge.http, site, is_held=True),
+        process.listen("edge.rtmp", config.edge.rtmp, rtmp, is_held=True),
+    ]
+    process.listen("ops.http", config.ops.http, ops)
+
+    # How it takes new settings, drains, starts and stops.
+    renew_edge_upstreams(process.reloading, choice)
+    renew_access_log(process.reloading, site)
+    limit_addresses(process.reloading, site.addresses, http_address_limits, lambda new: new.edge.proxy_protocol)
+    limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.edge.proxy_protocol)
+    drain_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
+    drain_rtmp(process.draining, rtmp, keeps_relays=False)
+    drain_cache(process.draining, cache)
+    for listener in media:
+        process.draining.at(Phase.CLOSING, listener.close)
+    process.when_running(known.start)
+    process.when_running(open_when, lambda: not not_ready() and known.is_informed, media, reactor)
+    for stop in (known.stop, cache.stop, feeds.stop):
+        process.at_stop(stop)
+    return process

@@ -1,0 +1,90 @@
+"""An origin: fetches each segment once from the ingest that announces it, keeps it, and announces it to edges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from livestream.bus.interface import Tier
+from livestream.bus.known_streams import KnownStreams
+from livestream.bus.published import PublishedStreams
+from livestream.cache.cache import Cache
+from livestream.cache.prefetch import Collector
+from livestream.cluster.upstream_selection import UpstreamSelection
+from livestream.config import Config
+from livestream.http.response import Answers
+from livestream.lifecycle.drain import Phase
+from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
+from livestream.lifecycle.process import Process
+from livestream.lifecycle.reload_hooks import renew_origin_upstreams
+from livestream.metrics import Metrics
+from livestream.model.segments import Announcement, EpochBegan
+from livestream.ops.streams import watched_streams
+from livestream.push.relay import Relays
+from livestream.roles.live_renditions import LiveRenditions
+from livestream.roles.node import LocalNode
+from livestream.roles.serving import edge_guide, http_site, object_store, open_when, operations, push_feeds, rtmp_server
+from livestream.roles.takes import OriginAnswers, TakeRequests
+from livestream.roles.upstream_tier import UpstreamPlayers, UpstreamStates, fetching_from
+
+
+def build_origin(config: Config, reactor: Any) -> Process:
+    """Put an origin together."""
+    process = Process.of(config, reactor)
+    node = LocalNode.join(config, process, Metrics())
+    guide = edge_guide(config, process, node)
+
+    # What ingests announce, and what is fetched from them, the one that announced a stream first of all.
+    def holder(stream: str) -> str:
+        return known.holder(stream)
+
+    choice = UpstreamSelection("ingest", config.origin.upstreams, node.members.nodes, holder)
+    upstreams = fetching_from(choice, node, reactor)
+    states = UpstreamStates(choice, upstreams)
+    known = KnownStreams(node.bus, Tier.INGEST, states, config.hls.window, reactor, node.metrics)
+    store = object_store(config, process, node, known)
+    cache = Cache(store, upstreams, known.object_info, reactor, reactor.seconds)
+
+    # What is here whole is announced to edges.
+    published = PublishedStreams(node.bus, Tier.ORIGIN, config.hls.window, node.bus_name)
+    collector = Collector(cache, config.hls.window, published.announce, published.remove, reactor)
+    known.subscribe(collector.heard)
+
+    # What ingests relay, pushed on.
+    players = UpstreamPlayers(choice, upstreams, node, reactor)
+    relays = Relays(players.of, players.holdings, known.epoch, reactor, node.metrics)
+    feeds = push_feeds(config, process, node, relays, LiveRenditions(known))
+
+    def has_new_writer(stream: str, announcement: Announcement | None) -> None:
+        if isinstance(announcement, EpochBegan):
+            relays.moved(stream)
+
+    known.subscribe(has_new_writer)
+    known.subscribe(lambda stream, _: feeds.waiting.announced(stream))
+
+    def not_ready() -> list[str]:
+        return [*known.not_ready_reasons(), *states.missing()]
+
+    # What edges, and ingests that take a stream, are served.
+    answers, takes = Answers(node.name), TakeRequests(node.credentials, OriginAnswers(known))
+    site = http_site(config, process, node, answers, published, cache, guide=guide, states=published, takes=takes)
+    rtmp = rtmp_server(config, process, node, feeds, guide=guide)
+    heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
+    ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)
+    media = [
+        process.listen("origin.http", config.origin.http, site, is_held=True),
+        process.listen("origin.rtmp", config.origin.rtmp, rtmp, is_held=True),
+    ]
+    process.listen("ops.http", config.ops.http, ops)
+
+    # How it takes new settings, drains, starts and stops.
+    renew_origin_upstreams(process.reloading, choice)
+    drain_http(process.draining, site)
+    drain_rtmp(process.draining, rtmp, keeps_relays=False)
+    drain_cache(process.draining, cache)
+    for listener in media:
+        process.draining.at(Phase.CLOSING, listener.close)
+    process.when_running(known.start)
+    process.when_running(open_when, lambda: not not_ready() and known.is_informed, media, reactor)
+    for stop in (collector.stop, known.stop, cache.stop, feeds.stop):
+        process.at_stop(stop)
+    return process

@@ -1,0 +1,31 @@
+"""The store of an ingest: broadcasts put segments in, and all that is served is in it."""
+
+from __future__ import annotations
+
+from attrs import define
+from twisted.internet.defer import Deferred, fail, succeed
+
+from livestream.cache.cache import NotKnown
+from livestream.cache.store import Found, Key, Store
+from livestream.model.segments import ObjectInfo
+from livestream.net.body import Body
+
+
+@define(eq=False)
+class SegmentStore:
+    """A store that is filled by broadcasts and served as a library: what is not there is nowhere."""
+
+    store: Store
+
+    def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
+        self.store.put(Key(stream, rendition, info.name), info, Body.whole(data))
+
+    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
+        return self.store.peek(Key(stream, rendition, name))
+
+    def is_known(self, stream: str, rendition: str, name: str) -> bool:
+        return self.peek(stream, rendition, name) is not None
+
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
+        found = self.peek(stream, rendition, name)
+        return fail(NotKnown(name)) if found is None else succeed(found)

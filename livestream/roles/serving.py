@@ -1,0 +1,209 @@
+"""What roles serve, each made from the settings: HLS and FLV over HTTP, RTMP, operations, and the store behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from twisted.web.resource import IResource
+
+from livestream.cache.store import Key, Store
+from livestream.cluster.edge_selection import EdgeSelection
+from livestream.cluster.heartbeat import HeartbeatSender
+from livestream.config import Config
+from livestream.hls.fast_path import HlsFastPath
+from livestream.hls.lookup import Service
+from livestream.hls.objects import Library, Objects
+from livestream.hls.playlists import Playlists, Windows
+from livestream.hls.routes import Hls, States, Takes
+from livestream.hls.steering import Steer
+from livestream.http.access_log import AccessLog
+from livestream.http.client_address import Proxies
+from livestream.http.counters import Tallies
+from livestream.http.prepared import PreparedResponses
+from livestream.http.response import PRIVATE, Answers
+from livestream.http.signatures import Signatures
+from livestream.http.site import HttpSite, ReadOnly
+from livestream.lifecycle.process import Process
+from livestream.lifecycle.reload_hooks import (
+    geography,
+    http_limits,
+    ops_limits,
+    push_limits,
+    relay_rule,
+    renew_feeds,
+    renew_guide,
+    renew_http,
+    renew_ops,
+    renew_relays,
+    renew_rtmp,
+    renew_store,
+    rtmp_limits,
+)
+from livestream.model.names import TAKE_PATH
+from livestream.net.listeners import Listener
+from livestream.net.rtmp.requests import Publishing
+from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.ops.admission import OpsAdmission, host_names
+from livestream.ops.site import Ops, ops_site
+from livestream.ops.streams import described
+from livestream.packaging.window import Window
+from livestream.push.feeds import Feeds, Known, Supply
+from livestream.push.flv import FlvPush
+from livestream.push.relay_admission import RelayAdmission
+from livestream.push.rtmp import RtmpPlay
+from livestream.roles.node import LocalNode
+
+SWEEP_S = 0.5
+STALL_LOOK_S = 1.0
+HOLD_S = 5.0
+"""Who comes to a cache that has just been started waits so long at most, rather than hear that it has nothing."""
+LOOK_S = 0.05
+
+
+class Streams(Protocol):
+    """Whoever knows the streams of this node."""
+
+    def window(self, stream: str) -> Window | None: ...
+    def windows(self) -> list[Window]: ...
+
+
+def object_store(config: Config, process: Process, node: LocalNode, streams: Streams) -> Store:
+    """The objects of this node, of which those that nobody can ask for any more are let go."""
+
+    def is_known(key: Key) -> bool:
+        window = streams.window(key.stream)
+        return window is not None and window.object_info(key.rendition, key.name) is not None
+
+    def is_listed(key: Key) -> bool:
+        window = streams.window(key.stream)
+        return window is not None and window.is_listed(key.rendition, key.name)
+
+    limit_bytes = config.cache.limit_mb << 20
+    store = Store(limit_bytes, is_known, is_listed, process.reactor.seconds, node.metrics)
+    renew_store(process.reloading, store)
+    process.every(SWEEP_S, store.sweep)
+    return store
+
+
+def push_feeds(
+    config: Config, process: Process, node: LocalNode, supply: Supply | None = None, known: Known | None = None
+) -> Feeds:
+    """The push, of what is live here and, with a ``supply``, of what is ``known`` to be live elsewhere."""
+    feeds = Feeds(push_limits(config), process.reactor, node.metrics, supply, known)
+    renew_feeds(process.reloading, feeds)
+    process.every(STALL_LOOK_S, feeds.close_stalled)
+    return feeds
+
+
+def edge_guide(config: Config, process: Process, node: LocalNode) -> EdgeSelection | None:
+    """
+    Who tells viewers which edge of the cluster to use; there is none without a cluster.
+
+    :raises ConfigError: the database of places cannot be read.
+    """
+    if not config.cluster.secret:
+        return None
+    guide = EdgeSelection(node.name, node.members.nodes, geography(config))
+    renew_guide(process.reloading, guide)
+    return guide
+
+
+def http_site(
+    config: Config,
+    process: Process,
+    node: LocalNode,
+    answers: Answers,
+    windows: Windows,
+    library: Library,
+    *,
+    guide: EdgeSelection | None,
+    states: States | None = None,
+    takes: Takes | None = None,
+    flv: FlvPush | None = None,
+    pages: IResource | None = None,
+    access: AccessLog | None = None,
+) -> HttpSite:
+    """Serve playlists and objects; with ``flv`` the push as well, with ``states`` and ``takes`` what nodes ask."""
+    reactor, tallies = process.reactor, Tallies(node.metrics)
+    playlists = Playlists(windows, answers, are_steered=guide is not None)
+    service = Service(playlists, Objects(library, answers), answers, reactor)
+    proxies = Proxies.of(config.cluster.trusted_proxies)
+    steer = Steer(node.name, guide, proxies, windows.window, answers, reactor.seconds)
+    prepared = PreparedResponses(answers, tallies, reactor.seconds)
+    is_asked_by_nodes = takes is not None and bool(config.cluster.secret)
+    site = HttpSite(
+        Hls(service, answers, tallies, reactor.seconds, states, flv, pages, takes, steer).resource(),
+        answers,
+        tallies,
+        reactor,
+        limits=http_limits(config),
+        fast_path=HlsFastPath(service, prepared, steer, flv, None if flv is None else flv.feeds.refused),
+        admission=ReadOnly(answers, TAKE_PATH),
+        access=access,
+        signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
+        proxies=proxies,
+    )
+    renew_http(process.reloading, site, steer)
+    return site
+
+
+def rtmp_server(
+    config: Config,
+    process: Process,
+    node: LocalNode,
+    feeds: Feeds,
+    *,
+    guide: EdgeSelection | None,
+    publishing: Publishing | None = None,
+    takes_viewers: bool = True,
+) -> RtmpServerFactory:
+    """Take RTMP connections: of publishers, of downstream relays, and of viewers."""
+    relays = RelayAdmission(relay_rule(config, node.credentials), takes_viewers, process.reactor.seconds)
+    elsewhere = (lambda _: None) if guide is None else guide.redirect_url
+    play, limits = RtmpPlay(feeds, relays), rtmp_limits(config)
+    factory = RtmpServerFactory(publishing, play, limits, process.reactor, node.metrics, elsewhere)
+    renew_rtmp(process.reloading, factory)
+    renew_relays(process.reloading, relays, node.credentials)
+    return factory
+
+
+def operations(
+    config: Config,
+    process: Process,
+    node: LocalNode,
+    heartbeat: HeartbeatSender,
+    streams: Streams,
+    not_ready: Callable[[], list[str]],
+    *,
+    guide: EdgeSelection | None,
+) -> HttpSite:
+    """Health, readiness, metrics, and what this node and its cluster carry."""
+    ops = Ops(
+        lambda: [*process.draining.reasons(), *not_ready()],
+        lambda: [described(window) for window in streams.windows()],
+        node.metrics,
+        None if guide is None else guide.route,
+        lambda: process.draining.begin("POST /drain"),
+        heartbeat.report,
+        heartbeat.warnings,
+    )
+    answers = Answers(node.name, PRIVATE)
+    admission = OpsAdmission(answers, node.metrics, host_names(config.ops.hosts), config.ops.token)
+    site = ops_site(ops, admission, process.reactor, ops_limits(config))
+    renew_ops(process.reloading, site, admission)
+    return site
+
+
+def open_when(ready: Callable[[], bool], listeners: Iterable[Listener], clock: Any) -> None:
+    """Let those in who come to a cache, once it is ready; those who come sooner wait, but not for long."""
+    until = clock.seconds() + HOLD_S
+
+    def look() -> None:
+        if not ready() and clock.seconds() < until:
+            clock.callLater(LOOK_S, look)
+        else:
+            for listener in listeners:
+                listener.open()
+
+    clock.callLater(LOOK_S, look)
