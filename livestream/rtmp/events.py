@@ -1,8 +1,8 @@
 """
-What a session tells its application.
+What a session gives its application: the events of a server, and those of a client.
 
-Audio and video of the stream that is published or played come as the :class:`~livestream.rtmp.chunks.Message` itself:
-they are nearly all of what comes.
+Audio and video of the stream that is published or played are the :class:`~livestream.rtmp.chunks.Message` itself: they
+are nearly all that is received.
 """
 
 from __future__ import annotations
@@ -79,9 +79,11 @@ class StreamEnded:
 
 
 @frozen
-class Answered:
+class PingAnswered:
     """The peer answered a ping: it is alive."""
 
 
-ServerEvent = Message | PublishRequested | PlayRequested | DataReceived | PublishEnded | PlayEnded | Paused | Answered
-ClientEvent = Message | Started | PeerRefused | DataReceived | StreamEnded | Answered
+ServerEvent = (
+    Message | PublishRequested | PlayRequested | DataReceived | PublishEnded | PlayEnded | Paused | PingAnswered
+)
+ClientEvent = Message | Started | PeerRefused | DataReceived | StreamEnded | PingAnswered

@@ -6,9 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from livestream.rtmp.chunks import Message, split
-
-AUDIO_CSID, VIDEO_CSID = 4, 6
-VIDEO = 9
+from livestream.rtmp.message_types import VIDEO
+from livestream.rtmp.messages import AUDIO_CSID, VIDEO_CSID
 
 
 def join_tick(messages: Sequence[Message], chunk_bytes: int) -> bytes:

@@ -9,7 +9,8 @@ from livestream.rtmp.message_types import SET_CHUNK_SIZE, USER_CONTROL
 
 STREAM_BEGIN, STREAM_EOF, SET_BUFFER_LENGTH, PING_REQUEST, PING_RESPONSE = 0, 1, 3, 6, 7
 
-CONTROL_CSID, COMMAND_CSID, STATUS_CSID = 2, 3, 5
+CONTROL_CSID, COMMAND_CSID, AUDIO_CSID, STATUS_CSID, VIDEO_CSID = 2, 3, 4, 5, 6
+"""The chunk streams that are used for what is sent."""
 
 
 def control(type_id: int, value: int, suffix: bytes = b"") -> Message:

@@ -19,7 +19,7 @@ from livestream.net.tcp import tune
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RtmpError
-from livestream.rtmp.events import Answered, ClientEvent, DataReceived, PeerRefused, Started, StreamEnded
+from livestream.rtmp.events import ClientEvent, DataReceived, PeerRefused, PingAnswered, Started, StreamEnded
 from livestream.signing import RELAY, Credentials
 
 SILENT_S = 1.5
@@ -138,7 +138,7 @@ class RtmpLink:
             case PeerRefused(_, description):
                 self.lose(description)
                 self.close()
-            case Answered():
+            case PingAnswered():
                 pass
 
     def heard(self) -> None:
