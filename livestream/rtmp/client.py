@@ -105,7 +105,7 @@ class ClientSession:
         return (DataReceived(message.timestamp_ms, name, values),)
 
     def data_to_send(self) -> bytes:
-        """The bytes that the server is owed now."""
+        """The bytes to send now."""
         return self._wire.data_to_send()
 
     def send_media(self, type_id: int, timestamp_ms: int, body: bytes) -> None:
@@ -119,7 +119,7 @@ class ClientSession:
         self._wire.send(Message(type_id, self._stream_id, timestamp_ms & 0xFFFFFFFF, body), csid)
 
     def ping(self, time_ms: int) -> None:
-        """Ask the server for a sign of life."""
+        """Send a ping, which the server answers."""
         self._wire.send(messages.user_control(messages.PING_REQUEST, time_ms & 0xFFFFFFFF))
 
     def _user_control(self, message: Message) -> Events:

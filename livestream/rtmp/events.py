@@ -16,7 +16,7 @@ from livestream.rtmp.chunks import Message
 
 @frozen
 class PublishRequested:
-    """A peer wants to publish ``name`` in ``app``. Accept or refuse."""
+    """A client asks to publish ``name`` in ``app``. Accept or refuse."""
 
     stream_id: int
     app: str
@@ -26,7 +26,7 @@ class PublishRequested:
 
 @frozen
 class PlayRequested:
-    """A peer wants to play ``name`` in ``app``. Accept or refuse."""
+    """A client asks to play ``name`` in ``app``. Accept, refuse or redirect."""
 
     stream_id: int
     app: str
@@ -45,17 +45,17 @@ class DataReceived:
 
 @frozen
 class PublishEnded:
-    """The peer publishes no more."""
+    """The client has stopped publishing."""
 
 
 @frozen
 class PlayEnded:
-    """The peer plays no more."""
+    """The client has stopped playing, or withdrawn its request to."""
 
 
 @frozen
 class Paused:
-    """A player wants no media for now, or wants it again."""
+    """A player has paused, or goes on."""
 
     is_paused: bool
 

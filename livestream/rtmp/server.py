@@ -30,17 +30,17 @@ from livestream.rtmp.wire import Wire, decode_values, user_control_event
 HANDSHAKE_BYTES = 1 + 2 * 1536
 WINDOW_BYTES = 2_500_000
 CHUNK_BYTES = 65_536
-"""ffmpeg as a publisher adopts our chunk size for its own chunks: large ones cost it and us less."""
+"""The size of our chunks before a play. ffmpeg as a publisher adopts it for its own: large chunks cost less."""
 UNASKED_BYTES = 64 << 10
-"""A peer that is not allowed to publish or play (yet, or any more) may send this much after the handshake."""
+"""The most that a client may send after the handshake without publishing or playing."""
 PLAYER_BYTES = 1 << 20
-"""A player has nothing to send but acknowledgements and answers to pings: in a period it may send this much."""
+"""The most that a player may send in a period: it has only acknowledgements and answers to pings to send."""
 STREAMS = 8
 QUERY_FIELDS = 32
 RECONNECT = 0x01
-"""The bit of ``capsEx`` by which a peer says that it obeys a request to reconnect (Enhanced RTMP 2)."""
+"""The bit of ``capsEx`` of a client that supports the reconnect request (Enhanced RTMP 2)."""
 COMMANDS = 200
-"""So many commands and pings are enough for any program, until it is served, and then between two periods."""
+"""The most commands and pings until a client publishes or plays, and then in each period."""
 
 _PUBLISHING = ServerState.PUBLISHING  # to look a member up takes ten times as long
 
@@ -50,7 +50,7 @@ Events = Sequence[ServerEvent]
 @define(eq=False)
 class ServerSession:
     """
-    Speaks with one client: :meth:`receive_data` gives events, :meth:`data_to_send` the bytes to write.
+    One client's connection: :meth:`receive_data` gives events, :meth:`data_to_send` the bytes to write.
 
     ``nonce`` is random; it goes into the handshake. One stream of a connection publishes or plays at a time. What is
     allowed in which ``state`` is in `livestream.rtmp.states`.
@@ -61,7 +61,7 @@ class ServerSession:
     state: ServerState = field(default=ServerState.CONNECTING, init=False)
     app: str = field(default="", init=False)
     steps: int = field(default=0, init=False)
-    """How much work has been done with what the peer sent: chunks, and messages, which count for several."""
+    """The work that has been done with what the peer sent, in the steps of `livestream.rtmp.chunks`."""
     has_more: bool = field(default=False, init=False)
     """Whether there is more to read without any new bytes."""
     _reconnects: bool = field(default=False, init=False)
@@ -69,7 +69,7 @@ class ServerSession:
     _streams: int = field(default=0, init=False)
     _stream_id: int = field(default=0, init=False)
     _commands: int = field(default=0, init=False)
-    _asked_bytes: int = field(default=0, init=False)
+    _exempt_bytes: int = field(default=0, init=False)  # received while more was allowed
 
     def __attrs_post_init__(self) -> None:
         self._wire = Wire(ServerHandshake(self.nonce), self.limits)
@@ -124,28 +124,28 @@ class ServerSession:
         if not isinstance(to, ServerState):
             return False
         if self.state is ServerState.PUBLISHING:
-            self._asked_bytes = self._wire.received_bytes
+            self._exempt_bytes = self._wire.received_bytes
         self.state = to
         self._wire.reader.takes_media = to is ServerState.PUBLISHING
         return True
 
     def _limit_unasked(self) -> None:
         most = PLAYER_BYTES if self.state is ServerState.PLAYING else HANDSHAKE_BYTES + UNASKED_BYTES
-        if self._wire.received_bytes - self._asked_bytes > most:
+        if self._wire.received_bytes - self._exempt_bytes > most:
             raise RemoteProtocolError(f"too many bytes {self.state.value}", "unasked_bytes")
 
     @property
     def held_bytes(self) -> int:
-        """What is held for the peer, in bytes."""
+        """The memory held for the peer."""
         return self._wire.held_bytes
 
     def clear(self) -> None:
-        """Hold nothing any more: the peer is gone."""
+        """Release all memory: the peer is gone."""
         self._wire.clear()
         self.has_more = False
 
     def data_to_send(self) -> bytes:
-        """The bytes that the peer is owed now."""
+        """The bytes to send now."""
         return self._wire.data_to_send()
 
     @property
@@ -156,18 +156,18 @@ class ServerSession:
 
     def accept_publish(self) -> None:
         """
-        Let the peer publish.
+        Let the client publish.
 
-        :raises LocalProtocolError: it has not asked to; as the other answers do when they do not fit the state.
+        :raises LocalProtocolError: it has not asked to. So do the other answers when the state does not allow them.
         """
         self._advance(ServerInput.ACCEPT_PUBLISH, LocalProtocolError)
         self._wire.send(messages.user_control(messages.STREAM_BEGIN, self._stream_id))
         self._status("status", "NetStream.Publish.Start", "publishing")
 
     def accept_play(self, chunk_bytes: int) -> None:
-        """Let the peer play; media is to be sent in chunks of ``chunk_bytes``, with message stream id 1."""
+        """Let the client play; media is to be sent in chunks of ``chunk_bytes``, with message stream id 1."""
         self._advance(ServerInput.ACCEPT_PLAY, LocalProtocolError)
-        self._asked_bytes = self._wire.received_bytes
+        self._exempt_bytes = self._wire.received_bytes
         self._wire.send(messages.user_control(messages.STREAM_BEGIN, self._stream_id))
         self._status("status", "NetStream.Play.Reset", "playing")
         self._status("status", "NetStream.Play.Start", "playing")
@@ -176,32 +176,32 @@ class ServerSession:
         self._wire.set_chunk_size(chunk_bytes)
 
     def refuse(self, code: str, description: str) -> None:
-        """Refuse or end a publish or play, with a description that the peer's program shows. Then close."""
+        """Refuse or end a publish or play; the client shows the description. Close the connection then."""
         self._advance(ServerInput.REFUSE, LocalProtocolError)
         self._status("error", code, description)
 
     def end_play(self) -> None:
-        """The broadcast is really over: programs close on this."""
+        """Announce that the broadcast is over: players close on this."""
         self._advance(ServerInput.END_PLAY, LocalProtocolError)
         self._wire.send(messages.user_control(messages.STREAM_EOF, self._stream_id))
         self._status("status", "NetStream.Play.UnpublishNotify", "the broadcast is over")
 
     def redirect(self, url: str, stream: str) -> None:
         """
-        Refuse a play, because it is to be had at ``url``, ``rtmp://HOST:PORT/APP``.
+        Redirect a player to ``url``, ``rtmp://HOST:PORT/APP``.
 
-        This is how SRS and Flash Media Server say it; to a program that does not follow it is an error like another.
+        The message is that of SRS and Flash Media Server; a player that does not know it shows an error.
         """
         self._advance(ServerInput.REDIRECT, LocalProtocolError)
         there = {"code": 302, "redirect": url, "redirect2": f"{url}/{stream}"}
         self._status("error", "NetConnection.Connect.Rejected", f"play it at {url}", ex=there)
 
-    def move(self, url: str, stream: str) -> None:
+    def request_reconnect(self, url: str, stream: str) -> None:
         """
-        Have a player go on at ``url``. The connection is then to be closed, but not at once.
+        Have a player reconnect to ``url``. The connection is then to be closed, but not at once.
 
-        One that knows how connects there, plays here until it can there, and leaves (Enhanced RTMP 2, "Reconnect
-        Request"); any other is told as at a new play.
+        A player that supports it connects there, plays here until it can there, and leaves (Enhanced RTMP 2, "Reconnect
+        Request"); any other is redirected as at a new play.
         """
         if not self._reconnects:
             self.redirect(url, stream)
@@ -216,20 +216,20 @@ class ServerSession:
         self._wire.command(0, "onStatus", 0, None, info)
 
     def ping(self, time_ms: int) -> None:
-        """Ask the peer for a sign of life."""
+        """Send a ping, which the client answers."""
         self._wire.send(messages.user_control(messages.PING_REQUEST, time_ms & 0xFFFFFFFF))
 
     def begin_period(self) -> None:
-        """Some time has passed: the peer may send as much again."""
+        """Begin the next period of the limits of a client that publishes or plays."""
         self._commands = 0
         if self.state is ServerState.PLAYING:
-            self._asked_bytes = self._wire.received_bytes
+            self._exempt_bytes = self._wire.received_bytes
 
     def _status(self, level: str, code: str, description: str, **more: Any) -> None:
         info = {"level": level, "code": code, "description": description, **more}
         self._wire.command(self._stream_id, "onStatus", 0, None, info)
 
-    # The peer's messages
+    # The client's messages
 
     def _data(self, message: Message) -> Events:
         try:
@@ -298,13 +298,13 @@ class ServerSession:
         return ()
 
     def _acknowledge(self, _: Message, transaction: float, values: list[Any]) -> Events:
-        """Calls that encoders make and nothing waits for."""
+        """Answer a call that encoders make and that has no effect here."""
         if transaction:
             self._wire.command(0, "_result", transaction, None, None)
         return ()
 
     def _stream_length(self, _: Message, transaction: float, values: list[Any]) -> Events:
-        """A live stream has no length; ffmpeg as a player warns unless it gets zero for an answer."""
+        """Answer zero, for a live stream has no length; ffmpeg as a player warns without an answer."""
         self._wire.command(0, "_result", transaction, None, 0)
         return ()
 

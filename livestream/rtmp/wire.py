@@ -24,9 +24,9 @@ from livestream.rtmp.handshake import ClientHandshake, ServerHandshake
 
 _AGGREGATED = (*types.MEDIA, types.DATA)
 ACK_BYTES = 1 << 20
-"""We acknowledge this often at the latest, whatever window the peer wants."""
+"""The most bytes between two acknowledgements, whatever window the peer asks for."""
 LEAST_ACK_BYTES = 1 << 16
-"""And no more often than this: a window of one byte must not make us answer every one."""
+"""The fewest bytes between two: a window of one byte must not have us answer every byte."""
 
 
 @define(eq=False)
@@ -54,7 +54,7 @@ class Wire:
 
     @property
     def held_bytes(self) -> int:
-        """What is held for the peer."""
+        """The memory held for the peer."""
         return self.reader.held_bytes + (0 if self._next is None else len(self._next.body))
 
     def receive(self, data: bytes, steps: int = ALL_STEPS) -> list[Message]:
@@ -119,17 +119,17 @@ class Wire:
         return taken
 
     def clear(self) -> None:
-        """Hold nothing any more: the peer is gone."""
+        """Release all memory: the peer is gone."""
         self.reader.clear()
         self._aggregated = self._next = None
         self._out.clear()
 
     def send(self, message: Message, csid: int = messages.CONTROL_CSID) -> None:
-        """Have a message sent."""
+        """Queue a message."""
         self._out += split(message, csid, self.chunk_bytes)
 
     def send_raw(self, data: bytes) -> None:
-        """Have bytes sent that are no chunks."""
+        """Queue bytes that are not chunks."""
         self._out.append(data)
 
     def set_chunk_size(self, chunk_bytes: int) -> None:
@@ -138,12 +138,12 @@ class Wire:
         self.chunk_bytes = chunk_bytes
 
     def command(self, stream_id: int, *values: Any) -> None:
-        """Have a command sent."""
+        """Queue a command."""
         csid = messages.STATUS_CSID if stream_id else messages.COMMAND_CSID
         self.send(Message(types.COMMAND, stream_id, 0, encode(*values)), csid)
 
     def data_to_send(self) -> bytes:
-        """The bytes that the peer is owed now."""
+        """The bytes to send now."""
         if not self._out:
             return b""
         data = b"".join(self._out)

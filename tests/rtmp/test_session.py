@@ -124,7 +124,7 @@ def test_a_player_that_can_reconnect_is_asked_to() -> None:
     assert encode({"capsEx": 1})[1:-3] in server.data_to_send()
     server.accept_play(4096)
     server.data_to_send()
-    server.move("rtmp://edge-2:1937/live", "show")
+    server.request_reconnect("rtmp://edge-2:1937/live", "show")
     info = {
         "level": "status",
         "code": "NetConnection.Connect.ReconnectRequest",
@@ -140,7 +140,7 @@ def test_any_other_is_told_as_at_a_new_play(capabilities: object) -> None:
     assert b"capsEx" not in server.data_to_send()
     server.accept_play(4096)
     server.data_to_send()
-    server.move("rtmp://edge-2:1937/live", "show")
+    server.request_reconnect("rtmp://edge-2:1937/live", "show")
     assert encode("ex", THERE)[1:] in server.data_to_send()
 
 

@@ -69,7 +69,7 @@ SERVER_INPUTS: dict[ServerInput, list[bytes] | Callable[[ServerSession], None]] 
     ServerInput.ACCEPT_PUBLISH: ServerSession.accept_publish,
     ServerInput.ACCEPT_PLAY: lambda server: server.accept_play(4096),
     ServerInput.REFUSE: lambda server: server.refuse("NetStream.Failed", "no"),
-    ServerInput.REDIRECT: lambda server: server.move("rtmp://edge-2/live", "show"),
+    ServerInput.REDIRECT: lambda server: server.request_reconnect("rtmp://edge-2/live", "show"),
     ServerInput.END_PLAY: ServerSession.end_play,
 }
 CLIENT_INPUTS: dict[ClientInput, list[bytes] | Callable[[ClientSession], None]] = {

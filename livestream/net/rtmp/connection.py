@@ -17,7 +17,7 @@ from livestream.net.proxy_protocol import ProxyPreface
 from livestream.net.rtmp.limits import SMALL_BYTES
 from livestream.net.rtmp.player import ConnectedPlayer
 from livestream.net.rtmp.read_budget import ReadBudget
-from livestream.net.rtmp.redirect import Move
+from livestream.net.rtmp.redirect import PlayerRedirect
 from livestream.net.rtmp.requests import (
     REFUSED,
     Playing,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from livestream.net.rtmp.server import RtmpServerFactory
 
 READ_BYTES = 1 << 19
-"""So much is read of a publisher at once, so that one of 50 Mbit/s is not held up by a rest; of a stranger, less."""
+"""So much is read of a publisher at once, so that one of 50 Mbit/s need not wait for a rest; of others, less."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
 
@@ -115,7 +115,7 @@ class RtmpConnection(TwistedProtocol):
     # What publishing and playing ask of a connection
 
     def accept_play(self, chunk_bytes: int) -> None:
-        """Let the player in: its media follows, in chunks of ``chunk_bytes``, on the transport."""
+        """Accept the play: its media follows on the transport, in chunks of ``chunk_bytes``."""
         if self._is_over:
             return
         self._is_logged = True
@@ -126,10 +126,10 @@ class RtmpConnection(TwistedProtocol):
 
     def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
         """
-        Say why not, and close; it is counted as ``limit``.
+        Refuse the peer, and close; it is counted as ``limit``.
 
-        The log has it of publishers alone, for whom nothing may be quoted that they typed. Anybody can have plays
-        refused, and who refuses them logs how many.
+        Only publishers are logged, and nothing that they typed. Anybody can have plays refused: whoever refuses
+        them logs how many.
         """
         self.factory.metrics.limit_hit(limit)
         self._is_logged = limit == REFUSED and self._session.state is not ServerState.PLAY_ASKED
@@ -138,20 +138,20 @@ class RtmpConnection(TwistedProtocol):
 
     def redirect(self, url: str) -> None:
         """
-        Have the player go on at ``url``, ``rtmp://HOST:PORT/APP``: it is told at a key frame, and closed later.
+        Redirect the player to ``url``, ``rtmp://HOST:PORT/APP``: at a key frame; the connection is closed later.
 
-        Nothing happens when nobody plays here, or the player has been told before.
+        Nothing happens when the peer does not play, or has been redirected before.
         """
         player = self._player
         if player is None or player.is_redirected:
             return
 
-        def tell() -> None:
+        def send() -> None:
             self.factory.metrics.push_redirects.labels("playing").inc()
-            self._session.move(url, player.request.path)
+            self._session.request_reconnect(url, player.request.path)
             self._flush()
 
-        player.redirect(Move(self.factory.clock, tell, lambda: self.close(f"sent to {url}")))
+        player.redirect(PlayerRedirect(self.factory.clock, send, lambda: self.close(f"sent to {url}")))
 
     @property
     def played(self) -> PlayRequest | None:
@@ -159,12 +159,12 @@ class RtmpConnection(TwistedProtocol):
         return None if self._player is None else self._player.request
 
     def end(self) -> None:
-        """The broadcast that is played is really over: say so, and close."""
+        """Announce that the broadcast is over, and close."""
         self._session.end_play()
         self.close("the broadcast is over")
 
     def close(self, reason: str) -> None:
-        """End the connection, with what was said still going out."""
+        """End the connection after what is still to be sent."""
         if self._is_over:
             return
         self._flush()
@@ -177,14 +177,14 @@ class RtmpConnection(TwistedProtocol):
         self._deadline = self.factory.clock.callLater(CLOSE_S, self._abort)
 
     def abort(self, reason: str) -> None:
-        """End the connection now, whatever was still to go out."""
+        """End the connection now, whatever is still to be sent."""
         self.close(reason)
         self._abort()
 
     # Inside
 
     def _begin(self, address: str, data: bytes) -> None:
-        """A proxy has told whose connection it is; what follows is the peer's own."""
+        """Take the peer's address from a proxy's header; what follows is the peer's own."""
         del self.dataReceived
         self.peer = address or self.peer
         if not self.factory.pool.tell(self, self.peer):
@@ -264,12 +264,12 @@ class RtmpConnection(TwistedProtocol):
             self.dataReceived(held)
 
     def _account(self, held_bytes: int) -> None:
-        """Have it known how much is held for a peer that does not publish."""
+        """Account for the memory held for a peer that does not publish."""
         self.factory.unserved_bytes += held_bytes - self._held_bytes
         self._held_bytes = held_bytes
 
     def _release(self) -> None:
-        """Hold nothing more for the peer, however long this object itself may stay."""
+        """Release all memory held for the peer, however long this object itself may stay."""
         if self._resting is not None and self._resting.active():
             self._resting.cancel()
         self._resting = None
@@ -340,7 +340,7 @@ class RtmpConnection(TwistedProtocol):
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        """Something of the peer's could not be taken, which ends its connection and no other."""
+        """End the connection, and no other, for an error that its bytes caused."""
         if isinstance(error, RemoteProtocolError):
             self.factory.metrics.limit_hit(error.limit or "rtmp_protocol")
             self.close(str(error))
