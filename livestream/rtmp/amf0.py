@@ -22,7 +22,7 @@ _ECMA_ARRAY, _OBJECT_END, _STRICT_ARRAY, _DATE, _LONG_STRING, _UNSUPPORTED, _XML
 
 @frozen
 class Limits:
-    """What a decoder takes from a stranger; strings and keys are in bytes."""
+    """What a decoder accepts from an untrusted peer; strings and keys are in bytes."""
 
     depth: int = 16
     items: int = 1024
@@ -60,10 +60,10 @@ def _encode(value: Any) -> bytes:
     if isinstance(value, int | float):
         return b"\x00" + _DOUBLE.pack(value)
     if isinstance(value, str):
-        text = value.encode()
-        if len(text) > 0xFFFF:
-            return b"\x0c" + len(text).to_bytes(4, "big") + text
-        return b"\x02" + len(text).to_bytes(2, "big") + text
+        data = value.encode()
+        if len(data) > 0xFFFF:
+            return b"\x0c" + len(data).to_bytes(4, "big") + data
+        return b"\x02" + len(data).to_bytes(2, "big") + data
     if isinstance(value, EcmaArray):
         return b"\x08" + len(value).to_bytes(4, "big") + _properties(value)
     if isinstance(value, Mapping):
@@ -98,7 +98,7 @@ class _Reader:
             if marker == _ECMA_ARRAY:
                 self._take(4)
             elif marker == _TYPED:
-                self._text(2, self.limits.key_bytes)
+                self._string(2, self.limits.key_bytes)
             return self._object(depth + 1)
         if marker == _STRICT_ARRAY:
             count = int.from_bytes(self._take(4), "big")
@@ -113,9 +113,9 @@ class _Reader:
         if marker == _BOOLEAN:
             return self._take(1) != b"\x00"
         if marker == _STRING:
-            return self._text(2, self.limits.string_bytes)
+            return self._string(2, self.limits.string_bytes)
         if marker in (_LONG_STRING, _XML):
-            return self._text(4, self.limits.string_bytes)
+            return self._string(4, self.limits.string_bytes)
         if marker in (_NULL, _UNDEFINED, _UNSUPPORTED):
             return None
         if marker == _DATE:
@@ -126,14 +126,14 @@ class _Reader:
         """Properties until the end marker; the end of the data does as well, since some encoders leave it out."""
         properties: dict[str, Any] = {}
         while not self.at_end:
-            key = self._text(2, self.limits.key_bytes)
+            key = self._string(2, self.limits.key_bytes)
             if not key and self.data[self._at : self._at + 1] == b"\x09":
                 self._at += 1
                 break
             properties[key] = self.value(depth)
         return properties
 
-    def _text(self, length_bytes: int, limit: int) -> str:
+    def _string(self, length_bytes: int, limit: int) -> str:
         length = int.from_bytes(self._take(length_bytes), "big")
         if length > limit:
             raise RemoteProtocolError(f"an AMF0 string of {length} bytes")

@@ -1,8 +1,11 @@
 """
 The chunk stream (RTMP specification 1.0, 5.3): messages cut into chunks, and put together again.
 
-A message's memory grows with the bytes that came, never with the length that was announced, and not with the number of
-chunks either. What nobody here wants of this peer is dropped as its bytes come.
+A message takes memory for the bytes that have been received, never for the length that was announced, and not for each
+chunk either. Messages that are not wanted of a peer are dropped as their bytes are received.
+
+The work of reading is counted in steps, roughly a chunk each, so that a caller can bound what it does at once for one
+peer, and what a peer may cause over time.
 """
 
 from __future__ import annotations
@@ -26,24 +29,25 @@ DEFAULT_CHUNK_BYTES = 128
 LARGEST_CHUNK_BYTES = 0xFFFFFF
 EXTENDED = 0xFFFFFF
 RUN_CHUNKS = 256
-"""So many chunks are looked at in one step; a bound on what is looked at in vain."""
+"""The most chunks of one message that are joined at once."""
 RUN_STEPS = 3
-"""A run of chunks counts as so many steps, however short the chunks are."""
+"""The steps of such a run, however short its chunks are; any other chunk is one step."""
 IN_FLIGHT_BYTES = 1 << 20
-"""Beside one message of the largest length, so much of others may be unfinished."""
+"""The most bytes of unfinished messages, beside one message of the largest length."""
 MESSAGE_STEPS = 16
-"""A message that is given on counts as so many steps, for whoever gets it has work with it; a chunk counts as one."""
+"""The steps of a whole message, beside those of its chunks: its receiver has work with it."""
 STEP_BYTES = 512
-"""So do so many bytes of a message: they are copied, hashed and stored."""
+"""The bytes of a message that are one more step: they are copied, hashed and stored."""
 VALUE_BYTES = 2
-"""And each of so many bytes of a command or of data as one more, for they may be a value each."""
+"""The bytes of a command or of data that are one more step: each two of them may be a value."""
 ALL_STEPS = 1 << 62
+"""As many steps as there is work for."""
 STREAM_BYTES = 512
-"""What the state of a chunk stream takes, beside the bytes that it holds."""
+"""The memory of a chunk stream's state, beside the bytes that it holds."""
 
 LONGEST_HEADER = 12
 _read_two = Struct(">II").unpack_from
-"""Of a chunk whose basic header has one byte: that byte and the time, and then the length and the type."""
+"""Of a chunk whose basic header has one byte: that byte and the timestamp, and then the length and the type."""
 _read_stream_id = Struct("<I").unpack_from
 
 
@@ -52,7 +56,7 @@ class Message:
     """
     One RTMP message; ``timestamp_ms`` is modulo 2^32.
 
-    It is not to be changed. It is not frozen either, because a frozen one takes thrice as long to make.
+    Treat it as immutable. It is not frozen, because a frozen one takes three times as long to construct.
     """
 
     type_id: int
@@ -63,7 +67,7 @@ class Message:
 
 @frozen
 class ChunkLimits:
-    """What a reader takes from a stranger."""
+    """What a reader accepts from an untrusted peer."""
 
     message_bytes: int = 8 << 20
     command_bytes: int = 64 << 10
@@ -72,7 +76,7 @@ class ChunkLimits:
 
 @define(eq=False)
 class _ChunkStream:
-    """The last header of a chunk stream, and the message that is on its way in it."""
+    """The last header of a chunk stream, and the message that it is part of."""
 
     type_id: int = 0
     stream_id: int = 0
@@ -83,7 +87,7 @@ class _ChunkStream:
     following: bytes = b""
     """The type 3 header, if it has one byte only."""
     body: bytearray | None = None
-    """What has come of an unfinished message; ``None`` if nothing has, or it is dropped."""
+    """What has been received of an unfinished message; ``None`` if nothing has, or it is dropped."""
     missing: int = 0
     is_dropped: bool = False
 
@@ -91,10 +95,10 @@ class _ChunkStream:
 @define(eq=False)
 class ChunkReader:
     """
-    Puts messages together from a peer's bytes. Obeys the peer's Set Chunk Size and Abort by itself.
+    Reads messages from a peer's bytes, and obeys the peer's Set Chunk Size and Abort itself.
 
     Empty messages mean nothing and are left out. While ``takes_media`` is false only control messages and commands are
-    read, and others dropped unread. ``steps`` counts the work that was done.
+    read, and others are dropped. ``steps`` counts the work that has been done.
     """
 
     limits: ChunkLimits = field(factory=ChunkLimits)
@@ -111,12 +115,12 @@ class ChunkReader:
 
     @property
     def has_more(self) -> bool:
-        """Whether there are bytes that can be read on without any new ones."""
+        """Whether there is more to read without any new bytes."""
         return self._at < len(self._data) and not self._is_cut
 
     @property
     def held_bytes(self) -> int:
-        """What is held for the peer: bytes that are not read yet, unfinished messages, and the chunk streams' state."""
+        """The memory held for the peer: bytes not read yet, unfinished messages, and the chunk streams' state."""
         return len(self._data) + self._in_flight + STREAM_BYTES * len(self._streams)
 
     def receive(self, data: bytes, steps: int = ALL_STEPS) -> list[Message]:
@@ -149,15 +153,15 @@ class ChunkReader:
         return messages
 
     def clear(self) -> None:
-        """Hold nothing any more: the peer is gone."""
+        """Release all memory: the peer is gone."""
         self._streams.clear()
         self._data, self._at, self._current, self._in_flight = b"", 0, None, 0
 
     def _take_whole(self, data: bytes, at: int, messages: list[Message], last_step: int) -> int:
         """
-        Take audio and video, as long as each message is there as a whole, in ordinary chunks that nothing interrupts.
+        Read audio and video as long as each message is complete, in ordinary chunks that no other chunk interrupts.
 
-        Anything else is left to :meth:`_take_chunk`, with the reader as it was. Return where that begins.
+        Anything else is left to :meth:`_take_chunk`, with the reader unchanged. Return where that begins.
         """
         streams, chunk_bytes, most, size = self._streams, self.chunk_bytes, self.limits.message_bytes, len(data)
         left = last_step - self.steps
@@ -193,7 +197,7 @@ class ChunkReader:
         return at
 
     def _take_chunk(self, data: bytes, at: int, messages: list[Message], last_step: int) -> int:
-        """Take one chunk of whatever kind, or what there is of it, and those of its message that follow at once."""
+        """Read one chunk of any kind, or what there is of it, and the chunks of its message right behind it."""
         self.steps += 1
         stream = self._current
         if stream is None:
@@ -220,7 +224,7 @@ class ChunkReader:
         return at
 
     def _take_run(self, stream: _ChunkStream, data: bytes, at: int, last_step: int) -> int:
-        """Take whole chunks of this message that follow at once, many in one step; return where the rest begins."""
+        """Read whole chunks of this message, many at once; return where the rest begins."""
         stride = self.chunk_bytes + 1
         while self.steps < last_step and not stream.extended and data.startswith(stream.following, at):
             self.steps += RUN_STEPS
@@ -238,7 +242,7 @@ class ChunkReader:
         return at
 
     def _hold(self, stream: _ChunkStream, part: bytes | bytearray) -> None:
-        """Keep a part of a message that is not whole, or may not be."""
+        """Store a part of a message that may be unfinished."""
         if stream.body is None:
             stream.body = bytearray(part)
         else:
@@ -248,7 +252,7 @@ class ChunkReader:
             raise RemoteProtocolError("too many unfinished messages at once", "unfinished_bytes")
 
     def _complete(self, stream: _ChunkStream, messages: list[Message]) -> None:
-        """Give a whole message on, unless it is empty, or dropped, or the reader's own."""
+        """Append a whole message to ``messages``, unless it is empty or dropped; obey those of the chunk stream."""
         body = b"" if stream.body is None else bytes(stream.body)
         stream.body = None
         self._in_flight -= len(body)
@@ -294,7 +298,7 @@ class ChunkReader:
         return _ChunkStream(following=bytes([0xC0 | csid]) if csid < 64 else b"")
 
     def _read_header(self, stream: _ChunkStream, kind: int, data: bytes, at: int, end: int) -> int:
-        """Take a header of type 0, 1 or 2 in; return where the chunk's data begins, or -1 when it is cut short."""
+        """Read a header of type 0, 1 or 2; return where the chunk's data begins, or -1 when it is cut short."""
         delta_ms = int.from_bytes(data[at : at + 3], "big")
         extended = b""
         if delta_ms == EXTENDED:
@@ -317,7 +321,7 @@ class ChunkReader:
         return end
 
     def _repeat_extended(self, stream: _ChunkStream, data: bytes, end: int) -> int:
-        """Encoders disagree on whether a type 3 header repeats the extended timestamp: take it when it is there."""
+        """Skip the extended timestamp of a type 3 header if it is there: encoders disagree on whether to repeat it."""
         if not stream.extended:
             return end
         repeated = data[end : end + 4]
@@ -353,7 +357,7 @@ class ChunkReader:
 
 
 def _joined(data: bytes, begin: int, end: int, chunk_bytes: int, header: bytes) -> bytes:
-    """What is in chunks that all but the first begin with that header of one byte; nothing, if one does not."""
+    """The body of chunks of which all but the first begin with that header of one byte; empty if one does not."""
     if data[begin + chunk_bytes : end : chunk_bytes + 1].strip(header):
         return b""
     body = bytearray(data[begin:end])
@@ -365,7 +369,7 @@ def split(message: Message, csid: int, chunk_bytes: int) -> list[bytes]:
     """
     The chunks of a message: a full (type 0) header, then type 3 headers; nothing depends on what was sent before.
 
-    An extended timestamp is repeated in every chunk, as most players want it. ``csid`` is from 2 to 63.
+    An extended timestamp is repeated in every chunk, as most players expect. ``csid`` is from 2 to 63.
     """
     time = message.timestamp_ms & 0xFFFFFFFF
     extended = time.to_bytes(4, "big") if time >= EXTENDED else b""

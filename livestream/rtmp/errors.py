@@ -1,12 +1,12 @@
-"""Whose fault it is when the wire goes wrong."""
+"""Errors of the protocol, by whose fault they are."""
 
 
 class RtmpError(Exception):
-    """Base of what this package raises."""
+    """The base of the errors of this package."""
 
 
 class RemoteProtocolError(RtmpError):
-    """The peer broke the protocol or passed a ``limit``, if that has a name; its connection cannot go on."""
+    """The peer broke the protocol or exceeded a ``limit`` (its name, or empty); the connection cannot go on."""
 
     def __init__(self, reason: str, limit: str = "") -> None:
         super().__init__(reason)
@@ -14,4 +14,4 @@ class RemoteProtocolError(RtmpError):
 
 
 class LocalProtocolError(RtmpError):
-    """Our own side asked for what its state does not allow."""
+    """Our application did what the state of the session does not allow."""

@@ -1,8 +1,8 @@
 """
-What a session tells its application.
+What a session gives its application: the events of a server, and those of a client.
 
-Audio and video of the stream that is published or played come as the :class:`~livestream.rtmp.chunks.Message` itself:
-they are nearly all of what comes.
+Audio and video of the stream that is published or played are the :class:`~livestream.rtmp.chunks.Message` itself: they
+are nearly all that is received.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from livestream.rtmp.chunks import Message
 
 @frozen
 class PublishRequested:
-    """A peer wants to publish ``name`` in ``app``. Accept or refuse."""
+    """A client asks to publish ``name`` in ``app``. Accept or refuse."""
 
     stream_id: int
     app: str
@@ -26,7 +26,7 @@ class PublishRequested:
 
 @frozen
 class PlayRequested:
-    """A peer wants to play ``name`` in ``app``. Accept or refuse."""
+    """A client asks to play ``name`` in ``app``. Accept, refuse or redirect."""
 
     stream_id: int
     app: str
@@ -45,17 +45,17 @@ class DataReceived:
 
 @frozen
 class PublishEnded:
-    """The peer publishes no more."""
+    """The client has stopped publishing."""
 
 
 @frozen
 class PlayEnded:
-    """The peer plays no more."""
+    """The client has stopped playing, or withdrawn its request to."""
 
 
 @frozen
 class Paused:
-    """A player wants no media for now, or wants it again."""
+    """A player has paused, or goes on."""
 
     is_paused: bool
 
@@ -79,9 +79,11 @@ class StreamEnded:
 
 
 @frozen
-class Answered:
+class PingAnswered:
     """The peer answered a ping: it is alive."""
 
 
-ServerEvent = Message | PublishRequested | PlayRequested | DataReceived | PublishEnded | PlayEnded | Paused | Answered
-ClientEvent = Message | Started | PeerRefused | DataReceived | StreamEnded | Answered
+ServerEvent = (
+    Message | PublishRequested | PlayRequested | DataReceived | PublishEnded | PlayEnded | Paused | PingAnswered
+)
+ClientEvent = Message | Started | PeerRefused | DataReceived | StreamEnded | PingAnswered

@@ -31,7 +31,7 @@ class ServerHandshake:
 
     def receive(self, data: bytes) -> bytes:
         """
-        Take bytes from the peer and return those it is owed; when ``done``, ``rest`` has what came after C2.
+        Take bytes from the peer and return those to send; when ``done``, ``rest`` has what came after C2.
 
         :raises RemoteProtocolError: the peer does not speak plain RTMP.
         """
@@ -65,7 +65,7 @@ class ClientHandshake:
 
     def receive(self, data: bytes) -> bytes:
         """
-        Take bytes from the server and return those it is owed.
+        Take bytes from the server and return those to send; when ``done``, ``rest`` has what came after S2.
 
         :raises RemoteProtocolError: it does not speak plain RTMP.
         """

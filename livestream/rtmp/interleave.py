@@ -6,14 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 
 from livestream.rtmp.chunks import Message, split
-
-AUDIO_CSID, VIDEO_CSID = 4, 6
-VIDEO = 9
+from livestream.rtmp.message_types import VIDEO
+from livestream.rtmp.messages import AUDIO_CSID, VIDEO_CSID
 
 
 def join_tick(messages: Sequence[Message], chunk_bytes: int) -> bytes:
     """
-    Join ``messages`` so that no audio waits behind more than one chunk of a large picture.
+    Join ``messages`` so that no audio waits behind more than one chunk of a large video frame.
 
     The order within a track is kept. Every message begins with a full header, so the bytes mean the same to every
     viewer whose chunk size is ``chunk_bytes``, whatever it was sent before.

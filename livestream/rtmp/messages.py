@@ -9,11 +9,12 @@ from livestream.rtmp.message_types import SET_CHUNK_SIZE, USER_CONTROL
 
 STREAM_BEGIN, STREAM_EOF, SET_BUFFER_LENGTH, PING_REQUEST, PING_RESPONSE = 0, 1, 3, 6, 7
 
-CONTROL_CSID, COMMAND_CSID, STATUS_CSID = 2, 3, 5
+CONTROL_CSID, COMMAND_CSID, AUDIO_CSID, STATUS_CSID, VIDEO_CSID = 2, 3, 4, 5, 6
+"""The chunk streams that are used for what is sent."""
 
 
 def control(type_id: int, value: int, suffix: bytes = b"") -> Message:
-    """A control message whose body is a number of four bytes, and ``suffix``."""
+    """A control message whose body is a number of four bytes, then ``suffix``."""
     return Message(type_id, 0, 0, value.to_bytes(4, "big") + suffix)
 
 
@@ -27,7 +28,7 @@ def user_control(event: int, value: int) -> Message:
 
 
 def sub_messages(message: Message, limit: int = 4096) -> Iterator[Message]:
-    """The messages in an aggregate one (7.1.6), on its time line, of any type; what overruns it is left out."""
+    """The messages in an aggregate one (7.1.6), of any type, on its timeline; one that is cut short is left out."""
     body, at, first_ms = message.body, 0, None
     for _ in range(limit):
         if at + 11 > len(body):

@@ -14,6 +14,7 @@ from livestream.rtmp.events import PlayRequested, PublishRequested
 from livestream.rtmp.handshake import SIZE
 from livestream.rtmp.server import ServerSession
 from tests.media.encoded import broadcast, tags
+from tests.rtmp.reading import read_events
 
 ENOUGH_BYTES = 2 * SIZE + 8192
 SOURCE = ("-f", "lavfi", "-i", "testsrc=size=32x32:rate=10:duration=1", "-f", "lavfi", "-i", "sine=duration=1")
@@ -48,7 +49,7 @@ class _Recorder:
         plays = False
         while len(self.received) < ENOUGH_BYTES and (data := connection.recv(65536)):
             self.received += data
-            for event in session.receive_data(data):
+            for event in read_events(session, data):
                 if isinstance(event, PublishRequested):
                     session.accept_publish()
                 elif isinstance(event, PlayRequested):

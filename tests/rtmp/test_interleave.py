@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.rtmp.chunks import ChunkReader, Message
-from livestream.rtmp.interleave import VIDEO, join_tick
+from livestream.rtmp.interleave import join_tick
+from livestream.rtmp.message_types import VIDEO
 
 CHUNK_BYTES = 100
 

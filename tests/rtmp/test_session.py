@@ -24,6 +24,7 @@ from livestream.rtmp.events import (
 from livestream.rtmp.interleave import join_tick
 from livestream.rtmp.messages import set_chunk_size, sub_messages, user_control
 from livestream.rtmp.server import ServerSession
+from tests.rtmp.reading import read_events
 
 
 class Wired:
@@ -41,7 +42,7 @@ class Wired:
             up, down = self.client.data_to_send(), self.server.data_to_send()
             if not up and not down:
                 return
-            self.asked += self.server.receive_data(up)
+            self.asked += read_events(self.server, up)
             self.told += self.client.receive_data(down)
 
 
@@ -52,14 +53,14 @@ def command(*values: object, stream_id: int = 0, type_id: int = 20) -> bytes:
 def shaken() -> ServerSession:
     """A server after the handshake."""
     server = ServerSession(b"server")
-    assert list(server.receive_data(b"\x03" + bytes(1536))) == []
+    assert list(read_events(server, b"\x03" + bytes(1536))) == []
     assert len(server.data_to_send()) == 1 + 2 * 1536
-    assert list(server.receive_data(bytes(1536))) == []
+    assert list(read_events(server, bytes(1536))) == []
     return server
 
 
 def said(server: ServerSession, *data: bytes) -> list[object]:
-    return [event for each in data for event in server.receive_data(each)]
+    return [event for each in data for event in read_events(server, each)]
 
 
 CONNECT = command("connect", 1, {"app": "live", "tcUrl": "rtmp://x/live"})
@@ -123,7 +124,7 @@ def test_a_player_that_can_reconnect_is_asked_to() -> None:
     assert encode({"capsEx": 1})[1:-3] in server.data_to_send()
     server.accept_play(4096)
     server.data_to_send()
-    server.move("rtmp://edge-2:1937/live", "show")
+    server.request_reconnect("rtmp://edge-2:1937/live", "show")
     info = {
         "level": "status",
         "code": "NetConnection.Connect.ReconnectRequest",
@@ -139,7 +140,7 @@ def test_any_other_is_told_as_at_a_new_play(capabilities: object) -> None:
     assert b"capsEx" not in server.data_to_send()
     server.accept_play(4096)
     server.data_to_send()
-    server.move("rtmp://edge-2:1937/live", "show")
+    server.request_reconnect("rtmp://edge-2:1937/live", "show")
     assert encode("ex", THERE)[1:] in server.data_to_send()
 
 
@@ -238,7 +239,7 @@ def test_each_event_is_answered_before_the_next_even_of_one_read() -> None:
     server = shaken()
     publish, leave = command("publish", 3, None, "show", stream_id=1), command("FCUnpublish", 4, None, "show")
     got: list[object] = []
-    for event in server.receive_data(CONNECT + CREATE + picture(1) + publish + picture(2) + leave + picture(3)):
+    for event in read_events(server, CONNECT + CREATE + picture(1) + publish + picture(2) + leave + picture(3)):
         if isinstance(event, PublishRequested):
             server.accept_publish()
         got.append(event)
@@ -261,6 +262,30 @@ def test_what_came_while_it_was_published_does_not_count_against_a_peer() -> Non
     assert said(server, picture(60_000)) == []
     with pytest.raises(RemoteProtocolError, match="too many bytes"):
         said(server, picture(60_000))
+
+
+def test_a_publisher_may_leave_in_the_same_read_as_much_of_its_media() -> None:
+    server = publishing()
+    leave = command("FCUnpublish", 4, None, "show") + command("deleteStream", 0, None, 1)
+    assert said(server, picture(60_000) * 3 + leave) == [Message(9, 1, 40, b"p" * 60_000)] * 3 + [PublishEnded()]
+
+
+def test_a_request_is_the_last_event_of_its_call_and_the_rest_is_read_after_its_answer() -> None:
+    server = shaken()
+    said(server, CONNECT, CREATE)
+    publish = command("publish", 3, None, "show", stream_id=1)
+    assert list(server.receive_data(publish + picture(1))) == [PublishRequested(1, "live", "show", {})]
+    assert server.has_more
+    server.accept_publish()
+    assert list(server.receive_data(b"")) == [Message(9, 1, 40, b"p")] and not server.has_more
+
+
+def test_the_events_before_a_message_that_breaks_the_rules_are_not_lost() -> None:
+    server = publishing()
+    events = read_events(server, picture(1) + CONNECT)
+    assert next(events) == Message(9, 1, 40, b"p")
+    with pytest.raises(RemoteProtocolError):
+        next(events)
 
 
 def test_flow_control_between_media_is_obeyed_and_not_told() -> None:

@@ -15,6 +15,7 @@ from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import PlayRequested, PublishRequested
 from livestream.rtmp.messages import user_control
 from livestream.rtmp.server import ServerSession
+from tests.rtmp.reading import read_events
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),
@@ -67,7 +68,7 @@ CREATE = command("createStream", 2, None)
 
 def server_after(*messages: Message) -> ServerSession:
     server = ServerSession(b"server")
-    assert list(server.receive_data(b"\x03" + bytes(2 * 1536) + chunked(*messages))) == []
+    assert list(read_events(server, b"\x03" + bytes(2 * 1536) + chunked(*messages))) == []
     server.data_to_send()
     return server
 
@@ -80,7 +81,7 @@ def test_a_server_understands_what_it_is_told_or_it_is_the_peers_fault(
     server = server_after(*([CONNECT, CREATE] if is_connected else []))
     with suppress(RemoteProtocolError):
         for message in messages:
-            for event in server.receive_data(chunked(message)):
+            for event in read_events(server, chunked(message)):
                 if isinstance(event, PublishRequested):
                     server.accept_publish()
                 elif isinstance(event, PlayRequested):
@@ -101,7 +102,7 @@ def test_a_client_understands_what_it_is_told_or_it_is_the_servers_fault(message
 def test_a_name_with_many_fields_is_the_peers_fault(verb: str) -> None:
     server = server_after(CONNECT, CREATE)
     with pytest.raises(RemoteProtocolError):
-        list(server.receive_data(chunked(command(verb, 3, None, "show?" + "&".join(["a=1"] * 100), stream_id=1))))
+        list(read_events(server, chunked(command(verb, 3, None, "show?" + "&".join(["a=1"] * 100), stream_id=1))))
 
 
 def test_a_second_publish_before_the_first_is_answered_is_what_counts() -> None:
@@ -109,25 +110,25 @@ def test_a_second_publish_before_the_first_is_answered_is_what_counts() -> None:
     events = [
         event
         for name in ("one", "two")
-        for event in server.receive_data(chunked(command("publish", 3, None, name, stream_id=1)))
+        for event in read_events(server, chunked(command("publish", 3, None, name, stream_id=1)))
     ]
     assert [event.name for event in events if isinstance(event, PublishRequested)] == ["one", "two"]
     server.accept_publish()
-    assert list(server.receive_data(chunked(Message(9, 1, 0, b"p")))) == [Message(9, 1, 0, b"p")]
+    assert list(read_events(server, chunked(Message(9, 1, 0, b"p")))) == [Message(9, 1, 0, b"p")]
 
 
 def test_a_flood_of_pings_ends_the_connection() -> None:
     server = server_after(CONNECT)
     with pytest.raises(RemoteProtocolError):
         for _ in range(300):
-            list(server.receive_data(chunked(user_control(6, 1))))
+            list(read_events(server, chunked(user_control(6, 1))))
             server.data_to_send()
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00", b"\x00\x06\x00\x00\x00", b"\x00\x20" + bytes(4), b"\xff" * 6])
 def test_user_control_that_is_short_or_unknown_is_nothing(body: bytes) -> None:
     server = server_after(CONNECT)
-    assert list(server.receive_data(chunked(Message(4, 0, 0, body)))) == []
+    assert list(read_events(server, chunked(Message(4, 0, 0, body)))) == []
     assert server.data_to_send() == b""
 
 
@@ -137,12 +138,12 @@ def test_an_aggregate_inside_an_aggregate_is_left_out_and_their_number_is_bounde
 
     nested = sub(22, sub(9, b"p"))
     server = server_after(CONNECT, CREATE)
-    list(server.receive_data(chunked(command("publish", 3, None, "show", stream_id=1))))
+    list(read_events(server, chunked(command("publish", 3, None, "show", stream_id=1))))
     server.accept_publish()
     aggregate = Message(22, 1, 0, nested + sub(9, b"") + sub(9, b"q") + sub(8, b"r"))
-    assert list(server.receive_data(chunked(aggregate))) == [Message(9, 1, 0, b"q"), Message(8, 1, 0, b"r")]
+    assert list(read_events(server, chunked(aggregate))) == [Message(9, 1, 0, b"q"), Message(8, 1, 0, b"r")]
     flood = chunked(Message(22, 1, 0, sub(9, b"q") * 10_000))
-    assert len(list(server.receive_data(flood))) == 4096
+    assert len(list(read_events(server, flood))) == 4096
 
 
 def test_an_aggregate_is_read_in_bounded_parts() -> None:
@@ -161,11 +162,11 @@ def test_an_aggregate_is_read_in_bounded_parts() -> None:
 
 def test_what_is_received_is_acknowledged_modulo_two_to_the_32() -> None:
     server = server_after(CONNECT, CREATE)
-    list(server.receive_data(chunked(command("publish", 3, None, "show", stream_id=1))))
+    list(read_events(server, chunked(command("publish", 3, None, "show", stream_id=1))))
     server.accept_publish()
     server.data_to_send()
     picture = chunked(Message(9, 1, 0, b"p" * (1 << 20)))
-    list(server.receive_data(picture))
+    list(read_events(server, picture))
     acknowledged = server.data_to_send()
     assert acknowledged[:1] == b"\x02" and acknowledged[7] == 3
     assert int.from_bytes(acknowledged[-4:], "big") > 1 << 20

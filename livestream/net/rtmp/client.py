@@ -1,4 +1,4 @@
-"""RTMP on a Twisted transport, as a player: how a tier gets a stream from the tier above."""
+"""RTMP on a Twisted transport, as a player: how a node plays a stream from an upstream node."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from livestream.net.tcp import tune
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RtmpError
-from livestream.rtmp.events import Answered, ClientEvent, DataReceived, PeerRefused, Started, StreamEnded
+from livestream.rtmp.events import ClientEvent, DataReceived, PeerRefused, PingAnswered, Started, StreamEnded
 from livestream.signing import RELAY, Credentials
 
 SILENT_S = 1.5
-"""Who closes a play that has been silent for so long, and asks about silence sooner, had no answer."""
+"""A play that is closed after so long a silence counts as not answered: it has been pinged before."""
 REPORT_S = 1.0
-"""Of a stream that plays it is reported so often that its node answers."""
+"""How often it is reported of a stream that plays that its node answers."""
 
 
 class Receiver(Protocol):
-    """Who is told of what is played; ``lost`` comes once, and not after ``close``."""
+    """Who gets what is played; ``lost`` is called once, and not after ``close``."""
 
     def started(self) -> None: ...
     def heard(self) -> None: ...
@@ -43,10 +43,10 @@ class Observer(Protocol):
     """Who wants to know whether nodes answer."""
 
     def answered(self, url: str) -> None:
-        """The node at ``url`` has said something."""
+        """The node at ``url`` has sent something."""
 
     def did_not_answer(self, url: str) -> None:
-        """It could not be reached, or has said nothing for long."""
+        """It could not be reached, or has been silent for long."""
 
 
 class _PlayProtocol(TwistedProtocol):
@@ -63,12 +63,12 @@ class _PlayProtocol(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         try:
             for event in self.session.receive_data(data):
-                self._link.obey(event)
+                self._link.handle(event)
         except RtmpError as error:
             self._link.lose(str(error))
             self.transport.abortConnection()
             return
-        self._link.heard()
+        self._link.received()
         self.flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -106,13 +106,13 @@ class RtmpLink:
         connecting.addCallbacks(self._connected, self._unreachable)
 
     def ask(self) -> None:
-        """Have the upstream say something."""
+        """Send a ping, which the upstream answers."""
         if self._protocol is not None:
             self._protocol.session.ping(int(self._clock.seconds() * 1000))
             self._protocol.flush()
 
     def close(self) -> None:
-        """Play no more; the receiver hears nothing from here on."""
+        """Stop playing; the receiver is not called any more."""
         is_asked = self._receiver is not None and self._connecting is not None
         if is_asked and self._clock.seconds() - self._heard_at >= SILENT_S:
             self._observer.did_not_answer(self.url)
@@ -122,7 +122,7 @@ class RtmpLink:
         elif self._connecting is not None:
             self._connecting.cancel()
 
-    def obey(self, event: ClientEvent) -> None:
+    def handle(self, event: ClientEvent) -> None:
         receiver = self._receiver
         if receiver is None:
             return
@@ -138,10 +138,11 @@ class RtmpLink:
             case PeerRefused(_, description):
                 self.lose(description)
                 self.close()
-            case Answered():
+            case PingAnswered():
                 pass
 
-    def heard(self) -> None:
+    def received(self) -> None:
+        """Note that the node is alive, for bytes have been received."""
         now = self._heard_at = self._clock.seconds()
         if now - self._reported_at >= REPORT_S:
             self._reported_at = now
@@ -168,9 +169,9 @@ class RtmpLink:
 @frozen
 class RtmpUpstream:
     """
-    A node of the tier above, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``, and names it.
+    An upstream node, at ``endpoint``; ``url`` is ``rtmp://HOST:PORT``, and names it.
 
-    ``observer`` is told whether it answers. With ``credentials`` we say who asks.
+    ``observer`` learns whether it answers. ``credentials`` name the node that asks, and sign the name.
     """
 
     url: str
@@ -183,7 +184,7 @@ class RtmpUpstream:
         return self.url
 
     def play(self, stream: str, rendition: str, receiver: Receiver) -> RtmpLink:
-        """Begin to play one rendition of a stream; ``receiver`` is not called before this returns."""
+        """Play one rendition of a stream; ``receiver`` is not called before this returns."""
         name = f"{stream}?{urlencode({'rendition': rendition, RELAY: self.credentials.relay()})}"
         session = ClientSession(os.urandom(16), APP, f"{self.url}/{APP}", name)
         link = RtmpLink(self.url, receiver, self.clock, self.observer)

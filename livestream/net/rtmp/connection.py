@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,7 +17,7 @@ from livestream.net.proxy_protocol import ProxyPreface
 from livestream.net.rtmp.limits import SMALL_BYTES
 from livestream.net.rtmp.player import ConnectedPlayer
 from livestream.net.rtmp.read_budget import ReadBudget
-from livestream.net.rtmp.redirect import Move
+from livestream.net.rtmp.redirect import PlayerRedirect
 from livestream.net.rtmp.requests import (
     REFUSED,
     Playing,
@@ -32,22 +31,23 @@ from livestream.net.tcp import acknowledge_at_once, has_unsent, tune
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
-    Answered,
     DataReceived,
     Paused,
+    PingAnswered,
     PlayEnded,
     PlayRequested,
     PublishEnded,
     PublishRequested,
     ServerEvent,
 )
-from livestream.rtmp.server import ServerSession, State
+from livestream.rtmp.server import ServerSession
+from livestream.rtmp.states import BEFORE_REQUEST, ServerState
 
 if TYPE_CHECKING:
     from livestream.net.rtmp.server import RtmpServerFactory
 
 READ_BYTES = 1 << 19
-"""So much is read of a publisher at once, so that one of 50 Mbit/s is not held up by a rest; of a stranger, less."""
+"""So much is read of a publisher at once, so that one of 50 Mbit/s need not wait for a rest; of others, less."""
 CLOSE_S = 1.0
 """A refused peer has this long to read why: some encoders wait for ever if the connection stays open."""
 
@@ -73,7 +73,6 @@ class RtmpConnection(TwistedProtocol):
         self._player: ConnectedPlayer | None = None
         self._deadline: IDelayedCall | None = None
         self._admission: Deferred[None] | None = None
-        self._unread: Iterator[ServerEvent] = iter(())  # what follows a request that awaits its answer
         self._held = b""
         self._resting: IDelayedCall | None = None  # until when nothing more is read of the peer
         self._budget = ReadBudget(factory.clock)
@@ -116,7 +115,7 @@ class RtmpConnection(TwistedProtocol):
     # What publishing and playing ask of a connection
 
     def accept_play(self, chunk_bytes: int) -> None:
-        """Let the player in: its media follows, in chunks of ``chunk_bytes``, on the transport."""
+        """Accept the play: its media follows on the transport, in chunks of ``chunk_bytes``."""
         if self._is_over:
             return
         self._is_logged = True
@@ -127,32 +126,32 @@ class RtmpConnection(TwistedProtocol):
 
     def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
         """
-        Say why not, and close; it is counted as ``limit``.
+        Refuse the peer, and close; it is counted as ``limit``.
 
-        The log has it of publishers alone, for whom nothing may be quoted that they typed. Anybody can have plays
-        refused, and who refuses them logs how many.
+        Only publishers are logged, and nothing that they typed. Anybody can have plays refused: whoever refuses
+        them logs how many.
         """
         self.factory.metrics.limit_hit(limit)
-        self._is_logged = limit == REFUSED and self._session.state is not State.ASKING_PLAY
+        self._is_logged = limit == REFUSED and self._session.state is not ServerState.PLAY_ASKED
         self._session.refuse(code, description)
         self.close(f"refused: {description}")
 
     def redirect(self, url: str) -> None:
         """
-        Have the player go on at ``url``, ``rtmp://HOST:PORT/APP``: it is told at a key frame, and closed later.
+        Redirect the player to ``url``, ``rtmp://HOST:PORT/APP``: at a key frame; the connection is closed later.
 
-        Nothing happens when nobody plays here, or the player has been told before.
+        Nothing happens when the peer does not play, or has been redirected before.
         """
         player = self._player
         if player is None or player.is_redirected:
             return
 
-        def tell() -> None:
+        def send() -> None:
             self.factory.metrics.push_redirects.labels("playing").inc()
-            self._session.move(url, player.request.path)
+            self._session.request_reconnect(url, player.request.path)
             self._flush()
 
-        player.redirect(Move(self.factory.clock, tell, lambda: self.close(f"sent to {url}")))
+        player.redirect(PlayerRedirect(self.factory.clock, send, lambda: self.close(f"sent to {url}")))
 
     @property
     def played(self) -> PlayRequest | None:
@@ -160,12 +159,12 @@ class RtmpConnection(TwistedProtocol):
         return None if self._player is None else self._player.request
 
     def end(self) -> None:
-        """The broadcast that is played is really over: say so, and close."""
+        """Announce that the broadcast is over, and close."""
         self._session.end_play()
         self.close("the broadcast is over")
 
     def close(self, reason: str) -> None:
-        """End the connection, with what was said still going out."""
+        """End the connection after what is still to be sent."""
         if self._is_over:
             return
         self._flush()
@@ -178,14 +177,14 @@ class RtmpConnection(TwistedProtocol):
         self._deadline = self.factory.clock.callLater(CLOSE_S, self._abort)
 
     def abort(self, reason: str) -> None:
-        """End the connection now, whatever was still to go out."""
+        """End the connection now, whatever is still to be sent."""
         self.close(reason)
         self._abort()
 
     # Inside
 
     def _begin(self, address: str, data: bytes) -> None:
-        """A proxy has told whose connection it is; what follows is the peer's own."""
+        """Take the peer's address from a proxy's header; what follows is the peer's own."""
         del self.dataReceived
         self.peer = address or self.peer
         if not self.factory.pool.tell(self, self.peer):
@@ -198,37 +197,41 @@ class RtmpConnection(TwistedProtocol):
         self.abort(f"no PROXY header: {reason}")
 
     def _read(self, data: bytes) -> None:
-        """Read on, a bounded part of what there is."""
+        """Read on, for the steps of one turn at most, or up to a request that cannot be answered yet."""
+        session = self._session
+        last_step = session.steps + self._budget.turn_steps
         try:
-            self._take(iter(self._session.receive_data(data, self._budget.turn_steps)))
+            while True:
+                for event in session.receive_data(data, last_step - session.steps):
+                    if type(event) is Message and self._sink is not None:
+                        extra_steps = self._sink.media(event.type_id, event.timestamp_ms, event.body)
+                        if extra_steps:
+                            self._budget.charge(extra_steps)
+                    else:
+                        self._act_on(event)
+                    if self._is_over:
+                        return
+                if self._admission is not None or not session.has_more or session.steps >= last_step:
+                    break
+                data = b""
+            self._flush()
+            self._finish_turn()
         except Exception as error:
             self._fail(error)
 
-    def _take(self, events: Iterator[ServerEvent]) -> None:
-        """Take events one by one, up to a request that cannot be answered yet."""
-        for event in events:
-            if type(event) is Message and self._sink is not None:
-                extra_steps = self._sink.media(event.type_id, event.timestamp_ms, event.body)
-                if extra_steps:
-                    self._budget.charge(extra_steps)
-            else:
-                self._obey(event)
-            if self._is_over:
-                return
-            if self._admission is not None:
-                self._unread = events
-                break
-        self._flush()
-        if not self._has_shaken_hands and self._session.has_shaken_hands:
+    def _finish_turn(self) -> None:
+        """Pay for what has been read, and read on later if there is more."""
+        session = self._session
+        if not self._has_shaken_hands and session.has_shaken_hands:
             self._has_shaken_hands = True
-            if self._session.state in (State.CONNECTING, State.CONNECTED):
+            if session.state in BEFORE_REQUEST:
                 self._expect_request()
         if self._admission is not None:
             return
-        wait_s = self._budget.spend(self._session.steps)
+        wait_s = self._budget.spend(session.steps)
         if self._sink is None:
             self._limit_unserved(wait_s)
-        if wait_s or self._session.has_more:
+        if wait_s or session.has_more:
             self._rest(wait_s)
 
     def _limit_unserved(self, wait_s: float) -> None:
@@ -251,33 +254,31 @@ class RtmpConnection(TwistedProtocol):
         self.transport.pauseProducing()
         self._resting = self.factory.clock.callLater(wait_s, self._read_on)
 
-    def _read_on(self) -> None:
-        self._resting = None
+    def _read_on(self, _: None = None) -> None:
+        """Read on after a rest, or once a publisher has been let in."""
+        self._admission = self._resting = None
         self.transport.resumeProducing()
         self._read(b"")
-        self._take_held()
-
-    def _take_held(self) -> None:
         held, self._held = self._held, b""
         if held:
             self.dataReceived(held)
 
     def _account(self, held_bytes: int) -> None:
-        """Have it known how much is held for a peer that does not publish."""
+        """Account for the memory held for a peer that does not publish."""
         self.factory.unserved_bytes += held_bytes - self._held_bytes
         self._held_bytes = held_bytes
 
     def _release(self) -> None:
-        """Hold nothing more for the peer, however long this object itself may stay."""
+        """Release all memory held for the peer, however long this object itself may stay."""
         if self._resting is not None and self._resting.active():
             self._resting.cancel()
         self._resting = None
-        self._unread, self._held = iter(()), b""
+        self._held = b""
         self.__dict__.pop("dataReceived", None)
         self._session.clear()
         self._account(0)
 
-    def _obey(self, event: ServerEvent) -> None:
+    def _act_on(self, event: ServerEvent) -> None:
         match event:
             case DataReceived(timestamp_ms, name, values):
                 if self._sink is not None:
@@ -293,7 +294,7 @@ class RtmpConnection(TwistedProtocol):
             case PlayEnded():
                 self._leave("stopped")
                 self._expect_request()
-            case Message() | Answered():
+            case Message() | PingAnswered():
                 pass
 
     def _ask(self, event: PublishRequested | PlayRequested) -> None:
@@ -315,7 +316,7 @@ class RtmpConnection(TwistedProtocol):
         if not admission.called:
             self._admission = admission
             self.transport.pauseProducing()
-            admission.addCallbacks(self._go_on, self._not_admitted)
+            admission.addCallbacks(self._read_on, self._not_admitted)
         else:
             admission.addErrback(self._not_admitted)
 
@@ -338,25 +339,14 @@ class RtmpConnection(TwistedProtocol):
         elif isinstance(error, Exception) and not isinstance(error, CancelledError):
             self._fail(error)
 
-    def _go_on(self, _: None) -> None:
-        """Take what the peer said while it was not let in yet."""
-        self._admission = None
-        self.transport.resumeProducing()
-        unread, self._unread = self._unread, iter(())
-        try:
-            self._take(unread)
-        except Exception as error:
-            self._fail(error)
-        self._take_held()
-
     def _fail(self, error: Exception) -> None:
-        """Something of the peer's could not be taken, which ends its connection and no other."""
+        """End the connection, and no other, for an error that its bytes caused."""
         if isinstance(error, RemoteProtocolError):
             self.factory.metrics.limit_hit(error.limit or "rtmp_protocol")
             self.close(str(error))
         else:
-            self.log.failure("{peer}: an error of ours", Failure(error), peer=self.peer)
-            self.close("an error of ours")
+            self.log.failure("{peer}: an internal error", Failure(error), peer=self.peer)
+            self.close("an internal error")
 
     def _play(self, request: PlayRequest, playing: Playing) -> None:
         if not self.factory.has_room_for_players:
@@ -383,7 +373,7 @@ class RtmpConnection(TwistedProtocol):
                 try:
                     left.lost(reason)
                 except Exception:
-                    self.log.failure("{peer}: an error of ours at the end", peer=self.peer)
+                    self.log.failure("{peer}: an internal error at the end", peer=self.peer)
 
     def _expect_request(self) -> None:
         self.factory.pool.unserve(self)

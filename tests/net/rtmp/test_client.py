@@ -20,6 +20,7 @@ from livestream.rtmp.events import PlayRequested
 from livestream.rtmp.server import ServerSession
 from livestream.signing import Credentials, sign
 from tests.observer import Observer
+from tests.rtmp.reading import read_events
 
 
 @define(eq=False)
@@ -109,7 +110,7 @@ class Above:
                 self.protocol.dataReceived(down)
             up = self.transport.value()
             self.transport.clear()
-            for event in self.server.receive_data(up):
+            for event in read_events(self.server, up):
                 self.events.append(event)
                 if isinstance(event, PlayRequested):
                     self.server.accept_play(4096)

@@ -13,7 +13,7 @@ from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.requests import PlayRequest, PublishRequest, Refused
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
-from livestream.rtmp.events import Answered, StreamEnded
+from livestream.rtmp.events import PingAnswered, StreamEnded
 from tests.net.rtmp.test_connection import Peer, Scene, Sink
 
 
@@ -165,7 +165,7 @@ def test_who_asks_for_a_sign_of_life_every_few_seconds_is_served_for_hours(scene
         peer.client.ping(time_s * 1000)
         peer.run()
     assert not peer.is_closing
-    assert peer.told.count(Answered()) == 720
+    assert peer.told.count(PingAnswered()) == 720
 
 
 def test_who_asks_for_signs_of_life_all_the_time_is_closed(scene: Scene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from livestream.net.rtmp.redirect import KEY_FRAME_S, MOVE_S
+from livestream.net.rtmp.redirect import KEY_FRAME_S, RECONNECT_S
 from livestream.net.rtmp.requests import PlayRequest
 from livestream.rtmp.events import PeerRefused, Started
 from tests.net.rtmp.test_connection import Peer, Scene
@@ -67,7 +67,7 @@ def test_a_player_in_the_middle_is_told_at_a_key_frame_and_closed_later(scene: S
     peer.run()
     assert REFUSAL in peer.told and not peer.is_closing
     assert scene.door.sink.spoken == spoken + 1
-    scene.clock.advance(MOVE_S)
+    scene.clock.advance(RECONNECT_S)
     assert peer.is_closing and scene.door.sink.ends == [f"sent to {URL}"]
     assert counted(scene, "playing") == 1
 
@@ -80,7 +80,7 @@ def test_without_a_key_frame_it_is_told_after_a_while_and_only_once(scene: Scene
     scene.door.sink.awaiting[0]()
     peer.run()
     assert peer.told.count(REFUSAL) == 1 == len(scene.door.sink.awaiting)
-    scene.clock.advance(MOVE_S)
+    scene.clock.advance(RECONNECT_S)
     assert peer.is_closing
 
 
