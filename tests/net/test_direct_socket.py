@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from importlib.metadata import version
 from pathlib import Path
 
@@ -223,6 +225,15 @@ def test_a_transport_with_tls_is_not_taken_for_a_plain_one(line: Line) -> None:
     relied_on("Connection.TLS, true after startTLS()", lambda: line.transport.TLS)
     assert DirectSocket.of(line.transport) is None
     assert DirectSocket.of(StringTransport()) is None
+
+
+def test_twisted_is_one_of_the_versions_that_these_tests_have_seen() -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    (bounds,) = re.findall(r"^twisted\S*>=([\d.]+),<([\d.]+)$", config["options"]["install_requires"], re.M)
+    least, seen, below = (tuple(map(int, bound.split(".")[:2])) for bound in (bounds[0], TWISTED, bounds[1]))
+    if not least <= seen < below:
+        pytest.fail(f"Twisted {TWISTED} is none that setup.cfg allows: {bounds[0]} up to {bounds[1]}", pytrace=False)
 
 
 # What is built on it
