@@ -10,15 +10,8 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from livestream.net.direct_socket import DirectSocket
-from livestream.net.tcp import TcpTuning, tune
 from livestream.push.backlog import Backlog
 from livestream.push.tick_batch import Batch
-
-SEND_BUFFER_BYTES = 262144
-"""
-What the kernel may hold for a viewer on plain TCP: enough for 20 Mbit/s at a round trip of 200 ms (the kernel doubles
-it), and a bound where its own tuning has none that a thousand slow viewers could not fill.
-"""
 
 
 class Outlet(Protocol):
@@ -68,8 +61,6 @@ class Viewer:
 
     def __attrs_post_init__(self) -> None:
         self.direct = DirectSocket.of(self.transport)
-        if self.direct is not None:
-            tune(self.transport, TcpTuning(SEND_BUFFER_BYTES))
 
     @property
     def is_blocked(self) -> bool:
