@@ -230,7 +230,10 @@ class Limits:
     header_s: float = setting(10.0, "a request's header must have come by then", checks.positive, live=True)
     stall_s: float = setting(30.0, "a reader who takes nothing for so long is cut", checks.positive, live=True)
     send_buffer_kb: int = setting(
-        128, "the kernel's send buffer of a viewer", checks.between(1, 1 << 20, " kilobytes"), live=True
+        128,
+        "the kernel's send buffer of a viewer over HTTP; one of the push (RTMP, FLV, WebSocket) has twice as much",
+        checks.between(1, 1 << 20, " kilobytes"),
+        live=True,
     )
     waiting_players: int = setting(
         1000, "players who wait for broadcasts to begin (push.wait_s)", checks.positive, live=True

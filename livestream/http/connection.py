@@ -13,9 +13,8 @@ from enum import Enum
 from typing import Protocol, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IProtocol, IPushProducer, IReactorTime, ITCPTransport, ITransport
 from twisted.internet.protocol import connectionDone
-from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
@@ -25,7 +24,7 @@ from livestream.http.client_address import Proxies
 from livestream.http.counters import Tallies
 from livestream.http.head import END, Refused, check_unfinished, parse
 from livestream.http.limits import ChannelLimits
-from livestream.http.outflow import Outflow, bound_memory, is_free
+from livestream.http.outflow import Outflow
 from livestream.http.peer import Peer
 from livestream.http.prepared import FastPath, Ready
 from livestream.http.response import CLOSE, Answer, Answers
@@ -34,7 +33,9 @@ from livestream.http.timeouts import Watchdog
 from livestream.http.twisted_writer import head_of
 from livestream.metrics import Metrics
 from livestream.net.address_limiter import AddressLimiter
+from livestream.net.direct_socket import DirectSocket, set_read_bytes
 from livestream.net.proxy_protocol import ProxyPreface
+from livestream.net.tcp import tune
 
 PROGRESS_BYTES = 65536
 """A reader must have taken this much, or all, within the time that a stall may last."""
@@ -64,8 +65,8 @@ class Server(Protocol):
     watchdog: Watchdog
     held_bytes: int
 
-    def adopt(self, transport: Connection) -> None: ...
-    def gone(self, channel: Channel, fd: int) -> None: ...
+    def adopt(self, direct: DirectSocket) -> None: ...
+    def gone(self, channel: Channel, direct: DirectSocket | None) -> None: ...
     def failed(self, reason: Failure) -> None: ...
 
 
@@ -91,10 +92,10 @@ class Channel(HTTPChannel):
     look_at = math.inf
     requests_seen = 0
 
-    _plain: Connection | None = None  # the transport, where there is no TLS between it and the socket
-    _fd = -1
+    _direct: DirectSocket | None = None
     _held = b""
     _is_taking = False
+    _is_queue_full = False  # the transport has as much queued as it takes
     _ignored = 0  # bytes that came after the last request that is served
     _outflow: Outflow | None = None
     _is_last = False  # the answer that is being sent is followed by the end of the connection
@@ -126,12 +127,11 @@ class Channel(HTTPChannel):
         super().connectionMade()
         self._since = self.server.watchdog.now
         self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
-        if isinstance(self.transport, Connection) and not self.transport.TLS:
-            self._plain = self.transport
-            self._fd = self._plain.fileno()
-            self._plain.bufferSize = READ_BYTES
-            bound_memory(self._plain.socket, self.limits.send_buffer_bytes)
-            self.server.adopt(self._plain)
+        self._direct = DirectSocket.of(self.transport)
+        if self._direct is not None:
+            set_read_bytes(self.transport, READ_BYTES)
+            tune(self.transport, self.limits.tcp)
+            self.server.adopt(self._direct)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = Phase.LOST
@@ -140,11 +140,11 @@ class Channel(HTTPChannel):
             self._outflow = None
         if self._waiting is not None:
             self._waiting.cancel()
-        self._plain = None
+        direct, self._direct = self._direct, None
         self._keep(b"")
         self.__dict__.pop("dataReceived", None)
         super().connectionLost(reason)
-        self.server.gone(self, self._fd)
+        self.server.gone(self, direct)
 
     def dataReceived(self, data: bytes) -> None:
         try:
@@ -189,7 +189,7 @@ class Channel(HTTPChannel):
             return
         self._keep(self._held + data)
         if len(self._held) > self.limits.read_ahead_bytes:
-            self._networkProducer.pauseProducing()
+            self._pause_reading()
 
     def _keep(self, data: bytes) -> None:
         """Hold what cannot be served yet, which counts with what is held for all others."""
@@ -205,13 +205,19 @@ class Channel(HTTPChannel):
         self._keep(b"")
         return held
 
+    def _pause_reading(self) -> None:
+        cast(IPushProducer, self.transport).pauseProducing()
+
+    def _resume_reading(self) -> None:
+        cast(IPushProducer, self.transport).resumeProducing()
+
     def _take(self, data: bytes) -> None:
         """Serve the whole heads of ``data`` in order, until one has to be waited for; hold the rest."""
         position, left = 0, TURN_HEADS
         self._is_taking = True
         while position < len(data) and left and self.phase in (Phase.READING, Phase.IDLE):
             left -= 1
-            if self._waitingForTransport:
+            if self._is_queue_full:
                 break
             while data.startswith(b"\r\n", position):
                 position += 2  # RFC 9112, 2.2: some clients end a request with a line end too many
@@ -232,7 +238,7 @@ class Channel(HTTPChannel):
         else:
             self._keep(data[position:])
             if not left and self.phase is Phase.IDLE:
-                self._networkProducer.pauseProducing()
+                self._pause_reading()
                 self.server.clock.callLater(0, self._go_on)
 
     def _await_rest(self, data: bytes, position: int) -> None:
@@ -288,9 +294,9 @@ class Channel(HTTPChannel):
     def close(self) -> None:
         """Close once what was written has gone; a peer that is still sending can read the answer meanwhile."""
         self._closes_within(LINGER_S)
-        if self._plain is not None:
-            self._networkProducer.resumeProducing()
-            self._plain.loseWriteConnection()
+        if self._direct is not None:
+            self._resume_reading()
+            self._direct.transport.loseWriteConnection()
         else:
             self.loseConnection()
 
@@ -304,8 +310,8 @@ class Channel(HTTPChannel):
 
     def _send(self, ready: Ready) -> bool:
         """Send what is ready past the transport; return whether that could be done."""
-        plain = self._plain
-        if plain is None or not is_free(plain):
+        direct = self._direct
+        if direct is None or not direct.is_free():
             return False
         tally = ready.tally
         tally.requests += 1
@@ -315,22 +321,22 @@ class Channel(HTTPChannel):
         self.requests_seen += 1
         self.phase = IDLE
         try:
-            sent = ready.send(plain.socket)
+            sent = ready.send(direct)
         except OSError:
-            plain.abortConnection()
+            self.abort()
             return True
         if sent < ready.total:
             self._is_last = ready.is_last
-            self._send_rest(plain, ready, sent)
+            self._send_rest(direct, ready, sent)
         elif ready.is_last:
             self.close()
         return True
 
-    def _send_rest(self, plain: Connection, ready: Ready, sent: int) -> None:
+    def _send_rest(self, direct: DirectSocket, ready: Ready, sent: int) -> None:
         """The socket is full: the next request has to wait for the rest."""
         self.phase = Phase.ANSWERING
         start = ready.start + max(sent - len(ready.data), 0)
-        self._outflow = Outflow(plain, ready.data[sent:], ready.body, start, ready.stop, self._rest_sent)
+        self._outflow = Outflow(direct, ready.data[sent:], ready.body, start, ready.stop, self._rest_sent)
         self._outflow.wait()
 
     def _rest_sent(self) -> None:
@@ -339,7 +345,7 @@ class Channel(HTTPChannel):
             self.close()
             return
         self.phase = Phase.IDLE
-        self._networkProducer.resumeProducing()
+        self._resume_reading()
         self._go_on()
 
     def _wait_for(self, answer: Deferred[Answer], line: bytes) -> None:
@@ -359,20 +365,20 @@ class Channel(HTTPChannel):
         self._waiting = None
         if self.peer.viewer_group:
             self.peer.release_viewer()
-        plain = self._plain
-        assert plain is not None
+        direct = self._direct
+        assert direct is not None
         self.server.tallies.count(answer)
         if self._access is not None:
             said = entry(line, answer.code, answer.length, answer.outcome)
             self._access.add(self.logged_host, said)
         self._is_last = answer.is_last
         start, stop = answer.start + len(answer.opened), answer.start + answer.length
-        self._outflow = Outflow(plain, answer.opening, answer.body, start, stop, self._rest_sent)
+        self._outflow = Outflow(direct, answer.opening, answer.body, start, stop, self._rest_sent)
         if self._outflow.begin():
             self._rest_sent()
 
     def _is_free(self) -> bool:
-        return self._plain is not None and is_free(self._plain)
+        return self._direct is not None and self._direct.is_free()
 
     def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
         """
@@ -380,8 +386,8 @@ class Channel(HTTPChannel):
 
         The Deferred fires when the last byte is with the kernel; cancelling it stops nothing.
         """
-        plain = self._plain
-        if plain is None or not is_free(plain):
+        direct = self._direct
+        if direct is None or not direct.is_free():
             return None
         request.startedWriting = 1
         request.sentLength = answer.length
@@ -392,7 +398,7 @@ class Channel(HTTPChannel):
             done.callback(None)
 
         stop = answer.start + answer.length
-        self._outflow = Outflow(plain, head_of(request), answer.body, answer.start, stop, sent)
+        self._outflow = Outflow(direct, head_of(request), answer.body, answer.start, stop, sent)
         if self._outflow.begin():
             sent()
         return done
@@ -408,7 +414,12 @@ class Channel(HTTPChannel):
         super().requestDone(request)
         self._go_on()
 
+    def pauseProducing(self) -> None:
+        self._is_queue_full = True
+        super().pauseProducing()
+
     def resumeProducing(self) -> None:
+        self._is_queue_full = False
         super().resumeProducing()
         self._resumed += 1
         self._go_on()
@@ -416,7 +427,7 @@ class Channel(HTTPChannel):
     def _go_on(self) -> None:
         """Serve what was held back while a request was being answered."""
         if self._held and not self._is_taking and self.phase is Phase.IDLE:
-            self._networkProducer.resumeProducing()
+            self._resume_reading()
             self._take(self._take_held())
 
     # Handing over
@@ -428,20 +439,16 @@ class Channel(HTTPChannel):
         It still counts as one of the site's connections, and only the other protocol's deadlines hold.
         """
         self.phase = Phase.TAKEN
-        cast(IConsumer, self._networkProducer).unregisterProducer()
-        self._protocolUpgradeForWebsockets(protocol)
-
-    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
-        """Twisted's own seam for this, which ``twisted.web.websocket`` calls."""
-        self.phase = Phase.TAKEN
+        cast(IConsumer, self.transport).unregisterProducer()
         held = self._take_held()
-        super()._protocolUpgradeForWebsockets(protocol)
 
         def lost(reason: Failure) -> None:
-            self.server.gone(self, self._fd)
+            self.server.gone(self, self._direct)
             protocol.connectionLost(reason)
 
+        self.dataReceived = protocol.dataReceived  # type: ignore[method-assign]
         self.connectionLost = lost  # type: ignore[method-assign, assignment]
+        protocol.makeConnection(cast(ITransport, self.transport))
         if held:
             protocol.dataReceived(held)
 
@@ -485,7 +492,7 @@ class Channel(HTTPChannel):
 
     def _is_blocked(self) -> bool:
         """Whether the peer's reading is what is waited for."""
-        return self._waitingForTransport if self._outflow is None else self._outflow.is_blocked
+        return self._is_queue_full if self._outflow is None else self._outflow.is_blocked
 
     def _moved_bytes(self) -> int:
         return self._resumed * PROGRESS_BYTES if self._outflow is None else self._outflow.moved_bytes

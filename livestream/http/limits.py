@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from attrs import field, frozen
+
+from livestream.net.tcp import VIEWER_KEEPALIVE, TcpTuning
 
 
 @frozen
@@ -31,6 +35,11 @@ class ChannelLimits:
     read_ahead_bytes: int = 16384
     held_bytes: int = 64 << 20
     small_bytes: int = 4096
+
+    @cached_property
+    def tcp(self) -> TcpTuning:
+        """What the kernel is asked for a connection: its memory is bounded, and a peer that has vanished is noticed."""
+        return TcpTuning(self.send_buffer_bytes, VIEWER_KEEPALIVE)
 
 
 @frozen

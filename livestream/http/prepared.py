@@ -10,7 +10,6 @@ block is read anew twice a minute, since the signature of another node may be in
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from enum import Enum
@@ -25,6 +24,7 @@ from livestream.http.counters import Tallies, Tally
 from livestream.http.head import Head
 from livestream.http.response import Answer, Answers
 from livestream.net.body import Body
+from livestream.net.direct_socket import DirectSocket
 from livestream.signing import SAME_S
 
 SMALL_BYTES = 8192
@@ -55,7 +55,7 @@ class Ready:
     log_entry: bytes
     is_last: bool
 
-    def send(self, connection: socket.socket) -> int:
+    def send(self, direct: DirectSocket) -> int:
         """
         Give the socket what it takes at once, and return how many bytes that was.
 
@@ -63,9 +63,9 @@ class Ready:
         """
         sent = 0
         try:
-            sent = connection.send(self.data, self.flags)
+            sent = direct.send(self.data, self.flags)
             if self.body is not None and sent == len(self.data):
-                sent += os.sendfile(connection.fileno(), self.fd, self.start, self.stop - self.start)
+                sent += direct.sendfile(self.fd, self.start, self.stop - self.start)
         except BlockingIOError:
             pass
         return sent

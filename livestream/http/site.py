@@ -12,7 +12,6 @@ from typing import ClassVar, Protocol, cast
 
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
-from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -29,7 +28,7 @@ from livestream.http.signatures import Signatures
 from livestream.http.timeouts import Watchdog
 from livestream.http.twisted_writer import write
 from livestream.net.address_limiter import AddressLimiter
-from livestream.net.epoll import Poller
+from livestream.net.direct_socket import DirectSocket, Poller
 
 PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
 """A path that may name something: nothing encoded, no empty or dotted step, so that there is one way to write it."""
@@ -147,7 +146,7 @@ class HttpSite(Site):
         self.channels: set[Channel] = set()
         self.held_bytes = 0  # of requests that cannot be served yet, or have not come as a whole
         self.left_at = -math.inf  # when the last peer left that had asked for something
-        self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
+        self._polling = Poller(clock) if IReactorFDSet.providedBy(clock) else None
         self._viewers = None if is_for_operators else self.metrics.viewers.labels("hls")
         self._limit_prefix = "ops_" if is_for_operators else ""
         self._failed_at = -math.inf
@@ -180,15 +179,15 @@ class HttpSite(Site):
             self._viewers.inc()
         return channel
 
-    def adopt(self, transport: Connection) -> None:
+    def adopt(self, direct: DirectSocket) -> None:
         """A plain connection has been made."""
-        if self._poller is not None and transport.reactor is self._poller.reactor:
-            self._poller.adopt(transport)
+        if self._polling is not None:
+            self._polling.adopt(direct)
 
-    def gone(self, channel: Channel, fd: int) -> None:
-        """A connection, with that descriptor if it was plain, is lost."""
-        if self._poller is not None:
-            self._poller.release(fd)
+    def gone(self, channel: Channel, direct: DirectSocket | None) -> None:
+        """A connection, with that socket if it was plain, is lost."""
+        if self._polling is not None and direct is not None:
+            self._polling.release(direct)
         self.channels.discard(channel)
         if channel.requests_seen:
             self.left_at = self.clock.seconds()

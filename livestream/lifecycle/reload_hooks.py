@@ -71,10 +71,12 @@ def rtmp_address_limits(config: Config) -> AddressLimits:
 
 
 def push_limits(config: Config) -> PushLimits:
+    """A viewer of the push has twice the send buffer of one over HTTP, who may be behind and fetch what is missing."""
     push, limits = config.push, config.limits
     return PushLimits(
         push.tick_ms, push.chunk_bytes, push.slow_bytes, push.slow_s, push.wait_s, push.linger_s, limits.stall_s,
         waiting_players=limits.waiting_players, unknown_names_per_s=limits.unknown_names_per_s,
+        send_buffer_bytes=2 * (limits.send_buffer_kb << 10),
     )  # fmt: skip
 
 

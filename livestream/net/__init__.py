@@ -8,7 +8,7 @@ Sockets and what moves over them, the same for every part.
 - ``proxy_protocol``: what a proxy says of whose connection it is
 - ``body``: the bytes of an object, whole or arriving
 - ``tcp``: the options of a socket
-- ``epoll``: an epoll of our own inside the reactor's
+- ``direct_socket``: plain connections past Twisted's transport and reactor; the one module that knows their parts
 - ``periodic``: what is done every so often
 - ``token_bucket``: a rate that is kept on average
 - ``log_summary``: a line of the log for what strangers can cause as often as they like

@@ -252,9 +252,9 @@ class Fanout:
 
     def _flow(self, viewer: Viewer) -> None:
         """The viewer has caught up: its socket is written to directly from here on."""
-        if viewer in self._viewers and viewer.connection is not None and not viewer.is_paused:
+        if viewer in self._viewers and viewer.direct is not None and not viewer.is_paused:
             self._waiting.discard(viewer)
-            viewer.descriptor = viewer.connection.fileno()
+            viewer.descriptor = viewer.direct.descriptor
             self._flowing[viewer.descriptor] = viewer
 
     def _stop_flow(self, viewer: Viewer) -> None:

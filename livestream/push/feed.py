@@ -50,6 +50,10 @@ class PushLimits:
     waits ``wait_s`` for a broadcast to begin, and ``waiting_players`` do at most; a feed that nobody watches is kept
     for ``linger_s``; a viewer whose connection takes nothing for ``stall_s`` is closed. While it is not known here what
     is live, ``unknown_names_per_s`` are asked for above.
+
+    ``send_buffer_bytes`` is what the kernel may hold for a viewer on plain TCP, and as much again: enough for 20 Mbit/s
+    at a round trip of 200 ms, and a bound where the kernel's own tuning has none that a thousand slow viewers could not
+    fill.
     """
 
     tick_ms: int = 64
@@ -63,6 +67,7 @@ class PushLimits:
     gop_s: float = 20.0
     waiting_players: int = 1000
     unknown_names_per_s: float = 10.0
+    send_buffer_bytes: int = 262144
 
 
 class Phase(Enum):

@@ -8,6 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from livestream.model.names import InvalidName, rendition_name, stream_name
+from livestream.net.tcp import TcpTuning, tune
 from livestream.push.backlog import Backlog
 from livestream.push.fanout import Fanout
 from livestream.push.feed import Feed, NotLive, Wire
@@ -53,6 +54,8 @@ class Visit:
         self._ready = None
         limits = self.feeds.limits
         self._viewer = Viewer(transport, seat, Backlog(limits.slow_bytes, round(limits.slow_s * 1000)))
+        if self._viewer.direct is not None:
+            tune(transport, TcpTuning(limits.send_buffer_bytes))
         self._fanout = self._feed.fanout(self.wire)
         self._fanout.attach(self._viewer)
         self.feeds.metrics.viewers.labels(self.wire.value).inc()

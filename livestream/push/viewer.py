@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.interfaces import IPullProducer, IPushProducer
-from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-from livestream.net.tcp import has_unsent
+from livestream.net.direct_socket import DirectSocket
 from livestream.push.backlog import Backlog
 from livestream.push.tick_batch import Batch
-
-SEND_BUFFER_BYTES = 262144
-"""
-What the kernel may hold for a viewer on plain TCP: enough for 20 Mbit/s at a round trip of 200 ms (the kernel doubles
-it), and a bound where its own tuning has none that a thousand slow viewers could not fill.
-"""
 
 
 class Outlet(Protocol):
@@ -45,9 +37,10 @@ class Viewer:
     """
     A connection that batches are pushed into.
 
-    ``begin`` comes first. On plain TCP the transport's queue is used, one batch at a time, only while the socket is
-    full. When all is sent, ``flows`` is called: the fan-out then writes to the socket itself, by its ``descriptor``,
-    until ``send_rest``. Any other transport (TLS) has a queue of its own, which is filled until it asks for a pause.
+    ``begin`` comes first. A plain connection has a ``direct`` socket, and the transport's queue is used, one batch at a
+    time, only while that is full. When all is sent, ``flows`` is called: the fan-out then writes to the socket itself,
+    by its ``descriptor``, until ``send_rest``. Any other transport (TLS) has a queue of its own, which is filled until
+    it asks for a pause.
 
     ``count`` is told how many bytes were given to the transport. ``is_paused`` and ``blocked_since``, since when
     nothing was taken, are the fan-out's.
@@ -62,19 +55,12 @@ class Viewer:
     has_begun: bool = field(default=False, init=False)
     descriptor: int | None = field(default=None, init=False)
     blocked_since: float | None = field(default=None, init=False)
-    _socket: Connection | None = field(default=None, init=False)
+    direct: DirectSocket | None = field(default=None, init=False)
     _is_waiting: bool = field(default=False, init=False)
     _rest: bytes = field(default=b"", init=False)
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.transport, Connection) and not self.transport.TLS:
-            self._socket = self.transport
-            self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-
-    @property
-    def connection(self) -> Connection | None:
-        """The connection whose socket the fan-out may write to; ``None`` if there is a layer between."""
-        return self._socket
+        self.direct = DirectSocket.of(self.transport)
 
     @property
     def is_blocked(self) -> bool:
@@ -84,7 +70,7 @@ class Viewer:
     def begin(self, data: bytes) -> None:
         """Send the first bytes of all."""
         self.has_begun = True
-        if self._socket is not None:
+        if self.direct is not None:
             self.send_rest(data)
         else:
             self.transport.registerProducer(self, True)
@@ -101,7 +87,7 @@ class Viewer:
         if self._is_waiting or self.backlog:
             return self.backlog.push(batch)
         data = self.backlog.share(batch)
-        if self._socket is not None:
+        if self.direct is not None:
             self.send_rest(data)
         elif data:
             self._write(data)
@@ -115,7 +101,7 @@ class Viewer:
 
     def stop(self) -> None:
         """Put into the transport what was begun, so that other messages can follow, and let go of it."""
-        if self._is_waiting if self._socket is not None else self.has_begun:
+        if self._is_waiting if self.direct is not None else self.has_begun:
             self.transport.unregisterProducer()
         self._is_waiting = False
         rest, self._rest = self._rest, b""
@@ -123,8 +109,8 @@ class Viewer:
 
     def resumeProducing(self) -> None:
         self.blocked_since = None
-        if self._socket is not None:
-            self._write_next(self._socket)
+        if self.direct is not None:
+            self._write_next(self.direct)
             return
         self._is_waiting = False
         while self.backlog and not self._is_waiting:
@@ -140,9 +126,9 @@ class Viewer:
         self.count(len(data))
         self.transport.write(data)
 
-    def _write_next(self, connection: Connection) -> None:
+    def _write_next(self, direct: DirectSocket) -> None:
         """Called when the transport has nothing queued, and, at registration, when it may have: that comes first."""
-        if has_unsent(connection):
+        if not direct.is_free():
             return
         if self._rest:
             rest, self._rest = self._rest, b""

@@ -13,6 +13,7 @@ from livestream.lifecycle.process import Process
 from livestream.net.address_limits import AddressConnections, OverLimit
 from livestream.net.listeners import Listener
 from livestream.net.rtmp.server import RtmpServerFactory
+from livestream.push.feed import PushLimits
 from livestream.roles import build
 
 UPSTREAMS = '[{http="http://127.0.0.1:9", rtmp="rtmp://127.0.0.1:9"}]'
@@ -123,3 +124,13 @@ def test_a_reader_may_stall_for_as_long_as_the_limit_says_whatever_it_is_sent() 
     assert feeds.limits.stall_s == 7
     process.reload("limits.stall_s=9")
     assert feeds.limits.stall_s == 9
+
+
+def test_the_send_buffer_is_that_of_the_setting_and_the_pushs_is_twice_as_much() -> None:
+    process = Node("all")
+    assert isinstance(process.factories["ingest.rtmp"], RtmpServerFactory)
+    site, feeds = process.factories["edge.http"], process.factories["ingest.rtmp"].playing.feeds
+    assert (site.limits.channel.send_buffer_bytes, feeds.limits.send_buffer_bytes) == (131_072, 262_144)
+    assert feeds.limits == PushLimits()
+    process.reload("limits.send_buffer_kb=64")
+    assert (site.limits.channel.send_buffer_bytes, feeds.limits.send_buffer_bytes) == (65_536, 131_072)

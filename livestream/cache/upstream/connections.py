@@ -15,7 +15,8 @@ from twisted.web.client import HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from livestream.net.tcp import tune
+from livestream.net.direct_socket import set_read_bytes
+from livestream.net.tcp import NODE, tune
 
 CONNECT_S = 1.0
 
@@ -47,8 +48,8 @@ class BoundedHead(ProtocolWrapper):
     _head_bytes: int | None = None
 
     def connectionMade(self) -> None:
-        tune(self.transport)
-        self.transport.bufferSize = READ_BYTES
+        tune(self.transport, NODE)
+        set_read_bytes(self.transport, READ_BYTES)
 
     def write(self, data: bytes) -> None:
         self._head_bytes = 0

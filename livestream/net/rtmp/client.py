@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.model.names import APP
-from livestream.net.tcp import tune
+from livestream.net.tcp import NODE, tune
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.errors import RtmpError
@@ -57,7 +57,7 @@ class _PlayProtocol(TwistedProtocol):
         self.session = session
 
     def connectionMade(self) -> None:
-        tune(self.transport)
+        tune(self.transport, NODE)
         self.flush()
 
     def dataReceived(self, data: bytes) -> None:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.net.connection_pool import LIMIT
+from livestream.net.direct_socket import DirectSocket, set_read_bytes
 from livestream.net.proxy_protocol import ProxyPreface
 from livestream.net.rtmp.limits import SMALL_BYTES
 from livestream.net.rtmp.player import ConnectedPlayer
@@ -27,7 +28,7 @@ from livestream.net.rtmp.requests import (
     PublishSink,
     Refused,
 )
-from livestream.net.tcp import acknowledge_at_once, has_unsent, tune
+from livestream.net.tcp import NODE, acknowledge_at_once, tune
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.rtmp.events import (
@@ -83,11 +84,13 @@ class RtmpConnection(TwistedProtocol):
         self._has_shaken_hands = False
         self._has_spoken = False
         self._is_logged = False
-        self._fd = -1
+        self._direct: DirectSocket | None = None
 
     def connectionMade(self) -> None:
-        tune(self.transport)
-        self._fd = self.factory.adopt(self.transport)
+        tune(self.transport, NODE)
+        self._direct = DirectSocket.of(self.transport)
+        if self._direct is not None:
+            self.factory.adopt(self._direct)
         self._set_deadline(self.factory.limits.handshake_s, "no handshake in time")
 
     def dataReceived(self, data: bytes) -> None:
@@ -108,7 +111,7 @@ class RtmpConnection(TwistedProtocol):
         self._reason = self._reason or reason.getErrorMessage()
         self._leave(self._reason)
         self._release()
-        self.factory.gone(self, self._fd)
+        self.factory.gone(self, self._direct)
         if self._is_logged:
             self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
 
@@ -324,7 +327,7 @@ class RtmpConnection(TwistedProtocol):
         self._sink = await publishing.publish(request, self)
         self.factory.pool.publishers += 1
         self.factory.pool.serve(self)
-        self.transport.bufferSize = READ_BYTES
+        set_read_bytes(self.transport, READ_BYTES)
         self._budget.begin_publishing()
         self._account(0)
         self._is_logged = True
@@ -390,7 +393,7 @@ class RtmpConnection(TwistedProtocol):
             self._session.begin_period()
             self._set_deadline(seconds, reason)
         elif self._player is not None and self._player.is_silent(
-            has_answered=self._heard and not has_unsent(self.transport)
+            has_answered=self._heard and (self._direct is None or self._direct.is_free())
         ):
             self.factory.metrics.limit_hit("silent_player")
             self.abort("paused, and answers no ping")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IAddress, IReactorFDSet, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.tcp import Connection
 
 from livestream.metrics import Metrics
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.connection_pool import ConnectionPool
-from livestream.net.epoll import Poller
+from livestream.net.direct_socket import DirectSocket, Poller
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.requests import UNIX, Playing, PlayRequest, Publishing
@@ -48,12 +46,12 @@ class RtmpServerFactory(ServerFactory):
     """What is held for those who do not publish."""
     addresses: AddressLimiter = field(init=False)
     pool: ConnectionPool[RtmpConnection] = field(init=False)
-    _poller: Poller | None = field(init=False)
+    _polling: Poller | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.addresses = AddressLimiter("rtmp_", self.clock, self.metrics)
         self.pool = ConnectionPool(self.metrics, self.addresses)
-        self._poller = Poller(self.clock, self._rest_s) if IReactorFDSet.providedBy(self.clock) else None
+        self._polling = Poller(self.clock, self._rest_s) if IReactorFDSet.providedBy(self.clock) else None
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol | None:
         host = getattr(addr, "host", UNIX)
@@ -70,18 +68,15 @@ class RtmpServerFactory(ServerFactory):
         watched = self.playing is not None and self.playing.visitors
         return REST_S if watched or self.pool.publishers < len(self.pool) else UNWATCHED_REST_S
 
-    def adopt(self, transport: Any) -> int:
-        """Poll a plain connection that has just been made; return its descriptor, or -1 if the reactor keeps it."""
-        is_plain = isinstance(transport, Connection) and not transport.TLS
-        if self._poller is None or not is_plain or transport.reactor is not self._poller.reactor:
-            return -1
-        self._poller.adopt(transport)
-        return int(transport.fileno())
+    def adopt(self, direct: DirectSocket) -> None:
+        """Poll a plain connection that has just been made."""
+        if self._polling is not None:
+            self._polling.adopt(direct)
 
-    def gone(self, connection: RtmpConnection, fd: int) -> None:
-        """Forget a connection that is over, and had that descriptor."""
-        if self._poller is not None:
-            self._poller.release(fd)
+    def gone(self, connection: RtmpConnection, direct: DirectSocket | None) -> None:
+        """Forget a connection that is over, with that socket if it was plain."""
+        if self._polling is not None and direct is not None:
+            self._polling.release(direct)
         self.pool.leave(connection)
 
     def redirect_players(self) -> None:

@@ -7,7 +7,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
-from livestream.net.epoll import LOOKS, Poller
+from livestream.net.direct_socket import LOOKS, DirectSocket, Poller
 from tests.net.loop import Loop
 
 
@@ -44,8 +44,14 @@ def served(
     echo = Echo()
     transport = Server(accepted, echo, ("127.0.0.1", 5000), None, 1, loop)
     echo.makeConnection(transport)
-    poller.adopt(transport)
+    poller.adopt(direct_of(transport))
     return client, transport, echo
+
+
+def direct_of(transport: Server) -> DirectSocket:
+    direct = DirectSocket.of(transport)
+    assert direct is not None
+    return direct
 
 
 def settle(loop: Loop) -> None:
@@ -99,10 +105,10 @@ def test_a_peer_that_leaves_is_reported_once_and_the_reactor_is_left_alone() -> 
     poller = Poller(loop)
     ends = [adopted(poller, loop) for _ in range(2)]
     for client, transport, echo in ends:
-        fd = transport.fileno()
+        direct = direct_of(transport)
         client.close()
         settle(loop)
-        poller.release(fd)
+        poller.release(direct)
         assert [reason.type.__name__ for reason in echo.lost] == ["ConnectionDone"]
     assert loop.readers == set()
 
@@ -192,6 +198,6 @@ def test_with_a_rest_the_last_connection_leaves_nothing_behind() -> None:
     client, transport, _ = adopted(poller, loop)
     client.send(b"a")
     settle(loop)
-    poller.release(transport.fileno())
+    poller.release(direct_of(transport))
     loop.advance(0.01)
     assert (loop.readers, loop.getDelayedCalls()) == (set(), [])

@@ -1,15 +1,16 @@
 """
-Many plain TCP connections under one reader of the reactor.
+Plain connections past Twisted: their bytes do not go through its transport, nor their events through its reactor.
 
-Twisted's reactor wraps every event of every descriptor in a log context, which takes more time than reading a small
-request, finding its answer and sending it. A :class:`Poller` has an epoll of its own, which the reactor watches as one
-descriptor; it hands the events of the connections that it has adopted straight to their transports. To these it looks
-like the reactor, and they work as ever.
+Twisted has no public interface for either. What is used here instead are parts of its transports that may change with
+any version, so they are named in this module and in no other, and ``tests/net/test_direct_socket.py`` holds each of
+them against the Twisted that is installed.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
 from typing import Any, ClassVar
 
@@ -30,11 +31,90 @@ LOOKS = 4
 _GONE = EPOLLHUP | EPOLLERR
 
 
+def set_read_bytes(transport: Any, size: int) -> None:
+    """Have at most so many bytes read at once of a plain connection; any other transport reads as it will."""
+    if isinstance(transport, Connection):
+        transport.bufferSize = size
+
+
+@define(eq=False)
+class DirectSocket:
+    """
+    The socket of a plain connection, as whoever sends past the transport sees it.
+
+    Twisted's transport copies what it queues, and copies again what is left after each write. Here the kernel reads the
+    pages of a memory file itself, and who waits for a full socket holds an offset. The socket's send buffer must be
+    bounded (SO_SNDBUF): into one that the kernel has grown to megabytes, ``sendfile`` is several times slower.
+
+    ``send(data, flags)`` and ``sendfile(fd, offset, length)`` are the kernel's own. They return how many bytes it took;
+    they raise `BlockingIOError` if that is none, and another `OSError` if the connection is broken. They may be called
+    while :meth:`is_free`, and not after ``connectionLost``, when the ``descriptor`` may be another's.
+    """
+
+    transport: Connection
+    descriptor: int = field(init=False)
+    send: Callable[..., int] = field(init=False)
+    sendfile: Callable[[int, int, int], int] = field(init=False)
+    _write: Callable[[], object] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.descriptor = self.transport.fileno()
+        self.send = self.transport.socket.send
+        self.sendfile = partial(os.sendfile, self.descriptor)
+
+    @classmethod
+    def of(cls, transport: object) -> DirectSocket | None:
+        """That of a connection which has just been made; ``None`` if there is a layer, such as TLS, on its socket."""
+        if isinstance(transport, Connection) and not transport.TLS:
+            return cls(transport)
+        return None
+
+    def is_free(self) -> bool:
+        """Whether bytes given to the socket now are the next to reach the peer: the transport has none queued."""
+        transport = self.transport
+        return not (transport._tempDataBuffer or transport.dataBuffer or transport.disconnecting)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits until the socket takes more."""
+        return self._write is not None
+
+    def wait(self, writable: Callable[[], bool]) -> None:
+        """
+        Call ``writable`` whenever the socket takes more, until :meth:`stop_waiting`.
+
+        It stands in the place of the transport's own writer, which has nothing to write. It returns whether all is
+        sent, so that a connection that is to be closed after that is.
+        """
+        if self._write is None:
+            self._write = partial(self._on_writable, writable)
+            self.transport.doWrite = self._write  # type: ignore[method-assign]
+            self.transport.startWriting()
+
+    def stop_waiting(self) -> None:
+        write, self._write = self._write, None
+        if write is not None:
+            if self.transport.connected:
+                self.transport.stopWriting()
+            if vars(self.transport).get("doWrite") is write:  # an abort has put another in its place
+                del self.transport.doWrite
+
+    def _on_writable(self, writable: Callable[[], bool]) -> object:
+        """What the reactor calls; an exception that it returns ends the connection."""
+        is_over = writable() and self.transport.disconnecting
+        return self.transport.doWrite() if is_over else None
+
+
 @implementer(IReactorFDSet, IReadDescriptor)
 @define(eq=False)
 class Poller:
     """
-    Stands between a reactor and the connections that it has adopted.
+    Many plain connections under one reader of the reactor.
+
+    Twisted's reactor wraps every event of every descriptor in a log context, which takes more time than reading a small
+    request, finding its answer and sending it. This has an epoll of its own, which the reactor watches as one
+    descriptor, and hands the events of the connections that it has adopted straight to their transports. To these it
+    looks like the reactor, and they work as ever.
 
     ``rest_s`` says, each time that all events are handled, for how many seconds it need not look for more; it then
     finds those of many connections at once. What it costs is so much delay; what it saves is waking up for each of a
@@ -50,22 +130,29 @@ class Poller:
 
     log: ClassVar[Logger] = Logger()
 
-    def adopt(self, transport: Connection) -> None:
-        """Take a connection that has just been made from the reactor. When it is lost, it has to be released."""
-        transport.reactor.removeReader(transport)
+    def adopt(self, direct: DirectSocket) -> None:
+        """
+        Take a connection that has just been made from the reactor; one of another reactor is left there.
+
+        When it is lost, it has to be released.
+        """
+        transport = direct.transport
+        if transport.reactor is not self.reactor:
+            return
+        self.reactor.removeReader(transport)
         transport.reactor = self
         if self._resting is not None:
             self._resting.cancel()
             self._go_on()
         elif not self._transports:
             self.reactor.addReader(self)
-        self._transports[transport.fileno()] = transport
+        self._transports[direct.descriptor] = transport
         self.addReader(transport)
 
-    def release(self, fd: int) -> None:
-        """Forget a connection that had this descriptor and is closed."""
-        self._masks.pop(fd, None)
-        if self._transports.pop(fd, None) is not None and not self._transports:
+    def release(self, direct: DirectSocket) -> None:
+        """Forget a connection that is lost."""
+        self._masks.pop(direct.descriptor, None)
+        if self._transports.pop(direct.descriptor, None) is not None and not self._transports:
             self.reactor.removeReader(self)
             if self._resting is not None:
                 self._resting.cancel()
