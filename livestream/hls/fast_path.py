@@ -13,13 +13,15 @@ from functools import partial
 from typing import Protocol
 
 from attrs import define
+from twisted.internet.defer import succeed
 
-from livestream.hls.lookup import Service, Wanted
+from livestream.hls.lookup import Lookup, MediaRequest
 from livestream.hls.paths import Kind, Target, parse_path
 from livestream.hls.steering import Steer
 from livestream.http.conditions import Conditions
 from livestream.http.head import Head
 from livestream.http.prepared import Ending, Later, PreparedResponses, Ready, is_ordinary
+from livestream.http.response import Content
 from livestream.net.log_summary import LogSummary
 
 
@@ -38,56 +40,56 @@ class HlsFastPath:
     Without ``push``, Klein answers all requests for FLV. Requests for streams that are not live go into ``refused``.
     """
 
-    service: Service
+    lookup: Lookup
     prepared: PreparedResponses
     steer: Steer | None = None
     push: Push | None = None
     refused: LogSummary | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.service.playlists.on_change.append(self.prepared.invalidate)
+        self.lookup.playlists.on_change.append(self.prepared.invalidate)
 
     def take(self, head: Head, data: bytes, peer: str, *, is_logged: bool) -> Ready | Later | None:
         """The response to ``data``, or what has to be waited for; ``None`` for what Klein answers."""
         target = parse_path(head.path) if head.method in (b"GET", b"HEAD") else None
         if target is None:
             return self._steered(head, data, peer)
-        wanted = None
-        if target.kind is not Kind.FLV and is_ordinary(head):
-            wanted = Wanted(target, Conditions.of(head.fields), head.method == b"HEAD")
-            ready = self._prepare(wanted, data)
-            if ready is not None:
-                return ready
-        missing = self._missing(target, head, peer)
-        if missing is not None:
-            return missing.logged_for(data.partition(b"\r\n")[0]) if is_logged else missing
-        return None if wanted is None else partial(self.service.answer, wanted)
+        if target.kind is Kind.FLV:
+            status = None if self.push is None else self.push.refusal(target.stream, head.target.partition(b"?")[2])
+            return None if status is None else self._refuse(status, target, head, data, peer, is_logged)
+        conditions = Conditions.of(head.fields)
+        found = self.lookup.find(target, gzip=conditions.gzip)
+        if found is None:
+            return self._refuse("404 Not Found", target, head, data, peer, is_logged)
+        if not is_ordinary(head):
+            return None
+        request = MediaRequest(target, conditions, head.method == b"HEAD")
+        return (
+            self._ready(found, request, data)
+            if isinstance(found, Content)
+            else partial(self.lookup.wait, found, request)
+        )
 
-    def _prepare(self, wanted: Wanted, data: bytes) -> Ready | None:
-        """The response, if it is ready; if the request is plain, it is kept for the next who asks in these bytes."""
-        answer = self.service.ready(wanted)
+    def _ready(self, content: Content, request: MediaRequest, data: bytes) -> Ready | Later:
+        """The response with what is ready; if the request is plain, it is kept for the next who asks in these bytes."""
+        answer = self.lookup.respond(content, request)
         line, _, block = data.partition(b"\r\n")
-        ready = None if answer is None else self.prepared.prepare(answer, line)
-        if ready is not None:
-            group = "" if wanted.target.name else wanted.target.stream
-            self.prepared.keep(ready, line, block, wanted.conditions, group)
+        ready = self.prepared.prepare(answer, line)
+        if ready is None:
+            return partial(succeed, answer)
+        group = "" if request.target.name else request.target.stream
+        self.prepared.keep(ready, line, block, request.conditions, group)
         return ready
 
-    def _missing(self, target: Target, head: Head, peer: str) -> Ready | None:
-        """The response for what is nowhere, as far as is known here; ``None`` for all else."""
-        ending, status = Ending.of(head), "404 Not Found"
-        if ending is None or (ending is not Ending.NONE and self.service.answers.are_last):
+    def _refuse(self, status: str, target: Target, head: Head, data: bytes, peer: str, is_logged: bool) -> Ready | None:
+        """The response for what is nowhere; ``None`` where it takes Twisted to say how the connection goes on."""
+        ending = Ending.of(head)
+        if ending is None or (ending is not Ending.NONE and self.lookup.answers.are_last):
             return None
-        if target.kind is Kind.FLV:
-            refusal = None if self.push is None else self.push.refusal(target.stream, head.target.partition(b"?")[2])
-            if refusal is None:
-                return None
-            status = refusal
-        elif not self.service.is_absent(target):
-            return None
-        if self.refused is not None and (target.kind is Kind.FLV or not self.service.is_stream(target.stream)):
+        if self.refused is not None and (target.kind is Kind.FLV or not self.lookup.is_stream(target.stream)):
             self.refused.note(what=f"'{target.stream}'", peer=peer)
-        return self.prepared.error(status, target.kind, is_head=head.method == b"HEAD", ending=ending)
+        ready = self.prepared.error(status, target.kind, is_head=head.method == b"HEAD", ending=ending)
+        return ready.logged_for(data.partition(b"\r\n")[0]) if is_logged else ready
 
     def _steered(self, head: Head, data: bytes, peer: str) -> Ready | None:
         """The response to ``peer`` if it asks which edge to use: one that holds for it alone, and is not kept."""

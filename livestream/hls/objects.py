@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import define
@@ -17,7 +19,7 @@ IMMUTABLE = b"public, max-age=86400, immutable"
 """A name is never used twice, so whoever has the bytes may keep them."""
 
 
-class Found(Protocol):
+class CachedObject(Protocol):
     """An object that the cache has, whole or arriving."""
 
     @property
@@ -33,10 +35,14 @@ class Found(Protocol):
         """Unix time, in seconds, at which its bytes came."""
 
 
+Wait = Callable[[], "Deferred[CachedObject]"]
+"""Waits for an object; fetches it, if nobody has begun to."""
+
+
 class Library(Protocol):
     """Where objects are."""
 
-    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
+    def peek(self, stream: str, rendition: str, name: str) -> CachedObject | None:
         """The object, if it is whole in memory."""
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
@@ -57,20 +63,16 @@ class Objects:
     library: Library
     answers: Answers
 
-    def ready(self, target: Target) -> Content | None:
-        """The object, if it can be sent this instant."""
+    def find(self, target: Target) -> Content | Wait | None:
+        """The object, if it can be sent this instant, or how to wait for it; ``None``: none is known here."""
         found = self.library.peek(target.stream, target.rendition, target.name)
-        return None if found is None else self.content(target.kind, found)
+        if found is not None:
+            return self.content(target.kind, found)
+        if self.library.is_known(target.stream, target.rendition, target.name):
+            return partial(self.library.get, target.stream, target.rendition, target.name)
+        return None
 
-    def is_known(self, target: Target) -> bool:
-        """Whether there is such an object, as far as is known here."""
-        return self.library.is_known(target.stream, target.rendition, target.name)
-
-    def get(self, target: Target) -> Deferred[Found]:
-        """The object, waited for if need be, as the library gives it."""
-        return self.library.get(target.stream, target.rendition, target.name)
-
-    def content(self, kind: Kind, found: Found) -> Content:
+    def content(self, kind: Kind, found: CachedObject) -> Content:
         """What was found, with its header."""
         return Content(
             kind,

@@ -14,7 +14,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
 
-from livestream.hls.lookup import Service, Wanted
+from livestream.hls.lookup import Lookup, MediaRequest
 from livestream.hls.paths import Kind, parse_path
 from livestream.hls.steering import Steer
 from livestream.http.conditions import Conditions
@@ -88,7 +88,7 @@ class Hls:
     media, and ``takes`` what other nodes ask; each may be missing.
     """
 
-    service: Service
+    lookup: Lookup
     answers: Answers
     tallies: Tallies
     seconds: Callable[[], float]
@@ -114,7 +114,7 @@ class Hls:
         elif target is None:
             answer = self.answers.error("404 Not Found", self.seconds())
         else:
-            answer = await self.service.answer(Wanted(target, conditions_of(request), request.method == b"HEAD"))
+            answer = await self.lookup.answer(MediaRequest(target, conditions_of(request), request.method == b"HEAD"))
         self.tallies.count(answer)
         await write(request, answer)
 

@@ -12,7 +12,7 @@ from livestream.cluster.edge_selection import EdgeGuide
 from livestream.cluster.heartbeat import Presence
 from livestream.config import Config
 from livestream.hls.fast_path import HlsFastPath
-from livestream.hls.lookup import Service
+from livestream.hls.lookup import Lookup
 from livestream.hls.objects import Library, Objects
 from livestream.hls.playlists import Playlists, Windows
 from livestream.hls.routes import Hls, States, Takes
@@ -127,18 +127,18 @@ def http_site(
     """Serve playlists and objects; with ``flv`` the push as well, with ``states`` and ``takes`` what nodes ask."""
     reactor, tallies = process.reactor, Tallies(node.metrics)
     playlists = Playlists(windows, answers, are_steered=guide is not None)
-    service = Service(playlists, Objects(library, answers), answers, reactor)
+    lookup = Lookup(playlists, Objects(library, answers), answers, reactor)
     proxies = Proxies.of(config.cluster.trusted_proxies)
     steer = Steer(node.name, guide, proxies, windows.window, answers, reactor.seconds)
     prepared = PreparedResponses(answers, tallies, reactor.seconds)
     is_asked_by_nodes = takes is not None and bool(config.cluster.secret)
     site = HttpSite(
-        Hls(service, answers, tallies, reactor.seconds, states, flv, pages, takes, steer).resource(),
+        Hls(lookup, answers, tallies, reactor.seconds, states, flv, pages, takes, steer).resource(),
         answers,
         tallies,
         reactor,
         limits=http_limits(config),
-        fast_path=HlsFastPath(service, prepared, steer, flv, None if flv is None else flv.feeds.refused),
+        fast_path=HlsFastPath(lookup, prepared, steer, flv, None if flv is None else flv.feeds.refused),
         admission=ReadOnly(answers, TAKE_PATH),
         access=access,
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,

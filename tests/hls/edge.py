@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.hls.fast_path import HlsFastPath
-from livestream.hls.lookup import Service
+from livestream.hls.lookup import Lookup
 from livestream.hls.objects import Objects
 from livestream.hls.playlists import Playlists
 from livestream.hls.routes import Hls, Takes
@@ -50,6 +50,7 @@ class FakeLibrary:
     whole: dict[Name, FoundObject] = field(factory=dict)
     coming: dict[Name, list[Deferred[FoundObject]]] = field(factory=dict)
     asked: list[Name] = field(factory=list)
+    peeked: list[Name] = field(factory=list)
 
     def put(self, stream: str, rendition: str, name: str, data: bytes, stored_at: float = 0.0) -> FoundObject:
         info = ObjectInfo(name, len(data), hashlib.sha256(data).hexdigest())
@@ -57,6 +58,7 @@ class FakeLibrary:
         return found
 
     def peek(self, stream: str, rendition: str, name: str) -> FoundObject | None:
+        self.peeked.append((stream, rendition, name))
         return self.whole.get((stream, rendition, name))
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
@@ -141,14 +143,14 @@ class Edge:
     def __attrs_post_init__(self) -> None:
         answers, tallies = Answers("edge-1"), Tallies(self.metrics)
         playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
-        service = Service(playlists, objects, answers, self.loop)
+        lookup = Lookup(playlists, objects, answers, self.loop)
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
         flv = FlvPush(self.feeds, answers)
         clock = self.loop.seconds
         steer = Steer("edge-1", self.guide, self.proxies, self.windows.window, answers, clock)
-        self.app = Hls(service, answers, tallies, clock, self.states, flv, takes=self.takes, steer=steer)
+        self.app = Hls(lookup, answers, tallies, clock, self.states, flv, takes=self.takes, steer=steer)
         prepared = PreparedResponses(answers, tallies, clock)
-        self.fast_path = HlsFastPath(service, prepared, steer, flv, self.feeds.refused) if self.is_hot else None
+        self.fast_path = HlsFastPath(lookup, prepared, steer, flv, self.feeds.refused) if self.is_hot else None
         self.site = HttpSite(
             self.app.resource(),
             answers,

@@ -60,7 +60,7 @@ def without_klein(edge: Edge) -> list[object]:
 
 def kept(edge: Edge) -> list[int]:
     """How much is kept of requests that were seen."""
-    playlists = edge.app.service.playlists
+    playlists = edge.app.lookup.playlists
     assert edge.fast_path is not None
     prepared = edge.fast_path.prepared
     caches = (prepared._plain, prepared._gzip, prepared._blocks, prepared._groups, playlists._plain, playlists._gzip)
@@ -92,7 +92,7 @@ def test_what_a_live_stream_does_not_have_is_answered_likewise(path: str) -> Non
 
 def test_asking_for_a_rendition_that_there_is_not_makes_nobody_render_the_others_again() -> None:
     edge = edge_with_a_stream()
-    playlists = edge.app.service.playlists
+    playlists = edge.app.lookup.playlists
 
     def rendered() -> list[Content | None]:
         return [playlists.ready(Target(Kind.PLAYLIST, "s", "720p"), zipped) for zipped in (True, False)]
