@@ -49,26 +49,24 @@ class HlsFastPath:
     def __attrs_post_init__(self) -> None:
         self.lookup.playlists.on_change.append(self.prepared.invalidate)
 
-    def take(self, head: Head, data: bytes, peer: str, *, is_logged: bool) -> Ready | Later | None:
+    def take(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
         """The response to ``data``, or what has to be waited for; ``None`` for what Klein answers."""
         target = parse_path(head.path) if head.method in (b"GET", b"HEAD") else None
         if target is None:
             return self._steered(head, data, peer)
         if target.kind is Kind.FLV:
-            status = None if self.push is None else self.push.refusal(target.stream, head.target.partition(b"?")[2])
-            return None if status is None else self._refuse(status, target, head, data, peer, is_logged)
+            return self._flv(target, head, peer)
         conditions = Conditions.of(head.fields)
         found = self.lookup.find(target, gzip=conditions.gzip)
         if found is None:
-            return self._refuse("404 Not Found", target, head, data, peer, is_logged)
+            ending = self._ending(head)
+            return None if ending is None else self._refuse("404 Not Found", ending, target, head, peer)
         if not is_ordinary(head):
             return None
         request = MediaRequest(target, conditions, head.method == b"HEAD")
-        return (
-            self._ready(found, request, data)
-            if isinstance(found, Content)
-            else partial(self.lookup.wait, found, request)
-        )
+        if isinstance(found, Content):
+            return self._ready(found, request, data)
+        return partial(self.lookup.wait, found, request)
 
     def _ready(self, content: Content, request: MediaRequest, data: bytes) -> Ready | Later:
         """The response with what is ready; if the request is plain, it is kept for the next who asks in these bytes."""
@@ -81,15 +79,24 @@ class HlsFastPath:
         self.prepared.keep(ready, line, block, request.conditions, group)
         return ready
 
-    def _refuse(self, status: str, target: Target, head: Head, data: bytes, peer: str, is_logged: bool) -> Ready | None:
-        """The response for what is nowhere; ``None`` where it takes Twisted to say how the connection goes on."""
-        ending = Ending.of(head)
-        if ending is None or (ending is not Ending.NONE and self.lookup.answers.are_last):
+    def _flv(self, target: Target, head: Head, peer: str) -> Ready | None:
+        """The refusal of a request for FLV, which must be asked for once only; ``None``: Klein answers."""
+        ending = self._ending(head)
+        if ending is None or self.push is None:
             return None
+        status = self.push.refusal(target.stream, head.target.partition(b"?")[2])
+        return None if status is None else self._refuse(status, ending, target, head, peer)
+
+    def _ending(self, head: Head) -> Ending | None:
+        """Whether the connection ends with an error; ``None`` where Twisted has to say so."""
+        ending = Ending.of(head)
+        return None if ending is not Ending.NONE and self.lookup.answers.are_last else ending
+
+    def _refuse(self, status: str, ending: Ending, target: Target, head: Head, peer: str) -> Ready:
+        """The response for what is nowhere, as far as is known here."""
         if self.refused is not None and (target.kind is Kind.FLV or not self.lookup.is_stream(target.stream)):
             self.refused.note(what=f"'{target.stream}'", peer=peer)
-        ready = self.prepared.error(status, target.kind, is_head=head.method == b"HEAD", ending=ending)
-        return ready.logged_for(data.partition(b"\r\n")[0]) if is_logged else ready
+        return self.prepared.error(status, target.kind, is_head=head.method == b"HEAD", ending=ending)
 
     def _steered(self, head: Head, data: bytes, peer: str) -> Ready | None:
         """The response to ``peer`` if it asks which edge to use: one that holds for it alone, and is not kept."""

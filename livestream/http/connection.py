@@ -260,8 +260,8 @@ class Channel(HTTPChannel):
             return
         found = None
         if fast_path is not None and self._is_free():
-            found = fast_path.take(parsed, head, self.host, is_logged=self._access is not None)
-            if isinstance(found, Ready) and self._send(found):
+            found = fast_path.take(parsed, head, self.host)
+            if isinstance(found, Ready) and self._send(self._logged(found, head)):
                 return
         forwarded = parsed.fields.get(b"x-forwarded-for")
         if forwarded is not None and not self.peer.count_viewer(forwarded):
@@ -272,6 +272,10 @@ class Channel(HTTPChannel):
             self.requests_seen += 1
             self.phase = Phase.ANSWERING
             super().dataReceived(head)
+
+    def _logged(self, ready: Ready, head: bytes) -> Ready:
+        """A response, with its line in the access log if there is one."""
+        return ready if ready.log_entry or self._access is None else ready.logged_for(head.partition(b"\r\n")[0])
 
     def _send100Continue(self) -> None:
         """No body is ever awaited, so nothing is to be continued."""

@@ -40,7 +40,8 @@ class Ready:
     """
     A response that can be sent now: prepared bytes, then ``body``, if there is one, from ``start`` to ``stop``.
 
-    ``log_entry`` is its line in the access log. The connection is closed after one that ``is_last``.
+    ``log_entry`` is its line in the access log, and empty for one that is of no request line (see `logged_for`). The
+    connection is closed after one that ``is_last``.
     """
 
     data: bytes
@@ -71,7 +72,7 @@ class Ready:
         return sent
 
     def logged_for(self, line: bytes) -> Ready:
-        """The same response to another request line."""
+        """The same response as that to a request line."""
         return evolve(self, log_entry=entry(line, int(self.data[9:12]), self.body_bytes, self.tally.outcome))
 
 
@@ -86,10 +87,10 @@ class FastPath(Protocol):
     def prepared(self) -> PreparedResponses:
         """The responses to requests that were seen before, which are asked first."""
 
-    def take(self, head: Head, data: bytes, peer: str, *, is_logged: bool) -> Ready | Later | None:
+    def take(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
         """
         The response to ``data`` of ``peer``, whose head this is, or what has to be waited for; ``None``: the resource
-        is to answer. With ``is_logged`` a response has its line of the access log.
+        is to answer.
         """
 
 
@@ -187,6 +188,7 @@ class PreparedResponses:
         answer = self.answers.error(status, self.seconds(), kind, *extra)
         ready = self.prepare(answer.without_body() if is_head else answer, b"")
         assert ready is not None
+        ready = evolve(ready, log_entry=b"")
         if ending is not Ending.NONE:
             version, closing = ending.value
             line, _, rest = ready.data.partition(b"\r\n")
