@@ -17,11 +17,11 @@ from twisted.internet.defer import succeed
 
 from livestream.hls.lookup import Lookup, MediaRequest
 from livestream.hls.paths import Kind, Target, parse_path
-from livestream.hls.steering import Steer
+from livestream.hls.steering import Steering
 from livestream.http.conditions import Conditions
 from livestream.http.head import Head
 from livestream.http.prepared import Ending, Later, PreparedResponses, Ready, is_ordinary
-from livestream.http.response import Content
+from livestream.http.response import Representation
 from livestream.net.log_summary import LogSummary
 
 
@@ -42,7 +42,7 @@ class HlsFastPath:
 
     lookup: Lookup
     prepared: PreparedResponses
-    steer: Steer | None = None
+    steer: Steering | None = None
     push: Push | None = None
     refused: LogSummary | None = None
 
@@ -64,17 +64,17 @@ class HlsFastPath:
         if not is_ordinary(head):
             return None
         request = MediaRequest(target, conditions, head.method == b"HEAD")
-        if isinstance(found, Content):
+        if isinstance(found, Representation):
             return self._ready(found, request, data)
         return partial(self.lookup.wait, found, request)
 
-    def _ready(self, content: Content, request: MediaRequest, data: bytes) -> Ready | Later:
+    def _ready(self, representation: Representation, request: MediaRequest, data: bytes) -> Ready | Later:
         """The response with what is ready; if the request is plain, it is kept for the next who asks in these bytes."""
-        answer = self.lookup.respond(content, request)
+        response = self.lookup.respond(representation, request)
         line, _, block = data.partition(b"\r\n")
-        ready = self.prepared.prepare(answer, line)
+        ready = self.prepared.prepare(response, line)
         if ready is None:
-            return partial(succeed, answer)
+            return partial(succeed, response)
         group = "" if request.target.name else request.target.stream
         self.prepared.keep(ready, line, block, request.conditions, group)
         return ready
@@ -90,7 +90,7 @@ class HlsFastPath:
     def _ending(self, head: Head) -> Ending | None:
         """Whether the connection ends with an error; ``None`` where Twisted has to say so."""
         ending = Ending.of(head)
-        return None if ending is not Ending.NONE and self.lookup.answers.are_last else ending
+        return None if ending is not Ending.NONE and self.lookup.responses.are_last else ending
 
     def _refuse(self, status: str, ending: Ending, target: Target, head: Head, peer: str) -> Ready:
         """The response for what is nowhere, as far as is known here."""
@@ -102,8 +102,8 @@ class HlsFastPath:
         """The response to ``peer`` if it asks which edge to use: one that holds for it alone, and is not kept."""
         if self.steer is None or not is_ordinary(head):
             return None
-        answer = self.steer.answer(head.method, head.target, head.fields.get(b"x-forwarded-for", b""), peer)
-        if answer is None:
+        response = self.steer.response(head.method, head.target, head.fields.get(b"x-forwarded-for", b""), peer)
+        if response is None:
             return None
         line = data.partition(b"\r\n")[0]
-        return self.prepared.prepare(answer.without_body() if head.method == b"HEAD" else answer, line)
+        return self.prepared.prepare(response.without_body() if head.method == b"HEAD" else response, line)

@@ -18,7 +18,7 @@ from livestream.hls.objects import CachedObject, Objects, Wait
 from livestream.hls.paths import Target
 from livestream.hls.playlists import Playlists
 from livestream.http.conditions import Conditions
-from livestream.http.response import Answer, Answers, Content, Field
+from livestream.http.response import Field, Representation, Response, ResponseFactory
 from livestream.net.body import Body
 from livestream.net.log_summary import LogSummary
 
@@ -42,7 +42,7 @@ class _RecentResponse:
     outcome: str
     conditions: Conditions
     second: int
-    answer: Answer
+    response: Response
 
     def is_for(self, found: CachedObject, conditions: Conditions, second: int) -> bool:
         if self.body is not found.body or self.outcome != found.outcome:
@@ -56,7 +56,7 @@ class Lookup:
 
     playlists: Playlists
     objects: Objects
-    answers: Answers
+    responses: ResponseFactory
     clock: IReactorTime
     _unavailable: LogSummary = field(init=False)
     _recent: _RecentResponse | None = field(default=None, init=False)
@@ -66,16 +66,16 @@ class Lookup:
     def __attrs_post_init__(self) -> None:
         self._unavailable = LogSummary(self.log, UNAVAILABLE, self.clock)
 
-    def find(self, target: Target, *, gzip: bool) -> Content | Wait | None:
+    def find(self, target: Target, *, gzip: bool) -> Representation | Wait | None:
         """What a playlist's or an object's name stands for now, or how to wait for it; ``None``: nothing has it."""
         return self.objects.find(target) if target.name else self.playlists.ready(target, gzip)
 
-    def respond(self, content: Content, request: MediaRequest) -> Answer:
+    def respond(self, representation: Representation, request: MediaRequest) -> Response:
         """The response with what is ready."""
-        answer = self.answers.found(content, request.conditions, self.clock.seconds())
-        return answer.without_body() if request.is_head else answer
+        response = self.responses.found(representation, request.conditions, self.clock.seconds())
+        return response.without_body() if request.is_head else response
 
-    def wait(self, wait: Wait, request: MediaRequest) -> Deferred[Answer]:
+    def wait(self, wait: Wait, request: MediaRequest) -> Deferred[Response]:
         """
         The response with what has to be waited for, as soon as its first bytes are here.
 
@@ -83,12 +83,12 @@ class Lookup:
         """
         return wait().addCallbacks(self._arrived, self._failed, (request,), errbackArgs=(request,))
 
-    def answer(self, request: MediaRequest) -> Deferred[Answer]:
+    def response(self, request: MediaRequest) -> Deferred[Response]:
         """The response, whatever it takes. It may be cancelled, and fails only then."""
         found = self.find(request.target, gzip=request.conditions.gzip)
         if found is None:
             return succeed(self._error("404 Not Found", request))
-        if isinstance(found, Content):
+        if isinstance(found, Representation):
             return succeed(self.respond(found, request))
         return self.wait(found, request)
 
@@ -96,15 +96,15 @@ class Lookup:
         """Whether anything is known of a stream of this name."""
         return self.playlists.windows.window(stream) is not None
 
-    def _arrived(self, found: CachedObject, request: MediaRequest) -> Answer:
+    def _arrived(self, found: CachedObject, request: MediaRequest) -> Response:
         recent, now = self._recent, self.clock.seconds()
         if recent is None or not recent.is_for(found, request.conditions, int(now)):
-            content = self.objects.content(request.target.kind, found)
-            answer = self.answers.found(content, request.conditions, now)
-            recent = self._recent = _RecentResponse(found.body, found.outcome, request.conditions, int(now), answer)
-        return recent.answer.without_body() if request.is_head else recent.answer
+            representation = self.objects.representation(request.target.kind, found)
+            response = self.responses.found(representation, request.conditions, now)
+            recent = self._recent = _RecentResponse(found.body, found.outcome, request.conditions, int(now), response)
+        return recent.response.without_body() if request.is_head else recent.response
 
-    def _failed(self, failure: Failure, request: MediaRequest) -> Answer | Failure:
+    def _failed(self, failure: Failure, request: MediaRequest) -> Response | Failure:
         if failure.check(CancelledError):
             return failure
         if failure.check(LookupError):
@@ -112,6 +112,6 @@ class Lookup:
         self._unavailable.note(path=request.target.path, reason=failure.getErrorMessage())
         return self._error("503 Service Unavailable", request, (b"Retry-After", b"1"))
 
-    def _error(self, status: str, request: MediaRequest, *extra: Field) -> Answer:
-        answer = self.answers.error(status, self.clock.seconds(), request.target.kind, *extra)
-        return answer.without_body() if request.is_head else answer
+    def _error(self, status: str, request: MediaRequest, *extra: Field) -> Response:
+        response = self.responses.error(status, self.clock.seconds(), request.target.kind, *extra)
+        return response.without_body() if request.is_head else response

@@ -10,7 +10,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from livestream.hls.paths import Kind, Target
-from livestream.http.response import Answers, Content
+from livestream.http.response import Representation, ResponseFactory
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
@@ -61,27 +61,27 @@ class Objects:
     """Contents by object name."""
 
     library: Library
-    answers: Answers
+    responses: ResponseFactory
 
-    def find(self, target: Target) -> Content | Wait | None:
+    def find(self, target: Target) -> Representation | Wait | None:
         """The object, if it can be sent this instant, or how to wait for it; ``None``: none is known here."""
         found = self.library.peek(target.stream, target.rendition, target.name)
         if found is not None:
-            return self.content(target.kind, found)
+            return self.representation(target.kind, found)
         if self.library.is_known(target.stream, target.rendition, target.name):
             return partial(self.library.get, target.stream, target.rendition, target.name)
         return None
 
-    def content(self, kind: Kind, found: CachedObject) -> Content:
+    def representation(self, kind: Kind, found: CachedObject) -> Representation:
         """What was found, with its header."""
-        return Content(
+        return Representation(
             kind,
             MEDIA_TYPE,
             found.body,
             found.info.size,
             b'"%b"' % found.info.digest.encode("ascii"),
             IMMUTABLE,
-            self.answers.cache_status(found.outcome),
+            self.responses.cache_status(found.outcome),
             found.outcome,
             found.stored_at,
         )

@@ -16,10 +16,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Servi
 
 from livestream.hls.lookup import Lookup, MediaRequest
 from livestream.hls.paths import Kind, parse_path
-from livestream.hls.steering import Steer
+from livestream.hls.steering import Steering
 from livestream.http.conditions import Conditions
-from livestream.http.counters import Tallies
-from livestream.http.response import Answers, Field
+from livestream.http.counters import RequestCounters
+from livestream.http.response import Field, ResponseFactory
 from livestream.http.twisted_writer import write
 from livestream.model.names import (
     APP,
@@ -89,14 +89,14 @@ class Hls:
     """
 
     lookup: Lookup
-    answers: Answers
-    tallies: Tallies
+    responses: ResponseFactory
+    counters: RequestCounters
     seconds: Callable[[], float]
     states: States | None = None
     push: Push | None = None
     rest: IResource | None = None
     takes: Takes | None = None
-    steer: Steer | None = None
+    steer: Steering | None = None
 
     router: ClassVar[Klein] = Klein()
 
@@ -110,13 +110,15 @@ class Hls:
         """Playlists and objects. What they are called is read from the raw path, not from what was decoded of it."""
         target = parse_path(request.path)
         if request.method == b"OPTIONS":
-            answer = self.answers.options(self.seconds())
+            response = self.responses.options(self.seconds())
         elif target is None:
-            answer = self.answers.error("404 Not Found", self.seconds())
+            response = self.responses.error("404 Not Found", self.seconds())
         else:
-            answer = await self.lookup.answer(MediaRequest(target, conditions_of(request), request.method == b"HEAD"))
-        self.tallies.count(answer)
-        await write(request, answer)
+            response = await self.lookup.response(
+                MediaRequest(target, conditions_of(request), request.method == b"HEAD")
+            )
+        self.counters.count(response)
+        await write(request, response)
 
     @router.route(f"/{APP}/<name>", methods=["GET"])
     def pushed(self, request: Request, name: str) -> Any:
@@ -133,11 +135,11 @@ class Hls:
         """Which edge to use. It is read from the raw target, as on the fast path."""
         forwarded = b", ".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
         peer = cast(Connected, request.channel).host
-        answer = None if self.steer is None else self.steer.answer(request.method, request.uri, forwarded, peer)
-        if answer is None:
+        response = None if self.steer is None else self.steer.response(request.method, request.uri, forwarded, peer)
+        if response is None:
             raise NotFound
-        self.tallies.count(answer)
-        return write(request, answer)
+        self.counters.count(response)
+        return write(request, response)
 
     @router.route("/state")
     def every_state(self, request: Request) -> Any:
@@ -169,7 +171,7 @@ class Hls:
         kind, stream = match["kind"].decode("ascii"), match["stream"].decode("ascii")
         signature = request.getHeader("x-livestream-node") or ""
         status, text = self.takes.answer(kind, stream, epoch, signature)
-        return write(request, self.answers.document(text, JSON, self.seconds(), status=status))
+        return write(request, self.responses.document(text, JSON, self.seconds(), status=status))
 
     @router.route("/", branch=True)
     def others(self, request: Request) -> Any:
@@ -181,18 +183,18 @@ class Hls:
     @router.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> Deferred[None]:
         """What is no route of ours: nobody may keep the answer, and none is a redirect."""
-        answer = self.answers.error("404 Not Found", self.seconds())
+        response = self.responses.error("404 Not Found", self.seconds())
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
-            answer = self.answers.error("405 Method Not Allowed", self.seconds(), "", allow)
+            response = self.responses.error("405 Method Not Allowed", self.seconds(), "", allow)
         elif failure.check(ServiceUnavailable):
-            answer = self.answers.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
-        return write(cast(Request, request), answer)
+            response = self.responses.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
+        return write(cast(Request, request), response)
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:
             raise NotFound
-        return write(request, self.answers.document(text, JSON, self.seconds(), "", "200 OK", *extra))
+        return write(request, self.responses.document(text, JSON, self.seconds(), "", "200 OK", *extra))
 
 
 def conditions_of(request: Request) -> Conditions:

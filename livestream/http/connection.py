@@ -21,16 +21,16 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
 from livestream.http.access_log import AccessLog, entry
-from livestream.http.client_address import Proxies
-from livestream.http.counters import Tallies
+from livestream.http.client_address import TrustedProxies
+from livestream.http.counters import RequestCounters
 from livestream.http.head import END, Refused, check_unfinished, parse
-from livestream.http.limits import ChannelLimits
+from livestream.http.limits import ConnectionLimits
 from livestream.http.outflow import Outflow, bound_memory, is_free
 from livestream.http.peer import Peer
 from livestream.http.prepared import FastPath, Ready
-from livestream.http.response import CLOSE, Answer, Answers
+from livestream.http.response import CLOSE, Response, ResponseFactory
 from livestream.http.signatures import Signatures
-from livestream.http.timeouts import Watchdog
+from livestream.http.timeouts import Timeouts
 from livestream.http.twisted_writer import head_of
 from livestream.metrics import Metrics
 from livestream.net.address_limiter import AddressLimiter
@@ -53,19 +53,19 @@ LINGER_BYTES = 1 << 20
 class Server(Protocol):
     """What a connection needs of the site that it belongs to."""
 
-    answers: Answers
+    responses: ResponseFactory
     access: AccessLog | None
     signatures: Signatures | None
-    tallies: Tallies
+    counters: RequestCounters
     addresses: AddressLimiter
-    proxies: Proxies
+    proxies: TrustedProxies
     metrics: Metrics
     clock: IReactorTime
-    watchdog: Watchdog
+    timeouts: Timeouts
     held_bytes: int
 
     def adopt(self, transport: Connection) -> None: ...
-    def gone(self, channel: Channel, fd: int) -> None: ...
+    def gone(self, channel: HttpConnection, fd: int) -> None: ...
     def failed(self, reason: Failure) -> None: ...
 
 
@@ -83,12 +83,12 @@ class Phase(Enum):
 IDLE = Phase.IDLE
 
 
-class Channel(HTTPChannel):
+class HttpConnection(HTTPChannel):
     """Serves one connection of a site, which comes from ``host`` and is counted as one of ``group``."""
 
     site: Site
     phase = Phase.READING
-    look_at = math.inf
+    check_at = math.inf
     requests_seen = 0
 
     _plain: Connection | None = None  # the transport, where there is no TLS between it and the socket
@@ -98,13 +98,13 @@ class Channel(HTTPChannel):
     _ignored = 0  # bytes that came after the last request that is served
     _outflow: Outflow | None = None
     _is_last = False  # the answer that is being sent is followed by the end of the connection
-    _waiting: Deferred[Answer] | None = None
+    _waiting: Deferred[Response] | None = None
     _resumed = 0
     _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
 
     def __init__(
-        self, server: Server, limits: ChannelLimits, host: str, fast_path: FastPath | None, group: str = ""
+        self, server: Server, limits: ConnectionLimits, host: str, fast_path: FastPath | None, group: str = ""
     ) -> None:
         super().__init__()
         self._fast_path = fast_path
@@ -124,8 +124,8 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._since = self.server.watchdog.now
-        self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
+        self._since = self.server.timeouts.now
+        self.server.timeouts.watch(self, self._since + self.limits.header_s + 1)
         if isinstance(self.transport, Connection) and not self.transport.TLS:
             self._plain = self.transport
             self._fd = self._plain.fileno()
@@ -244,8 +244,8 @@ class Channel(HTTPChannel):
             return
         if self.phase is not Phase.READING:
             self.phase = Phase.READING
-            self._since = self.server.watchdog.now
-            self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
+            self._since = self.server.timeouts.now
+            self.server.timeouts.watch(self, self._since + self.limits.header_s + 1)
 
     def _serve(self, head: bytes) -> None:
         prepared, fast_path = self._prepared, self._fast_path
@@ -284,9 +284,9 @@ class Channel(HTTPChannel):
         """Say why, read nothing more, and close."""
         if reason.limit:
             self.server.metrics.limit_hit(reason.limit)
-        answers, now = self.server.answers, self.server.clock.seconds()
-        answer = answers.error(reason.status, now, "", *(() if answers.are_last else (CLOSE,)))
-        self.write(answer.head() + answer.read())
+        responses, now = self.server.responses, self.server.clock.seconds()
+        response = responses.error(reason.status, now, "", *(() if responses.are_last else (CLOSE,)))
+        self.write(response.head() + response.read())
         self.close()
 
     def close(self) -> None:
@@ -301,8 +301,8 @@ class Channel(HTTPChannel):
     def _closes_within(self, limit_s: float) -> None:
         self.phase = Phase.CLOSING
         self._keep(b"")
-        self._since = math.ceil(self.server.watchdog.now + limit_s)
-        self.server.watchdog.watch(self, self._since)
+        self._since = math.ceil(self.server.timeouts.now + limit_s)
+        self.server.timeouts.watch(self, self._since)
 
     # Answering
 
@@ -311,9 +311,9 @@ class Channel(HTTPChannel):
         plain = self._plain
         if plain is None or not is_free(plain):
             return False
-        tally = ready.tally
-        tally.requests += 1
-        tally.body_bytes += ready.body_bytes
+        counter = ready.counter
+        counter.requests += 1
+        counter.body_bytes += ready.body_bytes
         if self._access is not None:
             self._access.add(self.logged_host, ready.log_entry)
         self.requests_seen += 1
@@ -346,11 +346,11 @@ class Channel(HTTPChannel):
         self._networkProducer.resumeProducing()
         self._go_on()
 
-    def _wait_for(self, answer: Deferred[Answer], line: bytes) -> None:
+    def _wait_for(self, response: Deferred[Response], line: bytes) -> None:
         self.requests_seen += 1
         self.phase = Phase.ANSWERING
-        self._waiting = answer
-        answer.addCallbacks(self._give, self._left, (line,))
+        self._waiting = response
+        response.addCallbacks(self._give, self._left, (line,))
 
     def _left(self, failure: Failure) -> None:
         """The peer has gone, and its place in the queue with it; or something is wrong here."""
@@ -358,27 +358,27 @@ class Channel(HTTPChannel):
             self.server.failed(failure)
             self.abort()
 
-    def _give(self, answer: Answer, line: bytes) -> None:
+    def _give(self, response: Response, line: bytes) -> None:
         """Send an answer that was waited for; its body may still be arriving."""
         self._waiting = None
         if self.peer.viewer_group:
             self.peer.release_viewer()
         plain = self._plain
         assert plain is not None
-        self.server.tallies.count(answer)
+        self.server.counters.count(response)
         if self._access is not None:
-            said = entry(line, answer.code, answer.length, answer.outcome)
+            said = entry(line, response.code, response.length, response.outcome)
             self._access.add(self.logged_host, said)
-        self._is_last = answer.is_last
-        start, stop = answer.start + len(answer.opened), answer.start + answer.length
-        self._outflow = Outflow(plain, answer.opening, answer.body, start, stop, self._rest_sent)
+        self._is_last = response.is_last
+        start, stop = response.start + len(response.opened), response.start + response.length
+        self._outflow = Outflow(plain, response.opening, response.body, start, stop, self._rest_sent)
         if self._outflow.begin():
             self._rest_sent()
 
     def _is_free(self) -> bool:
         return self._plain is not None and is_free(self._plain)
 
-    def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
+    def send_direct(self, request: Request, response: Response) -> Deferred[None] | None:
         """
         Send an answer whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
 
@@ -388,15 +388,15 @@ class Channel(HTTPChannel):
         if plain is None or not is_free(plain):
             return None
         request.startedWriting = 1
-        request.sentLength = answer.length
+        request.sentLength = response.length
         done: Deferred[None] = Deferred()
 
         def sent() -> None:
             self._outflow = None
             done.callback(None)
 
-        stop = answer.start + answer.length
-        self._outflow = Outflow(plain, head_of(request), answer.body, answer.start, stop, sent)
+        stop = response.start + response.length
+        self._outflow = Outflow(plain, head_of(request), response.body, response.start, stop, sent)
         if self._outflow.begin():
             sent()
         return done
@@ -451,7 +451,7 @@ class Channel(HTTPChannel):
 
     # Deadlines
 
-    def looked_at(self, now: int) -> float:
+    def check_timeouts(self, now: int) -> float:
         """Called by the watchdog: cut what is overdue, and say when to look again."""
         if self.phase in (Phase.TAKEN, Phase.LOST):
             return math.inf

@@ -6,15 +6,15 @@ from typing import Protocol
 
 from attrs import define, field
 
-from livestream.http.client_address import Proxies
+from livestream.http.client_address import TrustedProxies
 from livestream.net.address_limiter import AddressLimiter
 
 
-class Counting(Protocol):
+class AddressCounts(Protocol):
     """What is needed of a site."""
 
     addresses: AddressLimiter
-    proxies: Proxies
+    proxies: TrustedProxies
 
 
 @define(eq=False)
@@ -26,7 +26,7 @@ class Peer:
     because it waits or has become a push, is counted for its viewer.
     """
 
-    site: Counting
+    site: AddressCounts
     host: str
     group: str = ""
     viewer_group: str = field(default="", init=False)

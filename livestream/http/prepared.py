@@ -21,9 +21,9 @@ from twisted.internet.defer import Deferred
 
 from livestream.http.access_log import entry
 from livestream.http.conditions import Conditions
-from livestream.http.counters import Tallies, Tally
+from livestream.http.counters import RequestCounter, RequestCounters
 from livestream.http.head import Head
-from livestream.http.response import Answer, Answers
+from livestream.http.response import Response, ResponseFactory
 from livestream.net.body import Body
 from livestream.signing import SAME_S
 
@@ -51,7 +51,7 @@ class Ready:
     start: int
     stop: int
     total: int
-    tally: Tally
+    counter: RequestCounter
     body_bytes: int
     log_entry: bytes
     is_last: bool
@@ -73,10 +73,10 @@ class Ready:
 
     def logged_for(self, line: bytes) -> Ready:
         """The same response as that to a request line."""
-        return evolve(self, log_entry=entry(line, int(self.data[9:12]), self.body_bytes, self.tally.outcome))
+        return evolve(self, log_entry=entry(line, int(self.data[9:12]), self.body_bytes, self.counter.outcome))
 
 
-Later = Callable[[], "Deferred[Answer]"]
+Later = Callable[[], "Deferred[Response]"]
 """Begins to wait for a response. It may be cancelled, and fails only then."""
 
 
@@ -119,8 +119,8 @@ _Lines = dict[bytes, Ready]
 class PreparedResponses:
     """Prepares the responses that ``answers`` makes, and keeps them by raw request. ``seconds`` is the wall clock."""
 
-    answers: Answers
-    tallies: Tallies
+    responses: ResponseFactory
+    counters: RequestCounters
     seconds: Callable[[], float]
     _plain: _Lines = field(factory=dict, init=False)
     _gzip: _Lines = field(factory=dict, init=False)
@@ -139,22 +139,22 @@ class PreparedResponses:
         lines = self._blocks.get(block)
         return None if lines is None else lines.get(line)
 
-    def prepare(self, answer: Answer, line: bytes) -> Ready | None:
+    def prepare(self, response: Response, line: bytes) -> Ready | None:
         """Prepare the response to a request line; ``None`` if it is one that is not counted, or not all here yet."""
-        body, length = answer.body, answer.length
-        data = answer.head()
-        if not answer.kind or (body is not None and body.received < answer.stop):
+        body, length = response.body, response.length
+        data = response.head()
+        if not response.kind or (body is not None and body.received < response.stop):
             return None
-        tally = self.tallies.tally(answer.kind, answer.outcome)
-        logged = entry(line, answer.code, length, answer.outcome)
+        counter = self.counters.counter(response.kind, response.outcome)
+        logged = entry(line, response.code, length, response.outcome)
         if body is None or length <= SMALL_BYTES:
-            data += answer.read()
-            return Ready(data, 0, None, -1, 0, 0, len(data), tally, length, logged, answer.is_last)
+            data += response.read()
+            return Ready(data, 0, None, -1, 0, 0, len(data), counter, length, logged, response.is_last)
         if body.fd is None:
             return None
         total = len(data) + length
-        fd, start, stop = body.fd, answer.start, answer.stop
-        return Ready(data, socket.MSG_MORE, body, fd, start, stop, total, tally, length, logged, answer.is_last)
+        fd, start, stop = body.fd, response.start, response.stop
+        return Ready(data, socket.MSG_MORE, body, fd, start, stop, total, counter, length, logged, response.is_last)
 
     def keep(self, ready: Ready, line: bytes, block: bytes, conditions: Conditions, group: str = "") -> None:
         """
@@ -185,8 +185,8 @@ class PreparedResponses:
 
     def _prepare_error(self, status: str, kind: str, is_head: bool, ending: Ending) -> Ready:
         extra = [(b"Retry-After", b"1")] if status.startswith("503") else []
-        answer = self.answers.error(status, self.seconds(), kind, *extra)
-        ready = self.prepare(answer.without_body() if is_head else answer, b"")
+        response = self.responses.error(status, self.seconds(), kind, *extra)
+        ready = self.prepare(response.without_body() if is_head else response, b"")
         assert ready is not None
         ready = evolve(ready, log_entry=b"")
         if ending is not Ending.NONE:

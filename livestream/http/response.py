@@ -33,7 +33,7 @@ CLOSE: Field = (b"Connection", b"close")
 
 
 @frozen
-class Content:
+class Representation:
     """
     What a name stands for at this moment.
 
@@ -56,7 +56,7 @@ class Content:
 
 
 @frozen
-class Answer:
+class Response:
     """
     A status, header fields in the order they are sent, and the bytes of ``body`` from ``start`` to ``stop``.
 
@@ -90,7 +90,7 @@ class Answer:
         """The bytes of the body, for one that is small and whole."""
         return b"" if self.body is None else self.body.read(self.start, self.stop)
 
-    def without_body(self) -> Answer:
+    def without_body(self) -> Response:
         """The same answer to a HEAD."""
         return evolve(self, body=None)
 
@@ -114,7 +114,7 @@ class Answer:
 
 
 @define(eq=False)
-class Answers:
+class ResponseFactory:
     """
     Makes answers. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds.
 
@@ -131,7 +131,7 @@ class Answers:
     def __attrs_post_init__(self) -> None:
         self._shared = self.shared
 
-    def be_last(self) -> None:
+    def close_after_response(self) -> None:
         """From here on every answer is the last on its connection, and says so."""
         self.are_last, self._shared = True, (*self.shared, CLOSE)
 
@@ -147,26 +147,34 @@ class Answers:
         said = {"hit": "hit", "miss": "fwd=miss", "collapsed": "fwd=miss; collapsed"}[outcome]
         return f"{self.node}; {said}".encode("ascii")
 
-    def found(self, content: Content, conditions: Conditions, now: float) -> Answer:
+    def found(self, representation: Representation, conditions: Conditions, now: float) -> Response:
         """The answer to a GET for something that is there."""
-        selection = select(conditions, content.etag, content.size)
+        selection = select(conditions, representation.etag, representation.size)
         if selection.outcome is Outcome.UNSATISFIABLE:
-            return self._unsatisfiable(content, now)
+            return self._unsatisfiable(representation, now)
         fields: list[Field] = [(b"Date", self.date(now))]
         if selection.outcome is not Outcome.UNCHANGED:
-            fields += self._measures(content, selection.outcome, selection.start, selection.stop)
-        fields += ((b"Cache-Control", content.cache_control), (b"ETag", content.etag))
-        if content.stored_at is not None:
-            fields.append((b"Age", b"%d" % max(int(now) - int(content.stored_at), 0)))
-        fields.append((b"Cache-Status", content.cache_status))
-        if content.varies:
+            fields += self._measures(representation, selection.outcome, selection.start, selection.stop)
+        fields += ((b"Cache-Control", representation.cache_control), (b"ETag", representation.etag))
+        if representation.stored_at is not None:
+            fields.append((b"Age", b"%d" % max(int(now) - int(representation.stored_at), 0)))
+        fields.append((b"Cache-Status", representation.cache_status))
+        if representation.varies:
             fields.append((b"Vary", b"Accept-Encoding"))
         status, shared = selection.outcome.value, (*fields, *self._shared)
         if selection.outcome is Outcome.UNCHANGED:
-            return Answer(status, shared, content.kind, "not_modified")
-        return Answer(status, shared, content.kind, content.outcome, content.body, selection.start, selection.stop)
+            return Response(status, shared, representation.kind, "not_modified")
+        return Response(
+            status,
+            shared,
+            representation.kind,
+            representation.outcome,
+            representation.body,
+            selection.start,
+            selection.stop,
+        )
 
-    def error(self, status: str, now: float, kind: str = "", *extra: Field) -> Answer:
+    def error(self, status: str, now: float, kind: str = "", *extra: Field) -> Response:
         """An answer that nobody may keep: what is missing or failing now may be there in a moment."""
         text = status.encode("ascii") + b"\n"
         fields = (
@@ -177,9 +185,9 @@ class Answers:
             *extra,
             *self._shared,
         )
-        return Answer(status, fields, kind, "error", Body.whole(text), 0, len(text))
+        return Response(status, fields, kind, "error", Body.whole(text), 0, len(text))
 
-    def options(self, now: float) -> Answer:
+    def options(self, now: float) -> Response:
         """The answer to a preflight: pages may send ranges and conditions."""
         fields = (
             (b"Date", self.date(now)),
@@ -189,9 +197,9 @@ class Answers:
             (b"Access-Control-Max-Age", b"86400"),
             *self._shared,
         )
-        return Answer("204 No Content", fields, "", "")
+        return Response("204 No Content", fields, "", "")
 
-    def redirect(self, location: str, now: float, kind: str) -> Answer:
+    def redirect(self, location: str, now: float, kind: str) -> Response:
         """The answer that sends a viewer elsewhere, this once."""
         fields = (
             (b"Date", self.date(now)),
@@ -200,7 +208,7 @@ class Answers:
             (b"Cache-Control", b"no-store"),
             *self._shared,
         )
-        return Answer("302 Found", fields, kind, "told")
+        return Response("302 Found", fields, kind, "told")
 
     def document(
         self,
@@ -210,7 +218,7 @@ class Answers:
         kind: str = "",
         status: str = "200 OK",
         *extra: Field,
-    ) -> Answer:
+    ) -> Response:
         """A text that is true only now, such as the state that the tier below asks for."""
         fields = (
             (b"Date", self.date(now)),
@@ -220,17 +228,17 @@ class Answers:
             *extra,
             *self._shared,
         )
-        return Answer(status, fields, kind, "told", Body.whole(text), 0, len(text))
+        return Response(status, fields, kind, "told", Body.whole(text), 0, len(text))
 
-    def _measures(self, content: Content, outcome: Outcome, start: int, stop: int) -> list[Field]:
-        fields = [(b"Content-Type", content.media_type), (b"Content-Length", b"%d" % (stop - start))]
+    def _measures(self, representation: Representation, outcome: Outcome, start: int, stop: int) -> list[Field]:
+        fields = [(b"Content-Type", representation.media_type), (b"Content-Length", b"%d" % (stop - start))]
         if outcome is Outcome.PART:
-            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, content.size)))
+            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, representation.size)))
         fields.append((b"Accept-Ranges", b"bytes"))
-        if content.encoding:
-            fields.append((b"Content-Encoding", content.encoding))
+        if representation.encoding:
+            fields.append((b"Content-Encoding", representation.encoding))
         return fields
 
-    def _unsatisfiable(self, content: Content, now: float) -> Answer:
-        size = (b"Content-Range", b"bytes */%d" % content.size)
-        return self.error(Outcome.UNSATISFIABLE.value, now, content.kind, size)
+    def _unsatisfiable(self, representation: Representation, now: float) -> Response:
+        size = (b"Content-Range", b"bytes */%d" % representation.size)
+        return self.error(Outcome.UNSATISFIABLE.value, now, representation.kind, size)

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from attrs import define, field
 from twisted.web.http import Request
 
-from livestream.http.response import Answer, Answers, Field
+from livestream.http.response import Field, Response, ResponseFactory
 from livestream.http.site import PATH
 from livestream.metrics import Metrics
 from livestream.urls import split_authority
@@ -45,12 +45,12 @@ class OpsAdmission:
     addresses; with a ``token``, whoever asks must know it.
     """
 
-    answers: Answers
+    responses: ResponseFactory
     metrics: Metrics
     hosts: frozenset[str] = frozenset()
     token: str = field(default="", repr=False)
 
-    def refusal(self, request: Request, now: float) -> Answer | None:
+    def refusal(self, request: Request, now: float) -> Response | None:
         if PATH.fullmatch(request.path) is None:
             return self._refusal("404 Not Found", "there is no such path", now)
         if request.method not in (*READING, *CHANGING):
@@ -84,9 +84,9 @@ class OpsAdmission:
             self.metrics.limit_hit("ops_token")
         return False
 
-    def _refusal(self, status: str, words: str, now: float, *extra: Field) -> Answer:
+    def _refusal(self, status: str, words: str, now: float, *extra: Field) -> Response:
         text = json.dumps({"error": words}).encode("ascii") + b"\n"
-        return self.answers.document(text, b"application/json", now, "", status, *extra)
+        return self.responses.document(text, b"application/json", now, "", status, *extra)
 
 
 def _only(request: Request, name: bytes) -> str:

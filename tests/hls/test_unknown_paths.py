@@ -10,7 +10,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from livestream.hls.paths import Kind, Target
 from livestream.http.access_log import AccessLog
-from livestream.http.response import Content
+from livestream.http.response import Representation
 from livestream.model.names import SOURCE
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Standing
@@ -94,7 +94,7 @@ def test_asking_for_a_rendition_that_there_is_not_makes_nobody_render_the_others
     edge = edge_with_a_stream()
     playlists = edge.app.lookup.playlists
 
-    def rendered() -> list[Content | None]:
+    def rendered() -> list[Representation | None]:
         return [playlists.ready(Target(Kind.PLAYLIST, "s", "720p"), zipped) for zipped in (True, False)]
 
     before = rendered()

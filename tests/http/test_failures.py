@@ -14,8 +14,8 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from livestream.http.counters import Tallies
-from livestream.http.response import Answers
+from livestream.http.counters import RequestCounters
+from livestream.http.response import ResponseFactory
 from livestream.http.site import COMPLAIN_S, HttpSite
 from livestream.metrics import Metrics
 from tests.hls.edge import Edge, FakeLibrary
@@ -75,7 +75,7 @@ class Place:
         self.serve(self.application.router.resource())
 
     def serve(self, resource: Any) -> None:
-        self.site = HttpSite(resource, Answers("edge-1"), Tallies(Metrics()), self.loop)
+        self.site = HttpSite(resource, ResponseFactory("edge-1"), RequestCounters(Metrics()), self.loop)
         self.site.startFactory()
 
     def client(self) -> Client:

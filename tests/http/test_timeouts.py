@@ -3,7 +3,7 @@ import math
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.http.timeouts import TURN, Watchdog
+from livestream.http.timeouts import TURN, Timeouts
 from tests.net.loop import Loop
 
 
@@ -12,17 +12,17 @@ class Sleeper:
     """Notes when it is looked at, and says when to look again."""
 
     again: list[float]
-    look_at: float = math.inf
+    check_at: float = math.inf
     looks: list[int] = field(factory=list)
 
-    def looked_at(self, now: int) -> float:
+    def check_timeouts(self, now: int) -> float:
         self.looks.append(now)
         return self.again.pop(0) if self.again else math.inf
 
 
-def running() -> tuple[Clock, Watchdog]:
+def running() -> tuple[Clock, Timeouts]:
     clock = Clock()
-    watchdog = Watchdog(clock)
+    watchdog = Timeouts(clock)
     watchdog.start()
     return clock, watchdog
 
@@ -57,7 +57,7 @@ def test_time_during_which_the_process_stood_still_does_not_count() -> None:
 
 def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
     class Broken(Sleeper):
-        def looked_at(self, now: int) -> float:
+        def check_timeouts(self, now: int) -> float:
             raise ValueError("broken")
 
     clock, watchdog = running()
@@ -72,7 +72,7 @@ def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
 
 def test_thousands_that_are_due_together_are_looked_at_in_turns() -> None:
     loop = Loop()
-    watchdog = Watchdog(loop)
+    watchdog = Timeouts(loop)
     watchdog.start()
     sleepers = [Sleeper([]) for _ in range(3 * TURN)]
     for sleeper in sleepers:
