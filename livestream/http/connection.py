@@ -1,56 +1,45 @@
 """
 One viewer's HTTP connection: heads are read strictly, one request is answered at a time, and deadlines are kept.
 
-A whole head is read and checked before anything is done with it. What is ready in memory is answered by the fast path;
-anything else goes to Twisted's parser, which so sees only heads that have been read strictly, that announce no body,
-and that come when the request before has been answered.
+What is ready in memory is answered by the fast path; anything else goes to Twisted's parser, which so sees only heads
+that have been read strictly, that announce no body, and that come when the request before has been answered.
 """
 
 from __future__ import annotations
 
 import math
-from enum import Enum
 from typing import Protocol, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
 from livestream.http.access_log import AccessLog, entry
 from livestream.http.client_address import TrustedProxies
 from livestream.http.counters import RequestCounters
-from livestream.http.head import END, Refused, check_unfinished, parse
+from livestream.http.head import Refused, parse
+from livestream.http.head_reader import IDLE, LINGER_S, HeadReader, HeadServer, Phase
 from livestream.http.limits import ConnectionLimits
 from livestream.http.outflow import Outflow, bound_memory, is_free
 from livestream.http.peer import Peer
 from livestream.http.prepared import FastPath, Ready
 from livestream.http.response import CLOSE, Response, ResponseFactory
 from livestream.http.signatures import Signatures
-from livestream.http.timeouts import Timeouts
 from livestream.http.twisted_writer import head_of
-from livestream.metrics import Metrics
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.proxy_protocol import ProxyPreface
 
 PROGRESS_BYTES = 65536
 """A reader must have taken this much, or all, within the time that a stall may last."""
 
-TURN_HEADS = 16
-"""So many requests of a connection are served in one turn of the reactor; the rest waits, as others do."""
-
 READ_BYTES = 16384
 """So much is read at once: a request has a tenth of it."""
 
-LINGER_S = 2
-LINGER_BYTES = 1 << 20
-"""So long a refused peer has to read why, and so much it may still send, before the connection is reset."""
 
-
-class Server(Protocol):
+class Server(HeadServer, Protocol):
     """What a connection needs of the site that it belongs to."""
 
     responses: ResponseFactory
@@ -59,48 +48,26 @@ class Server(Protocol):
     counters: RequestCounters
     addresses: AddressLimiter
     proxies: TrustedProxies
-    metrics: Metrics
-    clock: IReactorTime
-    timeouts: Timeouts
-    held_bytes: int
 
     def adopt(self, transport: Connection) -> None: ...
     def gone(self, channel: HttpConnection, fd: int) -> None: ...
     def failed(self, reason: Failure) -> None: ...
 
 
-class Phase(Enum):
-    """Where a connection stands."""
-
-    READING = "a head has begun, or the first is awaited"
-    IDLE = "between requests"
-    ANSWERING = "a request is being answered"
-    CLOSING = "refused, or told to close: nothing more is served"
-    LOST = "gone"
-    TAKEN = "no longer HTTP"
-
-
-IDLE = Phase.IDLE
-
-
-class HttpConnection(HTTPChannel):
+class HttpConnection(HeadReader):
     """Serves one connection of a site, which comes from ``host`` and is counted as one of ``group``."""
 
     site: Site
-    phase = Phase.READING
+    server: Server
     check_at = math.inf
     requests_seen = 0
 
     _plain: Connection | None = None  # the transport, where there is no TLS between it and the socket
     _fd = -1
-    _held = b""
-    _is_taking = False
-    _ignored = 0  # bytes that came after the last request that is served
     _outflow: Outflow | None = None
     _is_last = False  # the answer that is being sent is followed by the end of the connection
     _waiting: Deferred[Response] | None = None
     _resumed = 0
-    _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
 
     def __init__(
@@ -148,11 +115,10 @@ class HttpConnection(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         try:
+            prepared = self._prepared
             if self.phase is not IDLE or self._held:
                 self._hold(data)
-            elif (
-                (prepared := self._prepared) is None or (ready := prepared.find(data)) is None or not self._send(ready)
-            ):
+            elif prepared is None or (ready := prepared.find(data)) is None or not self._send(ready):
                 self._take(data)
         except Exception:
             self.server.failed(Failure())
@@ -174,78 +140,6 @@ class HttpConnection(HTTPChannel):
     def _no_header(self, reason: str) -> None:
         self.server.addresses.warn_of_proxy(self.host, reason)
         self.abort()
-
-    # Reading
-
-    def _hold(self, data: bytes) -> None:
-        """Keep what cannot be served yet, and read no more when it is much; drop what never will be."""
-        if self.phase in (Phase.CLOSING, Phase.LOST):
-            self._ignored += len(data)
-            if self._ignored > LINGER_BYTES and self.phase is Phase.CLOSING:
-                self.abort()
-            return
-        if self.phase is not Phase.ANSWERING:
-            self._take(self._take_held() + data)
-            return
-        self._keep(self._held + data)
-        if len(self._held) > self.limits.read_ahead_bytes:
-            self._networkProducer.pauseProducing()
-
-    def _keep(self, data: bytes) -> None:
-        """Hold what cannot be served yet, which counts with what is held for all others."""
-        server, limits = self.server, self.limits
-        server.held_bytes += len(data) - len(self._held)
-        self._held = data
-        if server.held_bytes > limits.held_bytes and len(data) > limits.small_bytes:
-            server.metrics.limit_hit("held_bytes")
-            self.abort()
-
-    def _take_held(self) -> bytes:
-        held = self._held
-        self._keep(b"")
-        return held
-
-    def _take(self, data: bytes) -> None:
-        """Serve the whole heads of ``data`` in order, until one has to be waited for; hold the rest."""
-        position, left = 0, TURN_HEADS
-        self._is_taking = True
-        while position < len(data) and left and self.phase in (Phase.READING, Phase.IDLE):
-            left -= 1
-            if self._waitingForTransport:
-                break
-            while data.startswith(b"\r\n", position):
-                position += 2  # RFC 9112, 2.2: some clients end a request with a line end too many
-            end = data.find(END, position)
-            if end < 0:
-                self._await_rest(data, position)
-                break
-            self._serve(data[position : end + 4])
-            position = end + 4
-        self._is_taking = False
-        if self.phase in (Phase.CLOSING, Phase.LOST):
-            return
-        if position == len(data):
-            if self.phase is Phase.READING:
-                self.phase = Phase.IDLE
-        elif self.phase is Phase.TAKEN:
-            self.dataReceived(data[position:])
-        else:
-            self._keep(data[position:])
-            if not left and self.phase is Phase.IDLE:
-                self._networkProducer.pauseProducing()
-                self.server.clock.callLater(0, self._go_on)
-
-    def _await_rest(self, data: bytes, position: int) -> None:
-        """The rest of a head has not come: give it until a deadline that does not move with its bytes."""
-        try:
-            check_unfinished(data, position, self.limits.head)
-        except Refused as reason:
-            self._refuse(reason)
-            return
-        if self.phase is not Phase.READING:
-            self.phase = Phase.READING
-            self._since = self.server.timeouts.now
-            self.server.timeouts.watch(self, self._since + self.limits.header_s + 1)
 
     def _serve(self, head: bytes) -> None:
         prepared, fast_path = self._prepared, self._fast_path
@@ -277,9 +171,6 @@ class HttpConnection(HTTPChannel):
         """A response, with its line in the access log if there is one."""
         return ready if ready.log_entry or self._access is None else ready.logged_for(head.partition(b"\r\n")[0])
 
-    def _send100Continue(self) -> None:
-        """No body is ever awaited, so nothing is to be continued."""
-
     def _refuse(self, reason: Refused) -> None:
         """Say why, read nothing more, and close."""
         if reason.limit:
@@ -297,12 +188,6 @@ class HttpConnection(HTTPChannel):
             self._plain.loseWriteConnection()
         else:
             self.loseConnection()
-
-    def _closes_within(self, limit_s: float) -> None:
-        self.phase = Phase.CLOSING
-        self._keep(b"")
-        self._since = math.ceil(self.server.timeouts.now + limit_s)
-        self.server.timeouts.watch(self, self._since)
 
     # Answering
 
@@ -417,12 +302,6 @@ class HttpConnection(HTTPChannel):
         self._resumed += 1
         self._go_on()
 
-    def _go_on(self) -> None:
-        """Serve what was held back while a request was being answered."""
-        if self._held and not self._is_taking and self.phase is Phase.IDLE:
-            self._networkProducer.resumeProducing()
-            self._take(self._take_held())
-
     # Handing over
 
     def take_over(self, protocol: IProtocol) -> None:
@@ -482,10 +361,6 @@ class HttpConnection(HTTPChannel):
             self.abort()
             return math.inf
         return now + min(self.limits.idle_s, self.limits.stall_s) / 5
-
-    def abort(self) -> None:
-        """Reset the connection."""
-        cast(ITCPTransport, self.transport).abortConnection()
 
     def _is_blocked(self) -> bool:
         """Whether the peer's reading is what is waited for."""

@@ -20,8 +20,9 @@ from twisted.web.server import Request, Site
 
 from livestream.http.access_log import AccessLog, entry
 from livestream.http.client_address import TrustedProxies
-from livestream.http.connection import HttpConnection, Phase
+from livestream.http.connection import HttpConnection
 from livestream.http.counters import RequestCounters
+from livestream.http.head_reader import Phase
 from livestream.http.limits import HttpLimits
 from livestream.http.prepared import FastPath
 from livestream.http.response import Response, ResponseFactory

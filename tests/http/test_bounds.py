@@ -6,7 +6,8 @@ import contextlib
 
 import pytest
 
-from livestream.http.connection import LINGER_BYTES, READ_BYTES, TURN_HEADS
+from livestream.http.connection import READ_BYTES
+from livestream.http.head_reader import LINGER_BYTES, TURN_HEADS
 from livestream.http.limits import ConnectionLimits, HttpLimits
 from tests.hls.edge import Edge
 from tests.hls.windows import EPOCH, window_of

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from livestream.http.connection import Phase
+from livestream.http.head_reader import Phase
 from livestream.http.limits import ConnectionLimits, HttpLimits
 from livestream.net.body import Body
 from tests.hls.edge import Edge, FoundObject
