@@ -31,7 +31,7 @@ class Playlists:
     """
     Contents by playlist. What was rendered is dropped when its stream changes, and rendered again when asked for.
 
-    With ``are_steered`` players are told to ask which node to play from.
+    With ``are_steered`` players ask by content steering which node to play from.
     """
 
     windows: Windows
@@ -58,8 +58,8 @@ class Playlists:
     def _changed(self, stream: str, announcement: object) -> None:
         self._plain.pop(stream, None)
         self._gzip.pop(stream, None)
-        for tell in self.on_change:
-            tell(stream)
+        for changed in self.on_change:
+            changed(stream)
 
     def _render(self, target: Target) -> Representation | None:
         window = self.windows.window(target.stream)

@@ -1,4 +1,4 @@
-"""The Klein application of a tier: playlists, objects, and the state that the tier below asks for."""
+"""The Klein application of a node: playlists, objects, steering, and the state that downstream nodes ask for."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from livestream.model.names import (
 
 JSON = b"application/json"
 STATE = b"X-Livestream-State"
-"""How far the state of all streams is, in an answer."""
+"""The field of a response with how far the state of all streams is."""
 METHODS = ("GET", "HEAD", "OPTIONS")
 PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
 
 
 class States(Protocol):
-    """The state of the streams, as the documents that the tier below reads."""
+    """The state of the streams, as the documents that downstream nodes read."""
 
     def every(self) -> bytes:
         """Every stream's state, a line of JSON for each announcement."""
 
     def since(self, token: str) -> tuple[bytes, str]:
-        """What of that is new since the answer that came with ``token`` (all for any other), and the next token."""
+        """What of that is new since the response that came with ``token`` (all for any other), and the next token."""
 
     def one(self, stream: str) -> bytes | None:
         """One stream's state as JSON; ``None`` when it is not known."""
@@ -143,7 +143,7 @@ class Hls:
 
     @router.route("/state")
     def every_state(self, request: Request) -> Any:
-        """What is live, for the tier below; with ``?since=TOKEN``, what is new since the answer with that token."""
+        """What is live, for downstream nodes; with ``?since=TOKEN``, what is new since the response with that token."""
         tokens = request.args.get(b"since")
         if self.states is None or tokens is None:
             return self._document(request, None if self.states is None else self.states.every())
@@ -152,12 +152,12 @@ class Hls:
 
     @router.route(state_path("<stream>"))
     def one_state(self, request: Request, stream: str) -> Any:
-        """The state of one stream, for the tier below."""
+        """The state of one stream, for downstream nodes."""
         return self._document(request, None if self.states is None else self.states.one(stream))
 
     @router.route("/epochs")
     def epochs(self, request: Request) -> Any:
-        """Which streams are here, for relays of the tier below that get nothing."""
+        """Which streams are here, for downstream relays that get nothing."""
         return self._document(request, None if self.takes is None else self.takes.epochs())
 
     @router.route(take_path("<stream>"), methods=["POST"])
@@ -182,7 +182,7 @@ class Hls:
 
     @router.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> Deferred[None]:
-        """What is no route of ours: nobody may keep the answer, and none is a redirect."""
+        """No route: nobody may keep the response, and none is a redirect."""
         response = self.responses.error("404 Not Found", self.seconds())
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")

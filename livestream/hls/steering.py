@@ -1,5 +1,5 @@
 """
-Which edge to use, told to viewers over HTTP.
+Directs viewers over HTTP to the edge that they are to use.
 
 ``/go/live/STREAM/master.m3u8`` and ``/go/live/STREAM.flv`` send a player to the best edge before it begins;
 ``/steer/STREAM`` is what a player that supports HLS content steering asks again and again while it plays.
@@ -49,7 +49,7 @@ class Guide(Protocol):
 @define(eq=False)
 class Steering:
     """
-    Answers whoever asks for an edge. Nothing but a viewer's address, and where it plays now, decides what it is told.
+    Answers requests for an edge. The choice depends on the viewer's address, and on where it plays now, alone.
 
     ``node`` is the id of this node, and ``seconds`` the wall clock. Without a guide, viewers are to stay here.
     """
@@ -63,7 +63,7 @@ class Steering:
 
     def response(self, method: bytes, target: bytes, forwarded: bytes, peer: str) -> Response | None:
         """
-        The answer to a request of ``peer``; ``None`` when it is not for the best edge.
+        The response to a request of ``peer``; ``None`` when it is not for the best edge.
 
         ``forwarded`` is what it has as X-Forwarded-For.
         """

@@ -15,7 +15,7 @@ HOPS = 16
 
 @frozen
 class TrustedProxies:
-    """The networks whose word about a viewer's address is believed."""
+    """The networks of proxies whose X-Forwarded-For is believed."""
 
     networks: Networks = Networks()
 

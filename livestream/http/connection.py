@@ -50,7 +50,7 @@ class Server(HeadServer, Protocol):
     proxies: TrustedProxies
 
     def adopt(self, transport: Connection) -> None: ...
-    def gone(self, channel: HttpConnection, fd: int) -> None: ...
+    def connection_lost(self, connection: HttpConnection, fd: int) -> None: ...
     def failed(self, reason: Failure) -> None: ...
 
 
@@ -65,7 +65,7 @@ class HttpConnection(HeadReader):
     _plain: Connection | None = None  # the transport, where there is no TLS between it and the socket
     _fd = -1
     _outflow: Outflow | None = None
-    _is_last = False  # the answer that is being sent is followed by the end of the connection
+    _is_last = False  # the connection is closed after the response that is being sent
     _waiting: Deferred[Response] | None = None
     _resumed = 0
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
@@ -111,7 +111,7 @@ class HttpConnection(HeadReader):
         self._keep(b"")
         self.__dict__.pop("dataReceived", None)
         super().connectionLost(reason)
-        self.server.gone(self, self._fd)
+        self.server.connection_lost(self, self._fd)
 
     def dataReceived(self, data: bytes) -> None:
         try:
@@ -125,12 +125,12 @@ class HttpConnection(HeadReader):
             self.abort()
 
     def await_address(self) -> None:
-        """Take the first bytes for a proxy's, which tells the peer's address. A head's deadline holds for them too."""
+        """Expect a header of the PROXY protocol first, with the peer's address, within the time that a head has."""
         self.dataReceived = ProxyPreface(self._begin, self._no_header).receive  # type: ignore[method-assign]
 
     def _begin(self, address: str, data: bytes) -> None:
         del self.dataReceived
-        if not self.peer.tell(address):
+        if not self.peer.set_address(address):
             self.abort()
             return
         self.logged_host = self.peer.log_prefix
@@ -172,7 +172,7 @@ class HttpConnection(HeadReader):
         return ready if ready.log_entry or self._access is None else ready.logged_for(head.partition(b"\r\n")[0])
 
     def _refuse(self, reason: Refused) -> None:
-        """Say why, read nothing more, and close."""
+        """Send an error, read nothing more, and close."""
         if reason.limit:
             self.server.metrics.limit_hit(reason.limit)
         responses, now = self.server.responses, self.server.clock.seconds()
@@ -181,7 +181,7 @@ class HttpConnection(HeadReader):
         self.close()
 
     def close(self) -> None:
-        """Close once what was written has gone; a peer that is still sending can read the answer meanwhile."""
+        """Close once what was written has gone; a peer that is still sending can read the response meanwhile."""
         self._closes_within(LINGER_S)
         if self._plain is not None:
             self._networkProducer.resumeProducing()
@@ -244,7 +244,7 @@ class HttpConnection(HeadReader):
             self.abort()
 
     def _give(self, response: Response, line: bytes) -> None:
-        """Send an answer that was waited for; its body may still be arriving."""
+        """Send a response that was waited for; its body may still be arriving."""
         self._waiting = None
         if self.peer.viewer_group:
             self.peer.release_viewer()
@@ -252,8 +252,8 @@ class HttpConnection(HeadReader):
         assert plain is not None
         self.server.counters.count(response)
         if self._access is not None:
-            said = entry(line, response.code, response.length, response.outcome)
-            self._access.add(self.logged_host, said)
+            logged = entry(line, response.code, response.length, response.outcome)
+            self._access.add(self.logged_host, logged)
         self._is_last = response.is_last
         start, stop = response.start + len(response.opened), response.start + response.length
         self._outflow = Outflow(plain, response.opening, response.body, start, stop, self._rest_sent)
@@ -265,7 +265,7 @@ class HttpConnection(HeadReader):
 
     def send_direct(self, request: Request, response: Response) -> Deferred[None] | None:
         """
-        Send an answer whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
+        Send a response whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
 
         The Deferred fires when the last byte is with the kernel; cancelling it stops nothing.
         """
@@ -321,7 +321,7 @@ class HttpConnection(HeadReader):
         super()._protocolUpgradeForWebsockets(protocol)
 
         def lost(reason: Failure) -> None:
-            self.server.gone(self, self._fd)
+            self.server.connection_lost(self, self._fd)
             protocol.connectionLost(reason)
 
         self.connectionLost = lost  # type: ignore[method-assign, assignment]
@@ -331,7 +331,7 @@ class HttpConnection(HeadReader):
     # Deadlines
 
     def check_timeouts(self, now: int) -> float:
-        """Called by the watchdog: cut what is overdue, and say when to look again."""
+        """Close the connection if it is overdue; return when to check again."""
         if self.phase in (Phase.TAKEN, Phase.LOST):
             return math.inf
         if self.phase is Phase.CLOSING and now >= self._since:
@@ -339,16 +339,16 @@ class HttpConnection(HeadReader):
             return math.inf
         if self.phase is Phase.CLOSING:
             return self._since
-        return self._look_at_head(now) if self.phase is Phase.READING else self._look_at_progress(now)
+        return self._check_head(now) if self.phase is Phase.READING else self._check_progress(now)
 
-    def _look_at_head(self, now: int) -> float:
+    def _check_head(self, now: int) -> float:
         deadline = self._since + self.limits.header_s
         if now <= deadline:
             return deadline + 1
         self._refuse(Refused("408 Request Timeout", "header_time"))
         return now + LINGER_S
 
-    def _look_at_progress(self, now: int) -> float:
+    def _check_progress(self, now: int) -> float:
         phase, requests, moved = self._seen
         moves = self._moved_bytes()
         has_moved = moves >= moved + PROGRESS_BYTES or not self._is_blocked()

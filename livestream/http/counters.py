@@ -36,7 +36,7 @@ class RequestCounters:
         return counter
 
     def count(self, response: Response) -> None:
-        """Count one answer, if it is of a kind that is counted."""
+        """Count one response, if it is of a kind that is counted."""
         if response.kind:
             counter = self.counter(response.kind, response.outcome)
             counter.requests += 1

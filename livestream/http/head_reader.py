@@ -43,7 +43,7 @@ class Phase(Enum):
     READING = "a head has begun, or the first is awaited"
     IDLE = "between requests"
     ANSWERING = "a request is being answered"
-    CLOSING = "refused, or told to close: nothing more is served"
+    CLOSING = "being closed: nothing more is served"
     LOST = "gone"
     TAKEN = "no longer HTTP"
 
@@ -75,7 +75,7 @@ class HeadReader(HTTPChannel):
 
     @abstractmethod
     def _refuse(self, reason: Refused) -> None:
-        """Say why, read nothing more, and close."""
+        """Send an error, read nothing more, and close."""
 
     @abstractmethod
     def check_timeouts(self, now: int) -> float:

@@ -36,8 +36,8 @@ class Peer:
         """How a line of the access log begins."""
         return f"{self.host or '-'} - - [".encode()
 
-    def tell(self, address: str) -> bool:
-        """A proxy has told the address, or (empty) that the connection is its own; return whether there may be one."""
+    def set_address(self, address: str) -> bool:
+        """Take the address that a proxy gives (empty: it is its own); return whether that may have one more."""
         self.host = address or self.host
         group = self.site.addresses.connect(self.host)
         self.group = group or ""

@@ -81,7 +81,7 @@ Later = Callable[[], "Deferred[Response]"]
 
 
 class FastPath(Protocol):
-    """What answers requests ahead of a site's resource."""
+    """Answers requests ahead of a site's resource."""
 
     @property
     def prepared(self) -> PreparedResponses:
@@ -117,7 +117,7 @@ _Lines = dict[bytes, Ready]
 
 @define(eq=False)
 class PreparedResponses:
-    """Prepares the responses that ``answers`` makes, and keeps them by raw request. ``seconds`` is the wall clock."""
+    """Prepares the responses that ``responses`` makes, and keeps them by raw request. ``seconds`` is the wall clock."""
 
     responses: ResponseFactory
     counters: RequestCounters

@@ -1,8 +1,8 @@
 """
-Answers: what a name stands for now, and the status, header and bytes that one request for it gets.
+Responses: the status, header and body that a request gets, made from a representation of what it names (RFC 9110).
 
-Both ways of answering, Klein's and the hot path, build their answers here and only here; they differ in how the bytes
-reach the socket.
+Both the fast path and Klein's routes have their responses made here and only here; they differ in how the bytes reach
+the socket.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SHARED: tuple[Field, ...] = (
     (b"Timing-Allow-Origin", b"*"),
     (b"X-Content-Type-Options", b"nosniff"),
 )
-"""On every answer: anyone's page may play a stream, without credentials, and see what the cache did."""
+"""In every response: anyone's page may play a stream, without credentials, and see what the cache did."""
 
 PRIVATE: tuple[Field, ...] = ((b"X-Content-Type-Options", b"nosniff"),)
-"""On every answer that is for operators: no page of another site may read it."""
+"""In every response to an operator: no page of another site may read it."""
 
 CLOSE: Field = (b"Connection", b"close")
 
@@ -91,12 +91,12 @@ class Response:
         return b"" if self.body is None else self.body.read(self.start, self.stop)
 
     def without_body(self) -> Response:
-        """The same answer to a HEAD."""
+        """The response to a HEAD of the same."""
         return evolve(self, body=None)
 
     @cached_property
     def opening(self) -> bytes:
-        """The head and what there is of the first bytes of the body, once for all who are given this same answer."""
+        """The head and what there is of the first bytes of the body, once for all who get this same response."""
         return self.head() + self.opened
 
     @cached_property
@@ -105,7 +105,7 @@ class Response:
         return b"" if self.body is None else self.body.read(self.start, min(self.stop, self.start + FIRST_BYTES))
 
     def head(self) -> bytes:
-        """The status line and header of an HTTP/1.1 answer, with the empty line."""
+        """The status line and header of an HTTP/1.1 response, with the empty line."""
         lines = [b"HTTP/1.1 ", self.status.encode("ascii"), b"\r\n"]
         for name, value in self.fields:
             lines += (name, b": ", value, b"\r\n")
@@ -116,9 +116,9 @@ class Response:
 @define(eq=False)
 class ResponseFactory:
     """
-    Makes answers. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds.
+    Makes responses. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds.
 
-    ``shared`` are the fields that every answer has.
+    ``shared`` are the fields that every response has.
     """
 
     node: str
@@ -132,7 +132,7 @@ class ResponseFactory:
         self._shared = self.shared
 
     def close_after_response(self) -> None:
-        """From here on every answer is the last on its connection, and says so."""
+        """From here on every connection is closed after its next response, which says so."""
         self.are_last, self._shared = True, (*self.shared, CLOSE)
 
     def date(self, now: float) -> bytes:
@@ -144,11 +144,11 @@ class ResponseFactory:
 
     def cache_status(self, outcome: str) -> bytes:
         """The Cache-Status field for an object that was had in this way (``hit``, ``miss`` or ``collapsed``)."""
-        said = {"hit": "hit", "miss": "fwd=miss", "collapsed": "fwd=miss; collapsed"}[outcome]
-        return f"{self.node}; {said}".encode("ascii")
+        handling = {"hit": "hit", "miss": "fwd=miss", "collapsed": "fwd=miss; collapsed"}[outcome]
+        return f"{self.node}; {handling}".encode("ascii")
 
     def found(self, representation: Representation, conditions: Conditions, now: float) -> Response:
-        """The answer to a GET for something that is there."""
+        """The response to a GET of a representation."""
         selection = select(conditions, representation.etag, representation.size)
         if selection.outcome is Outcome.UNSATISFIABLE:
             return self._unsatisfiable(representation, now)
@@ -175,7 +175,7 @@ class ResponseFactory:
         )
 
     def error(self, status: str, now: float, kind: str = "", *extra: Field) -> Response:
-        """An answer that nobody may keep: what is missing or failing now may be there in a moment."""
+        """An error that nobody may keep: what is missing or failing now may be there in a moment."""
         text = status.encode("ascii") + b"\n"
         fields = (
             (b"Date", self.date(now)),
@@ -188,7 +188,7 @@ class ResponseFactory:
         return Response(status, fields, kind, "error", Body.whole(text), 0, len(text))
 
     def options(self, now: float) -> Response:
-        """The answer to a preflight: pages may send ranges and conditions."""
+        """The response to a preflight: pages may send ranges and conditions."""
         fields = (
             (b"Date", self.date(now)),
             (b"Allow", b"GET, HEAD, OPTIONS"),
@@ -200,7 +200,7 @@ class ResponseFactory:
         return Response("204 No Content", fields, "", "")
 
     def redirect(self, location: str, now: float, kind: str) -> Response:
-        """The answer that sends a viewer elsewhere, this once."""
+        """A redirect for this one request."""
         fields = (
             (b"Date", self.date(now)),
             (b"Location", location.encode("ascii")),
@@ -208,7 +208,7 @@ class ResponseFactory:
             (b"Cache-Control", b"no-store"),
             *self._shared,
         )
-        return Response("302 Found", fields, kind, "told")
+        return Response("302 Found", fields, kind, "redirected")
 
     def document(
         self,
@@ -219,7 +219,7 @@ class ResponseFactory:
         status: str = "200 OK",
         *extra: Field,
     ) -> Response:
-        """A text that is true only now, such as the state that the tier below asks for."""
+        """A document that holds only now, such as the state that a downstream node asks for."""
         fields = (
             (b"Date", self.date(now)),
             (b"Content-Type", media_type),
@@ -228,7 +228,7 @@ class ResponseFactory:
             *extra,
             *self._shared,
         )
-        return Response(status, fields, kind, "told", Body.whole(text), 0, len(text))
+        return Response(status, fields, kind, "generated", Body.whole(text), 0, len(text))
 
     def _measures(self, representation: Representation, outcome: Outcome, start: int, stop: int) -> list[Field]:
         fields = [(b"Content-Type", representation.media_type), (b"Content-Length", b"%d" % (stop - start))]

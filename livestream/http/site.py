@@ -39,15 +39,15 @@ METHODS = (b"GET", b"HEAD", b"OPTIONS")
 
 DEFAULT_LIMITS = HttpLimits()
 NO_PROXIES = TrustedProxies()
-COMPLAIN_S = 60.0
-"""An error of ours is in the log once a minute: who finds how to make one could fill the disk with them."""
+FAILURE_LOG_S = 60.0
+"""Internal errors are logged once a minute: whoever can cause them could fill the disk with their tracebacks."""
 
 
 class Admission(Protocol):
     """Decides which requests reach the application."""
 
     def refusal(self, request: Request, now: float) -> Response | None:
-        """The answer to one that does not, at the Unix time ``now``; ``None``: it does."""
+        """The response to one that does not, at the Unix time ``now``; ``None``: it does."""
 
 
 @frozen
@@ -86,7 +86,7 @@ class AdmittedRequest(Request):
         return b"localhost"
 
     def processingFailed(self, reason: Failure) -> None:
-        """The application has failed, which is no fault of the peer's: it is told so, if nothing has been said yet."""
+        """The application has failed: a 500 says so to the peer, if the response has not begun."""
         site = cast(HttpSite, self.site)
         site.failed(reason)
         if self._disconnected or self.finished:
@@ -110,7 +110,7 @@ class HttpSite(Site):
     Serves a resource with limits, deadlines and a fast path.
 
     Without ``fast_path``, everything is answered by the resource; without ``access``, no access log is kept; without
-    ``signatures``, what peers say of themselves is ignored. ``admission`` says which requests the resource gets.
+    ``signatures``, signatures of nodes are not checked. ``admission`` says which requests the resource gets.
     Connections are counted as viewers unless it ``is_for_operators``; those of ``proxies`` carry the requests of many
     viewers. No address has a limit until ``addresses`` is given some.
     """
@@ -186,7 +186,7 @@ class HttpSite(Site):
         if self._poller is not None and transport.reactor is self._poller.reactor:
             self._poller.adopt(transport)
 
-    def gone(self, channel: HttpConnection, fd: int) -> None:
+    def connection_lost(self, channel: HttpConnection, fd: int) -> None:
         """A connection, with that descriptor if it was plain, is lost."""
         if self._poller is not None:
             self._poller.release(fd)
@@ -198,33 +198,33 @@ class HttpSite(Site):
         channel.peer.release()
 
     def drain(self) -> None:
-        """This node is going: whoever comes is served, and every connection ends with its next answer."""
+        """This node is draining: requests are served, and every connection is closed after its next response."""
         self.responses.close_after_response()
         if self.fast_path is not None:
             self.fast_path.prepared.invalidate_all()
 
     def close_idle(self) -> None:
-        """End the connections on which nothing is being answered."""
+        """Close the connections on which no request is being answered."""
         for channel in list(self.connections):
             if channel.phase in (Phase.READING, Phase.IDLE):
                 channel.close()
 
     @property
     def answering(self) -> int:
-        """How many connections have an answer on its way to them."""
+        """How many connections have a response on its way to them."""
         return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.connections)
 
     def failed(self, reason: Failure) -> None:
-        """Something went wrong here. It is in the log, but not each time."""
+        """Log an internal error, but not each time."""
         self._failures += 1
         now = self.clock.seconds()
-        if abs(now - self._failed_at) >= COMPLAIN_S:
+        if abs(now - self._failed_at) >= FAILURE_LOG_S:
             self._failed_at = now
             self.errors.failure("{count} requests could not be answered; the last:", reason, count=self._failures)
             self._failures = 0
 
     def log(self, request: AdmittedRequest) -> None:  # type: ignore[override]
-        """Note a request that the fast path has left."""
+        """Log a request that was not answered on the fast path."""
         channel = request.channel
         if self.access is not None:
             line = b" ".join((request.method, request.uri, request.clientproto))

@@ -1,4 +1,4 @@
-"""How an answer leaves through Twisted's own machinery: for requests that the hot path does not take, and over TLS."""
+"""Writes responses through Twisted's transport: those to requests that the fast path leaves, and those over TLS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LoggedRequest(Protocol):
 
 @runtime_checkable
 class DirectConnection(Protocol):
-    """A channel that may be able to send an answer past its transport."""
+    """A channel that may be able to send a response past its transport."""
 
     def send_direct(self, request: Request, response: Response) -> Deferred[None] | None:
         """Send it; ``None`` when it has to go the ordinary way. The Deferred fires when all is with the kernel."""
@@ -37,8 +37,8 @@ def write(request: Request, response: Response, *, is_direct: bool = True) -> De
     """
     Answer a request, except for finishing it, which Klein does; fires when nothing is left to write.
 
-    Connection is the one field that may have been set before. With ``is_direct`` the answer may go past the transport;
-    without, a small one is written when this returns.
+    Connection is the one field that may have been set before. With ``is_direct`` the response may go past the
+    transport; without, a small one is written when this returns.
     """
     if request.method == b"HEAD":
         response = response.without_body()

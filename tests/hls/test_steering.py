@@ -57,7 +57,7 @@ def test_a_player_is_sent_to_the_best_edge_before_it_begins(edge: Edge, guide: F
     assert response.fields["Cache-Control"] == "no-store"
     assert response.fields["Access-Control-Allow-Origin"] == "*"
     assert guide.asked == [("show", "127.0.0.1", "")]
-    assert edge.counted("redirect", "told") == 1
+    assert edge.counted("redirect", "redirected") == 1
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from twisted.web.server import Request
 
 from livestream.http.counters import RequestCounters
 from livestream.http.response import ResponseFactory
-from livestream.http.site import COMPLAIN_S, HttpSite
+from livestream.http.site import FAILURE_LOG_S, HttpSite
 from livestream.metrics import Metrics
 from tests.hls.edge import Edge, FakeLibrary
 from tests.hls.windows import EPOCH, window_of
@@ -105,7 +105,7 @@ def test_an_error_of_ours_is_answered_each_time_and_logged_once(path: str, metho
         assert "Access-Control-Allow-Origin" in answers[0].fields and b"an error of ours" not in answers[0].raw
     assert [str(formatEvent(event)) for event in logged] == ["1 requests could not be answered; the last:"]
     with failures() as logged:
-        place.loop.advance(COMPLAIN_S)
+        place.loop.advance(FAILURE_LOG_S)
         assert client.ask(path, method=method).status == 500
     assert [event["count"] for event in logged] == [REQUESTS]
 
