@@ -42,7 +42,7 @@ class HlsFastPath:
 
     lookup: Lookup
     prepared: PreparedResponses
-    steer: Steering | None = None
+    steering: Steering | None = None
     push: Push | None = None
     refused: LogSummary | None = None
 
@@ -90,7 +90,7 @@ class HlsFastPath:
     def _ending(self, head: Head) -> Ending | None:
         """Whether the connection ends with an error; ``None`` where Twisted has to say so."""
         ending = Ending.of(head)
-        return None if ending is not Ending.NONE and self.lookup.responses.are_last else ending
+        return None if ending is not Ending.KEEP_ALIVE and self.lookup.responses.are_last else ending
 
     def _refuse(self, status: str, ending: Ending, target: Target, head: Head, peer: str) -> Ready:
         """The response for what is nowhere, as far as is known here."""
@@ -100,9 +100,9 @@ class HlsFastPath:
 
     def _steered(self, head: Head, data: bytes, peer: str) -> Ready | None:
         """The response to ``peer`` if it asks which edge to use: one that holds for it alone, and is not kept."""
-        if self.steer is None or not is_ordinary(head):
+        if self.steering is None or not is_ordinary(head):
             return None
-        response = self.steer.response(head.method, head.target, head.fields.get(b"x-forwarded-for", b""), peer)
+        response = self.steering.response(head.method, head.target, head.fields.get(b"x-forwarded-for", b""), peer)
         if response is None:
             return None
         line = data.partition(b"\r\n")[0]

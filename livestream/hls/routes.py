@@ -84,7 +84,7 @@ class Hls:
     """
     Answers every request that the fast path leaves. ``seconds`` is the wall clock.
 
-    ``steer`` tells viewers which edge to use, ``push`` has the viewers of HTTP-FLV, ``rest`` the pages beside the
+    ``steering`` tells viewers which edge to use, ``push`` has the viewers of HTTP-FLV, ``rest`` the pages beside the
     media, and ``takes`` what other nodes ask; each may be missing.
     """
 
@@ -96,7 +96,7 @@ class Hls:
     push: Push | None = None
     rest: IResource | None = None
     takes: Takes | None = None
-    steer: Steering | None = None
+    steering: Steering | None = None
 
     router: ClassVar[Klein] = Klein()
 
@@ -131,11 +131,13 @@ class Hls:
     @router.route(go_path(multivariant_path("<stream>")), methods=METHODS)
     @router.route(go_path(f"/{APP}/<stream>"), methods=METHODS)
     @router.route(steering_path("<stream>"), methods=METHODS)
-    def steering(self, request: Request, **_: str) -> Deferred[None]:
+    def best_edge(self, request: Request, **_: str) -> Deferred[None]:
         """Which edge to use. It is read from the raw target, as on the fast path."""
+        if self.steering is None:
+            raise NotFound
         forwarded = b", ".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
         peer = cast(Connected, request.channel).host
-        response = None if self.steer is None else self.steer.response(request.method, request.uri, forwarded, peer)
+        response = self.steering.response(request.method, request.uri, forwarded, peer)
         if response is None:
             raise NotFound
         self.counters.count(response)

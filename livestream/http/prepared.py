@@ -97,18 +97,18 @@ class FastPath(Protocol):
 class Ending(Enum):
     """Whether a connection ends with a response: the version of that, and what its header has to say so."""
 
-    NONE = b"HTTP/1.1", b""
+    KEEP_ALIVE = b"HTTP/1.1", b""
     CLOSE = b"HTTP/1.1", b"Connection: close\r\n"
-    OLD = b"HTTP/1.0", b""
+    HTTP_1_0 = b"HTTP/1.0", b""
 
     @classmethod
     def of(cls, head: Head) -> Ending | None:
         """The one that Twisted gives the response to a request; ``None`` where that takes more than a look."""
         if head.minor == 0:
-            return cls.OLD
+            return cls.HTTP_1_0
         connection = head.fields.get(b"connection", b"").lower()
         if b"close" not in connection:
-            return cls.NONE
+            return cls.KEEP_ALIVE
         return cls.CLOSE if connection == b"close" else None
 
 
@@ -189,7 +189,7 @@ class PreparedResponses:
         ready = self.prepare(response.without_body() if is_head else response, b"")
         assert ready is not None
         ready = evolve(ready, log_entry=b"")
-        if ending is not Ending.NONE:
+        if ending is not Ending.KEEP_ALIVE:
             version, closing = ending.value
             line, _, rest = ready.data.partition(b"\r\n")
             data = b"%b%b\r\n%b%b" % (version, line[8:], closing, rest)

@@ -99,14 +99,14 @@ def geography(config: Config) -> Geography | None:
     return known
 
 
-def renew_http(reloading: Reloading, site: HttpSite, steer: Steering) -> None:
+def renew_http(reloading: Reloading, site: HttpSite, steering: Steering) -> None:
     """New limits are those of connections that come from then on."""
 
     def limits(new: HttpLimits) -> None:
         site.limits = new
 
     def proxies(new: TrustedProxies) -> None:
-        site.proxies = steer.proxies = new
+        site.proxies = steering.proxies = new
 
     reloading.follow(http_limits, limits)
     reloading.follow(lambda config: TrustedProxies.of(config.cluster.trusted_proxies), proxies)

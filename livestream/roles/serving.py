@@ -129,22 +129,22 @@ def http_site(
     playlists = Playlists(windows, responses, are_steered=guide is not None)
     lookup = Lookup(playlists, Objects(library, responses), responses, reactor)
     proxies = TrustedProxies.of(config.cluster.trusted_proxies)
-    steer = Steering(node.name, guide, proxies, windows.window, responses, reactor.seconds)
+    steering = Steering(node.name, guide, proxies, windows.window, responses, reactor.seconds)
     prepared = PreparedResponses(responses, counters, reactor.seconds)
     is_asked_by_nodes = takes is not None and bool(config.cluster.secret)
     site = HttpSite(
-        Hls(lookup, responses, counters, reactor.seconds, states, flv, pages, takes, steer).resource(),
+        Hls(lookup, responses, counters, reactor.seconds, states, flv, pages, takes, steering).resource(),
         responses,
         counters,
         reactor,
         limits=http_limits(config),
-        fast_path=HlsFastPath(lookup, prepared, steer, flv, None if flv is None else flv.feeds.refused),
+        fast_path=HlsFastPath(lookup, prepared, steering, flv, None if flv is None else flv.feeds.refused),
         admission=ReadOnly(responses, TAKE_PATH),
         access=access,
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
         proxies=proxies,
     )
-    renew_http(process.reloading, site, steer)
+    renew_http(process.reloading, site, steering)
     return site
 
 

@@ -60,7 +60,7 @@ def http_head(data: bytes) -> None:
     assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
     _check_as_h11(data, head)
     _check_target(head)
-    _check_hot_path(head, data + END)
+    _check_fast_path(head, data + END)
     _check_conditions(Conditions.of(head.fields), len(data))
     line = entry(data.partition(b"\r\n")[0], 200, 10, "hit")
     assert line.count(b'"') == 2 and line.count(b"\n") == 1
@@ -99,8 +99,8 @@ def _check_target(head: Head) -> None:
         assert urlsplit(location).netloc == b"one.example:8080"
 
 
-def _check_hot_path(head: Head, data: bytes) -> None:
-    """What the hot path prepares is one response and one line of the access log, and what it keeps is the same."""
+def _check_fast_path(head: Head, data: bytes) -> None:
+    """What the fast path prepares is one response and one line of the access log, and what it keeps is the same."""
     fast_path = _edge().fast_path
     assert fast_path is not None
     found = fast_path.take(head, data, "127.0.0.1")

@@ -147,10 +147,10 @@ class Edge:
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
         flv = FlvPush(self.feeds, responses)
         clock = self.loop.seconds
-        steer = Steering("edge-1", self.guide, self.proxies, self.windows.window, responses, clock)
-        self.app = Hls(lookup, responses, counters, clock, self.states, flv, takes=self.takes, steer=steer)
+        steering = Steering("edge-1", self.guide, self.proxies, self.windows.window, responses, clock)
+        self.app = Hls(lookup, responses, counters, clock, self.states, flv, takes=self.takes, steering=steering)
         prepared = PreparedResponses(responses, counters, clock)
-        self.fast_path = HlsFastPath(lookup, prepared, steer, flv, self.feeds.refused) if self.is_hot else None
+        self.fast_path = HlsFastPath(lookup, prepared, steering, flv, self.feeds.refused) if self.is_hot else None
         self.site = HttpSite(
             self.app.resource(),
             responses,

@@ -1,4 +1,4 @@
-"""The hot path answers as Klein does, to the byte: the same generated requests are sent to both."""
+"""The fast path answers as Klein does, to the byte: the same generated requests are sent to both."""
 
 from __future__ import annotations
 

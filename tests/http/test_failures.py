@@ -37,7 +37,7 @@ class Broken(Resource):
 
 
 class BrokenLibrary(FakeLibrary):
-    """Fails on the hot path."""
+    """Fails on the fast path."""
 
     def peek(self, stream: str, rendition: str, name: str) -> Any:
         raise RuntimeError("an error of ours")

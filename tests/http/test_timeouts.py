@@ -22,33 +22,33 @@ class Sleeper:
 
 def running() -> tuple[Clock, Timeouts]:
     clock = Clock()
-    watchdog = Timeouts(clock)
-    watchdog.start()
-    return clock, watchdog
+    timeouts = Timeouts(clock)
+    timeouts.start()
+    return clock, timeouts
 
 
 def test_each_is_looked_at_when_it_asked_to_be() -> None:
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([7, 7.5])
-    watchdog.watch(sleeper, 3)
+    timeouts.watch(sleeper, 3)
     clock.pump([1] * 20)
     assert sleeper.looks == [3, 7, 8]
 
 
 def test_an_earlier_look_stands_and_a_later_one_gives_way() -> None:
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([])
-    watchdog.watch(sleeper, 9)
-    watchdog.watch(sleeper, 4)
-    watchdog.watch(sleeper, 6)
+    timeouts.watch(sleeper, 9)
+    timeouts.watch(sleeper, 4)
+    timeouts.watch(sleeper, 6)
     clock.pump([1] * 20)
     assert sleeper.looks == [4]
 
 
 def test_time_during_which_the_process_stood_still_does_not_count() -> None:
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([])
-    watchdog.watch(sleeper, 5)
+    timeouts.watch(sleeper, 5)
     clock.pump([1, 60, 1, 1])
     assert sleeper.looks == []
     clock.advance(1)
@@ -60,23 +60,23 @@ def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
         def check_timeouts(self, now: int) -> float:
             raise ValueError("broken")
 
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([])
-    watchdog.watch(Broken([]), 2)
-    watchdog.watch(sleeper, 2)
+    timeouts.watch(Broken([]), 2)
+    timeouts.watch(sleeper, 2)
     clock.pump([1] * 3)
     assert sleeper.looks == [2]
-    watchdog.stop()
+    timeouts.stop()
     assert clock.getDelayedCalls() == []
 
 
 def test_thousands_that_are_due_together_are_looked_at_in_turns() -> None:
     loop = Loop()
-    watchdog = Timeouts(loop)
-    watchdog.start()
+    timeouts = Timeouts(loop)
+    timeouts.start()
     sleepers = [Sleeper([]) for _ in range(3 * TURN)]
     for sleeper in sleepers:
-        watchdog.watch(sleeper, 1)
+        timeouts.watch(sleeper, 1)
     loop.rightNow += 1
     for turn in range(1, 4):
         loop.turn()
