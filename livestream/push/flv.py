@@ -109,7 +109,7 @@ class FlvSeat:
             for event in socket.events():
                 if isinstance(event, Ping):
                     self.transport.write(socket.send(event.response()))
-                    self.stay.spoke()
+                    self.stay.wrote()
                 elif isinstance(event, CloseConnection):
                     self.stay.leave()
                     self._close(event.response())
