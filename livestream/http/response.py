@@ -24,7 +24,7 @@ SHARED: tuple[Field, ...] = (
     (b"Timing-Allow-Origin", b"*"),
     (b"X-Content-Type-Options", b"nosniff"),
 )
-"""In every response: anyone's page may play a stream, without credentials, and see what the cache did."""
+"""In every response: anyone's page may read it, without credentials, and see what the cache did."""
 
 PRIVATE: tuple[Field, ...] = ((b"X-Content-Type-Options", b"nosniff"),)
 """In every response to an operator: no page of another site may read it."""

@@ -111,8 +111,8 @@ class HttpSite(Site):
 
     Without ``fast_path``, everything is answered by the resource; without ``access``, no access log is kept; without
     ``signatures``, signatures of nodes are not checked. ``admission`` says which requests the resource gets.
-    Connections are counted as viewers unless it ``is_for_operators``; those of ``proxies`` carry the requests of many
-    viewers. No address has a limit until ``addresses`` is given some.
+    Connections are counted as viewers of ``protocol``, if there is one, and a refused one as of ``connections_limit``;
+    those of ``proxies`` carry the requests of many viewers. No address has a limit until ``addresses`` is given some.
     """
 
     errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
@@ -129,7 +129,8 @@ class HttpSite(Site):
         access: AccessLog | None = None,
         signatures: Signatures | None = None,
         admission: Admission | None = None,
-        is_for_operators: bool = False,
+        protocol: str = "",
+        connections_limit: str = "connections",
         proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         super().__init__(resource, requestFactory=AdmittedRequest, timeout=None, reactor=clock)
@@ -149,8 +150,8 @@ class HttpSite(Site):
         self.held_bytes = 0  # of requests that cannot be served yet, or have not come as a whole
         self.left_at = -math.inf  # when the last peer left that had asked for something
         self._poller = Poller(clock) if IReactorFDSet.providedBy(clock) else None
-        self._viewers = None if is_for_operators else self.metrics.viewers.labels("hls")
-        self._limit_prefix = "ops_" if is_for_operators else ""
+        self._viewers = self.metrics.viewers.labels(protocol) if protocol else None
+        self._connections_limit = connections_limit
         self._failed_at = -math.inf
         self._failures = 0
 
@@ -165,7 +166,7 @@ class HttpSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> HttpConnection | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
         if 0 < self.limits.connections <= len(self.connections):
-            self.metrics.limit_hit(f"{self._limit_prefix}connections")
+            self.metrics.limit_hit(self._connections_limit)
             return None
         if host in self.addresses.proxies:
             channel = HttpConnection(self, self.limits.per_connection, host, self.fast_path)

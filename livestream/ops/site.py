@@ -156,5 +156,5 @@ def ops_site(ops: Ops, admission: OpsAdmission, clock: IReactorTime, limits: Htt
         clock,
         limits=limits,
         admission=admission,
-        is_for_operators=True,
+        connections_limit="ops_connections",
     )

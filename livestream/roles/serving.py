@@ -140,6 +140,7 @@ def http_site(
         limits=http_limits(config),
         fast_path=HlsFastPath(lookup, prepared, steering, flv, None if flv is None else flv.feeds.refused),
         admission=ReadOnly(responses, TAKE_PATH),
+        protocol="hls",
         access=access,
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
         proxies=proxies,

@@ -159,6 +159,7 @@ class Edge:
             limits=self.limits,
             fast_path=self.fast_path,
             admission=ReadOnly(responses, TAKE_PATH),
+            protocol="hls",
             signatures=self.signatures,
             proxies=self.proxies,
         )
