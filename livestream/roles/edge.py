@@ -10,7 +10,7 @@ from livestream.cache.cache import Cache
 from livestream.cache.prefetch import Warmer
 from livestream.cluster.upstream_selection import Choice
 from livestream.config import Config
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.lifecycle.drain import Phase
 from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
@@ -58,11 +58,11 @@ def build_edge(config: Config, reactor: Any) -> Process:
         return [*known.uninformed(), *states.missing()]
 
     # What viewers and operators are served.
-    answers = Answers(node.name)
-    flv = FlvPush(feeds, answers)
+    responses = ResponseFactory(node.name)
+    flv = FlvPush(feeds, responses)
     pages = Watch(lambda: live_streams(known.windows()), is_steered=guide is not None).resource()
     access = access_log(config, reactor)
-    site = http_site(config, process, node, answers, known, cache, guide=guide, flv=flv, pages=pages, access=access)
+    site = http_site(config, process, node, responses, known, cache, guide=guide, flv=flv, pages=pages, access=access)
     rtmp = rtmp_server(config, process, node, feeds, guide=guide)
     heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)

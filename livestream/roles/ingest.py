@@ -15,7 +15,7 @@ from livestream.bus.known_streams import Catalogue
 from livestream.bus.published import Ledger
 from livestream.cache.upstream.node import Upstream
 from livestream.config import Config
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.keys import PublishKeys
@@ -141,9 +141,9 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     channel.subscribe(other_ingests.publisher_changed)
 
     # What publishers, origins and operators are served.
-    answers = Answers(node.name)
+    responses = ResponseFactory(node.name)
     takes = TakeRequests(node.credentials, IngestAnswers(broadcasts, door, position))
-    site = http_site(config, process, node, answers, ledger, shelf, guide=guide, states=ledger, takes=takes)
+    site = http_site(config, process, node, responses, ledger, shelf, guide=guide, states=ledger, takes=takes)
     rtmp = rtmp_server(config, process, node, feeds, guide=guide, publishing=door, takes_viewers=False)
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(ledger.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, ledger, list, guide=guide)

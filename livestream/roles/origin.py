@@ -11,7 +11,7 @@ from livestream.cache.cache import Cache
 from livestream.cache.prefetch import Collector
 from livestream.cluster.upstream_selection import Choice
 from livestream.config import Config
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.lifecycle.drain import Phase
 from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
@@ -65,8 +65,8 @@ def build_origin(config: Config, reactor: Any) -> Process:
         return [*known.uninformed(), *states.missing()]
 
     # What edges, and ingests that take a stream, are served.
-    answers, takes = Answers(node.name), TakeRequests(node.credentials, OriginAnswers(known))
-    site = http_site(config, process, node, answers, ledger, cache, guide=guide, states=ledger, takes=takes)
+    responses, takes = ResponseFactory(node.name), TakeRequests(node.credentials, OriginAnswers(known))
+    site = http_site(config, process, node, responses, ledger, cache, guide=guide, states=ledger, takes=takes)
     rtmp = rtmp_server(config, process, node, feeds, guide=guide)
     heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)
