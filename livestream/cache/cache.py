@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from livestream.cache.fill import Fill, Unavailable
-from livestream.cache.store import Found, Key, Store
+from livestream.cache.store import CachedObject, Key, Store
 from livestream.model.segments import ObjectInfo
 
 HOLD_DOWN_S = 0.25
@@ -59,7 +59,7 @@ class Cache:
 
     log: ClassVar[Logger] = Logger()
 
-    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
+    def peek(self, stream: str, rendition: str, name: str) -> CachedObject | None:
         """The object, if it is whole in memory."""
         return self.store.peek(Key(stream, rendition, name))
 
@@ -68,7 +68,7 @@ class Cache:
         key = Key(stream, rendition, name)
         return key in self.store or key in self._fills or self.known(stream, rendition, name) is not None
 
-    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[CachedObject]:
         """
         The object, as soon as its first bytes are here. Each caller has a Deferred of its own and may cancel it.
 
@@ -82,7 +82,7 @@ class Cache:
         info = self.known(stream, rendition, name) if fill is None else fill.info
         if info is None:
             return fail(NotKnown(key.path))
-        self.store.interest.note(stream, rendition)
+        self.store.demand.note(stream, rendition)
         if fill is not None:
             return fill.wait("collapsed")
         try:
@@ -90,7 +90,7 @@ class Cache:
         except Unavailable as error:
             return fail(error)
 
-    def warm(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
+    def prefetch(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
         """
         Have an object here before anyone asks; fires when it is whole in memory.
 

@@ -10,7 +10,7 @@ FORGOTTEN_S = 60.0
 
 
 @define(eq=False)
-class Interest:
+class Demand:
     """When each rendition was last asked for. ``seconds`` is the wall clock."""
 
     seconds: Callable[[], float]

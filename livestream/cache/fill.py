@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 
-from livestream.cache.store import Found
+from livestream.cache.store import CachedObject
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import FIRST_BYTES, Body, BodyState
 
@@ -18,7 +18,7 @@ class Unavailable(Exception):
     """The object exists and cannot be had now."""
 
 
-class Altered(Unavailable):
+class DigestMismatch(Unavailable):
     """Its bytes are not those that were announced."""
 
 
@@ -35,20 +35,20 @@ class Fill:
     seconds: Callable[[], float]
     body: Body = field(init=False)
     _hash: Any = field(factory=sha256, init=False)
-    _waiting: dict[Deferred[Found], str] = field(factory=dict, init=False)
+    _waiting: dict[Deferred[CachedObject], str] = field(factory=dict, init=False)
     _until_whole: set[Deferred[None]] = field(factory=set, init=False)
     _reason: str = field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self.body = Body.growing(self.info.size)
 
-    def wait(self, outcome: str) -> Deferred[Found]:
+    def wait(self, outcome: str) -> Deferred[CachedObject]:
         """The object as soon as there are bytes of it. Whoever waits may cancel, and that harms nobody else."""
         if self.body.failed:
             return fail(Unavailable(self._reason))
         if self.body.received:
             return succeed(self._found(outcome))
-        waiter: Deferred[Found] = Deferred(self._leave)
+        waiter: Deferred[CachedObject] = Deferred(self._leave)
         self._waiting[waiter] = outcome
         return waiter
 
@@ -66,7 +66,7 @@ class Fill:
         """
         Add the bytes that follow.
 
-        :raises Altered: with them, the object would not be the one that was announced; they are not added.
+        :raises DigestMismatch: with them, the object would not be the one that was announced; they are not added.
         :raises ValueError: they are too many.
         """
         received = self.body.received + len(data)
@@ -111,13 +111,13 @@ class Fill:
         digest = self._hash.copy()
         digest.update(last)
         if digest.hexdigest() != self.info.digest:
-            raise Altered("has other bytes than were announced")
+            raise DigestMismatch("has other bytes than were announced")
 
     def _append(self, data: bytes) -> None:
         self.body.append(data)
         self._hash.update(data)
 
-    def _leave(self, waiter: Deferred[Found]) -> None:
+    def _leave(self, waiter: Deferred[CachedObject]) -> None:
         self._waiting.pop(waiter, None)
 
     def _wake(self) -> None:
@@ -127,5 +127,5 @@ class Fill:
             if not waiter.called:
                 waiter.callback(found[outcome])
 
-    def _found(self, outcome: str) -> Found:
-        return Found(self.body, self.info, outcome, self.seconds())
+    def _found(self, outcome: str) -> CachedObject:
+        return CachedObject(self.body, self.info, outcome, self.seconds())

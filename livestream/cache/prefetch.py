@@ -20,12 +20,12 @@ from livestream.cache.fill import Unavailable
 from livestream.cache.lanes import Lanes
 from livestream.model.segments import Announcement, ObjectInfo, Segment, SegmentAnnounced, StreamEnded
 
-COLLECTED_AT_ONCE = 128
+REPLICATED_AT_ONCE = 128
 """
 An origin fetches so many objects at once. A busy ingest answers in each turn of its loop all that it was asked for, so
 that this is what an origin has from it in a turn.
 """
-WARMED_AT_ONCE = 32
+PREFETCHED_AT_ONCE = 32
 """An edge fetches so many objects at once with nobody waiting for them: viewers' fetches find the way free."""
 
 RETRY_S = 0.3
@@ -50,7 +50,7 @@ class _Stage(Enum):
 
 
 @define(eq=False)
-class _Coming:
+class _Pending:
     """An announcement, and its objects on their way here."""
 
     announcement: SegmentAnnounced
@@ -60,7 +60,7 @@ class _Coming:
 
 
 @define(eq=False)
-class Collector:
+class OriginReplicator:
     """
     Fetches what is announced, and announces it in turn once it is here, of each rendition in the order it was heard.
 
@@ -73,21 +73,21 @@ class Collector:
     cache: Cache
     length: int
     announce: Callable[[Announcement], object]
-    forget: Callable[[str], None]
+    remove: Callable[[str], None]
     clock: IReactorTime
-    _coming: dict[Rendition, deque[_Coming]] = field(factory=dict, init=False)
+    _pending: dict[Rendition, deque[_Pending]] = field(factory=dict, init=False)
     _ended: dict[str, StreamEnded] = field(factory=dict, init=False)
     _running: set[Deferred[None]] = field(factory=set, init=False)
-    _lanes: Lanes = field(factory=lambda: Lanes(COLLECTED_AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(REPLICATED_AT_ONCE), init=False)
 
     log: ClassVar[Logger] = Logger()
 
-    def heard(self, stream: str, announcement: Announcement | None) -> None:
+    def on_announcement(self, stream: str, announcement: Announcement | None) -> None:
         """Take an announcement of the tier above; ``None`` says that the stream is no longer known there."""
         if announcement is None:
-            self._forget(stream)
+            self._remove(stream)
         elif isinstance(announcement, SegmentAnnounced):
-            self._collect(announcement)
+            self._replicate(announcement)
         elif isinstance(announcement, StreamEnded):
             self._ended[stream] = announcement
             self._pass_end_on(stream)
@@ -96,19 +96,19 @@ class Collector:
 
     def stop(self) -> None:
         """Announce nothing more."""
-        self._coming.clear()
+        self._pending.clear()
         for running in list(self._running):
             running.cancel()
 
-    def _forget(self, stream: str) -> None:
+    def _remove(self, stream: str) -> None:
         self._ended.pop(stream, None)
-        self._coming = {owner: coming for owner, coming in self._coming.items() if owner[0] != stream}
-        self.forget(stream)
+        self._pending = {owner: pending for owner, pending in self._pending.items() if owner[0] != stream}
+        self.remove(stream)
 
-    def _collect(self, announcement: SegmentAnnounced) -> None:
-        coming = _Coming(announcement)
-        self._coming.setdefault((announcement.stream, announcement.info.name), deque()).append(coming)
-        running = Deferred.fromCoroutine(self._settle(coming))
+    def _replicate(self, announcement: SegmentAnnounced) -> None:
+        pending = _Pending(announcement)
+        self._pending.setdefault((announcement.stream, announcement.info.name), deque()).append(pending)
+        running = Deferred.fromCoroutine(self._settle(pending))
         if not running.called:
             self._running.add(running)
             running.addBoth(self._settled, running)
@@ -118,28 +118,28 @@ class Collector:
         if isinstance(result, Failure) and not result.check(CancelledError):
             self.log.failure("a segment was not passed on", result)
 
-    async def _settle(self, coming: _Coming) -> None:
+    async def _settle(self, pending: _Pending) -> None:
         """Whatever happens, what follows is not kept back by this for ever."""
         stage = _Stage.MISSED
         try:
-            for info in _objects(coming.announcement.segment):
-                if not await self._fetch(coming, info):
+            for info in _objects(pending.announcement.segment):
+                if not await self._fetch(pending, info):
                     return
             stage = _Stage.HERE
         finally:
-            coming.stage = stage
-            self._pass_on(coming.announcement.stream, coming.announcement.info.name)
-        if coming in self._coming.get((coming.announcement.stream, coming.announcement.info.name), ()):
+            pending.stage = stage
+            self._pass_on(pending.announcement.stream, pending.announcement.info.name)
+        if pending in self._pending.get((pending.announcement.stream, pending.announcement.info.name), ()):
             await deferLater(self.clock, AGAIN_S)
-            coming.has_waited = True
-            self._pass_on(coming.announcement.stream, coming.announcement.info.name)
+            pending.has_waited = True
+            self._pass_on(pending.announcement.stream, pending.announcement.info.name)
 
-    async def _fetch(self, coming: _Coming, info: ObjectInfo) -> bool:
+    async def _fetch(self, pending: _Pending, info: ObjectInfo) -> bool:
         """Return whether the object is here."""
-        heard, began_at = coming.announcement, self.clock.seconds()
+        heard, began_at = pending.announcement, self.clock.seconds()
         while True:
             try:
-                await self._lanes.run(partial(self.cache.warm, heard.stream, heard.info.name, info))
+                await self._lanes.run(partial(self.cache.prefetch, heard.stream, heard.info.name, info))
                 return True
             except CancelledError:
                 raise
@@ -148,37 +148,37 @@ class Collector:
                 if waited_targets > self.length:
                     self.log.warn("{name} of {stream} is missed: {why}", name=info.name, stream=heard.stream, why=error)
                     return False
-                if waited_targets > 1 and coming.stage is _Stage.COMING:
-                    coming.stage = _Stage.LATE
+                if waited_targets > 1 and pending.stage is _Stage.COMING:
+                    pending.stage = _Stage.LATE
                     self._pass_on(heard.stream, heard.info.name)
             await deferLater(self.clock, RETRY_S)
 
     def _pass_on(self, stream: str, rendition: str) -> None:
-        here, kept = [], deque[_Coming]()
+        here, kept = [], deque[_Pending]()
         is_held = False
-        coming = self._coming.pop((stream, rendition), deque())
-        _overtake(coming)
-        for each in coming:
+        pending = self._pending.pop((stream, rendition), deque())
+        _overtake(pending)
+        for each in pending:
             if each.stage is _Stage.HERE and not is_held:
                 here.append(each.announcement)
             elif each.stage is not _Stage.MISSED:
                 kept.append(each)
                 is_held = is_held or each.stage in (_Stage.COMING, _Stage.LATE)
         if kept:
-            self._coming[stream, rendition] = kept
+            self._pending[stream, rendition] = kept
         for announcement in here:
             self.announce(announcement)
         self._pass_end_on(stream)
 
     def _pass_end_on(self, stream: str) -> None:
-        if stream in self._ended and not any(owner == stream for owner, _ in self._coming):
+        if stream in self._ended and not any(owner == stream for owner, _ in self._pending):
             self.announce(self._ended.pop(stream))
 
 
-def _overtake(coming: Iterable[_Coming]) -> None:
+def _overtake(pending: Iterable[_Pending]) -> None:
     """Have nothing wait any longer for what is late and comes before something that has waited for it."""
-    late: list[_Coming] = []
-    for each in coming:
+    late: list[_Pending] = []
+    for each in pending:
         if each.has_waited:
             for one in late:
                 one.stage = _Stage.OVERTAKEN
@@ -187,20 +187,20 @@ def _overtake(coming: Iterable[_Coming]) -> None:
 
 
 @define(eq=False)
-class Warmer:
+class EdgePrefetcher:
     """Fetches what is announced of renditions that have viewers here, so that their requests are hits."""
 
     cache: Cache
-    _lanes: Lanes = field(factory=lambda: Lanes(WARMED_AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(PREFETCHED_AT_ONCE), init=False)
 
-    def heard(self, stream: str, announcement: Announcement | None) -> None:
+    def on_announcement(self, stream: str, announcement: Announcement | None) -> None:
         """Take an announcement of the tier above."""
         if not isinstance(announcement, SegmentAnnounced):
             return
         rendition = announcement.info.name
-        if self.cache.store.interest.is_watched(stream, rendition, WATCHED_TARGETS * announcement.target_s):
+        if self.cache.store.demand.is_watched(stream, rendition, WATCHED_TARGETS * announcement.target_s):
             for info in _objects(announcement.segment):
-                self._lanes.run(partial(self.cache.warm, stream, rendition, info)).addErrback(_not_now)
+                self._lanes.run(partial(self.cache.prefetch, stream, rendition, info)).addErrback(_not_now)
 
 
 def _not_now(failure: Failure) -> None:

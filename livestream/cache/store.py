@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from attrs import define, field, frozen
 
-from livestream.cache.demand import Interest
+from livestream.cache.demand import Demand
 from livestream.metrics import Metrics
 from livestream.model.names import object_path
 from livestream.model.segments import ObjectInfo
@@ -48,7 +48,7 @@ class Need(IntEnum):
 
 
 @frozen
-class Found:
+class CachedObject:
     """An object, whole or arriving. ``outcome`` is hit, miss or collapsed; ``stored_at`` is a Unix time."""
 
     body: Body
@@ -71,20 +71,20 @@ class Store:
     is_listed: Callable[[Key], bool]
     seconds: Callable[[], float]
     metrics: Metrics
-    interest: Interest = field(init=False)
+    demand: Demand = field(init=False)
     held_bytes: int = field(default=0, init=False)
-    _objects: dict[Key, Found] = field(factory=dict, init=False)
+    _objects: dict[Key, CachedObject] = field(factory=dict, init=False)
     _unswept: Iterator[Key] = field(factory=lambda: iter(()), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.interest = Interest(self.seconds)
+        self.demand = Demand(self.seconds)
 
-    def peek(self, key: Key) -> Found | None:
+    def peek(self, key: Key) -> CachedObject | None:
         """The object, if it is here, for a viewer or a tier below who asks for it."""
         found = self._objects.pop(key, None)
         if found is not None:
             self._objects[key] = found
-            self.interest.note(key.stream, key.rendition)
+            self.demand.note(key.stream, key.rendition)
         return found
 
     def __contains__(self, key: Key) -> bool:
@@ -96,7 +96,7 @@ class Store:
     def put(self, key: Key, info: ObjectInfo, body: Body) -> None:
         """Keep a whole object."""
         self._drop(key, "replaced")
-        self._objects[key] = Found(body, info, "hit", self.seconds())
+        self._objects[key] = CachedObject(body, info, "hit", self.seconds())
         self.held_bytes += info.size
         if self.held_bytes > self.limit_bytes:
             self._make_room(key)
@@ -111,7 +111,7 @@ class Store:
                 key = next(self._unswept)
             if key in self._objects and not self._is_young(key) and not self.is_known(key):
                 self._drop(key, "past")
-        self.interest.sweep()
+        self.demand.sweep()
         self.metrics.cache_bytes.set(self.held_bytes)
 
     def _need(self, key: Key) -> Need:
@@ -119,7 +119,7 @@ class Store:
             return Need.LISTED if self._is_young(key) else Need.NONE
         if not self.is_listed(key):
             return Need.LINGERING
-        return Need.WATCHED if self.interest.is_watched(key.stream, key.rendition, WATCHED_S) else Need.LISTED
+        return Need.WATCHED if self.demand.is_watched(key.stream, key.rendition, WATCHED_S) else Need.LISTED
 
     def _is_young(self, key: Key) -> bool:
         return self.seconds() - self._objects[key].stored_at < YOUNG_S

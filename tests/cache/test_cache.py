@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from livestream.cache.cache import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
-from livestream.cache.fill import Altered, Unavailable
-from livestream.cache.store import Found, Key, Store
+from livestream.cache.fill import DigestMismatch, Unavailable
+from livestream.cache.store import CachedObject, Key, Store
 from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import FILE_BYTES, FIRST_BYTES
@@ -63,11 +63,11 @@ class Edge:
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.source, known, self.clock, self.clock.seconds)
 
-    def get(self, name: str = NAME) -> Deferred[Found]:
+    def get(self, name: str = NAME) -> Deferred[CachedObject]:
         return self.cache.get("show", "source", name)
 
-    def warm(self) -> Deferred[None]:
-        return self.cache.warm("show", "source", self.info)
+    def prefetch(self) -> Deferred[None]:
+        return self.cache.prefetch("show", "source", self.info)
 
     @property
     def fetch(self) -> Fetch:
@@ -109,7 +109,7 @@ def test_what_one_waiter_makes_of_its_answer_is_not_what_the_next_gets() -> None
     edge = Edge()
     first, second = edge.get(), edge.get()
     first.addCallback(lambda _: 1 / 0)
-    second_seen: list[Found] = []
+    second_seen: list[CachedObject] = []
     second.addCallback(second_seen.append)
     edge.fetch.take(DATA)
     assert len(second_seen) == 1
@@ -137,7 +137,7 @@ def test_one_who_goes_while_another_is_answered_harms_nobody() -> None:
 
 def test_one_who_asks_again_while_being_answered_gets_the_same() -> None:
     edge = Edge()
-    again: list[Deferred[Found]] = []
+    again: list[Deferred[CachedObject]] = []
     edge.get().addCallback(lambda _: again.append(edge.get()))
     edge.fetch.take(DATA)
     assert outcome(again[0]).outcome == "collapsed" and len(edge.source.fetches) == 1
@@ -148,7 +148,7 @@ def test_what_is_not_known_is_never_asked_for() -> None:
     for number in range(1000):
         assert isinstance(outcome(edge.get(f"1-{number + 100}.m4s")), NotKnown)
     assert edge.source.fetches == []
-    assert not edge.cache.store.interest.is_watched("show", "source", 60)
+    assert not edge.cache.store.demand.is_watched("show", "source", 60)
 
 
 def test_a_failure_is_told_to_all_and_the_next_attempt_waits() -> None:
@@ -158,7 +158,7 @@ def test_a_failure_is_told_to_all_and_the_next_attempt_waits() -> None:
     assert {str(outcome(waiter)) for waiter in waiters} == {"the origin says no"}
     for _ in range(5):
         assert isinstance(outcome(edge.get()), Unavailable)
-    assert isinstance(outcome(edge.warm()), Unavailable)
+    assert isinstance(outcome(edge.prefetch()), Unavailable)
     assert len(edge.source.fetches) == 1
     edge.clock.advance(HOLD_DOWN_S)
     assert not edge.get().called
@@ -190,9 +190,9 @@ def test_nobody_is_ever_given_all_of_an_altered_object() -> None:
     waiter = edge.get()
     altered = DATA[:100] + b"?" + DATA[101:]
     edge.fetch.take(altered[:-5])
-    with pytest.raises(Altered):
+    with pytest.raises(DigestMismatch):
         edge.fetch.take(altered[-5:])
-    edge.fetch.end(Altered("altered"))
+    edge.fetch.end(DigestMismatch("altered"))
     body = outcome(waiter).body
     assert (body.received, body.failed) == (len(DATA) - 5, True)
     assert edge.cache.peek("show", "source", NAME) is None
@@ -234,27 +234,27 @@ def test_the_number_of_fetches_has_a_bound() -> None:
 
 def test_a_warm_object_is_a_hit_and_one_on_its_way_is_joined() -> None:
     edge = Edge()
-    warmed = [edge.warm(), edge.warm()]
+    warmed = [edge.prefetch(), edge.prefetch()]
     waiter = edge.get()
     edge.fetch.take(DATA)
     assert outcome(waiter).outcome == "collapsed"
     assert not warmed[0].called
     edge.fetch.end()
-    assert all(each.called for each in warmed) and edge.warm().called
+    assert all(each.called for each in warmed) and edge.prefetch().called
     assert (outcome(edge.get()).outcome, len(edge.source.fetches)) == ("hit", 1)
 
 
 def test_warming_is_no_interest_and_asking_is() -> None:
     edge = Edge()
-    edge.warm().addErrback(lambda _: None)
-    assert not edge.cache.store.interest.is_watched("show", "source", 9)
+    edge.prefetch().addErrback(lambda _: None)
+    assert not edge.cache.store.demand.is_watched("show", "source", 9)
     edge.get()
-    assert edge.cache.store.interest.is_watched("show", "source", 9)
+    assert edge.cache.store.demand.is_watched("show", "source", 9)
 
 
 def test_when_the_node_stops_everyone_is_told_and_nothing_begins() -> None:
     edge = Edge()
-    waiters = [edge.get(), edge.warm()]
+    waiters = [edge.get(), edge.prefetch()]
     edge.cache.stop()
     assert all(isinstance(outcome(waiter), Unavailable) for waiter in waiters)
     edge.clock.advance(HOLD_DOWN_S)

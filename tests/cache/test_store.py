@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.cache.demand import FORGOTTEN_S
-from livestream.cache.store import SWEPT, WATCHED_S, YOUNG_S, Found, Key, Need, Store
+from livestream.cache.store import SWEPT, WATCHED_S, YOUNG_S, CachedObject, Key, Need, Store
 from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
@@ -34,7 +34,7 @@ class Shelf:
         self.needs[name] = need
         self.store.put(Key("show", rendition, name), ObjectInfo(name, size, ""), Body.whole(b"x" * size))
 
-    def peek(self, name: str, rendition: str = "source") -> Found | None:
+    def peek(self, name: str, rendition: str = "source") -> CachedObject | None:
         return self.store.peek(Key("show", rendition, name))
 
     def has(self, name: str, rendition: str = "source") -> bool:
@@ -64,7 +64,7 @@ def test_the_least_needed_goes_first_and_the_live_window_that_is_watched_last() 
     for name in reversed(objects):
         shelf.put(name, 250, *objects[name])
     shelf.now += YOUNG_S
-    shelf.store.interest.note("show", "source")
+    shelf.store.demand.note("show", "source")
     left = []
     for number, size in enumerate((50, 250, 250)):
         shelf.put(f"new-{number}", size)
@@ -107,14 +107,14 @@ def test_a_rendition_is_watched_while_it_is_asked_for() -> None:
     shelf = Shelf()
     shelf.put("a")
     shelf.peek("b")
-    interest = shelf.store.interest
-    assert not interest.is_watched("show", "source", WATCHED_S)
+    demand = shelf.store.demand
+    assert not demand.is_watched("show", "source", WATCHED_S)
     shelf.peek("a")
     shelf.now += 5
-    assert interest.is_watched("show", "source", 5) and not interest.is_watched("show", "480p", 5)
+    assert demand.is_watched("show", "source", 5) and not demand.is_watched("show", "480p", 5)
     shelf.now += FORGOTTEN_S
     shelf.store.sweep()
-    assert not interest.is_watched("show", "source", 1e9)
+    assert not demand.is_watched("show", "source", 1e9)
 
 
 def test_an_object_that_is_put_again_is_counted_once() -> None:

@@ -19,9 +19,9 @@ from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, Proxy
 
 from livestream.bus.announcements import decode_document
 from livestream.cache.cache import Cache
-from livestream.cache.store import Found, Store
-from livestream.cache.upstream.node import Upstream
-from livestream.cache.upstream.tier import Upstreams
+from livestream.cache.store import CachedObject, Store
+from livestream.cache.upstream.node import UpstreamNode
+from livestream.cache.upstream.tier import UpstreamTier
 from livestream.http.head import Head
 from livestream.http.signatures import Signatures
 from livestream.metrics import Metrics
@@ -70,8 +70,8 @@ class Tiers:
     nodes: list[Edge] = field(factory=lambda: [Edge(is_hot=False, loop=reactor) for _ in range(2)])
     wire: Wire = field(init=False)
     ports: list[object] = field(factory=list)
-    above: dict[str, Upstream] = field(init=False)
-    upstreams: Upstreams = field(init=False)
+    above: dict[str, UpstreamNode] = field(init=False)
+    upstreams: UpstreamTier = field(init=False)
     cache: Cache = field(init=False)
     known: dict[str, ObjectInfo] = field(factory=dict)
 
@@ -81,8 +81,8 @@ class Tiers:
         ports = [self._listen(node.site) for node in self.nodes]
         self.wire = Wire("127.0.0.1", ports[0])
         urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
-        self.above = {url: Upstream.at(url, reactor, Observer(), CREDENTIALS) for url in urls}
-        self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_document, reactor)
+        self.above = {url: UpstreamNode.at(url, reactor, Observer(), CREDENTIALS) for url in urls}
+        self.upstreams = UpstreamTier(self, self.above.__getitem__, Metrics(), decode_document, reactor)
         store = Store(1 << 30, lambda _: True, lambda _: True, reactor.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.upstreams, known, reactor, reactor.seconds)
@@ -141,8 +141,8 @@ async def test_whatever_is_cut_every_answer_is_whole_and_right() -> None:
             data = RANDOM.randbytes(RANDOM.choice((700, 9000, 300_000)))
             name = tier.put(number, data)
             tier.wire.left = RANDOM.randrange(len(data) + 700)
-            next(iter(tier.above.values())).rests_until = 0.0
-            found: list[Found] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(5)])
+            next(iter(tier.above.values())).backoff_until = 0.0
+            found: list[CachedObject] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(5)])
             assert await over(found[0].body) is BodyState.WHOLE
             assert all(each.body.read(0, len(data)) == data for each in found)
 
@@ -151,7 +151,7 @@ async def test_whatever_is_cut_every_answer_is_whole_and_right() -> None:
 async def test_a_herd_at_a_cold_cache_is_one_request_above() -> None:
     async with tiers() as tier:
         name = tier.put(1, RANDOM.randbytes(900_000))
-        found: list[Found] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(1000)])
+        found: list[CachedObject] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(1000)])
         assert await over(found[0].body) is BodyState.WHOLE
         counted = [node.counted("segment", "hit") for node in tier.nodes]
         assert counted == [1, 0]

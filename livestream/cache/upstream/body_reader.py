@@ -24,7 +24,7 @@ class UpstreamError(Exception):
     """The tier above did not give what it was asked for."""
 
 
-class Refused(UpstreamError):
+class ConnectionRefused(UpstreamError):
     """Nobody listens there, as the system that it should run on says at once."""
 
 
@@ -34,7 +34,7 @@ class Interrupted(UpstreamError):
 
 @implementer(IProtocol)
 @define(eq=False)
-class Reader:
+class BodyReader:
     """
     Hands the bytes of a body to ``take`` until there were ``most``; ``over`` fires when the body has ended.
 
@@ -102,7 +102,7 @@ class Reader:
 
 @implementer(IProtocol)
 @define(eq=False)
-class Refusal:
+class DiscardedBody:
     """Closes a connection whose answer is of no use."""
 
     def makeConnection(self, transport: Any) -> None:
@@ -127,7 +127,7 @@ def broken(failure: Failure) -> Exception:
     if ConnectionAborted in kinds:
         return UpstreamError("has a header without end")
     if ConnectionRefusedError in kinds:
-        return Refused("refuses the connection")
+        return ConnectionRefused("refuses the connection")
     if kinds & {ConnectionDone, ConnectionLost}:
         return Interrupted("broke the connection off")
     return UpstreamError(", ".join(str(reason) or type(reason).__name__ for reason in reasons))

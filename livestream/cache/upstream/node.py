@@ -16,14 +16,14 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
-from livestream.cache.fill import Altered
+from livestream.cache.fill import DigestMismatch
 from livestream.cache.store import Key
 from livestream.cache.upstream.body_reader import (
     SILENCE_S,
+    BodyReader,
+    ConnectionRefused,
+    DiscardedBody,
     Interrupted,
-    Reader,
-    Refusal,
-    Refused,
     UpstreamError,
     broken,
 )
@@ -33,12 +33,12 @@ from livestream.signing import Credentials
 
 STATE_BYTES = 16 << 20
 ANSWER_BYTES = 4096
-REST_S = 10.0
+BACKOFF_S = 10.0
 MOST_SILENCE_S = 4.0
 """A node that is far away, or busy, gets so much time to begin an answer, if two seconds have turned out not to do."""
-OUTRUN_S = 0.5
+OVERTAKEN_S = 0.5
 """A request to which a node says nothing, while it answers one that was made so much later, has lost its connection."""
-REFUSED_REST_S = 1.0
+REFUSED_BACKOFF_S = 1.0
 """One that refuses is tried again soon, for it costs no time to find that it still does."""
 
 REFUSES = "refuses our signature (403): give both nodes the same cluster.secret, and set their clocks"
@@ -57,11 +57,11 @@ class Document:
     token: str = ""
 
 
-class NotThere(UpstreamError):
+class NotFound(UpstreamError):
     """The node does not have it, which is no fault."""
 
 
-class Outrun(Interrupted):
+class OvertakenRequest(Interrupted):
     """The node answers what it was asked later, so that this connection must be lost."""
 
 
@@ -76,11 +76,11 @@ class Observer(Protocol):
 
 
 @define(eq=False)
-class Upstream:
+class UpstreamNode:
     """
     One node of the tier above, at ``url`` (``http://HOST:PORT``).
 
-    Whatever it does wrong, ``rests_until`` (on the clock) says until when the others are to be asked before it, and
+    Whatever it does wrong, ``backoff_until`` (on the clock) says until when the others are to be asked before it, and
     ``observer`` is told how each request ended. It has ``SILENCE_S`` to begin an answer, twice as long after each time
     that this did not do, and twice what its last answer took. ``credentials`` say who asks.
     """
@@ -91,7 +91,7 @@ class Upstream:
     clock: IReactorTime
     observer: Observer
     credentials: Credentials
-    rests_until: float = field(default=0.0, init=False)
+    backoff_until: float = field(default=0.0, init=False)
     _is_failing: bool = field(default=False, init=False)
     _silence_s: float = field(default=SILENCE_S, init=False)
     _unanswered: dict[Deferred[IResponse], float] = field(factory=dict, init=False)
@@ -100,26 +100,26 @@ class Upstream:
     log: ClassVar[Logger] = Logger()
 
     @classmethod
-    def at(cls, url: str, reactor: Any, observer: Observer, credentials: Credentials) -> Upstream:
+    def at(cls, url: str, reactor: Any, observer: Observer, credentials: Credentials) -> UpstreamNode:
         """The node at ``url``, with connections that are kept."""
         pool = kept_connections(reactor)
         agent = Agent.usingEndpointFactory(reactor, BoundedEndpoints(reactor), pool)
         return cls(url, agent, pool, reactor, observer, credentials)
 
     @property
-    def is_resting(self) -> bool:
-        return 0 < self.rests_until - self.clock.seconds() <= REST_S
+    def is_backed_off(self) -> bool:
+        return 0 < self.backoff_until - self.clock.seconds() <= BACKOFF_S
 
     async def fetch(self, key: Key, info: ObjectInfo, start: int, take: Take, *, is_patient: bool = False) -> None:
         """
         Fetch an object from ``start`` on, and hand its bytes to ``take`` as they come.
 
-        :raises Outrun: the node answers what it was asked later; not where we are patient.
+        :raises OvertakenRequest: the node answers what it was asked later; not where we are patient.
         :raises UpstreamError: it could not be had, or not whole.
-        :raises Altered: it is another than was announced, here or in what was there before.
+        :raises DigestMismatch: it is another than was announced, here or in what was there before.
         """
         headers = {"Range": [f"bytes={start}-"], "If-Range": [f'"{info.digest}"']} if start else {}
-        excused = (NotThere, Outrun, Altered) if start else (NotThere, Outrun)
+        excused = (NotFound, OvertakenRequest, DigestMismatch) if start else (NotFound, OvertakenRequest)
         with self._blamed(excused):
             response = await self._get(key.path, headers, can_be_outrun=not is_patient)
             _accept(response, _fault(response, info, start))
@@ -133,11 +133,11 @@ class Upstream:
         """
         parts: list[bytes] = []
         try:
-            with self._blamed(excused=(NotThere,)):
+            with self._blamed(excused=(NotFound,)):
                 response = await self._get(path, {})
                 _accept(response, "" if response.code == 200 else f"answers {response.code}")
                 await self._read(response, parts.append, STATE_BYTES)
-        except NotThere:
+        except NotFound:
             return None
         token = response.headers.getRawHeaders("x-livestream-state", [""])[0]
         return Document(b"".join(parts), token if _STATE_TOKEN.fullmatch(token) else "")
@@ -179,7 +179,7 @@ class Upstream:
             response = await asked
         except Exception as error:
             if can_be_outrun and asked not in self._unanswered:
-                raise Outrun("answers others and not this") from error
+                raise OvertakenRequest("answers others and not this") from error
             if not deadline.active():
                 self._wait_for(2 * self._silence_s)
                 raise UpstreamError("does not answer") from error
@@ -190,13 +190,13 @@ class Upstream:
                 deadline.cancel()
         self._answered(asked_at)
         if response.code == 403:
-            response.deliverBody(Refusal())
+            response.deliverBody(DiscardedBody())
             raise UpstreamError(REFUSES if self.credentials.secret else "answers 403")
         return response
 
     def _answered(self, asked_at: float) -> None:
         self._wait_for(2 * (self.clock.seconds() - asked_at))
-        for outrun in [one for one, made_at in self._unanswered.items() if made_at < asked_at - OUTRUN_S]:
+        for outrun in [one for one, made_at in self._unanswered.items() if made_at < asked_at - OVERTAKEN_S]:
             del self._unanswered[outrun]
             outrun.cancel()
 
@@ -204,7 +204,7 @@ class Upstream:
         self._silence_s = min(max(seconds, SILENCE_S), MOST_SILENCE_S)
 
     async def _read(self, response: IResponse, take: Take, most: int) -> None:
-        reader = Reader(take, most, self.clock)
+        reader = BodyReader(take, most, self.clock)
         response.deliverBody(reader)
         await reader.over
 
@@ -213,7 +213,7 @@ class Upstream:
         """Have the node rest after an error, unless that is not its own."""
         try:
             yield
-        except (UpstreamError, Altered) as error:
+        except (UpstreamError, DigestMismatch) as error:
             if isinstance(error, excused):
                 self.observer.answered(self.url)
             else:
@@ -229,7 +229,9 @@ class Upstream:
         if not self._is_failing:
             self._is_failing = True
             self.log.warn("{url} {reason}: for a while the others are asked first", url=self.url, reason=str(error))
-        self.rests_until = self.clock.seconds() + (REFUSED_REST_S if isinstance(error, Refused) else REST_S)
+        self.backoff_until = self.clock.seconds() + (
+            REFUSED_BACKOFF_S if isinstance(error, ConnectionRefused) else BACKOFF_S
+        )
         self.stop()
 
 
@@ -243,8 +245,8 @@ def _accept(response: IResponse, fault: str) -> None:
     if encoding:
         fault = f"encodes as {encoding[0][:40]!r}"
     if fault:
-        response.deliverBody(Refusal())
-        raise NotThere(fault) if response.code == 404 else UpstreamError(fault)
+        response.deliverBody(DiscardedBody())
+        raise NotFound(fault) if response.code == 404 else UpstreamError(fault)
 
 
 def _fault(response: IResponse, info: ObjectInfo, start: int) -> str:

@@ -10,19 +10,19 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
-from livestream.cache.fill import Altered
+from livestream.cache.fill import DigestMismatch
 from livestream.cache.store import Key
 from livestream.cache.upstream.body_reader import Interrupted, UpstreamError
-from livestream.cache.upstream.node import Document, Take, Upstream
+from livestream.cache.upstream.node import Document, Take, UpstreamNode
 from livestream.metrics import Metrics
 from livestream.model.names import is_init, state_path
 from livestream.model.segments import ObjectInfo
 
-PASS_OVER_S = 0.25
+BACKED_OFF_WAIT_S = 0.25
 """One that failed lately is given so long to say what it knows of streams, while others can be asked."""
 
 
-class Choice(Protocol):
+class UpstreamSelection(Protocol):
     """Where the nodes of the tier above answer, as it is at the moment."""
 
     def urls(self, stream: str) -> Sequence[str]:
@@ -42,7 +42,7 @@ class _States:
 
 
 @define(eq=False)
-class Upstreams:
+class UpstreamTier:
     """
     The nodes of the tier above, in the order that is chosen for each stream; those that failed lately come last.
 
@@ -50,12 +50,12 @@ class Upstreams:
     sequence of states.
     """
 
-    choice: Choice
-    connect: Callable[[str], Upstream]
+    choice: UpstreamSelection
+    connect: Callable[[str], UpstreamNode]
     metrics: Metrics
     decode: Callable[[bytes], Sequence[Any]]
     clock: IReactorTime
-    _nodes: dict[str, Upstream] = field(factory=dict, init=False)
+    _nodes: dict[str, UpstreamNode] = field(factory=dict, init=False)
     _tokens: dict[str, str] = field(factory=dict, init=False)
 
     async def fetch(self, key: Key, info: ObjectInfo, have: Callable[[], int], take: Take) -> None:
@@ -66,17 +66,17 @@ class Upstreams:
         one that answers later requests first, which then has all the time for it that there is.
 
         :raises UpstreamError: none of them could give it.
-        :raises Altered: none of them has what was announced.
+        :raises DigestMismatch: none of them has what was announced.
         """
         kind = "init" if is_init(key.name) else "segment"
         reason: Exception = UpstreamError("there is no upstream")
-        again: set[Upstream] = set()
+        again: set[UpstreamNode] = set()
         waiting = deque(self._in_order(self.choice.urls(key.stream)))
         while waiting:
             node = waiting.popleft()
             try:
                 await node.fetch(key, info, have(), take, is_patient=node in again)
-            except (UpstreamError, Altered) as error:
+            except (UpstreamError, DigestMismatch) as error:
                 self._count(kind, "error")
                 reason = type(error)(f"{node.url} {error}")
                 if isinstance(error, Interrupted) and node not in again:
@@ -140,19 +140,19 @@ class Upstreams:
 
     async def _documents(self, path: Callable[[str], str], urls: Sequence[str]) -> list[_States]:
         nodes = self._in_order(urls)
-        is_any_well = any(not node.is_resting for node in nodes)
+        is_any_well = any(not node.is_backed_off for node in nodes)
         asked = []
         for node in nodes:
             answer = Deferred.fromCoroutine(self._document(node, path(node.url)))
-            if node.is_resting and is_any_well:
-                answer.addTimeout(PASS_OVER_S, self.clock)
+            if node.is_backed_off and is_any_well:
+                answer.addTimeout(BACKED_OFF_WAIT_S, self.clock)
             asked.append(answer)
         answers: Any = await DeferredList(asked, consumeErrors=True)
         if not any(is_answered for is_answered, _ in answers):
             raise answers[0][1].value if answers else UpstreamError("there is no upstream")
         return [states for is_answered, states in answers if is_answered]
 
-    async def _document(self, node: Upstream, path: str) -> _States:
+    async def _document(self, node: UpstreamNode, path: str) -> _States:
         try:
             document = await node.document(path) or Document(b"")
             states = self.decode(document.text)
@@ -162,11 +162,11 @@ class Upstreams:
         self._count("state", "ok")
         return _States(node.url, states, document.token)
 
-    def _in_order(self, urls: Sequence[str]) -> list[Upstream]:
+    def _in_order(self, urls: Sequence[str]) -> list[UpstreamNode]:
         nodes = [self._node(url) for url in urls]
-        return sorted(nodes, key=lambda node: node.rests_until if node.is_resting else 0.0)
+        return sorted(nodes, key=lambda node: node.backoff_until if node.is_backed_off else 0.0)
 
-    def _node(self, url: str) -> Upstream:
+    def _node(self, url: str) -> UpstreamNode:
         node = self._nodes.get(url)
         if node is None:
             self._forget_those_gone()

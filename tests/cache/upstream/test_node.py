@@ -6,10 +6,10 @@ import pytest
 from twisted.internet.defer import CancelledError
 
 from livestream.bus.announcements import encode
-from livestream.cache.fill import Altered
+from livestream.cache.fill import DigestMismatch
 from livestream.cache.upstream.body_reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
 from livestream.cache.upstream.connections import HEAD_BYTES, IDLE_S
-from livestream.cache.upstream.node import MOST_SILENCE_S, OUTRUN_S
+from livestream.cache.upstream.node import MOST_SILENCE_S, OVERTAKEN_S
 from livestream.model.segments import Epoch, EpochBegan
 from livestream.signing import HEADER, SAME_S, Credentials
 from tests.cache.nodes import KEY, Above, answer, info_of, outcome
@@ -81,7 +81,7 @@ def test_an_answer_that_is_not_the_object_is_refused_and_leaves_nothing(said: by
     for line in above.nodes[0].lines:  # one whose connection was closed is asked a second time
         line.say(said)
         above.turn()
-    assert isinstance(outcome(done), UpstreamError | Altered)
+    assert isinstance(outcome(done), UpstreamError | DigestMismatch)
     assert len(above.nodes[0].requests) <= 2
     assert fill.body.received < len(DATA)
     assert above.leaves_nothing()
@@ -133,7 +133,7 @@ def test_who_answers_what_was_asked_later_is_asked_again_over_another_connection
     above = Above(1)
     other = bytes(reversed(DATA))
     _, first = above.fetch(INFO)
-    above.clock.advance(OUTRUN_S + 0.1)
+    above.clock.advance(OVERTAKEN_S + 0.1)
     _, second = above.fetch(info_of(other, "1-8.m4s"))
     lost, alive = above.nodes[0].lines
     alive.say(answer(other))
@@ -141,7 +141,7 @@ def test_who_answers_what_was_asked_later_is_asked_again_over_another_connection
     assert outcome(second) is None and not first.called and not lost.is_open
     again = above.nodes[0].lines[-1]
     assert again is not lost and again.requests[-1:] == lost.requests
-    above.clock.advance(OUTRUN_S + 0.1)
+    above.clock.advance(OVERTAKEN_S + 0.1)
     _, third = above.fetch(info_of(other, "1-9.m4s"))
     alive.say(answer(other))
     above.turn()
@@ -357,5 +357,5 @@ def test_one_with_an_address_that_is_none_has_not_answered(url: str) -> None:
     above = Above(1)
     node = above.nodes[0].upstream(url)
     assert isinstance(outcome(above.run(node.document("/state"))), UpstreamError)
-    assert node.is_resting
+    assert node.is_backed_off
     assert above.nodes[0].observer.told == [(url, False)]

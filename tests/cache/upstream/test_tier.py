@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from livestream.bus.announcements import encode, encode_document
-from livestream.cache.fill import Altered
+from livestream.cache.fill import DigestMismatch
 from livestream.cache.upstream.body_reader import SILENCE_S, UpstreamError
-from livestream.cache.upstream.node import REFUSED_REST_S, REST_S
-from livestream.cache.upstream.tier import PASS_OVER_S
+from livestream.cache.upstream.node import BACKOFF_S, REFUSED_BACKOFF_S
+from livestream.cache.upstream.tier import BACKED_OFF_WAIT_S
 from livestream.model.segments import Epoch, EpochBegan
 from tests.cache.nodes import Above, Line, answer, info_of, outcome
 
@@ -100,7 +100,7 @@ def test_a_node_that_failed_is_asked_last_for_a_while() -> None:
     serve(above.nodes[1].lines[0])
     above.turn()
     assert asked(above) == [1, 2]
-    above.clock.advance(REST_S)
+    above.clock.advance(BACKOFF_S)
     above.fetch(INFO)
     assert asked(above) == [2, 2]
 
@@ -163,7 +163,7 @@ def test_a_node_that_alters_what_it_gives_is_soon_asked_last_whoever_finished_fo
     above.turn()
     serve(above.nodes[1].lines[0])
     above.turn()
-    assert isinstance(outcome(done), Altered)
+    assert isinstance(outcome(done), DigestMismatch)
     assert fill.body.received == len(DATA) - 10
     fill, done = above.fetch(INFO)
     serve(above.nodes[1].lines[-1])
@@ -240,7 +240,7 @@ def test_a_first_choice_that_refused_is_asked_first_again_soon_after_it_is_back(
         serve(above.nodes[1].lines[0])
         above.turn()
     above.nodes[0].is_up = True
-    above.clock.advance(REFUSED_REST_S)
+    above.clock.advance(REFUSED_BACKOFF_S)
     _, done = above.fetch(INFO)
     serve(above.nodes[0].lines[0])
     above.turn()
@@ -313,7 +313,7 @@ def test_a_node_that_failed_lately_keeps_nobody_waiting_for_what_the_others_know
     assert outcome(told) == [state("a")]
     told = above.run(above.upstreams.states())
     above.nodes[1].lines[0].say(states("a"))
-    above.clock.advance(PASS_OVER_S)
+    above.clock.advance(BACKED_OFF_WAIT_S)
     assert outcome(told) == [state("a")]
 
 
@@ -341,7 +341,7 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
         above.nodes[0].is_up = False
         for _ in range(5):
             above.fetch(INFO)
-            above.clock.advance(REFUSED_REST_S)
+            above.clock.advance(REFUSED_BACKOFF_S)
         above.nodes[0].is_up = True
         for _ in range(2):
             above.fetch(INFO)
