@@ -59,9 +59,9 @@ class Cache:
 
     log: ClassVar[Logger] = Logger()
 
-    def peek(self, stream: str, rendition: str, name: str) -> CachedObject | None:
-        """The object, if it is whole in memory."""
-        return self.store.peek(Key(stream, rendition, name))
+    def get_cached(self, stream: str, rendition: str, name: str) -> CachedObject | None:
+        """The object, if it is whole in memory: a use of it (`Store.get`)."""
+        return self.store.get(Key(stream, rendition, name))
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
         """Whether there is such an object, as far as is known here."""
@@ -75,7 +75,7 @@ class Cache:
         It fails with :class:`NotKnown` or :class:`Unavailable`.
         """
         key = Key(stream, rendition, name)
-        found = self.store.peek(key)
+        found = self.store.get(key)
         if found is not None:
             return succeed(found)
         fill = self._fills.get(key)

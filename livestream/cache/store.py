@@ -79,8 +79,12 @@ class Store:
     def __attrs_post_init__(self) -> None:
         self.demand = Demand(self.seconds)
 
-    def peek(self, key: Key) -> CachedObject | None:
-        """The object, if it is here, for a viewer or a tier below who asks for it."""
+    def get(self, key: Key) -> CachedObject | None:
+        """
+        The object for a viewer or a downstream node: a use, which makes it the latest used and is demand.
+
+        ``in`` asks whether it is here and changes nothing.
+        """
         found = self._objects.pop(key, None)
         if found is not None:
             self._objects[key] = found

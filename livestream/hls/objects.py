@@ -36,8 +36,8 @@ class Found(Protocol):
 class Library(Protocol):
     """Where objects are."""
 
-    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
-        """The object, if it is whole in memory."""
+    def get_cached(self, stream: str, rendition: str, name: str) -> Found | None:
+        """The object, if it is whole in memory; it counts as used."""
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
         """Whether there is such an object, here or elsewhere, as far as is known here."""
@@ -59,7 +59,7 @@ class Objects:
 
     def ready(self, target: Target) -> Content | None:
         """The object, if it can be sent this instant."""
-        found = self.library.peek(target.stream, target.rendition, target.name)
+        found = self.library.get_cached(target.stream, target.rendition, target.name)
         return None if found is None else self.content(target.kind, found)
 
     def is_known(self, target: Target) -> bool:

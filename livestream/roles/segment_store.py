@@ -20,12 +20,12 @@ class SegmentStore:
     def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
         self.store.put(Key(stream, rendition, info.name), info, Body.whole(data))
 
-    def peek(self, stream: str, rendition: str, name: str) -> CachedObject | None:
-        return self.store.peek(Key(stream, rendition, name))
+    def get_cached(self, stream: str, rendition: str, name: str) -> CachedObject | None:
+        return self.store.get(Key(stream, rendition, name))
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
-        return self.peek(stream, rendition, name) is not None
+        return Key(stream, rendition, name) in self.store
 
     def get(self, stream: str, rendition: str, name: str) -> Deferred[CachedObject]:
-        found = self.peek(stream, rendition, name)
+        found = self.get_cached(stream, rendition, name)
         return fail(NotKnown(name)) if found is None else succeed(found)

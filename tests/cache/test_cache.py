@@ -87,7 +87,7 @@ def test_however_many_ask_there_is_one_fetch_and_a_deferred_for_each() -> None:
     edge.fetch.end()
     assert (late.outcome, late.body.read(0, len(DATA))) == ("collapsed", DATA)
     assert (outcome(edge.get()).outcome, len(edge.source.fetches)) == ("hit", 1)
-    assert edge.cache.peek("show", "source", NAME) is outcome(edge.get())
+    assert edge.cache.get_cached("show", "source", NAME) is outcome(edge.get())
 
 
 def test_all_who_wait_have_the_first_bytes_before_anyone_has_the_rest() -> None:
@@ -123,7 +123,7 @@ def test_the_fetch_goes_on_when_everyone_who_wanted_it_has_gone() -> None:
         waiter.cancel()
     edge.fetch.take(DATA)
     edge.fetch.end()
-    assert edge.cache.peek("show", "source", NAME) is not None
+    assert edge.cache.get_cached("show", "source", NAME) is not None
 
 
 def test_one_who_goes_while_another_is_answered_harms_nobody() -> None:
@@ -182,7 +182,7 @@ def test_a_fetch_that_breaks_off_cuts_its_readers_and_is_not_kept() -> None:
     body.watch(lambda: told.append(body.failed))
     edge.fetch.end(RuntimeError("gone"))
     assert told == [True]
-    assert edge.cache.peek("show", "source", NAME) is None
+    assert edge.cache.get_cached("show", "source", NAME) is None
 
 
 def test_nobody_is_ever_given_all_of_an_altered_object() -> None:
@@ -195,7 +195,7 @@ def test_nobody_is_ever_given_all_of_an_altered_object() -> None:
     edge.fetch.end(DigestMismatch("altered"))
     body = outcome(waiter).body
     assert (body.received, body.failed) == (len(DATA) - 5, True)
-    assert edge.cache.peek("show", "source", NAME) is None
+    assert edge.cache.get_cached("show", "source", NAME) is None
 
 
 @pytest.mark.parametrize("data", [DATA[:-1], b""], ids=["short", "empty"])
@@ -250,6 +250,17 @@ def test_warming_is_no_interest_and_asking_is() -> None:
     assert not edge.cache.store.demand.is_watched("show", "source", 9)
     edge.get()
     assert edge.cache.store.demand.is_watched("show", "source", 9)
+
+
+def test_a_cold_miss_is_demand_once_however_often_it_was_looked_for() -> None:
+    edge = Edge()
+    asked_at: list[float] = []
+    edge.cache.store.demand.seconds = lambda: asked_at.append(0.0) or 0.0  # type: ignore[func-returns-value]
+    for _ in range(2):
+        assert edge.cache.get_cached("show", "source", NAME) is None
+        assert edge.cache.is_known("show", "source", NAME)
+    edge.get()
+    assert len(asked_at) == 1
 
 
 def test_when_the_node_stops_everyone_is_told_and_nothing_begins() -> None:

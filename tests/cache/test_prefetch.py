@@ -246,6 +246,19 @@ def test_when_the_node_stops_nothing_more_is_passed_on_or_tried() -> None:
     assert (tier.out, len(tier.source.fetches), tier.clock.getDelayedCalls()) == ([], 3, [])
 
 
+def test_an_edge_prefetches_what_is_used_and_not_what_is_only_asked_about() -> None:
+    tier = Tier()
+    tier.cache.prefetch("show", "source", INIT)
+    tier.end(INIT.name)
+    assert tier.cache.is_known("show", "source", INIT.name)
+    assert tier.cache.get_cached("show", "source", "1-7.m4s") is None
+    tier.prefetcher.on_announcement("show", announced(7))
+    assert tier.wanted() == ["source/1-init-0.mp4"]
+    assert tier.cache.get_cached("show", "source", INIT.name) is not None
+    tier.prefetcher.on_announcement("show", announced(8))
+    assert tier.wanted() == ["source/1-init-0.mp4", "source/1-8.m4s"]
+
+
 def test_an_edge_fetches_what_its_viewers_will_ask_for_and_nothing_else() -> None:
     tier = Tier()
     tier.prefetcher.on_announcement("show", announced(7))

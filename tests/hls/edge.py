@@ -56,7 +56,7 @@ class FakeLibrary:
         found = self.whole[stream, rendition, name] = FoundObject(Body.whole(data), info, "hit", stored_at)
         return found
 
-    def peek(self, stream: str, rendition: str, name: str) -> FoundObject | None:
+    def get_cached(self, stream: str, rendition: str, name: str) -> FoundObject | None:
         return self.whole.get((stream, rendition, name))
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
