@@ -150,7 +150,7 @@ class Above:
 
     def fetch(self, info: ObjectInfo) -> tuple[Fill, Deferred[None]]:
         fill = Fill(info, self.clock.seconds)
-        return fill, self.run(self.upstreams.fetch(KEY, info, lambda: fill.body.received, fill.take))
+        return fill, self.run(self.upstreams.fetch(KEY, info, lambda: fill.body.received, fill.append))
 
     def run(self, work: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
         return Deferred.fromCoroutine(work)

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from livestream.cache.cache import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
-from livestream.cache.fill import DigestMismatch, Unavailable
-from livestream.cache.store import CachedObject, Key, Store
+from livestream.cache.fill import RESUME_S, DigestMismatch, Unavailable
+from livestream.cache.store import PARTIAL_SHARE, CachedObject, Key, Store
 from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
-from livestream.net.body import FILE_BYTES, FIRST_BYTES
+from livestream.net.body import FILE_BYTES, FIRST_BYTES, BodyState
 from tests.cache.nodes import info_of, outcome
 
 DATA = bytes(range(256)) * 80
@@ -72,6 +72,18 @@ class Edge:
     @property
     def fetch(self) -> Fetch:
         return self.source.fetches[-1]
+
+    def break_off_until_given_up(self) -> None:
+        """Have every attempt fail, until there is no other."""
+        while self.cache.filling:
+            self.fetch.end(RuntimeError("gone"))
+            self.clock.advance(HOLD_DOWN_S)
+
+    def held_bytes(self) -> float | None:
+        """How much the store counts, which is what the metric says."""
+        store = self.cache.store
+        assert store.metrics.registry.get_sample_value("livestream_cache_bytes") == store.held_bytes
+        return store.held_bytes
 
 
 def test_however_many_ask_there_is_one_fetch_and_a_deferred_for_each() -> None:
@@ -180,9 +192,142 @@ def test_a_fetch_that_breaks_off_cuts_its_readers_and_is_not_kept() -> None:
     body = outcome(waiter).body
     told: list[bool] = []
     body.watch(lambda: told.append(body.failed))
-    edge.fetch.end(RuntimeError("gone"))
+    edge.break_off_until_given_up()
     assert told == [True]
     assert edge.cache.get_cached("show", "source", NAME) is None
+
+
+HALF = len(DATA) // 2
+
+
+def test_a_fetch_that_breaks_off_is_resumed_and_its_readers_get_the_rest() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    edge.fetch.take(DATA[:HALF])
+    body = outcome(waiter).body
+    edge.fetch.end(RuntimeError("broken"))
+    assert (body.failed, edge.held_bytes()) == (False, HALF)
+    edge.clock.advance(HOLD_DOWN_S)
+    assert (len(edge.source.fetches), edge.fetch.have()) == (2, HALF)
+    edge.fetch.take(DATA[HALF:])
+    edge.fetch.end()
+    assert (body.state, body.read(0, len(DATA))) == (BodyState.WHOLE, DATA)
+    assert outcome(edge.get()).body is body
+    assert edge.held_bytes() == len(DATA)
+
+
+def test_who_comes_while_a_fetch_is_interrupted_waits_for_more_bytes() -> None:
+    edge = Edge()
+    edge.get()
+    edge.fetch.take(DATA[:HALF])
+    edge.fetch.end(RuntimeError("broken"))
+    late = edge.get()
+    edge.clock.advance(HOLD_DOWN_S)
+    assert not late.called
+    edge.fetch.take(DATA[HALF : HALF + 1])
+    found = outcome(late)
+    assert (found.outcome, found.body.received) == ("collapsed", HALF + 1)
+
+
+def test_a_prefetch_hears_of_an_interruption_at_once_and_joins_the_next_attempt() -> None:
+    edge = Edge()
+    first = edge.prefetch()
+    edge.fetch.take(DATA[:HALF])
+    edge.fetch.end(RuntimeError("broken"))
+    assert str(outcome(first)) == "broken"
+    again = edge.prefetch()
+    edge.clock.advance(HOLD_DOWN_S)
+    assert len(edge.source.fetches) == 2 and not again.called
+    edge.fetch.take(DATA[HALF:])
+    edge.fetch.end()
+    assert again.called and outcome(again) is None
+
+
+def test_an_interrupted_fetch_is_resumed_for_a_short_time_only_whatever_trickles_in() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    edge.fetch.take(DATA[:HALF])
+    body, began_at = outcome(waiter).body, edge.clock.seconds()
+    while edge.cache.filling:
+        edge.fetch.take(DATA[body.received :][:1])
+        edge.fetch.end(RuntimeError("broken"))
+        assert edge.held_bytes() == (body.received if edge.cache.filling else 0)
+        edge.clock.advance(HOLD_DOWN_S)
+    assert RESUME_S <= edge.clock.seconds() - began_at <= RESUME_S + HOLD_DOWN_S
+    assert body.failed and edge.held_bytes() == 0
+    edge.clock.advance(HOLD_DOWN_S)
+    edge.get()
+    assert edge.fetch.have() == 0
+
+
+def test_a_clock_that_is_set_back_keeps_no_interrupted_fetch() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    edge.fetch.take(DATA[:HALF])
+    edge.fetch.end(RuntimeError("broken"))
+    edge.clock.advance(HOLD_DOWN_S)
+    edge.clock.rightNow -= 600
+    edge.fetch.end(RuntimeError("broken"))
+    assert outcome(waiter).body.failed and edge.held_bytes() == 0
+
+
+def test_bytes_of_interrupted_fetches_are_kept_within_the_limit_of_the_store() -> None:
+    edge = Edge()
+    edge.cache.store.limit_bytes = round(1.5 * HALF / PARTIAL_SHARE)
+    bodies = []
+    for number in (8, 9):
+        edge.known[f"1-{number}.m4s"] = info_of(DATA, f"1-{number}.m4s")
+        waiter = edge.get(f"1-{number}.m4s")
+        edge.fetch.take(DATA[:HALF])
+        edge.fetch.end(RuntimeError("broken"))
+        bodies.append(outcome(waiter).body)
+    assert [body.failed for body in bodies] == [False, True]
+    assert edge.held_bytes() == HALF
+
+
+def test_what_proves_wrong_is_discarded_and_fetched_whole_once_more() -> None:
+    edge = Edge()
+    reader, prefetched = edge.get(), edge.prefetch()
+    edge.fetch.take(b"?" * HALF)
+    edge.fetch.end(RuntimeError("broken"))
+    prefetched.addErrback(lambda _: None)
+    edge.clock.advance(HOLD_DOWN_S)
+    prefetched = edge.prefetch()
+    with pytest.raises(DigestMismatch):
+        edge.fetch.take(DATA[HALF:])
+    again: list[Deferred[CachedObject]] = []
+    body = outcome(reader).body
+    body.watch(lambda: again.append(edge.get()))
+    edge.fetch.end(DigestMismatch("altered"))
+    assert body.failed and edge.held_bytes() == 0
+    assert not again[0].called
+    assert (len(edge.source.fetches), edge.fetch.have()) == (3, 0)
+    edge.fetch.take(DATA)
+    edge.fetch.end()
+    assert prefetched.called and outcome(prefetched) is None
+    assert outcome(edge.get()).body.read(0, len(DATA)) == DATA
+
+
+def test_what_proves_wrong_twice_is_not_fetched_a_third_time() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    for _ in range(2):
+        edge.fetch.take(b"?" * HALF)
+        edge.fetch.end(DigestMismatch("altered"))
+    assert outcome(waiter).body.failed
+    assert (len(edge.source.fetches), edge.cache.filling, edge.held_bytes()) == (2, 0, 0)
+
+
+def test_a_node_that_stops_resumes_nothing() -> None:
+    for advance_s in (0.0, HOLD_DOWN_S):
+        edge = Edge()
+        waiter = edge.get()
+        edge.fetch.take(DATA[:HALF])
+        edge.fetch.end(RuntimeError("broken"))
+        edge.clock.advance(advance_s)
+        edge.cache.stop()
+        assert outcome(waiter).body.failed
+        assert (edge.cache.filling, edge.clock.getDelayedCalls(), edge.held_bytes()) == (0, [], 0)
 
 
 def test_nobody_is_ever_given_all_of_an_altered_object() -> None:
@@ -279,7 +424,7 @@ def test_failed_fetches_leave_no_file_and_no_memory() -> None:
     for _ in range(100):
         edge.get().addErrback(lambda _: None)
         edge.fetch.take(b"x" * 5000)
-        edge.fetch.end(RuntimeError("gone"))
+        edge.break_off_until_given_up()
         edge.source.fetches.clear()
         edge.clock.advance(HOLD_DOWN_S)
     gc.collect()

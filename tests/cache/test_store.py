@@ -4,7 +4,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.cache.demand import FORGOTTEN_S
+from livestream.cache.demand import KEPT_S
 from livestream.cache.store import SWEPT, WATCHED_S, YOUNG_S, CachedObject, Key, Need, Store
 from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
@@ -133,7 +133,7 @@ def test_a_rendition_is_watched_while_it_is_asked_for() -> None:
     shelf.get("a")
     shelf.now += 5
     assert demand.is_watched("show", "source", 5) and not demand.is_watched("show", "480p", 5)
-    shelf.now += FORGOTTEN_S
+    shelf.now += KEPT_S
     shelf.store.sweep()
     assert not demand.is_watched("show", "source", 1e9)
 

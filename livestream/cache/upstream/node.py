@@ -114,6 +114,9 @@ class UpstreamNode:
         """
         Fetch an object from ``start`` on, and hand its bytes to ``take`` as they come.
 
+        A node that answers the Range request with 200 sends all of the object (RFC 9110, 14.2): what comes before
+        ``start`` is skipped.
+
         :raises OvertakenRequest: the node answers what it was asked later; not where we are patient.
         :raises UpstreamError: it could not be had, or not whole.
         :raises DigestMismatch: it is another than was announced, here or in what was there before.
@@ -122,8 +125,9 @@ class UpstreamNode:
         excused = (NotFound, OvertakenRequest, DigestMismatch) if start else (NotFound, OvertakenRequest)
         with self._blamed(excused):
             response = await self._get(key.path, headers, can_be_outrun=not is_patient)
-            _accept(response, _fault(response, info, start))
-            await self._read(response, take, info.size - start)
+            skipped = start if response.code == 200 else 0
+            _accept(response, _fault(response, info, start - skipped))
+            await self._read(response, _skipping(skipped, take) if skipped else take, info.size - start + skipped)
 
     async def document(self, path: str) -> Document | None:
         """
@@ -247,6 +251,19 @@ def _accept(response: IResponse, fault: str) -> None:
     if fault:
         response.deliverBody(DiscardedBody())
         raise NotFound(fault) if response.code == 404 else UpstreamError(fault)
+
+
+def _skipping(count: int, take: Take) -> Take:
+    """Hand on to ``take`` what follows the first ``count`` bytes."""
+
+    def skip(data: bytes) -> None:
+        nonlocal count
+        skipped = min(count, len(data))
+        count -= skipped
+        if skipped < len(data):
+            take(data[skipped:])
+
+    return skip
 
 
 def _fault(response: IResponse, info: ObjectInfo, start: int) -> str:

@@ -66,7 +66,7 @@ class UpstreamTier:
         one that answers later requests first, which then has all the time for it that there is.
 
         :raises UpstreamError: none of them could give it.
-        :raises DigestMismatch: none of them has what was announced.
+        :raises DigestMismatch: nor can any go on from what is here, which is not all as it was announced.
         """
         kind = "init" if is_init(key.name) else "segment"
         reason: Exception = UpstreamError("there is no upstream")
@@ -78,7 +78,8 @@ class UpstreamTier:
                 await node.fetch(key, info, have(), take, is_patient=node in again)
             except (UpstreamError, DigestMismatch) as error:
                 self._count(kind, "error")
-                reason = type(error)(f"{node.url} {error}")
+                if isinstance(error, DigestMismatch) or not isinstance(reason, DigestMismatch):
+                    reason = type(error)(f"{node.url} {error}")
                 if isinstance(error, Interrupted) and node not in again:
                     again.add(node)
                     waiting.append(node)

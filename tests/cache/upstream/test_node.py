@@ -340,7 +340,7 @@ def test_one_that_refuses_the_signature_is_passed_over_with_the_reason_and_not_t
     assert above.nodes[0].observer.told == [("http://node0", False)]
     above.order = [0]
     for work in (
-        above.upstreams.fetch(KEY, INFO, lambda: 0, fill.take),
+        above.upstreams.fetch(KEY, INFO, lambda: 0, fill.append),
         above.upstreams.state("show"),
         above.upstreams.tell("http://node0", "/taken/show?epoch=1"),
     ):

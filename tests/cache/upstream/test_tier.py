@@ -171,6 +171,35 @@ def test_a_node_that_alters_what_it_gives_is_soon_asked_last_whoever_finished_fo
     assert fill.body.read(0, len(DATA)) == DATA
 
 
+def test_a_node_that_ignores_the_range_gives_all_of_it_again_and_only_the_rest_is_taken() -> None:
+    above = Above(2)
+    fill, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(DATA)[: -len(DATA) + 1234])
+    above.turn()
+    above.nodes[0].lines[0].cut()
+    assert "Range: bytes=1234-" in above.nodes[1].requests[0]
+    whole = answer(DATA)
+    for start in range(0, len(whole), 700):
+        above.nodes[1].lines[0].say(whole[start : start + 700])
+        above.turn()
+    assert done.called and outcome(done) is None
+    assert fill.body.read(0, len(DATA)) == DATA
+    assert asked(above) == [1, 1]
+    assert above.leaves_nothing()
+
+
+def test_what_is_not_as_announced_is_said_as_such_though_another_node_cannot_be_reached() -> None:
+    above = Above(2)
+    _, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(ALTERED)[: -len(DATA) + 1234])
+    above.turn()
+    above.nodes[0].is_up = False
+    above.nodes[0].lines[0].cut()
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    assert isinstance(outcome(done), DigestMismatch)
+
+
 def test_a_part_must_be_the_part_that_was_asked_for() -> None:
     for content_range in ("bytes 0-99/100", f"bytes 100-{len(DATA) - 1}/*", ""):
         above = Above(2)
@@ -181,7 +210,7 @@ def test_a_part_must_be_the_part_that_was_asked_for() -> None:
         fields = [f"Content-Range: {content_range}"] if content_range else []
         above.nodes[1].lines[0].say(answer(DATA[100:], *fields, status="206 Partial Content"))
         above.turn()
-        above.nodes[0].lines[1].say(answer(DATA))
+        above.nodes[0].lines[1].say(NOT_THERE)
         above.turn()
         assert isinstance(outcome(done), UpstreamError)
         assert above.leaves_nothing()
