@@ -70,7 +70,7 @@ class UpstreamStates:
     def warn(self, stream: str, node: str, epoch: int) -> None:
         for each in self.choice.nodes():
             if each.id == node and each.http:
-                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"{taken_path(stream)}?epoch={epoch}"))
+                warned = Deferred.fromCoroutine(self.upstreams.post(each.http, f"{taken_path(stream)}?epoch={epoch}"))
                 warned.addErrback(self._unwarned, each)
 
     def _unwarned(self, failure: Failure, node: Node) -> None:

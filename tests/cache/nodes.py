@@ -1,4 +1,4 @@
-"""Nodes of a tier above whose every byte is the test's, over connections in memory."""
+"""Upstream nodes whose every byte is the test's, over connections in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twisted.web.client import Agent
 from livestream.bus.announcements import decode_document
 from livestream.cache.fill import Fill
 from livestream.cache.store import Key
-from livestream.cache.upstream.connections import BoundedEndpoint, kept_connections
+from livestream.cache.upstream.connections import BoundedEndpoint, persistent_connections
 from livestream.cache.upstream.node import UpstreamNode
 from livestream.cache.upstream.tier import UpstreamTier
 from livestream.metrics import Metrics
@@ -83,7 +83,7 @@ class Line(StringTransport):
 
 @define(eq=False)
 class Node:
-    """A node of the tier above, and its connections in the order in which they were made."""
+    """An upstream node, and its connections in the order in which they were made."""
 
     clock: Clock
     lines: list[Line] = field(factory=list)
@@ -112,7 +112,7 @@ class Node:
         return [request for line in self.lines for request in line.requests]
 
     def upstream(self, url: str) -> UpstreamNode:
-        pool = kept_connections(self.clock)
+        pool = persistent_connections(self.clock)
         agent = Agent.usingEndpointFactory(self.clock, self, pool)
         return UpstreamNode(url, agent, pool, self.clock, self.observer, self.credentials)
 
@@ -120,7 +120,7 @@ class Node:
 @define(eq=False)
 class Above:
     """
-    Some nodes, and the tier above as they make it: a ``UpstreamSelection`` that is the same for all streams.
+    Some nodes, and the upstream tier that they make: an ``UpstreamSelection`` that is the same for all streams.
 
     ``order`` has the numbers of those that are known, as they are to be asked.
     """

@@ -377,7 +377,7 @@ def test_the_number_of_fetches_has_a_bound() -> None:
     assert isinstance(outcome(waiters[-1]), Unavailable)
 
 
-def test_a_warm_object_is_a_hit_and_one_on_its_way_is_joined() -> None:
+def test_a_prefetched_object_is_a_hit_and_one_on_its_way_is_joined() -> None:
     edge = Edge()
     warmed = [edge.prefetch(), edge.prefetch()]
     waiter = edge.get()
@@ -389,7 +389,7 @@ def test_a_warm_object_is_a_hit_and_one_on_its_way_is_joined() -> None:
     assert (outcome(edge.get()).outcome, len(edge.source.fetches)) == ("hit", 1)
 
 
-def test_warming_is_no_interest_and_asking_is() -> None:
+def test_a_prefetch_is_no_demand_and_a_request_is() -> None:
     edge = Edge()
     edge.prefetch().addErrback(lambda _: None)
     assert not edge.cache.store.demand.is_watched("show", "source", 9)

@@ -1,4 +1,4 @@
-"""The tier above: the nodes that are chosen for a stream, where one goes on from where another stopped."""
+"""The upstream tier: the nodes selected for a stream, where one goes on from where another broke off."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from livestream.model.names import is_init, state_path
 from livestream.model.segments import ObjectInfo
 
 BACKED_OFF_WAIT_S = 0.25
-"""One that failed lately is given so long to say what it knows of streams, while others can be asked."""
+"""A node that is backed off is given so long for its states, while others can be asked."""
 
 
 class UpstreamSelection(Protocol):
-    """Where the nodes of the tier above answer, as it is at the moment."""
+    """The nodes of the upstream tier, as they are at the moment."""
 
     def urls(self, stream: str) -> Sequence[str]:
-        """Those that are asked for a stream, in that order."""
+        """The URLs of those to ask for a stream, in that order."""
 
     def every_url(self) -> Sequence[str]:
-        """All of them."""
+        """The URLs of all of them."""
 
 
 @frozen
 class _States:
-    """What the node at ``url`` answered."""
+    """The states that the node at ``url`` has, and its token."""
 
     url: str
     states: Sequence[Any]
@@ -44,13 +44,13 @@ class _States:
 @define(eq=False)
 class UpstreamTier:
     """
-    The nodes of the tier above, in the order that is chosen for each stream; those that failed lately come last.
+    The nodes of the upstream tier, in the order that ``selection`` has for each stream; those backed off come last.
 
-    ``connect`` makes a node of its url; it is kept while ``choice`` has it. ``decode`` reads state documents into a
+    ``connect`` makes a node of its URL; it is kept while ``selection`` has it. ``decode`` reads state documents into a
     sequence of states.
     """
 
-    choice: UpstreamSelection
+    selection: UpstreamSelection
     connect: Callable[[str], UpstreamNode]
     metrics: Metrics
     decode: Callable[[bytes], Sequence[Any]]
@@ -58,24 +58,24 @@ class UpstreamTier:
     _nodes: dict[str, UpstreamNode] = field(factory=dict, init=False)
     _tokens: dict[str, str] = field(factory=dict, init=False)
 
-    async def fetch(self, key: Key, info: ObjectInfo, have: Callable[[], int], take: Take) -> None:
+    async def fetch(self, key: Key, info: ObjectInfo, received: Callable[[], int], take: Take) -> None:
         """
-        Fetch an object; when a node fails in the middle, the next goes on from what ``have`` says is here.
+        Fetch an object; when a node fails in the middle, the next one is asked for what follows ``received()`` bytes.
 
-        A node whose connection broke is asked once more, after the others: it may have closed it for being idle. So is
-        one that answers later requests first, which then has all the time for it that there is.
+        A node whose connection was lost is asked once more, after the others: it may have closed it for being idle. So
+        is one that answered later requests first, and then it has its full time.
 
         :raises UpstreamError: none of them could give it.
         :raises DigestMismatch: nor can any go on from what is here, which is not all as it was announced.
         """
         kind = "init" if is_init(key.name) else "segment"
-        reason: Exception = UpstreamError("there is no upstream")
+        reason: Exception = UpstreamError("no upstream node is known")
         again: set[UpstreamNode] = set()
-        waiting = deque(self._in_order(self.choice.urls(key.stream)))
+        waiting = deque(self._in_order(self.selection.urls(key.stream)))
         while waiting:
             node = waiting.popleft()
             try:
-                await node.fetch(key, info, have(), take, is_patient=node in again)
+                await node.fetch(key, info, received(), take, can_be_overtaken=node not in again)
             except (UpstreamError, DigestMismatch) as error:
                 self._count(kind, "error")
                 if isinstance(error, DigestMismatch) or not isinstance(reason, DigestMismatch):
@@ -92,43 +92,43 @@ class UpstreamTier:
         """
         The states of all streams, from every node that answers: each may have streams that no other has.
 
-        Of a node that has answered before, what has changed since: whoever does not take in all of an answer has to
-        `start_over`. To cancel it is to be content with those that have answered.
+        A node that has answered before sends what has changed since: a caller that does not use all of the result has
+        to `start_over`. When it is cancelled, it returns the states of those that have answered.
 
         :raises UpstreamError: none does.
         """
-        tokens = self._tokens  # others, if it starts over meanwhile
-        answers = await self._documents(lambda url: f"/state?since={tokens.get(url, '')}", self.choice.every_url())
+        tokens = self._tokens  # `start_over` replaces them
+        answers = await self._documents(lambda url: f"/state?since={tokens.get(url, '')}", self.selection.every_url())
         tokens.update((answer.url, answer.token) for answer in answers)
         return [state for answer in answers for state in answer.states]
 
     def start_over(self) -> None:
-        """Let the next answers have everything."""
+        """Request everything, next time."""
         self._tokens = {}
 
     async def state(self, stream: str) -> list[Any]:
         """
-        The states of one stream, from every node that knows it; it may be cancelled likewise.
+        The states of one stream, from every node that knows it; it may be cancelled in the same way.
 
         :raises UpstreamError: no node answers.
         """
-        answers = await self._documents(lambda _: state_path(stream), self.choice.urls(stream))
+        answers = await self._documents(lambda _: state_path(stream), self.selection.urls(stream))
         return [state for answer in answers for state in answer.states]
 
     async def each(self, path: str, urls: Sequence[str], wait_s: float) -> dict[str, bytes]:
         """
-        What the nodes at ``urls`` have at ``path``, by their urls.
+        The documents that the nodes at ``urls`` have at ``path``, by URL.
 
-        Those that do not answer within ``wait_s`` seconds, or have nothing there, are missing.
+        Those that do not answer within ``wait_s`` seconds, or have none, are missing.
         """
         asked = [Deferred.fromCoroutine(self._node(url).document(path)).addTimeout(wait_s, self.clock) for url in urls]
         answers: Any = await DeferredList(asked, consumeErrors=True)
         answered = ((url, answer) for url, (is_answered, answer) in zip(urls, answers, strict=True) if is_answered)
         return {url: document.text for url, document in answered if document}
 
-    async def tell(self, url: str, path: str) -> None:
+    async def post(self, url: str, path: str) -> None:
         """
-        Have one node know something.
+        Make a POST request to one node, and ignore the response.
 
         :raises UpstreamError: it does not answer.
         """
@@ -150,7 +150,7 @@ class UpstreamTier:
             asked.append(answer)
         answers: Any = await DeferredList(asked, consumeErrors=True)
         if not any(is_answered for is_answered, _ in answers):
-            raise answers[0][1].value if answers else UpstreamError("there is no upstream")
+            raise answers[0][1].value if answers else UpstreamError("no upstream node is known")
         return [states for is_answered, states in answers if is_answered]
 
     async def _document(self, node: UpstreamNode, path: str) -> _States:
@@ -164,21 +164,25 @@ class UpstreamTier:
         return _States(node.url, states, document.token)
 
     def _in_order(self, urls: Sequence[str]) -> list[UpstreamNode]:
-        nodes = [self._node(url) for url in urls]
-        return sorted(nodes, key=lambda node: node.backoff_until if node.is_backed_off else 0.0)
+        return sorted(map(self._node, urls), key=_backed_off_until)
 
     def _node(self, url: str) -> UpstreamNode:
         node = self._nodes.get(url)
         if node is None:
-            self._forget_those_gone()
+            self._remove_gone()
             node = self._nodes[url] = self.connect(url)
         return node
 
-    def _forget_those_gone(self) -> None:
-        known = set(self.choice.every_url())
+    def _remove_gone(self) -> None:
+        known = set(self.selection.every_url())
         for url in self._nodes.keys() - known:
             self._nodes.pop(url).stop()
             self._tokens.pop(url, None)
 
     def _count(self, kind: str, outcome: str) -> None:
         self.metrics.upstream_requests.labels(kind, outcome).inc()
+
+
+def _backed_off_until(node: UpstreamNode) -> float:
+    """When a node is asked in its turn again; zero if it is now."""
+    return node.backoff_until if node.is_backed_off else 0.0

@@ -160,7 +160,7 @@ def test_one_who_falls_silent_is_left_after_a_while() -> None:
     above.clock.advance(SILENCE_S - 0.1)
     assert not done.called
     above.clock.advance(0.2)
-    assert "silent" in str(outcome(done))
+    assert "stopped sending" in str(outcome(done))
     assert above.leaves_nothing()
 
 
@@ -319,7 +319,7 @@ def test_every_request_is_signed_and_those_of_half_a_minute_are_equal() -> None:
     first, second = above.nodes[0].requests
     field = f"{HEADER}: {above.nodes[0].credentials.headers()[HEADER][0]}"
     assert first == second and field in first.splitlines()
-    for work in (above.upstreams.state("show"), above.upstreams.tell("http://node0", "/taken/show?epoch=1")):
+    for work in (above.upstreams.state("show"), above.upstreams.post("http://node0", "/taken/show?epoch=1")):
         above.run(work)
         above.nodes[0].lines[-1].say(answer(b""))
         above.turn()
@@ -342,7 +342,7 @@ def test_one_that_refuses_the_signature_is_passed_over_with_the_reason_and_not_t
     for work in (
         above.upstreams.fetch(KEY, INFO, lambda: 0, fill.append),
         above.upstreams.state("show"),
-        above.upstreams.tell("http://node0", "/taken/show?epoch=1"),
+        above.upstreams.post("http://node0", "/taken/show?epoch=1"),
     ):
         asked = above.run(work)
         above.nodes[0].lines[-1].say(HOSTILE["403"])

@@ -309,8 +309,8 @@ def test_a_node_that_is_gone_is_forgotten_when_another_comes() -> None:
 
 def test_no_node_at_all_is_said_as_such() -> None:
     above = Above(0)
-    assert str(outcome(above.fetch(INFO)[1])) == "there is no upstream"
-    assert str(outcome(above.run(above.upstreams.states()))) == "there is no upstream"
+    assert str(outcome(above.fetch(INFO)[1])) == "no upstream node is known"
+    assert str(outcome(above.run(above.upstreams.states()))) == "no upstream node is known"
 
 
 def test_the_states_of_all_nodes_are_put_together() -> None:
@@ -379,8 +379,8 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
     finally:
         globalLogPublisher.removeObserver(observer)
     assert said == [
-        "http://node0 refuses the connection: for a while the others are asked first",
-        "http://node0 serves again",
+        "upstream http://node0 refuses the connection; the others are asked first",
+        "upstream http://node0 recovered",
     ]
 
 
