@@ -110,10 +110,10 @@ class Metrics:
     def _http(self) -> None:
         self.http_requests = self._counter("http_requests", "Requests of viewers and tiers below.", "kind", "outcome")
         self.http_bytes = self._counter("http_bytes", "Bytes of answers' bodies.", "kind")
-        self.upstream_requests = self._counter("upstream_requests", "Requests to the tier above.", "kind", "outcome")
+        self.upstream_requests = self._counter("upstream_requests", "Requests to upstream nodes.", "kind", "outcome")
         self.viewers = self._gauge("viewers", "Connected viewers.", "protocol")
-        self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects held.")
-        self.cache_evictions = self._counter("cache_evictions", "Objects dropped from the store.", "reason")
+        self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects held, and of interrupted fetches.")
+        self.cache_evictions = self._counter("cache_evictions", "Objects evicted from the store.", "reason")
         self.limits_hit = self._counter("limits_hit", "Peers refused or cut at a limit.", "limit")
         self._limits = {name: self.limits_hit.labels(name) for name in LIMITS}
         self.bus_up = self._gauge("bus_up", "1 while this node hears the bus; at 0 it is cut off from it.")

@@ -42,8 +42,8 @@ Wait = Callable[[], "Deferred[CachedObject]"]
 class Library(Protocol):
     """Where objects are."""
 
-    def peek(self, stream: str, rendition: str, name: str) -> CachedObject | None:
-        """The object, if it is whole in memory."""
+    def get_cached(self, stream: str, rendition: str, name: str) -> CachedObject | None:
+        """The object, if it is whole in memory; it counts as used."""
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
         """Whether there is such an object, here or elsewhere, as far as is known here."""
@@ -65,7 +65,7 @@ class Objects:
 
     def find(self, target: Target) -> Representation | Wait | None:
         """The object, if it can be sent this instant, or how to wait for it; ``None``: none is known here."""
-        found = self.library.peek(target.stream, target.rendition, target.name)
+        found = self.library.get_cached(target.stream, target.rendition, target.name)
         if found is not None:
             return self.representation(target.kind, found)
         if self.library.is_known(target.stream, target.rendition, target.name):

@@ -7,7 +7,7 @@ from typing import Any
 from livestream.bus.interface import Tier
 from livestream.bus.known_streams import Catalogue
 from livestream.cache.cache import Cache
-from livestream.cache.prefetch import Warmer
+from livestream.cache.prefetch import EdgePrefetcher
 from livestream.cluster.upstream_selection import Choice
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
@@ -46,7 +46,7 @@ def build_edge(config: Config, reactor: Any) -> Process:
     known = Catalogue(node.bus, Tier.ORIGIN, states, config.hls.window, reactor, node.metrics)
     store = object_store(config, process, node, known)
     cache = Cache(store, upstreams, known.object_info, reactor, reactor.seconds)
-    known.subscribe(Warmer(cache).heard)
+    known.subscribe(EdgePrefetcher(cache).on_announcement)
 
     # What origins relay, pushed on.
     players = UpstreamPlayers(choice, upstreams, node, reactor)

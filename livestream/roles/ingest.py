@@ -13,7 +13,7 @@ from livestream.bus.acknowledgements import Receipts
 from livestream.bus.interface import Bus, Tier
 from livestream.bus.known_streams import Catalogue
 from livestream.bus.published import Ledger
-from livestream.cache.upstream.node import Upstream
+from livestream.cache.upstream.node import UpstreamNode
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
 from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
@@ -119,7 +119,7 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     known = Catalogue(node.bus, Tier.INGEST, None, config.hls.window, reactor, node.metrics)
     other_ingests = OtherIngests(node.bus_name, node.members.nodes, reactor)
     channel = PublisherChannel(node.bus, node.bus_name, config.cluster.secret)
-    connect = partial(Upstream.at, reactor=reactor, observer=node.members.others, credentials=node.credentials)
+    connect = partial(UpstreamNode.at, reactor=reactor, observer=node.members.others, credentials=node.credentials)
     others = OtherNodes(
         bool(config.cluster.secret), node.members.reachable, lambda: node.members.knows_nodes, connect, reactor
     )

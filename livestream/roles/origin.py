@@ -8,7 +8,7 @@ from livestream.bus.interface import Tier
 from livestream.bus.known_streams import Catalogue
 from livestream.bus.published import Ledger
 from livestream.cache.cache import Cache
-from livestream.cache.prefetch import Collector
+from livestream.cache.prefetch import OriginReplicator
 from livestream.cluster.upstream_selection import Choice
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
@@ -46,8 +46,8 @@ def build_origin(config: Config, reactor: Any) -> Process:
 
     # What is here whole is announced to edges.
     ledger = Ledger(node.bus, Tier.ORIGIN, config.hls.window, node.bus_name)
-    collector = Collector(cache, config.hls.window, ledger.announce, ledger.forget, reactor)
-    known.subscribe(collector.heard)
+    replicator = OriginReplicator(cache, config.hls.window, ledger.announce, ledger.forget, reactor)
+    known.subscribe(replicator.on_announcement)
 
     # What ingests relay, pushed on.
     players = UpstreamPlayers(choice, upstreams, node, reactor)
@@ -85,6 +85,6 @@ def build_origin(config: Config, reactor: Any) -> Process:
         process.draining.at(Phase.CLOSING, listener.close)
     process.when_running(known.start)
     process.when_running(open_when, lambda: not not_ready() and known.is_informed, media, reactor)
-    for stop in (collector.stop, known.stop, cache.stop, feeds.stop):
+    for stop in (replicator.stop, known.stop, cache.stop, feeds.stop):
         process.at_stop(stop)
     return process

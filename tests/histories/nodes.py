@@ -12,7 +12,7 @@ from livestream.bus.announcements import decode_document
 from livestream.bus.interface import NotNow, Tier
 from livestream.bus.known_streams import Catalogue
 from livestream.bus.published import Ledger
-from livestream.cache.prefetch import Collector
+from livestream.cache.prefetch import OriginReplicator
 from livestream.ingest.broadcast import BroadcastSettings
 from livestream.ingest.broadcasts import Broadcasts, Numbering
 from livestream.ingest.take import Survey, Takes, farthest
@@ -209,7 +209,7 @@ class FakeCache:
 
     origin: Origin
 
-    def warm(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
+    def prefetch(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
         world = self.origin.world
         if "init" in info.name:
             return succeed(None)
@@ -230,7 +230,7 @@ class Origin:
     bus: SimBus = field(init=False)
     ledger: Ledger = field(init=False)
     catalogue: Catalogue = field(init=False)
-    collector: Collector = field(init=False)
+    replicator: OriginReplicator = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         world = self.world
@@ -239,8 +239,8 @@ class Origin:
         above = Above(world, self.name, lambda: world.ingests)
         self.catalogue = Catalogue(self.bus, Tier.INGEST, above, LENGTH, world.clock, METRICS)
         cache: Any = FakeCache(self)
-        self.collector = Collector(cache, LENGTH, self.ledger.announce, self.ledger.forget, world.clock)
-        self.catalogue.subscribe(self.collector.heard)
+        self.replicator = OriginReplicator(cache, LENGTH, self.ledger.announce, self.ledger.forget, world.clock)
+        self.catalogue.subscribe(self.replicator.on_announcement)
         self.catalogue.start()
 
     def take(self, stream: str, epoch: int) -> StreamPosition | int | None:
@@ -253,7 +253,7 @@ class Origin:
 
     def stop(self) -> None:
         self.world.redis.hearers.remove(self.bus)
-        self.collector.stop()
+        self.replicator.stop()
         self.catalogue.stop()
 
 

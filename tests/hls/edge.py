@@ -57,7 +57,7 @@ class FakeLibrary:
         found = self.whole[stream, rendition, name] = FoundObject(Body.whole(data), info, "hit", stored_at)
         return found
 
-    def peek(self, stream: str, rendition: str, name: str) -> FoundObject | None:
+    def get_cached(self, stream: str, rendition: str, name: str) -> FoundObject | None:
         self.peeked.append((stream, rendition, name))
         return self.whole.get((stream, rendition, name))
 

@@ -39,7 +39,7 @@ class Broken(Resource):
 class BrokenLibrary(FakeLibrary):
     """Fails on the fast path."""
 
-    def peek(self, stream: str, rendition: str, name: str) -> Any:
+    def get_cached(self, stream: str, rendition: str, name: str) -> Any:
         raise RuntimeError("an error of ours")
 
 
