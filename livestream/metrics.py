@@ -116,7 +116,7 @@ class Metrics:
             "upstream_requests", "HTTP requests to the upstream tier.", "kind", "outcome"
         )
         self.viewers = self._gauge("viewers", "Connected viewers.", "protocol")
-        self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects in the cache.")
+        self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects in the cache, and of interrupted fetches.")
         self.cache_evictions = self._counter("cache_evictions", "Objects evicted from the cache.", "reason")
         self.limits_hit = self._counter("limits_hit", "Peers refused or disconnected at a limit.", "limit")
         self._limits = {name: self.limits_hit.labels(name) for name in LIMITS}

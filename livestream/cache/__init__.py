@@ -1,11 +1,11 @@
 """
-Bytes near the viewer: the same cache for an origin and an edge.
+The object cache of origins and edges.
 
 - ``store``: whole objects, within a bound
-- ``demand``: what viewers ask for
-- ``fill``: an object on its way
+- ``demand``: which renditions are watched
+- ``fill``: an object that is being fetched
 - ``cache``: one fetch per object, however many ask
-- ``prefetch``: what is announced, fetched before anyone asks
-- ``lanes``: so many fetches at once, and no more
+- ``prefetch``: announced objects, fetched before anyone asks
+- ``lanes``: a bound for how many fetches run at once
 - ``upstream``: where objects come from
 """

@@ -6,22 +6,23 @@ from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from livestream.cache.fill import Fill, Unavailable
-from livestream.cache.store import Found, Key, Store
+from livestream.cache.fill import DigestMismatch, Fill, Unavailable
+from livestream.cache.store import CachedObject, Key, Store
 from livestream.model.segments import ObjectInfo
 
 HOLD_DOWN_S = 0.25
-"""After a failure the tier above is left in peace for so long."""
+"""After a failure an object is not asked for again for so long."""
 
 OBJECT_BYTES = 64 << 20
 """No object is larger."""
 
 FILLS = 1024
-"""How many objects may be on their way at once."""
+"""How many objects may be fetched at once."""
 
 
 class NotKnown(LookupError):
@@ -31,18 +32,22 @@ class NotKnown(LookupError):
 class Source(Protocol):
     """Where objects come from."""
 
-    async def fetch(self, key: Key, info: ObjectInfo, have: Callable[[], int], take: Callable[[bytes], None]) -> None:
+    async def fetch(
+        self, key: Key, info: ObjectInfo, received: Callable[[], int], append: Callable[[bytes], None]
+    ) -> None:
         """
-        Hand the object's bytes to ``take``, from ``have()`` on; raise when it cannot be had whole.
+        Hand the object's bytes to ``append``, from ``received()`` on.
 
-        ``take`` raises when it is given what cannot be right.
+        ``append`` raises :class:`DigestMismatch` when the object would not be the one that was announced.
+
+        :raises Exception: the rest of it cannot be had.
         """
 
 
 @define(eq=False)
 class Cache:
     """
-    A tier's objects. ``known`` says what is known of a name, and what it does not know is never asked for above.
+    The objects of a node. ``known`` has what is announced; an object that is not is never asked for upstream.
 
     ``seconds`` is the wall clock.
     """
@@ -59,58 +64,59 @@ class Cache:
 
     log: ClassVar[Logger] = Logger()
 
-    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
-        """The object, if it is whole in memory."""
-        return self.store.peek(Key(stream, rendition, name))
+    def get_cached(self, stream: str, rendition: str, name: str) -> CachedObject | None:
+        """The object, if it is whole in memory: a use of it (`Store.get`)."""
+        return self.store.get(Key(stream, rendition, name))
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
         """Whether there is such an object, as far as is known here."""
         key = Key(stream, rendition, name)
         return key in self.store or key in self._fills or self.known(stream, rendition, name) is not None
 
-    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[CachedObject]:
         """
         The object, as soon as its first bytes are here. Each caller has a Deferred of its own and may cancel it.
 
         It fails with :class:`NotKnown` or :class:`Unavailable`.
         """
         key = Key(stream, rendition, name)
-        found = self.store.peek(key)
+        found = self.store.get(key)
         if found is not None:
             return succeed(found)
         fill = self._fills.get(key)
         info = self.known(stream, rendition, name) if fill is None else fill.info
         if info is None:
             return fail(NotKnown(key.path))
-        self.store.interest.note(stream, rendition)
+        self.store.demand.note(stream, rendition)
         if fill is not None:
-            return fill.wait("collapsed")
+            return fill.get("collapsed")
         try:
-            return self._begin(key, info).wait("miss")
+            return self._begin(key, info).get("miss")
         except Unavailable as error:
             return fail(error)
 
-    def warm(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
+    def prefetch(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
         """
-        Have an object here before anyone asks; fires when it is whole in memory.
+        Fetch an object before anyone asks for it; fires when it is whole in memory. It is no demand.
 
-        It fails with :class:`Unavailable`; to cancel it ends the waiting and not the fetch.
+        It fails with :class:`Unavailable`, also when a fetch is interrupted that is then resumed. To cancel it ends the
+        waiting and not the fetch.
         """
         key = Key(stream, rendition, info.name)
         if key in self.store:
             return succeed(None)
         try:
-            return (self._fills.get(key) or self._begin(key, info)).over()
+            return (self._fills.get(key) or self._begin(key, info)).whole()
         except Unavailable as error:
             return fail(error)
 
     @property
     def filling(self) -> int:
-        """How many objects are on their way here."""
+        """How many objects are being fetched."""
         return len(self._fills)
 
     def stop(self) -> None:
-        """Give up what is on its way, and begin nothing more."""
+        """Cancel every fetch, and begin no other."""
         self._is_stopped = True
         for running in list(self._running):
             running.cancel()
@@ -118,11 +124,11 @@ class Cache:
     def _begin(self, key: Key, info: ObjectInfo) -> Fill:
         """:raises Unavailable: it must not be fetched now."""
         if self._is_held_down(key):
-            raise Unavailable(f"{key.path} could not be had a moment ago")
+            raise Unavailable(f"{key.path} failed less than {HOLD_DOWN_S} s ago")
         if self._is_stopped:
             raise Unavailable("this node is stopping")
         if len(self._fills) >= FILLS:
-            raise Unavailable(f"{FILLS} objects are on their way already")
+            raise Unavailable(f"{FILLS} objects are being fetched already")
         if not 0 < info.size <= OBJECT_BYTES:
             raise Unavailable(f"{key.path} cannot have {info.size} bytes")
         fill = self._fills[key] = Fill(info, self.seconds)
@@ -134,20 +140,45 @@ class Cache:
 
     async def _run(self, key: Key, fill: Fill) -> None:
         try:
-            await self.source.fetch(key, fill.info, lambda: fill.body.received, fill.take)
-            fill.finish()
+            while True:
+                try:
+                    await self.source.fetch(key, fill.info, lambda: fill.body.received, fill.append)
+                    break
+                except Exception as error:
+                    await self._recover(key, fill, error)
+            fill.body.finish()
         except Exception as error:
-            self.log.warn("{path} cannot be had: {reason}", path=key.path, reason=str(error) or type(error).__name__)
+            self.log.warn("fetch of {path} failed: {reason}", path=key.path, reason=str(error) or type(error).__name__)
             self._hold_down(key)
+            self.store.release(key)
             del self._fills[key]
             fill.fail(error)
         else:
             self.store.put(key, fill.info, fill.body)
             del self._fills[key]
-            fill.settle()
+            fill.complete()
+
+    async def _recover(self, key: Key, fill: Fill, error: Exception) -> None:
+        """
+        Have an object fetched once more from zero if its bytes are wrong, else resumed where it broke off.
+
+        :raises Exception: ``error``; it is to be neither.
+        """
+        if isinstance(error, CancelledError) or self._is_stopped:
+            raise error
+        received = fill.body.received
+        if isinstance(error, DigestMismatch):
+            if not fill.restart():
+                raise error
+            self.store.release(key)
+            self.log.warn("{path} {reason}: fetching all of it again", path=key.path, reason=str(error))
+        elif received and self.store.reserve(key, received) and fill.interrupt(error, self.clock.seconds()):
+            await deferLater(self.clock, HOLD_DOWN_S)
+        else:
+            raise error
 
     def _hold_down(self, key: Key) -> None:
-        """Those held down are in the order of their times: what is over is at the front."""
+        """Those held down are in the order of their times: what has expired is at the front."""
         while self._held_down and not self._is_held_down(oldest := next(iter(self._held_down))):
             del self._held_down[oldest]
         self._held_down.pop(key, None)

@@ -6,26 +6,27 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-FORGOTTEN_S = 60.0
+KEPT_S = 60.0
+"""For so long it is remembered that a rendition was asked for."""
 
 
 @define(eq=False)
-class Interest:
+class Demand:
     """When each rendition was last asked for. ``seconds`` is the wall clock."""
 
     seconds: Callable[[], float]
-    _asked: dict[tuple[str, str], float] = field(factory=dict, init=False)
+    _asked_at: dict[tuple[str, str], float] = field(factory=dict, init=False)
 
     def note(self, stream: str, rendition: str) -> None:
-        """Someone asks for an object of a rendition, one that is known to exist."""
-        self._asked[stream, rendition] = self.seconds()
+        """An object of a rendition, one that is known to exist, is asked for."""
+        self._asked_at[stream, rendition] = self.seconds()
 
     def is_watched(self, stream: str, rendition: str, within_s: float) -> bool:
         """Whether anyone asked in the last ``within_s`` seconds."""
-        asked = self._asked.get((stream, rendition))
-        return asked is not None and self.seconds() - asked <= within_s
+        asked_at = self._asked_at.get((stream, rendition))
+        return asked_at is not None and self.seconds() - asked_at <= within_s
 
-    def sweep(self) -> None:
-        """Forget renditions that nobody asks for any more."""
-        oldest = self.seconds() - FORGOTTEN_S
-        self._asked = {rendition: asked for rendition, asked in self._asked.items() if asked >= oldest}
+    def expire(self) -> None:
+        """Remove the renditions that nobody has asked for lately."""
+        oldest = self.seconds() - KEPT_S
+        self._asked_at = {rendition: asked_at for rendition, asked_at in self._asked_at.items() if asked_at >= oldest}

@@ -1,4 +1,4 @@
-"""So much at once and no more: what waits its turn begins when something else ends."""
+"""Work that runs so many pieces at a time; the rest waits in a queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Work = Callable[[], Deferred[None]]
 
 @define(eq=False)
 class _Job:
-    """A piece of work, from when it is asked for until ``ended`` has its result."""
+    """A piece of work, queued or running; ``ended`` fires with its result."""
 
     work: Work
     ended: Deferred[None] = field(init=False)
@@ -35,10 +35,10 @@ class _Job:
 @define(eq=False)
 class Lanes:
     """
-    Runs at most ``count`` pieces of work at once, in the order in which they came.
+    Runs at most ``count`` pieces of work at once, first come, first served.
 
-    Unlike Twisted's semaphore it begins none from within the end of another: hundreds that fail together, each as soon
-    as it has begun, need no more of the stack than one.
+    Unlike Twisted's DeferredSemaphore it never starts one from within the end of another, so hundreds that fail
+    synchronously do not recurse.
     """
 
     count: int
@@ -47,7 +47,7 @@ class Lanes:
     _is_starting: bool = field(default=False, init=False)
 
     def run(self, work: Work) -> Deferred[None]:
-        """Do ``work`` when its turn has come; to cancel the result ends the waiting, or the work."""
+        """Run ``work`` when its turn has come; cancelling the result removes it from the queue, or cancels it."""
         job = _Job(work)
         self._waiting.append(job)
         self._start()

@@ -1,4 +1,4 @@
-"""What is announced, fetched before anyone asks: all of it at an origin, at an edge what its viewers will ask for."""
+"""Objects fetched as soon as they are announced: all of them at an origin, at an edge those of watched renditions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from livestream.cache.fill import Unavailable
 from livestream.cache.lanes import Lanes
 from livestream.model.segments import Announcement, ObjectInfo, Segment, SegmentAnnounced, StreamEnded
 
-COLLECTED_AT_ONCE = 128
+REPLICATED_AT_ONCE = 128
 """
-An origin fetches so many objects at once. A busy ingest answers in each turn of its loop all that it was asked for, so
-that this is what an origin has from it in a turn.
+So many objects an origin fetches at once. A busy ingest answers, in each turn of its event loop, all the requests that
+it has, so this is what an origin gets from it per turn.
 """
-WARMED_AT_ONCE = 32
-"""An edge fetches so many objects at once with nobody waiting for them: viewers' fetches find the way free."""
+PREFETCHED_AT_ONCE = 32
+"""So many objects an edge fetches at once before anyone asks for them: viewers' own fetches are not held up."""
 
 RETRY_S = 0.3
 
 AGAIN_S = 1.0
-"""What is late is waited for so long once what follows is here: the node answers, and is asked for it again."""
+"""A segment whose predecessor is late waits so long for it once it is stored: the upstream answers again by then."""
 
 WATCHED_TARGETS = 3
-"""A rendition has viewers if any of it was asked for in so many target durations."""
+"""A rendition is watched if any of it was asked for in so many target durations."""
 
 Rendition = tuple[str, str]
 
@@ -42,169 +42,171 @@ Rendition = tuple[str, str]
 class _Stage(Enum):
     """Where the objects of an announcement are."""
 
-    COMING = "on their way here"
-    LATE = "not here after a target duration: what follows waits for them a moment more, once it is here itself"
-    OVERTAKEN = "not here, though what follows has waited for them: nothing does any longer"
-    HERE = "whole in memory"
-    MISSED = "not to be had"
+    FETCHING = "being fetched"
+    LATE = "not stored after a target duration: later segments wait for it once more, when they are stored"
+    SKIPPED = "not stored, though later segments have waited for it: none waits any longer"
+    STORED = "whole in memory"
+    MISSED = "given up"
 
 
 @define(eq=False)
-class _Coming:
-    """An announcement, and its objects on their way here."""
+class _Pending:
+    """An announcement whose objects are being fetched, or that waits for its turn to be announced here."""
 
     announcement: SegmentAnnounced
-    stage: _Stage = _Stage.COMING
+    stage: _Stage = _Stage.FETCHING
     has_waited: bool = False
-    """It is here, and has waited for what is late before it."""
+    """It is stored, and has waited for late segments before it."""
 
 
 @define(eq=False)
-class Collector:
+class OriginReplicator:
     """
-    Fetches what is announced, and announces it in turn once it is here, of each rendition in the order it was heard.
+    Fetches what upstream announces, and announces it downstream once it is stored: per rendition, in the same order.
 
-    What is not here within a target duration, and not soon after something that follows it, is announced when it comes,
-    out of its turn; one that cannot be had at all is not announced, for another node of this tier may have it. A node
-    that was silent for a while has it still: it is tried for as long as it could be listed, ``length`` target
-    durations.
+    A segment that is not stored within a target duration, and not soon after a later one, is announced out of order
+    when it is. One that cannot be fetched at all is not announced, since another origin may have it. It is tried for as
+    long as it could be listed, ``length`` target durations: a node that was silent for a while still has it.
     """
 
     cache: Cache
     length: int
     announce: Callable[[Announcement], object]
-    forget: Callable[[str], None]
+    remove: Callable[[str], None]
     clock: IReactorTime
-    _coming: dict[Rendition, deque[_Coming]] = field(factory=dict, init=False)
+    _pending: dict[Rendition, deque[_Pending]] = field(factory=dict, init=False)
     _ended: dict[str, StreamEnded] = field(factory=dict, init=False)
     _running: set[Deferred[None]] = field(factory=set, init=False)
-    _lanes: Lanes = field(factory=lambda: Lanes(COLLECTED_AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(REPLICATED_AT_ONCE), init=False)
 
     log: ClassVar[Logger] = Logger()
 
-    def heard(self, stream: str, announcement: Announcement | None) -> None:
-        """Take an announcement of the tier above; ``None`` says that the stream is no longer known there."""
+    def on_announcement(self, stream: str, announcement: Announcement | None) -> None:
+        """Take an announcement from upstream; ``None`` says that the stream is no longer known there."""
         if announcement is None:
-            self._forget(stream)
+            self._remove(stream)
         elif isinstance(announcement, SegmentAnnounced):
-            self._collect(announcement)
+            self._replicate(announcement)
         elif isinstance(announcement, StreamEnded):
             self._ended[stream] = announcement
-            self._pass_end_on(stream)
+            self._announce_end(stream)
         else:
             self.announce(announcement)
 
     def stop(self) -> None:
         """Announce nothing more."""
-        self._coming.clear()
+        self._pending.clear()
         for running in list(self._running):
             running.cancel()
 
-    def _forget(self, stream: str) -> None:
+    def _remove(self, stream: str) -> None:
         self._ended.pop(stream, None)
-        self._coming = {owner: coming for owner, coming in self._coming.items() if owner[0] != stream}
-        self.forget(stream)
+        self._pending = {owner: pending for owner, pending in self._pending.items() if owner[0] != stream}
+        self.remove(stream)
 
-    def _collect(self, announcement: SegmentAnnounced) -> None:
-        coming = _Coming(announcement)
-        self._coming.setdefault((announcement.stream, announcement.info.name), deque()).append(coming)
-        running = Deferred.fromCoroutine(self._settle(coming))
+    def _replicate(self, announcement: SegmentAnnounced) -> None:
+        pending = _Pending(announcement)
+        self._pending.setdefault((announcement.stream, announcement.info.name), deque()).append(pending)
+        running = Deferred.fromCoroutine(self._fetch_all(pending))
         if not running.called:
             self._running.add(running)
-            running.addBoth(self._settled, running)
+            running.addBoth(self._finished, running)
 
-    def _settled(self, result: object, running: Deferred[None]) -> None:
+    def _finished(self, result: object, running: Deferred[None]) -> None:
         self._running.discard(running)
         if isinstance(result, Failure) and not result.check(CancelledError):
-            self.log.failure("a segment was not passed on", result)
+            self.log.failure("internal error: a segment was not announced", result)
 
-    async def _settle(self, coming: _Coming) -> None:
-        """Whatever happens, what follows is not kept back by this for ever."""
+    async def _fetch_all(self, pending: _Pending) -> None:
+        """Fetch a segment and its init segment; however that ends, later segments no longer wait for it."""
+        stream, rendition = pending.announcement.stream, pending.announcement.info.name
         stage = _Stage.MISSED
         try:
-            for info in _objects(coming.announcement.segment):
-                if not await self._fetch(coming, info):
+            for info in _objects(pending.announcement.segment):
+                if not await self._fetch(pending, info):
                     return
-            stage = _Stage.HERE
+            stage = _Stage.STORED
         finally:
-            coming.stage = stage
-            self._pass_on(coming.announcement.stream, coming.announcement.info.name)
-        if coming in self._coming.get((coming.announcement.stream, coming.announcement.info.name), ()):
+            pending.stage = stage
+            self._announce_stored(stream, rendition)
+        if pending in self._pending.get((stream, rendition), ()):
             await deferLater(self.clock, AGAIN_S)
-            coming.has_waited = True
-            self._pass_on(coming.announcement.stream, coming.announcement.info.name)
+            pending.has_waited = True
+            self._announce_stored(stream, rendition)
 
-    async def _fetch(self, coming: _Coming, info: ObjectInfo) -> bool:
-        """Return whether the object is here."""
-        heard, began_at = coming.announcement, self.clock.seconds()
+    async def _fetch(self, pending: _Pending, info: ObjectInfo) -> bool:
+        """Fetch an object, with retries; return whether it is stored."""
+        announced, began_at = pending.announcement, self.clock.seconds()
+        stream, rendition = announced.stream, announced.info.name
         while True:
             try:
-                await self._lanes.run(partial(self.cache.warm, heard.stream, heard.info.name, info))
+                await self._lanes.run(partial(self.cache.prefetch, stream, rendition, info))
                 return True
             except CancelledError:
                 raise
             except Exception as error:
-                waited_targets = (self.clock.seconds() + RETRY_S - began_at) / max(heard.target_s, 1)
+                waited_targets = (self.clock.seconds() + RETRY_S - began_at) / max(announced.target_s, 1)
                 if waited_targets > self.length:
-                    self.log.warn("{name} of {stream} is missed: {why}", name=info.name, stream=heard.stream, why=error)
+                    self.log.warn("giving up {name} of {stream}: {reason}", name=info.name, stream=stream, reason=error)
                     return False
-                if waited_targets > 1 and coming.stage is _Stage.COMING:
-                    coming.stage = _Stage.LATE
-                    self._pass_on(heard.stream, heard.info.name)
+                if waited_targets > 1 and pending.stage is _Stage.FETCHING:
+                    pending.stage = _Stage.LATE
+                    self._announce_stored(stream, rendition)
             await deferLater(self.clock, RETRY_S)
 
-    def _pass_on(self, stream: str, rendition: str) -> None:
-        here, kept = [], deque[_Coming]()
+    def _announce_stored(self, stream: str, rendition: str) -> None:
+        """Announce what is stored and waits for nothing before it."""
+        stored, kept = [], deque[_Pending]()
         is_held = False
-        coming = self._coming.pop((stream, rendition), deque())
-        _overtake(coming)
-        for each in coming:
-            if each.stage is _Stage.HERE and not is_held:
-                here.append(each.announcement)
+        pending = self._pending.pop((stream, rendition), deque())
+        _skip_late(pending)
+        for each in pending:
+            if each.stage is _Stage.STORED and not is_held:
+                stored.append(each.announcement)
             elif each.stage is not _Stage.MISSED:
                 kept.append(each)
-                is_held = is_held or each.stage in (_Stage.COMING, _Stage.LATE)
+                is_held = is_held or each.stage in (_Stage.FETCHING, _Stage.LATE)
         if kept:
-            self._coming[stream, rendition] = kept
-        for announcement in here:
+            self._pending[stream, rendition] = kept
+        for announcement in stored:
             self.announce(announcement)
-        self._pass_end_on(stream)
+        self._announce_end(stream)
 
-    def _pass_end_on(self, stream: str) -> None:
-        if stream in self._ended and not any(owner == stream for owner, _ in self._coming):
+    def _announce_end(self, stream: str) -> None:
+        if stream in self._ended and not any(owner == stream for owner, _ in self._pending):
             self.announce(self._ended.pop(stream))
 
 
-def _overtake(coming: Iterable[_Coming]) -> None:
-    """Have nothing wait any longer for what is late and comes before something that has waited for it."""
-    late: list[_Coming] = []
-    for each in coming:
+def _skip_late(pending: Iterable[_Pending]) -> None:
+    """Have no segment wait any longer for a late one, if a segment after that has waited already."""
+    late: list[_Pending] = []
+    for each in pending:
         if each.has_waited:
             for one in late:
-                one.stage = _Stage.OVERTAKEN
+                one.stage = _Stage.SKIPPED
         elif each.stage is _Stage.LATE:
             late.append(each)
 
 
 @define(eq=False)
-class Warmer:
-    """Fetches what is announced of renditions that have viewers here, so that their requests are hits."""
+class EdgePrefetcher:
+    """Fetches what is announced of renditions that are watched here, so that their viewers' requests are hits."""
 
     cache: Cache
-    _lanes: Lanes = field(factory=lambda: Lanes(WARMED_AT_ONCE), init=False)
+    _lanes: Lanes = field(factory=lambda: Lanes(PREFETCHED_AT_ONCE), init=False)
 
-    def heard(self, stream: str, announcement: Announcement | None) -> None:
-        """Take an announcement of the tier above."""
+    def on_announcement(self, stream: str, announcement: Announcement | None) -> None:
+        """Take an announcement from upstream."""
         if not isinstance(announcement, SegmentAnnounced):
             return
         rendition = announcement.info.name
-        if self.cache.store.interest.is_watched(stream, rendition, WATCHED_TARGETS * announcement.target_s):
+        if self.cache.store.demand.is_watched(stream, rendition, WATCHED_TARGETS * announcement.target_s):
             for info in _objects(announcement.segment):
-                self._lanes.run(partial(self.cache.warm, stream, rendition, info)).addErrback(_not_now)
+                self._lanes.run(partial(self.cache.prefetch, stream, rendition, info)).addErrback(_ignore_unavailable)
 
 
-def _not_now(failure: Failure) -> None:
-    """Whoever needs it will ask for it."""
+def _ignore_unavailable(failure: Failure) -> None:
+    """A viewer who needs the object asks for it."""
     failure.trap(Unavailable)
 
 

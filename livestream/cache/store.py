@@ -1,4 +1,4 @@
-"""Objects in memory, within a bound: what nobody needs goes first, the live window that is watched goes last."""
+"""Objects in memory, within a bound: the least needed are evicted first, the live window that is watched last."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from enum import IntEnum
 
 from attrs import define, field, frozen
 
-from livestream.cache.demand import Interest
+from livestream.cache.demand import Demand
 from livestream.metrics import Metrics
 from livestream.model.names import object_path
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
 SWEPT = 2048
-"""How many objects are looked at in one sweep, so that it takes no longer when there are a hundred thousand."""
+"""How many objects one sweep looks at, so that it takes no longer when there are a hundred thousand."""
 
 YOUNG_S = 30.0
-"""For so long an object may be here before anyone is told of it."""
+"""For so long an object may be here before it is announced."""
 
 WATCHED_S = 30.0
+
+PARTIAL_SHARE = 0.1
+"""So much of the store's limit may be bytes of interrupted fetches."""
 
 
 @frozen
@@ -36,7 +39,7 @@ class Key:
 
 
 class Need(IntEnum):
-    """How much an object is needed; the least needed goes first."""
+    """How much an object is needed; the least needed is evicted first."""
 
     NONE = 0
     """It can no longer be in anyone's playlist."""
@@ -48,7 +51,7 @@ class Need(IntEnum):
 
 
 @frozen
-class Found:
+class CachedObject:
     """An object, whole or arriving. ``outcome`` is hit, miss or collapsed; ``stored_at`` is a Unix time."""
 
     body: Body
@@ -63,7 +66,8 @@ class Store:
     Whole objects by key. ``is_known`` says whether an object may still be asked for, ``is_listed`` whether it is in a
     playlist; ``seconds`` is the wall clock.
 
-    Over ``limit_bytes``, the least needed go until a tenth is free again, those longest unused first.
+    Over ``limit_bytes``, the least needed are evicted until a tenth is free again, the least recently used first. Bytes
+    of interrupted fetches count, and evict others, up to `PARTIAL_SHARE` of the limit.
     """
 
     limit_bytes: int
@@ -71,20 +75,25 @@ class Store:
     is_listed: Callable[[Key], bool]
     seconds: Callable[[], float]
     metrics: Metrics
-    interest: Interest = field(init=False)
+    demand: Demand = field(init=False)
     held_bytes: int = field(default=0, init=False)
-    _objects: dict[Key, Found] = field(factory=dict, init=False)
+    _objects: dict[Key, CachedObject] = field(factory=dict, init=False)
+    _partial: dict[Key, int] = field(factory=dict, init=False)
     _unswept: Iterator[Key] = field(factory=lambda: iter(()), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.interest = Interest(self.seconds)
+        self.demand = Demand(self.seconds)
 
-    def peek(self, key: Key) -> Found | None:
-        """The object, if it is here, for a viewer or a tier below who asks for it."""
+    def get(self, key: Key) -> CachedObject | None:
+        """
+        The object for a viewer or a downstream node: a use, which makes it the latest used and is demand.
+
+        ``in`` asks whether it is here and changes nothing.
+        """
         found = self._objects.pop(key, None)
         if found is not None:
             self._objects[key] = found
-            self.interest.note(key.stream, key.rendition)
+            self.demand.note(key.stream, key.rendition)
         return found
 
     def __contains__(self, key: Key) -> bool:
@@ -95,23 +104,41 @@ class Store:
 
     def put(self, key: Key, info: ObjectInfo, body: Body) -> None:
         """Keep a whole object."""
-        self._drop(key, "replaced")
-        self._objects[key] = Found(body, info, "hit", self.seconds())
+        self._evict(key, "replaced")
+        self.held_bytes -= self._partial.pop(key, 0)
+        self._objects[key] = CachedObject(body, info, "hit", self.seconds())
         self.held_bytes += info.size
         if self.held_bytes > self.limit_bytes:
             self._make_room(key)
         self.metrics.cache_bytes.set(self.held_bytes)
 
+    def reserve(self, key: Key, count: int) -> bool:
+        """Count ``count`` bytes of an interrupted fetch; return whether they may be kept."""
+        self.held_bytes -= self._partial.pop(key, 0)
+        fits = sum(self._partial.values()) + count <= PARTIAL_SHARE * self.limit_bytes
+        if fits:
+            self._partial[key] = count
+            self.held_bytes += count
+            if self.held_bytes > self.limit_bytes:
+                self._make_room(key)
+        self.metrics.cache_bytes.set(self.held_bytes)
+        return fits
+
+    def release(self, key: Key) -> None:
+        """The bytes of an interrupted fetch are kept no longer."""
+        self.held_bytes -= self._partial.pop(key, 0)
+        self.metrics.cache_bytes.set(self.held_bytes)
+
     def sweep(self) -> None:
-        """Let go of what nobody can ask for any more; a large store takes several calls."""
+        """Evict what nobody can ask for any more; a large store takes several calls."""
         for _ in range(min(SWEPT, len(self._objects))):
             key = next(self._unswept, None)
             if key is None:
                 self._unswept = iter(list(self._objects))
                 key = next(self._unswept)
             if key in self._objects and not self._is_young(key) and not self.is_known(key):
-                self._drop(key, "past")
-        self.interest.sweep()
+                self._evict(key, "past")
+        self.demand.expire()
         self.metrics.cache_bytes.set(self.held_bytes)
 
     def _need(self, key: Key) -> Need:
@@ -119,7 +146,7 @@ class Store:
             return Need.LISTED if self._is_young(key) else Need.NONE
         if not self.is_listed(key):
             return Need.LINGERING
-        return Need.WATCHED if self.interest.is_watched(key.stream, key.rendition, WATCHED_S) else Need.LISTED
+        return Need.WATCHED if self.demand.is_watched(key.stream, key.rendition, WATCHED_S) else Need.LISTED
 
     def _is_young(self, key: Key) -> bool:
         return self.seconds() - self._objects[key].stored_at < YOUNG_S
@@ -130,9 +157,9 @@ class Store:
             if self.held_bytes <= wanted_bytes:
                 return
             if key != newest:
-                self._drop(key, "full")
+                self._evict(key, "full")
 
-    def _drop(self, key: Key, reason: str) -> None:
+    def _evict(self, key: Key, reason: str) -> None:
         found = self._objects.pop(key, None)
         if found is not None:
             self.held_bytes -= found.info.size

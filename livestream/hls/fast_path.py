@@ -13,13 +13,15 @@ from functools import partial
 from typing import Protocol
 
 from attrs import define
+from twisted.internet.defer import succeed
 
-from livestream.hls.lookup import Service, Wanted
+from livestream.hls.lookup import Lookup, MediaRequest
 from livestream.hls.paths import Kind, Target, parse_path
-from livestream.hls.steering import Steer
+from livestream.hls.steering import Steering
 from livestream.http.conditions import Conditions
 from livestream.http.head import Head
 from livestream.http.prepared import Ending, Later, PreparedResponses, Ready, is_ordinary
+from livestream.http.response import Representation
 from livestream.net.log_summary import LogSummary
 
 
@@ -38,63 +40,70 @@ class HlsFastPath:
     Without ``push``, Klein answers all requests for FLV. Requests for streams that are not live go into ``refused``.
     """
 
-    service: Service
+    lookup: Lookup
     prepared: PreparedResponses
-    steer: Steer | None = None
+    steering: Steering | None = None
     push: Push | None = None
     refused: LogSummary | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.service.playlists.on_change.append(self.prepared.invalidate)
+        self.lookup.playlists.on_change.append(self.prepared.invalidate)
 
-    def take(self, head: Head, data: bytes, peer: str, *, is_logged: bool) -> Ready | Later | None:
+    def take(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
         """The response to ``data``, or what has to be waited for; ``None`` for what Klein answers."""
         target = parse_path(head.path) if head.method in (b"GET", b"HEAD") else None
         if target is None:
             return self._steered(head, data, peer)
-        wanted = None
-        if target.kind is not Kind.FLV and is_ordinary(head):
-            wanted = Wanted(target, Conditions.of(head.fields), head.method == b"HEAD")
-            ready = self._prepare(wanted, data)
-            if ready is not None:
-                return ready
-        missing = self._missing(target, head, peer)
-        if missing is not None:
-            return missing.logged_for(data.partition(b"\r\n")[0]) if is_logged else missing
-        return None if wanted is None else partial(self.service.answer, wanted)
+        if target.kind is Kind.FLV:
+            return self._flv(target, head, peer)
+        conditions = Conditions.of(head.fields)
+        found = self.lookup.find(target, gzip=conditions.gzip)
+        if found is None:
+            ending = self._ending(head)
+            return None if ending is None else self._refuse("404 Not Found", ending, target, head, peer)
+        if not is_ordinary(head):
+            return None
+        request = MediaRequest(target, conditions, head.method == b"HEAD")
+        if isinstance(found, Representation):
+            return self._ready(found, request, data)
+        return partial(self.lookup.wait, found, request)
 
-    def _prepare(self, wanted: Wanted, data: bytes) -> Ready | None:
-        """The response, if it is ready; if the request is plain, it is kept for the next who asks in these bytes."""
-        answer = self.service.ready(wanted)
+    def _ready(self, representation: Representation, request: MediaRequest, data: bytes) -> Ready | Later:
+        """The response with what is ready; if the request is plain, it is kept for the next who asks in these bytes."""
+        response = self.lookup.respond(representation, request)
         line, _, block = data.partition(b"\r\n")
-        ready = None if answer is None else self.prepared.prepare(answer, line)
-        if ready is not None:
-            group = "" if wanted.target.name else wanted.target.stream
-            self.prepared.keep(ready, line, block, wanted.conditions, group)
+        ready = self.prepared.prepare(response, line)
+        if ready is None:
+            return partial(succeed, response)
+        group = "" if request.target.name else request.target.stream
+        self.prepared.keep(ready, line, block, request.conditions, group)
         return ready
 
-    def _missing(self, target: Target, head: Head, peer: str) -> Ready | None:
-        """The response for what is nowhere, as far as is known here; ``None`` for all else."""
-        ending, status = Ending.of(head), "404 Not Found"
-        if ending is None or (ending is not Ending.NONE and self.service.answers.are_last):
+    def _flv(self, target: Target, head: Head, peer: str) -> Ready | None:
+        """The refusal of a request for FLV, which must be asked for once only; ``None``: Klein answers."""
+        ending = self._ending(head)
+        if ending is None or self.push is None:
             return None
-        if target.kind is Kind.FLV:
-            refusal = None if self.push is None else self.push.refusal(target.stream, head.target.partition(b"?")[2])
-            if refusal is None:
-                return None
-            status = refusal
-        elif not self.service.is_absent(target):
-            return None
-        if self.refused is not None and (target.kind is Kind.FLV or not self.service.is_stream(target.stream)):
+        status = self.push.refusal(target.stream, head.target.partition(b"?")[2])
+        return None if status is None else self._refuse(status, ending, target, head, peer)
+
+    def _ending(self, head: Head) -> Ending | None:
+        """Whether the connection ends with an error; ``None`` where Twisted has to say so."""
+        ending = Ending.of(head)
+        return None if ending is not Ending.KEEP_ALIVE and self.lookup.responses.are_last else ending
+
+    def _refuse(self, status: str, ending: Ending, target: Target, head: Head, peer: str) -> Ready:
+        """The response for what is nowhere, as far as is known here."""
+        if self.refused is not None and (target.kind is Kind.FLV or not self.lookup.is_stream(target.stream)):
             self.refused.note(what=f"'{target.stream}'", peer=peer)
         return self.prepared.error(status, target.kind, is_head=head.method == b"HEAD", ending=ending)
 
     def _steered(self, head: Head, data: bytes, peer: str) -> Ready | None:
         """The response to ``peer`` if it asks which edge to use: one that holds for it alone, and is not kept."""
-        if self.steer is None or not is_ordinary(head):
+        if self.steering is None or not is_ordinary(head):
             return None
-        answer = self.steer.answer(head.method, head.target, head.fields.get(b"x-forwarded-for", b""), peer)
-        if answer is None:
+        response = self.steering.response(head.method, head.target, head.fields.get(b"x-forwarded-for", b""), peer)
+        if response is None:
             return None
         line = data.partition(b"\r\n")[0]
-        return self.prepared.prepare(answer.without_body() if head.method == b"HEAD" else answer, line)
+        return self.prepared.prepare(response.without_body() if head.method == b"HEAD" else response, line)

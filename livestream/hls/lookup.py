@@ -1,4 +1,8 @@
-"""What is answered to whoever asks for something under ``/live/``, however the bytes then leave."""
+"""
+Looks up what a request under ``/live/`` names, for the fast path and for Klein: both get the same response.
+
+A name is ready, has to be waited for, or is missing; :meth:`Lookup.find` says which.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.hls.objects import Found, Objects
-from livestream.hls.paths import Kind, Target
+from livestream.hls.objects import CachedObject, Objects, Wait
+from livestream.hls.paths import Target
 from livestream.hls.playlists import Playlists
 from livestream.http.conditions import Conditions
-from livestream.http.response import Answer, Answers, Content
+from livestream.http.response import Field, Representation, Response, ResponseFactory
 from livestream.net.body import Body
 from livestream.net.log_summary import LogSummary
 
@@ -22,7 +26,7 @@ UNAVAILABLE = "{count} requests of the last {seconds} s for what cannot be had, 
 
 
 @frozen
-class Wanted:
+class MediaRequest:
     """One request: what is asked for, and on which conditions; a HEAD wants no body."""
 
     target: Target
@@ -31,94 +35,83 @@ class Wanted:
 
 
 @frozen
-class _Given:
-    """The last answer for something that was waited for: a herd of waiters is given the same."""
+class _RecentResponse:
+    """The last response for something that was waited for: a herd of waiters is given the same."""
 
     body: Body
     outcome: str
     conditions: Conditions
     second: int
-    answer: Answer
+    response: Response
+
+    def is_for(self, found: CachedObject, conditions: Conditions, second: int) -> bool:
+        if self.body is not found.body or self.outcome != found.outcome:
+            return False
+        return self.second == second and self.conditions == conditions
 
 
 @define(eq=False)
-class Service:
-    """Answers by name. ``clock`` has the wall clock's time."""
+class Lookup:
+    """Responses by name. ``clock`` has the wall clock's time."""
 
     playlists: Playlists
     objects: Objects
-    answers: Answers
+    responses: ResponseFactory
     clock: IReactorTime
     _unavailable: LogSummary = field(init=False)
-    _given: _Given | None = field(default=None, init=False)
+    _recent: _RecentResponse | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._unavailable = LogSummary(self.log, UNAVAILABLE, self.clock)
 
-    def seconds(self) -> float:
-        return self.clock.seconds()
+    def find(self, target: Target, *, gzip: bool) -> Representation | Wait | None:
+        """What a playlist's or an object's name stands for now, or how to wait for it; ``None``: nothing has it."""
+        return self.objects.find(target) if target.name else self.playlists.ready(target, gzip)
 
-    def ready(self, wanted: Wanted) -> Answer | None:
-        """The answer, if it can be given this instant."""
-        content = self._ready(wanted)
-        return None if content is None else self._found(content, wanted)
+    def respond(self, representation: Representation, request: MediaRequest) -> Response:
+        """The response with what is ready."""
+        response = self.responses.found(representation, request.conditions, self.clock.seconds())
+        return response.without_body() if request.is_head else response
 
-    def answer(self, wanted: Wanted) -> Deferred[Answer]:
+    def wait(self, wait: Wait, request: MediaRequest) -> Deferred[Response]:
         """
-        The answer, waited for if need be; its body may still be arriving. It may be cancelled, and fails only then.
+        The response with what has to be waited for, as soon as its first bytes are here.
+
+        It may be cancelled, and fails only then.
         """
-        content = self._ready(wanted)
-        if content is not None:
-            return succeed(self._found(content, wanted))
-        if self.is_absent(wanted.target):
-            answer = self.answers.error("404 Not Found", self.seconds(), wanted.target.kind)
-            return succeed(self._whole_or_head(answer, wanted))
-        coming: Deferred[Found] = self.objects.get(wanted.target)
-        return coming.addCallbacks(self._arriving, self._missing, (wanted,), errbackArgs=(wanted,))
+        return wait().addCallbacks(self._arrived, self._failed, (request,), errbackArgs=(request,))
+
+    def response(self, request: MediaRequest) -> Deferred[Response]:
+        """The response, whatever it takes. It may be cancelled, and fails only then."""
+        found = self.find(request.target, gzip=request.conditions.gzip)
+        if found is None:
+            return succeed(self._error("404 Not Found", request))
+        if isinstance(found, Representation):
+            return succeed(self.respond(found, request))
+        return self.wait(found, request)
 
     def is_stream(self, stream: str) -> bool:
         """Whether anything is known of a stream of this name."""
         return self.playlists.windows.window(stream) is not None
 
-    def is_absent(self, target: Target) -> bool:
-        """Whether nothing has this name, as far as is known here."""
-        if target.name:
-            return not self.objects.is_known(target)
-        return self.playlists.ready(target, zipped=False) is None
+    def _arrived(self, found: CachedObject, request: MediaRequest) -> Response:
+        recent, now = self._recent, self.clock.seconds()
+        if recent is None or not recent.is_for(found, request.conditions, int(now)):
+            representation = self.objects.representation(request.target.kind, found)
+            response = self.responses.found(representation, request.conditions, now)
+            recent = self._recent = _RecentResponse(found.body, found.outcome, request.conditions, int(now), response)
+        return recent.response.without_body() if request.is_head else recent.response
 
-    def _ready(self, wanted: Wanted) -> Content | None:
-        target = wanted.target
-        if target.kind in (Kind.MULTIVARIANT, Kind.PLAYLIST):
-            return self.playlists.ready(target, wanted.conditions.gzip)
-        return self.objects.ready(target)
-
-    def _found(self, content: Content, wanted: Wanted) -> Answer:
-        return self._whole_or_head(self.answers.found(content, wanted.conditions, self.seconds()), wanted)
-
-    def _arriving(self, found: Found, wanted: Wanted) -> Answer:
-        given, second = self._given, int(self.seconds())
-        if (
-            given is None
-            or given.body is not found.body
-            or (given.outcome, given.conditions, given.second) != (found.outcome, wanted.conditions, second)
-        ):
-            content = self.objects.content(wanted.target.kind, found)
-            answer = self.answers.found(content, wanted.conditions, self.seconds())
-            given = self._given = _Given(found.body, found.outcome, wanted.conditions, second, answer)
-        return self._whole_or_head(given.answer, wanted)
-
-    def _missing(self, failure: Failure, wanted: Wanted) -> Answer | Failure:
+    def _failed(self, failure: Failure, request: MediaRequest) -> Response | Failure:
         if failure.check(CancelledError):
             return failure
-        target, now = wanted.target, self.seconds()
         if failure.check(LookupError):
-            answer = self.answers.error("404 Not Found", now, target.kind)
-        else:
-            self._unavailable.note(path=target.path, reason=failure.getErrorMessage())
-            answer = self.answers.error("503 Service Unavailable", now, target.kind, (b"Retry-After", b"1"))
-        return self._whole_or_head(answer, wanted)
+            return self._error("404 Not Found", request)
+        self._unavailable.note(path=request.target.path, reason=failure.getErrorMessage())
+        return self._error("503 Service Unavailable", request, (b"Retry-After", b"1"))
 
-    def _whole_or_head(self, answer: Answer, wanted: Wanted) -> Answer:
-        return answer.without_body() if wanted.is_head else answer
+    def _error(self, status: str, request: MediaRequest, *extra: Field) -> Response:
+        response = self.responses.error(status, self.clock.seconds(), request.target.kind, *extra)
+        return response.without_body() if request.is_head else response

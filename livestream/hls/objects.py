@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import define
 from twisted.internet.defer import Deferred
 
 from livestream.hls.paths import Kind, Target
-from livestream.http.response import Answers, Content
+from livestream.http.response import Representation, ResponseFactory
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
@@ -17,7 +19,7 @@ IMMUTABLE = b"public, max-age=86400, immutable"
 """A name is never used twice, so whoever has the bytes may keep them."""
 
 
-class Found(Protocol):
+class CachedObject(Protocol):
     """An object that the cache has, whole or arriving."""
 
     @property
@@ -33,11 +35,15 @@ class Found(Protocol):
         """Unix time, in seconds, at which its bytes came."""
 
 
+Wait = Callable[[], "Deferred[CachedObject]"]
+"""Waits for an object; fetches it, if nobody has begun to."""
+
+
 class Library(Protocol):
     """Where objects are."""
 
-    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
-        """The object, if it is whole in memory."""
+    def get_cached(self, stream: str, rendition: str, name: str) -> CachedObject | None:
+        """The object, if it is whole in memory; it counts as used."""
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
         """Whether there is such an object, here or elsewhere, as far as is known here."""
@@ -55,31 +61,27 @@ class Objects:
     """Contents by object name."""
 
     library: Library
-    answers: Answers
+    responses: ResponseFactory
 
-    def ready(self, target: Target) -> Content | None:
-        """The object, if it can be sent this instant."""
-        found = self.library.peek(target.stream, target.rendition, target.name)
-        return None if found is None else self.content(target.kind, found)
+    def find(self, target: Target) -> Representation | Wait | None:
+        """The object, if it can be sent this instant, or how to wait for it; ``None``: none is known here."""
+        found = self.library.get_cached(target.stream, target.rendition, target.name)
+        if found is not None:
+            return self.representation(target.kind, found)
+        if self.library.is_known(target.stream, target.rendition, target.name):
+            return partial(self.library.get, target.stream, target.rendition, target.name)
+        return None
 
-    def is_known(self, target: Target) -> bool:
-        """Whether there is such an object, as far as is known here."""
-        return self.library.is_known(target.stream, target.rendition, target.name)
-
-    def get(self, target: Target) -> Deferred[Found]:
-        """The object, waited for if need be, as the library gives it."""
-        return self.library.get(target.stream, target.rendition, target.name)
-
-    def content(self, kind: Kind, found: Found) -> Content:
+    def representation(self, kind: Kind, found: CachedObject) -> Representation:
         """What was found, with its header."""
-        return Content(
+        return Representation(
             kind,
             MEDIA_TYPE,
             found.body,
             found.info.size,
             b'"%b"' % found.info.digest.encode("ascii"),
             IMMUTABLE,
-            self.answers.cache_status(found.outcome),
+            self.responses.cache_status(found.outcome),
             found.outcome,
             found.stored_at,
         )

@@ -10,7 +10,7 @@ from typing import Protocol
 from attrs import define, evolve, field
 
 from livestream.hls.paths import Kind, Target
-from livestream.http.response import Answers, Content
+from livestream.http.response import Representation, ResponseFactory
 from livestream.net.body import Body
 from livestream.packaging.playlist import media_playlist, multivariant
 from livestream.packaging.window import Window
@@ -31,37 +31,37 @@ class Playlists:
     """
     Contents by playlist. What was rendered is dropped when its stream changes, and rendered again when asked for.
 
-    With ``are_steered`` players are told to ask which node to play from.
+    With ``are_steered`` players ask by content steering which node to play from.
     """
 
     windows: Windows
-    answers: Answers
+    responses: ResponseFactory
     are_steered: bool = False
     on_change: list[Callable[[str], None]] = field(factory=list)
-    _plain: dict[str, dict[Target, Content]] = field(factory=dict, init=False)
-    _gzip: dict[str, dict[Target, Content]] = field(factory=dict, init=False)
+    _plain: dict[str, dict[Target, Representation]] = field(factory=dict, init=False)
+    _gzip: dict[str, dict[Target, Representation]] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.windows.subscribe(self._changed)
 
-    def ready(self, target: Target, zipped: bool) -> Content | None:
+    def ready(self, target: Target, zipped: bool) -> Representation | None:
         """The playlist as it stands; ``None`` when there is no such stream or rendition."""
         kept = self._gzip if zipped else self._plain
         playlists = kept.get(target.stream)
-        content = None if playlists is None else playlists.get(target)
-        if content is None:
-            content = self._zip(target) if zipped else self._render(target)
-            if content is not None:
-                kept.setdefault(target.stream, {})[target] = content
-        return content
+        representation = None if playlists is None else playlists.get(target)
+        if representation is None:
+            representation = self._zip(target) if zipped else self._render(target)
+            if representation is not None:
+                kept.setdefault(target.stream, {})[target] = representation
+        return representation
 
     def _changed(self, stream: str, announcement: object) -> None:
         self._plain.pop(stream, None)
         self._gzip.pop(stream, None)
-        for tell in self.on_change:
-            tell(stream)
+        for changed in self.on_change:
+            changed(stream)
 
-    def _render(self, target: Target) -> Content | None:
+    def _render(self, target: Target) -> Representation | None:
         window = self.windows.window(target.stream)
         if window is None:
             return None
@@ -69,15 +69,17 @@ class Playlists:
             text, fresh_s = multivariant(window, self.are_steered), window.target_s
         else:
             text, fresh_s = media_playlist(window, target.rendition), max(window.target_s // 2, 1)
-        return None if text is None else self._content(target.kind, text.encode("ascii"), fresh_s)
+        return None if text is None else self._representation(target.kind, text.encode("ascii"), fresh_s)
 
-    def _content(self, kind: Kind, text: bytes, fresh_s: int) -> Content:
+    def _representation(self, kind: Kind, text: bytes, fresh_s: int) -> Representation:
         etag = b'"%b"' % hashlib.sha256(text).hexdigest()[:32].encode("ascii")
         cache_control = b"public, max-age=%d" % fresh_s
-        status = self.answers.cache_status("hit")
-        return Content(kind, MEDIA_TYPE, Body.whole(text), len(text), etag, cache_control, status, "hit", varies=True)
+        status = self.responses.cache_status("hit")
+        return Representation(
+            kind, MEDIA_TYPE, Body.whole(text), len(text), etag, cache_control, status, "hit", varies=True
+        )
 
-    def _zip(self, target: Target) -> Content | None:
+    def _zip(self, target: Target) -> Representation | None:
         plain = self.ready(target, zipped=False)
         if plain is None:
             return None

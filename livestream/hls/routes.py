@@ -1,4 +1,4 @@
-"""The Klein application of a tier: playlists, objects, and the state that the tier below asks for."""
+"""The Klein application of a node: playlists, objects, steering, and the state that downstream nodes ask for."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
 
-from livestream.hls.lookup import Service, Wanted
+from livestream.hls.lookup import Lookup, MediaRequest
 from livestream.hls.paths import Kind, parse_path
-from livestream.hls.steering import Steer
+from livestream.hls.steering import Steering
 from livestream.http.conditions import Conditions
-from livestream.http.counters import Tallies
-from livestream.http.response import Answers, Field
+from livestream.http.counters import RequestCounters
+from livestream.http.response import Field, ResponseFactory
 from livestream.http.twisted_writer import write
 from livestream.model.names import (
     APP,
@@ -36,19 +36,19 @@ from livestream.model.names import (
 
 JSON = b"application/json"
 STATE = b"X-Livestream-State"
-"""How far the state of all streams is, in an answer."""
+"""The field of a response with how far the state of all streams is."""
 METHODS = ("GET", "HEAD", "OPTIONS")
 PICKED = (b"if-none-match", b"if-range", b"range", b"accept-encoding")
 
 
 class States(Protocol):
-    """The state of the streams, as the documents that the tier below reads."""
+    """The state of the streams, as the documents that downstream nodes read."""
 
     def every(self) -> bytes:
         """Every stream's state, a line of JSON for each announcement."""
 
     def since(self, token: str) -> tuple[bytes, str]:
-        """What of that is new since the answer that came with ``token`` (all for any other), and the next token."""
+        """What of that is new since the response that came with ``token`` (all for any other), and the next token."""
 
     def one(self, stream: str) -> bytes | None:
         """One stream's state as JSON; ``None`` when it is not known."""
@@ -84,19 +84,19 @@ class Hls:
     """
     Answers every request that the fast path leaves. ``seconds`` is the wall clock.
 
-    ``steer`` tells viewers which edge to use, ``push`` has the viewers of HTTP-FLV, ``rest`` the pages beside the
+    ``steering`` tells viewers which edge to use, ``push`` has the viewers of HTTP-FLV, ``rest`` the pages beside the
     media, and ``takes`` what other nodes ask; each may be missing.
     """
 
-    service: Service
-    answers: Answers
-    tallies: Tallies
+    lookup: Lookup
+    responses: ResponseFactory
+    counters: RequestCounters
     seconds: Callable[[], float]
     states: States | None = None
     push: Push | None = None
     rest: IResource | None = None
     takes: Takes | None = None
-    steer: Steer | None = None
+    steering: Steering | None = None
 
     router: ClassVar[Klein] = Klein()
 
@@ -110,13 +110,15 @@ class Hls:
         """Playlists and objects. What they are called is read from the raw path, not from what was decoded of it."""
         target = parse_path(request.path)
         if request.method == b"OPTIONS":
-            answer = self.answers.options(self.seconds())
+            response = self.responses.options(self.seconds())
         elif target is None:
-            answer = self.answers.error("404 Not Found", self.seconds())
+            response = self.responses.error("404 Not Found", self.seconds())
         else:
-            answer = await self.service.answer(Wanted(target, conditions_of(request), request.method == b"HEAD"))
-        self.tallies.count(answer)
-        await write(request, answer)
+            response = await self.lookup.response(
+                MediaRequest(target, conditions_of(request), request.method == b"HEAD")
+            )
+        self.counters.count(response)
+        await write(request, response)
 
     @router.route(f"/{APP}/<name>", methods=["GET"])
     def pushed(self, request: Request, name: str) -> Any:
@@ -129,19 +131,21 @@ class Hls:
     @router.route(go_path(multivariant_path("<stream>")), methods=METHODS)
     @router.route(go_path(f"/{APP}/<stream>"), methods=METHODS)
     @router.route(steering_path("<stream>"), methods=METHODS)
-    def steering(self, request: Request, **_: str) -> Deferred[None]:
+    def best_edge(self, request: Request, **_: str) -> Deferred[None]:
         """Which edge to use. It is read from the raw target, as on the fast path."""
+        if self.steering is None:
+            raise NotFound
         forwarded = b", ".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
         peer = cast(Connected, request.channel).host
-        answer = None if self.steer is None else self.steer.answer(request.method, request.uri, forwarded, peer)
-        if answer is None:
+        response = self.steering.response(request.method, request.uri, forwarded, peer)
+        if response is None:
             raise NotFound
-        self.tallies.count(answer)
-        return write(request, answer)
+        self.counters.count(response)
+        return write(request, response)
 
     @router.route("/state")
     def every_state(self, request: Request) -> Any:
-        """What is live, for the tier below; with ``?since=TOKEN``, what is new since the answer with that token."""
+        """What is live, for downstream nodes; with ``?since=TOKEN``, what is new since the response with that token."""
         tokens = request.args.get(b"since")
         if self.states is None or tokens is None:
             return self._document(request, None if self.states is None else self.states.every())
@@ -150,12 +154,12 @@ class Hls:
 
     @router.route(state_path("<stream>"))
     def one_state(self, request: Request, stream: str) -> Any:
-        """The state of one stream, for the tier below."""
+        """The state of one stream, for downstream nodes."""
         return self._document(request, None if self.states is None else self.states.one(stream))
 
     @router.route("/epochs")
     def epochs(self, request: Request) -> Any:
-        """Which streams are here, for relays of the tier below that get nothing."""
+        """Which streams are here, for downstream relays that get nothing."""
         return self._document(request, None if self.takes is None else self.takes.epochs())
 
     @router.route(take_path("<stream>"), methods=["POST"])
@@ -169,7 +173,7 @@ class Hls:
         kind, stream = match["kind"].decode("ascii"), match["stream"].decode("ascii")
         signature = request.getHeader("x-livestream-node") or ""
         status, text = self.takes.answer(kind, stream, epoch, signature)
-        return write(request, self.answers.document(text, JSON, self.seconds(), status=status))
+        return write(request, self.responses.document(text, JSON, self.seconds(), status=status))
 
     @router.route("/", branch=True)
     def others(self, request: Request) -> Any:
@@ -180,19 +184,19 @@ class Hls:
 
     @router.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> Deferred[None]:
-        """What is no route of ours: nobody may keep the answer, and none is a redirect."""
-        answer = self.answers.error("404 Not Found", self.seconds())
+        """No route: nobody may keep the response, and none is a redirect."""
+        response = self.responses.error("404 Not Found", self.seconds())
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
-            answer = self.answers.error("405 Method Not Allowed", self.seconds(), "", allow)
+            response = self.responses.error("405 Method Not Allowed", self.seconds(), "", allow)
         elif failure.check(ServiceUnavailable):
-            answer = self.answers.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
-        return write(cast(Request, request), answer)
+            response = self.responses.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
+        return write(cast(Request, request), response)
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:
             raise NotFound
-        return write(request, self.answers.document(text, JSON, self.seconds(), "", "200 OK", *extra))
+        return write(request, self.responses.document(text, JSON, self.seconds(), "", "200 OK", *extra))
 
 
 def conditions_of(request: Request) -> Conditions:

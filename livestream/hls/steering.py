@@ -1,5 +1,5 @@
 """
-Which edge to use, told to viewers over HTTP.
+Directs viewers over HTTP to the edge that they are to use.
 
 ``/go/live/STREAM/master.m3u8`` and ``/go/live/STREAM.flv`` send a player to the best edge before it begins;
 ``/steer/STREAM`` is what a player that supports HLS content steering asks again and again while it plays.
@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 from attrs import define
 
 from livestream.hls.paths import Kind
-from livestream.http.client_address import Proxies
-from livestream.http.response import Answer, Answers
+from livestream.http.client_address import TrustedProxies
+from livestream.http.response import Response, ResponseFactory
 from livestream.model.names import NODE, STEERING_PATH, steering_path
 from livestream.packaging.playlist import PATHWAY
 from livestream.packaging.window import Window
@@ -47,23 +47,23 @@ class Guide(Protocol):
 
 
 @define(eq=False)
-class Steer:
+class Steering:
     """
-    Answers whoever asks for an edge. Nothing but a viewer's address, and where it plays now, decides what it is told.
+    Answers requests for an edge. The choice depends on the viewer's address, and on where it plays now, alone.
 
     ``node`` is the id of this node, and ``seconds`` the wall clock. Without a guide, viewers are to stay here.
     """
 
     node: str
     guide: Guide | None
-    proxies: Proxies
+    proxies: TrustedProxies
     window: Callable[[str], Window | None]
-    answers: Answers
+    responses: ResponseFactory
     seconds: Callable[[], float]
 
-    def answer(self, method: bytes, target: bytes, forwarded: bytes, peer: str) -> Answer | None:
+    def response(self, method: bytes, target: bytes, forwarded: bytes, peer: str) -> Response | None:
         """
-        The answer to a request of ``peer``; ``None`` when it is not for the best edge.
+        The response to a request of ``peer``; ``None`` when it is not for the best edge.
 
         ``forwarded`` is what it has as X-Forwarded-For.
         """
@@ -72,31 +72,31 @@ class Steer:
         if match is None or method not in METHODS:
             return None
         if method == b"OPTIONS":
-            return self.answers.options(self.seconds())
+            return self.responses.options(self.seconds())
         address = self.proxies.viewer(peer, forwarded.decode("latin-1"))
         if match["steered"] is None:
             return self._go(match["sent"].decode("ascii"), match["media"].decode("ascii"), query, address)
         return self._steer(match["steered"].decode("ascii"), query.decode("latin-1"), address)
 
-    def _go(self, stream: str, path: str, query: bytes, address: str) -> Answer:
+    def _go(self, stream: str, path: str, query: bytes, address: str) -> Response:
         """A redirect; what is no plain query is dropped from it."""
         edges = self.guide.order(stream, address, "") if self.guide is not None else ()
         kept = f"?{query.decode('ascii')}" if _QUERY.fullmatch(query) else ""
-        return self.answers.redirect(f"{edges[0].http if edges else ''}{path}{kept}", self.seconds(), Kind.REDIRECT)
+        return self.responses.redirect(f"{edges[0].http if edges else ''}{path}{kept}", self.seconds(), Kind.REDIRECT)
 
-    def _steer(self, stream: str, query: str, address: str) -> Answer:
+    def _steer(self, stream: str, query: str, address: str) -> Response:
         if self.guide is None:
-            return self.answers.error("404 Not Found", self.seconds(), Kind.STEERING)
+            return self.responses.error("404 Not Found", self.seconds(), Kind.STEERING)
         base, current = self._whereabouts(query)
         edges = self.guide.order(stream, address, current)
         if not edges:  # a player goes on where it is, and asks again
             again = (b"Retry-After", b"%d" % TTL_S)
-            return self.answers.error("503 Service Unavailable", self.seconds(), Kind.STEERING, again)
+            return self.responses.error("503 Service Unavailable", self.seconds(), Kind.STEERING, again)
         reload = f"{edges[0].http}{steering_path(stream)}?base={base}"
         window = self.window(stream)
         variants = [info.name for info in window.renditions()] if window is not None else []
         text = manifest(edges, base, stream, TTL_S, reload, variants)
-        return self.answers.document(text.encode("ascii"), MANIFEST_TYPE, self.seconds(), Kind.STEERING)
+        return self.responses.document(text.encode("ascii"), MANIFEST_TYPE, self.seconds(), Kind.STEERING)
 
     def _whereabouts(self, query: str) -> tuple[str, str]:
         """The node that the player's own playlist came from, and the one that it plays from now, by their ids."""

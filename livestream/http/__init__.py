@@ -2,8 +2,9 @@
 An HTTP/1.1 server that knows nothing of streams: strict, bounded, and as fast as a prepared response allows.
 
 - ``site``: a listening server: who is let in, which requests reach the application
-- ``connection``: one connection: strict heads, one response at a time, deadlines
-- ``head``, ``limits``: reading the head of a request, and what a peer may ask of the server
+- ``connection``: one connection: one response at a time, deadlines
+- ``head_reader``, ``head``: its bytes taken apart into heads, and the strict reading of one
+- ``limits``: what a peer may ask of the server
 - ``conditions``: conditional requests, one range, encodings
 - ``response``: status, header and bytes of a response
 - ``prepared``: responses that are ready as bytes, found by those of the request

@@ -16,7 +16,7 @@ FLUSH_LINES = 8192
 
 
 def entry(line: bytes, code: int, length: int, outcome: str) -> bytes:
-    """What a log says of one answer, but for the host and the time. ``line`` is the request line."""
+    """One response's line in the log, but for the host and the time. ``line`` is the request line."""
     return b'] "%b" %d %d %b\n' % (line.replace(b'"', b"%22"), code, length, outcome.encode("ascii") or b"-")
 
 
@@ -37,11 +37,11 @@ class AccessLog:
 
     log: ClassVar[Logger] = Logger()
 
-    def add(self, host: bytes, said: bytes) -> None:
-        """Note one answer to ``host``, which is followed by the date's opening: ``b"192.0.2.1 - - ["``."""
+    def add(self, host: bytes, logged: bytes) -> None:
+        """Log one response to ``host``, which is followed by the date's opening: ``b"192.0.2.1 - - ["``."""
         if self._call is None:
             self._begin()
-        self._lines.append(host + self._stamp + said)
+        self._lines.append(host + self._stamp + logged)
         if len(self._lines) >= FLUSH_LINES:
             self.flush()
 

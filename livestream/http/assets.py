@@ -39,9 +39,9 @@ class Assets:
             assets[name] = Asset(kind.encode("ascii"), data, gzip.compress(data, 6, mtime=0), etag.encode("ascii"))
         return cls(assets)
 
-    def answer(self, request: IRequest, name: str) -> bytes:
+    def body(self, request: IRequest, name: str) -> bytes:
         """
-        The body of the answer to a request for ``name``.
+        The body of the response to a request for ``name``.
 
         :raises NotFound: there is no such file.
         """
@@ -85,7 +85,7 @@ def policy(media_from: str = "") -> str:
 
 
 def page(request: IRequest, html: str, media_from: str = "") -> bytes:
-    """The body of the answer that is a page."""
+    """The body of the response that is a page."""
     data = html.encode("utf-8")
     for name, value in (
         ("content-type", "text/html; charset=utf-8"),

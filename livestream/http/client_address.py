@@ -14,13 +14,13 @@ HOPS = 16
 
 
 @frozen
-class Proxies:
-    """The networks whose word about a viewer's address is believed."""
+class TrustedProxies:
+    """The networks of proxies whose X-Forwarded-For is believed."""
 
     networks: Networks = Networks()
 
     @classmethod
-    def of(cls, networks: Iterable[str]) -> Proxies:
+    def of(cls, networks: Iterable[str]) -> TrustedProxies:
         return cls(Networks.of(networks))
 
     def viewer(self, peer: str, forwarded: str) -> str:

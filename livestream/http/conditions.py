@@ -14,7 +14,7 @@ _CODING = re.compile(rb"\s*([A-Za-z0-9*!#$%&'+.^_`|~-]+)\s*(?:;\s*q=([0-9.]{1,5}
 
 @frozen
 class Conditions:
-    """The fields that decide which answer a request gets; a request without any is plain."""
+    """The fields that decide which response a request gets; a request without any is plain."""
 
     if_none_match: bytes = b""
     if_range: bytes = b""
@@ -80,7 +80,7 @@ def select(conditions: Conditions, etag: bytes, size: int) -> Selection:
 
 
 def accepts_gzip(accepted: bytes) -> bool:
-    """Whether an Accept-Encoding names gzip, or anything, with a weight above nought."""
+    """Whether an Accept-Encoding names gzip, or anything, with a weight above zero."""
     weights: dict[bytes, float] = {}
     for item in accepted.split(b",")[:16]:
         match = _CODING.fullmatch(item)

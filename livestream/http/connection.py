@@ -1,37 +1,33 @@
 """
 One viewer's HTTP connection: heads are read strictly, one request is answered at a time, and deadlines are kept.
 
-A whole head is read and checked before anything is done with it. What is ready in memory is answered by the fast path;
-anything else goes to Twisted's parser, which so sees only heads that have been read strictly, that announce no body,
-and that come when the request before has been answered.
+What is ready in memory is answered by the fast path; anything else goes to Twisted's parser, which so sees only heads
+that have been read strictly, that announce no body, and that come when the request before has been answered.
 """
 
 from __future__ import annotations
 
 import math
-from enum import Enum
 from typing import Protocol, cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IProtocol, IPushProducer, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.interfaces import IConsumer, IProtocol, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
 from livestream.http.access_log import AccessLog, entry
-from livestream.http.client_address import Proxies
-from livestream.http.counters import Tallies
-from livestream.http.head import END, Refused, check_unfinished, parse
-from livestream.http.limits import ChannelLimits
+from livestream.http.client_address import TrustedProxies
+from livestream.http.counters import RequestCounters
+from livestream.http.head import Refused, parse
+from livestream.http.head_reader import IDLE, LINGER_S, HeadReader, HeadServer, Phase
+from livestream.http.limits import ConnectionLimits
 from livestream.http.outflow import Outflow
 from livestream.http.peer import Peer
 from livestream.http.prepared import FastPath, Ready
-from livestream.http.response import CLOSE, Answer, Answers
+from livestream.http.response import CLOSE, Response, ResponseFactory
 from livestream.http.signatures import Signatures
-from livestream.http.timeouts import Watchdog
 from livestream.http.twisted_writer import head_of
-from livestream.metrics import Metrics
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.direct_socket import DirectSocket, set_read_bytes
 from livestream.net.proxy_protocol import ProxyPreface
@@ -40,72 +36,42 @@ from livestream.net.tcp import tune
 PROGRESS_BYTES = 65536
 """A reader must have taken this much, or all, within the time that a stall may last."""
 
-TURN_HEADS = 16
-"""So many requests of a connection are served in one turn of the reactor; the rest waits, as others do."""
-
 READ_BYTES = 16384
 """So much is read at once: a request has a tenth of it."""
 
-LINGER_S = 2
-LINGER_BYTES = 1 << 20
-"""So long a refused peer has to read why, and so much it may still send, before the connection is reset."""
 
-
-class Server(Protocol):
+class Server(HeadServer, Protocol):
     """What a connection needs of the site that it belongs to."""
 
-    answers: Answers
+    responses: ResponseFactory
     access: AccessLog | None
     signatures: Signatures | None
-    tallies: Tallies
+    counters: RequestCounters
     addresses: AddressLimiter
-    proxies: Proxies
-    metrics: Metrics
-    clock: IReactorTime
-    watchdog: Watchdog
-    held_bytes: int
+    proxies: TrustedProxies
 
     def adopt(self, direct: DirectSocket) -> None: ...
-    def gone(self, channel: Channel, direct: DirectSocket | None) -> None: ...
+    def connection_lost(self, connection: HttpConnection, direct: DirectSocket | None) -> None: ...
     def failed(self, reason: Failure) -> None: ...
 
 
-class Phase(Enum):
-    """Where a connection stands."""
-
-    READING = "a head has begun, or the first is awaited"
-    IDLE = "between requests"
-    ANSWERING = "a request is being answered"
-    CLOSING = "refused, or told to close: nothing more is served"
-    LOST = "gone"
-    TAKEN = "no longer HTTP"
-
-
-IDLE = Phase.IDLE
-
-
-class Channel(HTTPChannel):
+class HttpConnection(HeadReader):
     """Serves one connection of a site, which comes from ``host`` and is counted as one of ``group``."""
 
     site: Site
-    phase = Phase.READING
-    look_at = math.inf
+    server: Server
+    check_at = math.inf
     requests_seen = 0
 
     _direct: DirectSocket | None = None
-    _held = b""
-    _is_taking = False
-    _is_queue_full = False  # the transport has as much queued as it takes
-    _ignored = 0  # bytes that came after the last request that is served
     _outflow: Outflow | None = None
-    _is_last = False  # the answer that is being sent is followed by the end of the connection
-    _waiting: Deferred[Answer] | None = None
+    _is_last = False  # the connection is closed after the response that is being sent
+    _waiting: Deferred[Response] | None = None
     _resumed = 0
-    _since = 0  # when the phase began, or when progress was seen in it, or, closing, until when that may take
     _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
 
     def __init__(
-        self, server: Server, limits: ChannelLimits, host: str, fast_path: FastPath | None, group: str = ""
+        self, server: Server, limits: ConnectionLimits, host: str, fast_path: FastPath | None, group: str = ""
     ) -> None:
         super().__init__()
         self._fast_path = fast_path
@@ -125,8 +91,8 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._since = self.server.watchdog.now
-        self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
+        self._since = self.server.timeouts.now
+        self.server.timeouts.watch(self, self._since + self.limits.header_s + 1)
         self._direct = DirectSocket.of(self.transport)
         if self._direct is not None:
             set_read_bytes(self.transport, READ_BYTES)
@@ -144,27 +110,26 @@ class Channel(HTTPChannel):
         self._keep(b"")
         self.__dict__.pop("dataReceived", None)
         super().connectionLost(reason)
-        self.server.gone(self, direct)
+        self.server.connection_lost(self, direct)
 
     def dataReceived(self, data: bytes) -> None:
         try:
+            prepared = self._prepared
             if self.phase is not IDLE or self._held:
                 self._hold(data)
-            elif (
-                (prepared := self._prepared) is None or (ready := prepared.find(data)) is None or not self._send(ready)
-            ):
+            elif prepared is None or (ready := prepared.find(data)) is None or not self._send(ready):
                 self._take(data)
         except Exception:
             self.server.failed(Failure())
             self.abort()
 
     def await_address(self) -> None:
-        """Take the first bytes for a proxy's, which tells the peer's address. A head's deadline holds for them too."""
+        """Expect a header of the PROXY protocol first, with the peer's address, within the time that a head has."""
         self.dataReceived = ProxyPreface(self._begin, self._no_header).receive  # type: ignore[method-assign]
 
     def _begin(self, address: str, data: bytes) -> None:
         del self.dataReceived
-        if not self.peer.tell(address):
+        if not self.peer.set_address(address):
             self.abort()
             return
         self.logged_host = self.peer.log_prefix
@@ -174,84 +139,6 @@ class Channel(HTTPChannel):
     def _no_header(self, reason: str) -> None:
         self.server.addresses.warn_of_proxy(self.host, reason)
         self.abort()
-
-    # Reading
-
-    def _hold(self, data: bytes) -> None:
-        """Keep what cannot be served yet, and read no more when it is much; drop what never will be."""
-        if self.phase in (Phase.CLOSING, Phase.LOST):
-            self._ignored += len(data)
-            if self._ignored > LINGER_BYTES and self.phase is Phase.CLOSING:
-                self.abort()
-            return
-        if self.phase is not Phase.ANSWERING:
-            self._take(self._take_held() + data)
-            return
-        self._keep(self._held + data)
-        if len(self._held) > self.limits.read_ahead_bytes:
-            self._pause_reading()
-
-    def _keep(self, data: bytes) -> None:
-        """Hold what cannot be served yet, which counts with what is held for all others."""
-        server, limits = self.server, self.limits
-        server.held_bytes += len(data) - len(self._held)
-        self._held = data
-        if server.held_bytes > limits.held_bytes and len(data) > limits.small_bytes:
-            server.metrics.limit_hit("held_bytes")
-            self.abort()
-
-    def _take_held(self) -> bytes:
-        held = self._held
-        self._keep(b"")
-        return held
-
-    def _pause_reading(self) -> None:
-        cast(IPushProducer, self.transport).pauseProducing()
-
-    def _resume_reading(self) -> None:
-        cast(IPushProducer, self.transport).resumeProducing()
-
-    def _take(self, data: bytes) -> None:
-        """Serve the whole heads of ``data`` in order, until one has to be waited for; hold the rest."""
-        position, left = 0, TURN_HEADS
-        self._is_taking = True
-        while position < len(data) and left and self.phase in (Phase.READING, Phase.IDLE):
-            left -= 1
-            if self._is_queue_full:
-                break
-            while data.startswith(b"\r\n", position):
-                position += 2  # RFC 9112, 2.2: some clients end a request with a line end too many
-            end = data.find(END, position)
-            if end < 0:
-                self._await_rest(data, position)
-                break
-            self._serve(data[position : end + 4])
-            position = end + 4
-        self._is_taking = False
-        if self.phase in (Phase.CLOSING, Phase.LOST):
-            return
-        if position == len(data):
-            if self.phase is Phase.READING:
-                self.phase = Phase.IDLE
-        elif self.phase is Phase.TAKEN:
-            self.dataReceived(data[position:])
-        else:
-            self._keep(data[position:])
-            if not left and self.phase is Phase.IDLE:
-                self._pause_reading()
-                self.server.clock.callLater(0, self._go_on)
-
-    def _await_rest(self, data: bytes, position: int) -> None:
-        """The rest of a head has not come: give it until a deadline that does not move with its bytes."""
-        try:
-            check_unfinished(data, position, self.limits.head)
-        except Refused as reason:
-            self._refuse(reason)
-            return
-        if self.phase is not Phase.READING:
-            self.phase = Phase.READING
-            self._since = self.server.watchdog.now
-            self.server.watchdog.watch(self, self._since + self.limits.header_s + 1)
 
     def _serve(self, head: bytes) -> None:
         prepared, fast_path = self._prepared, self._fast_path
@@ -266,8 +153,8 @@ class Channel(HTTPChannel):
             return
         found = None
         if fast_path is not None and self._is_free():
-            found = fast_path.take(parsed, head, self.host, is_logged=self._access is not None)
-            if isinstance(found, Ready) and self._send(found):
+            found = fast_path.take(parsed, head, self.host)
+            if isinstance(found, Ready) and self._send(self._logged(found, head)):
                 return
         forwarded = parsed.fields.get(b"x-forwarded-for")
         if forwarded is not None and not self.peer.count_viewer(forwarded):
@@ -279,32 +166,27 @@ class Channel(HTTPChannel):
             self.phase = Phase.ANSWERING
             super().dataReceived(head)
 
-    def _send100Continue(self) -> None:
-        """No body is ever awaited, so nothing is to be continued."""
+    def _logged(self, ready: Ready, head: bytes) -> Ready:
+        """A response, with its line in the access log if there is one."""
+        return ready if ready.log_entry or self._access is None else ready.logged_for(head.partition(b"\r\n")[0])
 
     def _refuse(self, reason: Refused) -> None:
-        """Say why, read nothing more, and close."""
+        """Send an error, read nothing more, and close."""
         if reason.limit:
             self.server.metrics.limit_hit(reason.limit)
-        answers, now = self.server.answers, self.server.clock.seconds()
-        answer = answers.error(reason.status, now, "", *(() if answers.are_last else (CLOSE,)))
-        self.write(answer.head() + answer.read())
+        responses, now = self.server.responses, self.server.clock.seconds()
+        response = responses.error(reason.status, now, "", *(() if responses.are_last else (CLOSE,)))
+        self.write(response.head() + response.read())
         self.close()
 
     def close(self) -> None:
-        """Close once what was written has gone; a peer that is still sending can read the answer meanwhile."""
+        """Close once what was written has gone; a peer that is still sending can read the response meanwhile."""
         self._closes_within(LINGER_S)
         if self._direct is not None:
             self._resume_reading()
             self._direct.transport.loseWriteConnection()
         else:
             self.loseConnection()
-
-    def _closes_within(self, limit_s: float) -> None:
-        self.phase = Phase.CLOSING
-        self._keep(b"")
-        self._since = math.ceil(self.server.watchdog.now + limit_s)
-        self.server.watchdog.watch(self, self._since)
 
     # Answering
 
@@ -313,9 +195,9 @@ class Channel(HTTPChannel):
         direct = self._direct
         if direct is None or not direct.is_free():
             return False
-        tally = ready.tally
-        tally.requests += 1
-        tally.body_bytes += ready.body_bytes
+        counter = ready.counter
+        counter.requests += 1
+        counter.body_bytes += ready.body_bytes
         if self._access is not None:
             self._access.add(self.logged_host, ready.log_entry)
         self.requests_seen += 1
@@ -348,11 +230,11 @@ class Channel(HTTPChannel):
         self._resume_reading()
         self._go_on()
 
-    def _wait_for(self, answer: Deferred[Answer], line: bytes) -> None:
+    def _wait_for(self, response: Deferred[Response], line: bytes) -> None:
         self.requests_seen += 1
         self.phase = Phase.ANSWERING
-        self._waiting = answer
-        answer.addCallbacks(self._give, self._left, (line,))
+        self._waiting = response
+        response.addCallbacks(self._give, self._left, (line,))
 
     def _left(self, failure: Failure) -> None:
         """The peer has gone, and its place in the queue with it; or something is wrong here."""
@@ -360,29 +242,29 @@ class Channel(HTTPChannel):
             self.server.failed(failure)
             self.abort()
 
-    def _give(self, answer: Answer, line: bytes) -> None:
-        """Send an answer that was waited for; its body may still be arriving."""
+    def _give(self, response: Response, line: bytes) -> None:
+        """Send a response that was waited for; its body may still be arriving."""
         self._waiting = None
         if self.peer.viewer_group:
             self.peer.release_viewer()
         direct = self._direct
         assert direct is not None
-        self.server.tallies.count(answer)
+        self.server.counters.count(response)
         if self._access is not None:
-            said = entry(line, answer.code, answer.length, answer.outcome)
-            self._access.add(self.logged_host, said)
-        self._is_last = answer.is_last
-        start, stop = answer.start + len(answer.opened), answer.start + answer.length
-        self._outflow = Outflow(direct, answer.opening, answer.body, start, stop, self._rest_sent)
+            logged = entry(line, response.code, response.length, response.outcome)
+            self._access.add(self.logged_host, logged)
+        self._is_last = response.is_last
+        start, stop = response.start + len(response.opened), response.start + response.length
+        self._outflow = Outflow(direct, response.opening, response.body, start, stop, self._rest_sent)
         if self._outflow.begin():
             self._rest_sent()
 
     def _is_free(self) -> bool:
         return self._direct is not None and self._direct.is_free()
 
-    def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
+    def send_direct(self, request: Request, response: Response) -> Deferred[None] | None:
         """
-        Send an answer whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
+        Send a response whose header is set on ``request`` straight to the socket; ``None`` if that cannot be now.
 
         The Deferred fires when the last byte is with the kernel; cancelling it stops nothing.
         """
@@ -390,15 +272,15 @@ class Channel(HTTPChannel):
         if direct is None or not direct.is_free():
             return None
         request.startedWriting = 1
-        request.sentLength = answer.length
+        request.sentLength = response.length
         done: Deferred[None] = Deferred()
 
         def sent() -> None:
             self._outflow = None
             done.callback(None)
 
-        stop = answer.start + answer.length
-        self._outflow = Outflow(direct, head_of(request), answer.body, answer.start, stop, sent)
+        stop = response.start + response.length
+        self._outflow = Outflow(direct, head_of(request), response.body, response.start, stop, sent)
         if self._outflow.begin():
             sent()
         return done
@@ -424,12 +306,6 @@ class Channel(HTTPChannel):
         self._resumed += 1
         self._go_on()
 
-    def _go_on(self) -> None:
-        """Serve what was held back while a request was being answered."""
-        if self._held and not self._is_taking and self.phase is Phase.IDLE:
-            self._resume_reading()
-            self._take(self._take_held())
-
     # Handing over
 
     def take_over(self, protocol: IProtocol) -> None:
@@ -443,7 +319,7 @@ class Channel(HTTPChannel):
         held = self._take_held()
 
         def lost(reason: Failure) -> None:
-            self.server.gone(self, self._direct)
+            self.server.connection_lost(self, self._direct)
             protocol.connectionLost(reason)
 
         self.dataReceived = protocol.dataReceived  # type: ignore[method-assign]
@@ -454,8 +330,8 @@ class Channel(HTTPChannel):
 
     # Deadlines
 
-    def looked_at(self, now: int) -> float:
-        """Called by the watchdog: cut what is overdue, and say when to look again."""
+    def check_timeouts(self, now: int) -> float:
+        """Close the connection if it is overdue; return when to check again."""
         if self.phase in (Phase.TAKEN, Phase.LOST):
             return math.inf
         if self.phase is Phase.CLOSING and now >= self._since:
@@ -463,16 +339,16 @@ class Channel(HTTPChannel):
             return math.inf
         if self.phase is Phase.CLOSING:
             return self._since
-        return self._look_at_head(now) if self.phase is Phase.READING else self._look_at_progress(now)
+        return self._check_head(now) if self.phase is Phase.READING else self._check_progress(now)
 
-    def _look_at_head(self, now: int) -> float:
+    def _check_head(self, now: int) -> float:
         deadline = self._since + self.limits.header_s
         if now <= deadline:
             return deadline + 1
         self._refuse(Refused("408 Request Timeout", "header_time"))
         return now + LINGER_S
 
-    def _look_at_progress(self, now: int) -> float:
+    def _check_progress(self, now: int) -> float:
         phase, requests, moved = self._seen
         moves = self._moved_bytes()
         has_moved = moves >= moved + PROGRESS_BYTES or not self._is_blocked()
@@ -485,10 +361,6 @@ class Channel(HTTPChannel):
             self.abort()
             return math.inf
         return now + min(self.limits.idle_s, self.limits.stall_s) / 5
-
-    def abort(self) -> None:
-        """Reset the connection."""
-        cast(ITCPTransport, self.transport).abortConnection()
 
     def _is_blocked(self) -> bool:
         """Whether the peer's reading is what is waited for."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from livestream.http.response import Answer
+from livestream.http.response import Response
 from livestream.metrics import Metrics
 
 
 @define(eq=False)
-class Tally:
+class RequestCounter:
     """The requests of one kind and outcome since the last hand-over, and the bytes of their bodies."""
 
     kind: str
@@ -19,32 +19,32 @@ class Tally:
 
 
 @define(eq=False)
-class Tallies:
+class RequestCounters:
     """Every tally of a process. A counter of the registry costs a lock per step; a tally costs an addition."""
 
     metrics: Metrics
-    _tallies: dict[tuple[str, str], Tally] = field(factory=dict, init=False)
+    _counters: dict[tuple[str, str], RequestCounter] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics.before_scrape(self.hand_over)
 
-    def tally(self, kind: str, outcome: str) -> Tally:
+    def counter(self, kind: str, outcome: str) -> RequestCounter:
         """The tally to add to; it stays the same for good."""
-        tally = self._tallies.get((kind, outcome))
-        if tally is None:
-            tally = self._tallies[kind, outcome] = Tally(kind, outcome)
-        return tally
+        counter = self._counters.get((kind, outcome))
+        if counter is None:
+            counter = self._counters[kind, outcome] = RequestCounter(kind, outcome)
+        return counter
 
-    def count(self, answer: Answer) -> None:
-        """Count one answer, if it is of a kind that is counted."""
-        if answer.kind:
-            tally = self.tally(answer.kind, answer.outcome)
-            tally.requests += 1
-            tally.body_bytes += answer.length
+    def count(self, response: Response) -> None:
+        """Count one response, if it is of a kind that is counted."""
+        if response.kind:
+            counter = self.counter(response.kind, response.outcome)
+            counter.requests += 1
+            counter.body_bytes += response.length
 
     def hand_over(self) -> None:
         """Bring the registry up to date."""
-        for tally in self._tallies.values():
-            self.metrics.http_requests.labels(tally.kind, tally.outcome).inc(tally.requests)
-            self.metrics.http_bytes.labels(tally.kind).inc(tally.body_bytes)
-            tally.requests = tally.body_bytes = 0
+        for counter in self._counters.values():
+            self.metrics.http_requests.labels(counter.kind, counter.outcome).inc(counter.requests)
+            self.metrics.http_bytes.labels(counter.kind).inc(counter.body_bytes)
+            counter.requests = counter.body_bytes = 0

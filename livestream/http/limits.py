@@ -19,7 +19,7 @@ class HeadLimits:
 
 
 @frozen
-class ChannelLimits:
+class ConnectionLimits:
     """
     What one connection may ask of the server. Times are in seconds.
 
@@ -47,4 +47,4 @@ class HttpLimits:
     """How many connections are served at once; 0: no limit."""
 
     connections: int = 20_000
-    channel: ChannelLimits = field(factory=ChannelLimits)
+    per_connection: ConnectionLimits = field(factory=ConnectionLimits)

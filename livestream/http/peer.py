@@ -6,15 +6,15 @@ from typing import Protocol
 
 from attrs import define, field
 
-from livestream.http.client_address import Proxies
+from livestream.http.client_address import TrustedProxies
 from livestream.net.address_limiter import AddressLimiter
 
 
-class Counting(Protocol):
+class AddressCounts(Protocol):
     """What is needed of a site."""
 
     addresses: AddressLimiter
-    proxies: Proxies
+    proxies: TrustedProxies
 
 
 @define(eq=False)
@@ -26,7 +26,7 @@ class Peer:
     because it waits or has become a push, is counted for its viewer.
     """
 
-    site: Counting
+    site: AddressCounts
     host: str
     group: str = ""
     viewer_group: str = field(default="", init=False)
@@ -36,8 +36,8 @@ class Peer:
         """How a line of the access log begins."""
         return f"{self.host or '-'} - - [".encode()
 
-    def tell(self, address: str) -> bool:
-        """A proxy has told the address, or (empty) that the connection is its own; return whether there may be one."""
+    def set_address(self, address: str) -> bool:
+        """Take the address that a proxy gives (empty: it is its own); return whether that may have one more."""
         self.host = address or self.host
         group = self.site.addresses.connect(self.host)
         self.group = group or ""

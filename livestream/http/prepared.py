@@ -20,9 +20,9 @@ from twisted.internet.defer import Deferred
 
 from livestream.http.access_log import entry
 from livestream.http.conditions import Conditions
-from livestream.http.counters import Tallies, Tally
+from livestream.http.counters import RequestCounter, RequestCounters
 from livestream.http.head import Head
-from livestream.http.response import Answer, Answers
+from livestream.http.response import Response, ResponseFactory
 from livestream.net.body import Body
 from livestream.net.direct_socket import DirectSocket
 from livestream.signing import SAME_S
@@ -40,7 +40,8 @@ class Ready:
     """
     A response that can be sent now: prepared bytes, then ``body``, if there is one, from ``start`` to ``stop``.
 
-    ``log_entry`` is its line in the access log. The connection is closed after one that ``is_last``.
+    ``log_entry`` is its line in the access log, and empty for one that is of no request line (see `logged_for`). The
+    connection is closed after one that ``is_last``.
     """
 
     data: bytes
@@ -50,7 +51,7 @@ class Ready:
     start: int
     stop: int
     total: int
-    tally: Tally
+    counter: RequestCounter
     body_bytes: int
     log_entry: bytes
     is_last: bool
@@ -71,43 +72,43 @@ class Ready:
         return sent
 
     def logged_for(self, line: bytes) -> Ready:
-        """The same response to another request line."""
-        return evolve(self, log_entry=entry(line, int(self.data[9:12]), self.body_bytes, self.tally.outcome))
+        """The same response as that to a request line."""
+        return evolve(self, log_entry=entry(line, int(self.data[9:12]), self.body_bytes, self.counter.outcome))
 
 
-Later = Callable[[], "Deferred[Answer]"]
+Later = Callable[[], "Deferred[Response]"]
 """Begins to wait for a response. It may be cancelled, and fails only then."""
 
 
 class FastPath(Protocol):
-    """What answers requests ahead of a site's resource."""
+    """Answers requests ahead of a site's resource."""
 
     @property
     def prepared(self) -> PreparedResponses:
         """The responses to requests that were seen before, which are asked first."""
 
-    def take(self, head: Head, data: bytes, peer: str, *, is_logged: bool) -> Ready | Later | None:
+    def take(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
         """
         The response to ``data`` of ``peer``, whose head this is, or what has to be waited for; ``None``: the resource
-        is to answer. With ``is_logged`` a response has its line of the access log.
+        is to answer.
         """
 
 
 class Ending(Enum):
     """Whether a connection ends with a response: the version of that, and what its header has to say so."""
 
-    NONE = b"HTTP/1.1", b""
+    KEEP_ALIVE = b"HTTP/1.1", b""
     CLOSE = b"HTTP/1.1", b"Connection: close\r\n"
-    OLD = b"HTTP/1.0", b""
+    HTTP_1_0 = b"HTTP/1.0", b""
 
     @classmethod
     def of(cls, head: Head) -> Ending | None:
         """The one that Twisted gives the response to a request; ``None`` where that takes more than a look."""
         if head.minor == 0:
-            return cls.OLD
+            return cls.HTTP_1_0
         connection = head.fields.get(b"connection", b"").lower()
         if b"close" not in connection:
-            return cls.NONE
+            return cls.KEEP_ALIVE
         return cls.CLOSE if connection == b"close" else None
 
 
@@ -116,10 +117,10 @@ _Lines = dict[bytes, Ready]
 
 @define(eq=False)
 class PreparedResponses:
-    """Prepares the responses that ``answers`` makes, and keeps them by raw request. ``seconds`` is the wall clock."""
+    """Prepares the responses that ``responses`` makes, and keeps them by raw request. ``seconds`` is the wall clock."""
 
-    answers: Answers
-    tallies: Tallies
+    responses: ResponseFactory
+    counters: RequestCounters
     seconds: Callable[[], float]
     _plain: _Lines = field(factory=dict, init=False)
     _gzip: _Lines = field(factory=dict, init=False)
@@ -138,22 +139,22 @@ class PreparedResponses:
         lines = self._blocks.get(block)
         return None if lines is None else lines.get(line)
 
-    def prepare(self, answer: Answer, line: bytes) -> Ready | None:
+    def prepare(self, response: Response, line: bytes) -> Ready | None:
         """Prepare the response to a request line; ``None`` if it is one that is not counted, or not all here yet."""
-        body, length = answer.body, answer.length
-        data = answer.head()
-        if not answer.kind or (body is not None and body.received < answer.stop):
+        body, length = response.body, response.length
+        data = response.head()
+        if not response.kind or (body is not None and body.received < response.stop):
             return None
-        tally = self.tallies.tally(answer.kind, answer.outcome)
-        logged = entry(line, answer.code, length, answer.outcome)
+        counter = self.counters.counter(response.kind, response.outcome)
+        logged = entry(line, response.code, length, response.outcome)
         if body is None or length <= SMALL_BYTES:
-            data += answer.read()
-            return Ready(data, 0, None, -1, 0, 0, len(data), tally, length, logged, answer.is_last)
+            data += response.read()
+            return Ready(data, 0, None, -1, 0, 0, len(data), counter, length, logged, response.is_last)
         if body.fd is None:
             return None
         total = len(data) + length
-        fd, start, stop = body.fd, answer.start, answer.stop
-        return Ready(data, socket.MSG_MORE, body, fd, start, stop, total, tally, length, logged, answer.is_last)
+        fd, start, stop = body.fd, response.start, response.stop
+        return Ready(data, socket.MSG_MORE, body, fd, start, stop, total, counter, length, logged, response.is_last)
 
     def keep(self, ready: Ready, line: bytes, block: bytes, conditions: Conditions, group: str = "") -> None:
         """
@@ -184,10 +185,11 @@ class PreparedResponses:
 
     def _prepare_error(self, status: str, kind: str, is_head: bool, ending: Ending) -> Ready:
         extra = [(b"Retry-After", b"1")] if status.startswith("503") else []
-        answer = self.answers.error(status, self.seconds(), kind, *extra)
-        ready = self.prepare(answer.without_body() if is_head else answer, b"")
+        response = self.responses.error(status, self.seconds(), kind, *extra)
+        ready = self.prepare(response.without_body() if is_head else response, b"")
         assert ready is not None
-        if ending is not Ending.NONE:
+        ready = evolve(ready, log_entry=b"")
+        if ending is not Ending.KEEP_ALIVE:
             version, closing = ending.value
             line, _, rest = ready.data.partition(b"\r\n")
             data = b"%b%b\r\n%b%b" % (version, line[8:], closing, rest)

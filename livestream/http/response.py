@@ -1,8 +1,8 @@
 """
-Answers: what a name stands for now, and the status, header and bytes that one request for it gets.
+Responses: the status, header and body that a request gets, made from a representation of what it names (RFC 9110).
 
-Both ways of answering, Klein's and the hot path, build their answers here and only here; they differ in how the bytes
-reach the socket.
+Both the fast path and Klein's routes have their responses made here and only here; they differ in how the bytes reach
+the socket.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ SHARED: tuple[Field, ...] = (
     (b"Timing-Allow-Origin", b"*"),
     (b"X-Content-Type-Options", b"nosniff"),
 )
-"""On every answer: anyone's page may play a stream, without credentials, and see what the cache did."""
+"""In every response: anyone's page may read it, without credentials, and see what the cache did."""
 
 PRIVATE: tuple[Field, ...] = ((b"X-Content-Type-Options", b"nosniff"),)
-"""On every answer that is for operators: no page of another site may read it."""
+"""In every response to an operator: no page of another site may read it."""
 
 CLOSE: Field = (b"Connection", b"close")
 
 
 @frozen
-class Content:
+class Representation:
     """
     What a name stands for at this moment.
 
@@ -56,7 +56,7 @@ class Content:
 
 
 @frozen
-class Answer:
+class Response:
     """
     A status, header fields in the order they are sent, and the bytes of ``body`` from ``start`` to ``stop``.
 
@@ -90,13 +90,13 @@ class Answer:
         """The bytes of the body, for one that is small and whole."""
         return b"" if self.body is None else self.body.read(self.start, self.stop)
 
-    def without_body(self) -> Answer:
-        """The same answer to a HEAD."""
+    def without_body(self) -> Response:
+        """The response to a HEAD of the same."""
         return evolve(self, body=None)
 
     @cached_property
     def opening(self) -> bytes:
-        """The head and what there is of the first bytes of the body, once for all who are given this same answer."""
+        """The head and what there is of the first bytes of the body, once for all who get this same response."""
         return self.head() + self.opened
 
     @cached_property
@@ -105,7 +105,7 @@ class Answer:
         return b"" if self.body is None else self.body.read(self.start, min(self.stop, self.start + FIRST_BYTES))
 
     def head(self) -> bytes:
-        """The status line and header of an HTTP/1.1 answer, with the empty line."""
+        """The status line and header of an HTTP/1.1 response, with the empty line."""
         lines = [b"HTTP/1.1 ", self.status.encode("ascii"), b"\r\n"]
         for name, value in self.fields:
             lines += (name, b": ", value, b"\r\n")
@@ -114,11 +114,11 @@ class Answer:
 
 
 @define(eq=False)
-class Answers:
+class ResponseFactory:
     """
-    Makes answers. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds.
+    Makes responses. ``node`` is this cache's name in Cache-Status; times are Unix times in seconds.
 
-    ``shared`` are the fields that every answer has.
+    ``shared`` are the fields that every response has.
     """
 
     node: str
@@ -131,8 +131,8 @@ class Answers:
     def __attrs_post_init__(self) -> None:
         self._shared = self.shared
 
-    def be_last(self) -> None:
-        """From here on every answer is the last on its connection, and says so."""
+    def close_after_response(self) -> None:
+        """From here on every connection is closed after its next response, which says so."""
         self.are_last, self._shared = True, (*self.shared, CLOSE)
 
     def date(self, now: float) -> bytes:
@@ -144,30 +144,38 @@ class Answers:
 
     def cache_status(self, outcome: str) -> bytes:
         """The Cache-Status field for an object that was had in this way (``hit``, ``miss`` or ``collapsed``)."""
-        said = {"hit": "hit", "miss": "fwd=miss", "collapsed": "fwd=miss; collapsed"}[outcome]
-        return f"{self.node}; {said}".encode("ascii")
+        handling = {"hit": "hit", "miss": "fwd=miss", "collapsed": "fwd=miss; collapsed"}[outcome]
+        return f"{self.node}; {handling}".encode("ascii")
 
-    def found(self, content: Content, conditions: Conditions, now: float) -> Answer:
-        """The answer to a GET for something that is there."""
-        selection = select(conditions, content.etag, content.size)
+    def found(self, representation: Representation, conditions: Conditions, now: float) -> Response:
+        """The response to a GET of a representation."""
+        selection = select(conditions, representation.etag, representation.size)
         if selection.outcome is Outcome.UNSATISFIABLE:
-            return self._unsatisfiable(content, now)
+            return self._unsatisfiable(representation, now)
         fields: list[Field] = [(b"Date", self.date(now))]
         if selection.outcome is not Outcome.UNCHANGED:
-            fields += self._measures(content, selection.outcome, selection.start, selection.stop)
-        fields += ((b"Cache-Control", content.cache_control), (b"ETag", content.etag))
-        if content.stored_at is not None:
-            fields.append((b"Age", b"%d" % max(int(now) - int(content.stored_at), 0)))
-        fields.append((b"Cache-Status", content.cache_status))
-        if content.varies:
+            fields += self._measures(representation, selection.outcome, selection.start, selection.stop)
+        fields += ((b"Cache-Control", representation.cache_control), (b"ETag", representation.etag))
+        if representation.stored_at is not None:
+            fields.append((b"Age", b"%d" % max(int(now) - int(representation.stored_at), 0)))
+        fields.append((b"Cache-Status", representation.cache_status))
+        if representation.varies:
             fields.append((b"Vary", b"Accept-Encoding"))
         status, shared = selection.outcome.value, (*fields, *self._shared)
         if selection.outcome is Outcome.UNCHANGED:
-            return Answer(status, shared, content.kind, "not_modified")
-        return Answer(status, shared, content.kind, content.outcome, content.body, selection.start, selection.stop)
+            return Response(status, shared, representation.kind, "not_modified")
+        return Response(
+            status,
+            shared,
+            representation.kind,
+            representation.outcome,
+            representation.body,
+            selection.start,
+            selection.stop,
+        )
 
-    def error(self, status: str, now: float, kind: str = "", *extra: Field) -> Answer:
-        """An answer that nobody may keep: what is missing or failing now may be there in a moment."""
+    def error(self, status: str, now: float, kind: str = "", *extra: Field) -> Response:
+        """An error that nobody may keep: what is missing or failing now may be there in a moment."""
         text = status.encode("ascii") + b"\n"
         fields = (
             (b"Date", self.date(now)),
@@ -177,10 +185,10 @@ class Answers:
             *extra,
             *self._shared,
         )
-        return Answer(status, fields, kind, "error", Body.whole(text), 0, len(text))
+        return Response(status, fields, kind, "error", Body.whole(text), 0, len(text))
 
-    def options(self, now: float) -> Answer:
-        """The answer to a preflight: pages may send ranges and conditions."""
+    def options(self, now: float) -> Response:
+        """The response to a preflight: pages may send ranges and conditions."""
         fields = (
             (b"Date", self.date(now)),
             (b"Allow", b"GET, HEAD, OPTIONS"),
@@ -189,10 +197,10 @@ class Answers:
             (b"Access-Control-Max-Age", b"86400"),
             *self._shared,
         )
-        return Answer("204 No Content", fields, "", "")
+        return Response("204 No Content", fields, "", "")
 
-    def redirect(self, location: str, now: float, kind: str) -> Answer:
-        """The answer that sends a viewer elsewhere, this once."""
+    def redirect(self, location: str, now: float, kind: str) -> Response:
+        """A redirect for this one request."""
         fields = (
             (b"Date", self.date(now)),
             (b"Location", location.encode("ascii")),
@@ -200,7 +208,7 @@ class Answers:
             (b"Cache-Control", b"no-store"),
             *self._shared,
         )
-        return Answer("302 Found", fields, kind, "told")
+        return Response("302 Found", fields, kind, "redirected")
 
     def document(
         self,
@@ -210,8 +218,8 @@ class Answers:
         kind: str = "",
         status: str = "200 OK",
         *extra: Field,
-    ) -> Answer:
-        """A text that is true only now, such as the state that the tier below asks for."""
+    ) -> Response:
+        """A document that holds only now, such as the state that a downstream node asks for."""
         fields = (
             (b"Date", self.date(now)),
             (b"Content-Type", media_type),
@@ -220,17 +228,17 @@ class Answers:
             *extra,
             *self._shared,
         )
-        return Answer(status, fields, kind, "told", Body.whole(text), 0, len(text))
+        return Response(status, fields, kind, "generated", Body.whole(text), 0, len(text))
 
-    def _measures(self, content: Content, outcome: Outcome, start: int, stop: int) -> list[Field]:
-        fields = [(b"Content-Type", content.media_type), (b"Content-Length", b"%d" % (stop - start))]
+    def _measures(self, representation: Representation, outcome: Outcome, start: int, stop: int) -> list[Field]:
+        fields = [(b"Content-Type", representation.media_type), (b"Content-Length", b"%d" % (stop - start))]
         if outcome is Outcome.PART:
-            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, content.size)))
+            fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, representation.size)))
         fields.append((b"Accept-Ranges", b"bytes"))
-        if content.encoding:
-            fields.append((b"Content-Encoding", content.encoding))
+        if representation.encoding:
+            fields.append((b"Content-Encoding", representation.encoding))
         return fields
 
-    def _unsatisfiable(self, content: Content, now: float) -> Answer:
-        size = (b"Content-Range", b"bytes */%d" % content.size)
-        return self.error(Outcome.UNSATISFIABLE.value, now, content.kind, size)
+    def _unsatisfiable(self, representation: Representation, now: float) -> Response:
+        size = (b"Content-Range", b"bytes */%d" % representation.size)
+        return self.error(Outcome.UNSATISFIABLE.value, now, representation.kind, size)

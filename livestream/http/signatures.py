@@ -1,5 +1,5 @@
 """
-What the tier below says of itself in its requests.
+Checks the signatures of requests by downstream nodes.
 
 A request without a signature is served. One that is wrong is refused, and not served as if it were none: a node whose
 secret or clock is wrong should be found at once, and not when signatures are required of it.
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from livestream.http.head import Head, Refused
 from livestream.signing import HEADER, Credentials, WrongSignature
 
-COMPLAIN_S = 60.0
+WARN_S = 60.0
 _FIELD = HEADER.lower().encode("ascii")
 
 
@@ -24,7 +24,7 @@ class Signatures:
     """Checks the signatures of requests with this node's own ``credentials``."""
 
     credentials: Credentials
-    _complained_at: float = field(default=float("-inf"), init=False)
+    _warned_at: float = field(default=float("-inf"), init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -40,11 +40,11 @@ class Signatures:
         try:
             self.credentials.verify(signature.decode("latin-1"))
         except WrongSignature as error:
-            self._complain(host, error)
+            self._warn_rate_limited(host, error)
             raise Refused("403 Forbidden") from error
 
-    def _complain(self, host: str, error: WrongSignature) -> None:
+    def _warn_rate_limited(self, host: str, error: WrongSignature) -> None:
         now = self.credentials.seconds()
-        if abs(now - self._complained_at) >= COMPLAIN_S:
-            self._complained_at = now
+        if abs(now - self._warned_at) >= WARN_S:
+            self._warned_at = now
             self.log.warn("a request from {host} is refused for its signature: {error}", host=host, error=error)

@@ -18,14 +18,15 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from livestream.http.access_log import AccessLog, entry
-from livestream.http.client_address import Proxies
-from livestream.http.connection import Channel, Phase
-from livestream.http.counters import Tallies
+from livestream.http.client_address import TrustedProxies
+from livestream.http.connection import HttpConnection
+from livestream.http.counters import RequestCounters
+from livestream.http.head_reader import Phase
 from livestream.http.limits import HttpLimits
 from livestream.http.prepared import FastPath
-from livestream.http.response import Answer, Answers
+from livestream.http.response import Response, ResponseFactory
 from livestream.http.signatures import Signatures
-from livestream.http.timeouts import Watchdog
+from livestream.http.timeouts import Timeouts
 from livestream.http.twisted_writer import write
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.direct_socket import DirectSocket, Poller
@@ -36,55 +37,55 @@ PATH = re.compile(rb"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~=-]*)+")
 METHODS = (b"GET", b"HEAD", b"OPTIONS")
 
 DEFAULT_LIMITS = HttpLimits()
-NO_PROXIES = Proxies()
-COMPLAIN_S = 60.0
-"""An error of ours is in the log once a minute: who finds how to make one could fill the disk with them."""
+NO_PROXIES = TrustedProxies()
+FAILURE_LOG_S = 60.0
+"""Internal errors are logged once a minute: whoever can cause them could fill the disk with their tracebacks."""
 
 
 class Admission(Protocol):
     """Decides which requests reach the application."""
 
-    def refusal(self, request: Request, now: float) -> Answer | None:
-        """The answer to one that does not, at the Unix time ``now``; ``None``: it does."""
+    def refusal(self, request: Request, now: float) -> Response | None:
+        """The response to one that does not, at the Unix time ``now``; ``None``: it does."""
 
 
 @frozen
 class ReadOnly:
     """Lets requests through that read, and a POST to a path that ``posts`` matches (an `Admission`)."""
 
-    answers: Answers
+    responses: ResponseFactory
     posts: re.Pattern[bytes] | None = None
 
-    def refusal(self, request: Request, now: float) -> Answer | None:
+    def refusal(self, request: Request, now: float) -> Response | None:
         if PATH.fullmatch(request.path) is None:
-            return self.answers.error("404 Not Found", now)
+            return self.responses.error("404 Not Found", now)
         if request.method in METHODS:
             return None
         if request.method == b"POST" and self.posts is not None and self.posts.fullmatch(request.path):
             return None
-        return self.answers.error("405 Method Not Allowed", now, "", (b"Allow", b"GET, HEAD, OPTIONS"))
+        return self.responses.error("405 Method Not Allowed", now, "", (b"Allow", b"GET, HEAD, OPTIONS"))
 
 
 class AdmittedRequest(Request):
     """A request that the fast path left. What is not admitted never reaches the application."""
 
-    channel: Channel
+    channel: HttpConnection
     outcome = ""
 
     def process(self) -> None:
         site = cast(HttpSite, self.channel.site)
-        answer = site.admission.refusal(self, site.clock.seconds())
-        if answer is None:
+        response = site.admission.refusal(self, site.clock.seconds())
+        if response is None:
             super().process()
         else:
-            write(self, answer).addCallback(self._written)
+            write(self, response).addCallback(self._written)
 
     def getRequestHostname(self) -> bytes:
         """What routes are bound to; there is none here that depends on the host that was asked for."""
         return b"localhost"
 
     def processingFailed(self, reason: Failure) -> None:
-        """The application has failed, which is no fault of the peer's: it is told so, if nothing has been said yet."""
+        """The application has failed: a 500 says so to the peer, if the response has not begun."""
         site = cast(HttpSite, self.site)
         site.failed(reason)
         if self._disconnected or self.finished:
@@ -92,7 +93,7 @@ class AdmittedRequest(Request):
         if self.startedWriting:
             self.channel.abort()
         else:
-            write(self, site.answers.error("500 Internal Server Error", site.clock.seconds()), is_direct=False)
+            write(self, site.responses.error("500 Internal Server Error", site.clock.seconds()), is_direct=False)
             self.finish()
 
     def _written(self, _: None) -> None:
@@ -108,9 +109,9 @@ class HttpSite(Site):
     Serves a resource with limits, deadlines and a fast path.
 
     Without ``fast_path``, everything is answered by the resource; without ``access``, no access log is kept; without
-    ``signatures``, what peers say of themselves is ignored. ``admission`` says which requests the resource gets.
-    Connections are counted as viewers unless it ``is_for_operators``; those of ``proxies`` carry the requests of many
-    viewers. No address has a limit until ``addresses`` is given some.
+    ``signatures``, signatures of nodes are not checked. ``admission`` says which requests the resource gets.
+    Connections are counted as viewers of ``protocol``, if there is one, and a refused one as of ``connections_limit``;
+    those of ``proxies`` carry the requests of many viewers. No address has a limit until ``addresses`` is given some.
     """
 
     errors: ClassVar[Logger] = Logger()  # ``log`` is Twisted's name for the access log
@@ -118,8 +119,8 @@ class HttpSite(Site):
     def __init__(
         self,
         resource: IResource,
-        answers: Answers,
-        tallies: Tallies,
+        responses: ResponseFactory,
+        counters: RequestCounters,
         clock: IReactorTime,
         *,
         limits: HttpLimits = DEFAULT_LIMITS,
@@ -127,54 +128,55 @@ class HttpSite(Site):
         access: AccessLog | None = None,
         signatures: Signatures | None = None,
         admission: Admission | None = None,
-        is_for_operators: bool = False,
-        proxies: Proxies = NO_PROXIES,
+        protocol: str = "",
+        connections_limit: str = "connections",
+        proxies: TrustedProxies = NO_PROXIES,
     ) -> None:
         super().__init__(resource, requestFactory=AdmittedRequest, timeout=None, reactor=clock)
-        self.answers = answers
-        self.tallies = tallies
-        self.metrics = tallies.metrics
+        self.responses = responses
+        self.counters = counters
+        self.metrics = counters.metrics
         self.clock = clock
         self.limits = limits
         self.fast_path = fast_path
         self.access = access
         self.signatures = signatures
-        self.admission: Admission = admission or ReadOnly(answers)
+        self.admission: Admission = admission or ReadOnly(responses)
         self.addresses = AddressLimiter("", clock, self.metrics)
         self.proxies = proxies
-        self.watchdog = Watchdog(clock)
-        self.channels: set[Channel] = set()
+        self.timeouts = Timeouts(clock)
+        self.connections: set[HttpConnection] = set()
         self.held_bytes = 0  # of requests that cannot be served yet, or have not come as a whole
         self.left_at = -math.inf  # when the last peer left that had asked for something
         self._polling = Poller(clock) if IReactorFDSet.providedBy(clock) else None
-        self._viewers = None if is_for_operators else self.metrics.viewers.labels("hls")
-        self._limit_prefix = "ops_" if is_for_operators else ""
+        self._viewers = self.metrics.viewers.labels(protocol) if protocol else None
+        self._connections_limit = connections_limit
         self._failed_at = -math.inf
         self._failures = 0
 
     def startFactory(self) -> None:
-        self.watchdog.start()
+        self.timeouts.start()
 
     def stopFactory(self) -> None:
-        self.watchdog.stop()
+        self.timeouts.stop()
         if self.access is not None:
             self.access.flush()
 
-    def buildProtocol(self, addr: IAddress | None) -> Channel | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> HttpConnection | None:  # type: ignore[override]
         host = getattr(addr, "host", "")
-        if 0 < self.limits.connections <= len(self.channels):
-            self.metrics.limit_hit(f"{self._limit_prefix}connections")
+        if 0 < self.limits.connections <= len(self.connections):
+            self.metrics.limit_hit(self._connections_limit)
             return None
         if host in self.addresses.proxies:
-            channel = Channel(self, self.limits.channel, host, self.fast_path)
+            channel = HttpConnection(self, self.limits.per_connection, host, self.fast_path)
             channel.await_address()
         elif (group := self.addresses.connect(host)) is not None:
-            channel = Channel(self, self.limits.channel, host, self.fast_path, group)
+            channel = HttpConnection(self, self.limits.per_connection, host, self.fast_path, group)
         else:
             return None
         channel.factory = channel.site = self
         channel.requestFactory = AdmittedRequest
-        self.channels.add(channel)
+        self.connections.add(channel)
         if self._viewers is not None:
             self._viewers.inc()
         return channel
@@ -184,11 +186,11 @@ class HttpSite(Site):
         if self._polling is not None:
             self._polling.adopt(direct)
 
-    def gone(self, channel: Channel, direct: DirectSocket | None) -> None:
+    def connection_lost(self, channel: HttpConnection, direct: DirectSocket | None) -> None:
         """A connection, with that socket if it was plain, is lost."""
         if self._polling is not None and direct is not None:
             self._polling.release(direct)
-        self.channels.discard(channel)
+        self.connections.discard(channel)
         if channel.requests_seen:
             self.left_at = self.clock.seconds()
         if self._viewers is not None:
@@ -196,33 +198,33 @@ class HttpSite(Site):
         channel.peer.release()
 
     def drain(self) -> None:
-        """This node is going: whoever comes is served, and every connection ends with its next answer."""
-        self.answers.be_last()
+        """This node is draining: requests are served, and every connection is closed after its next response."""
+        self.responses.close_after_response()
         if self.fast_path is not None:
             self.fast_path.prepared.invalidate_all()
 
     def close_idle(self) -> None:
-        """End the connections on which nothing is being answered."""
-        for channel in list(self.channels):
+        """Close the connections on which no request is being answered."""
+        for channel in list(self.connections):
             if channel.phase in (Phase.READING, Phase.IDLE):
                 channel.close()
 
     @property
     def answering(self) -> int:
-        """How many connections have an answer on its way to them."""
-        return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.channels)
+        """How many connections have a response on its way to them."""
+        return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.connections)
 
     def failed(self, reason: Failure) -> None:
-        """Something went wrong here. It is in the log, but not each time."""
+        """Log an internal error, but not each time."""
         self._failures += 1
         now = self.clock.seconds()
-        if abs(now - self._failed_at) >= COMPLAIN_S:
+        if abs(now - self._failed_at) >= FAILURE_LOG_S:
             self._failed_at = now
             self.errors.failure("{count} requests could not be answered; the last:", reason, count=self._failures)
             self._failures = 0
 
     def log(self, request: AdmittedRequest) -> None:  # type: ignore[override]
-        """Note a request that the fast path has left."""
+        """Log a request that was not answered on the fast path."""
         channel = request.channel
         if self.access is not None:
             line = b" ".join((request.method, request.uri, request.clientproto))

@@ -13,17 +13,17 @@ TURN = 64
 """So many connections are looked at in one turn of the reactor: to refuse each takes some twenty microseconds."""
 
 
-class Watched(Protocol):
+class Timed(Protocol):
     """Something with a deadline that moves. ``look_at`` is the watchdog's: the time of the next look, or infinity."""
 
-    look_at: float
+    check_at: float
 
-    def looked_at(self, now: int) -> float:
+    def check_timeouts(self, now: int) -> float:
         """Act on what is overdue and return when to look again; ``math.inf`` for never."""
 
 
 @define(eq=False)
-class Watchdog:
+class Timeouts:
     """
     Looks at connections, to the second.
 
@@ -34,7 +34,7 @@ class Watchdog:
 
     clock: IReactorTime
     now: int = field(default=0, init=False)
-    _due: dict[int, list[Watched]] = field(factory=dict, init=False)
+    _due: dict[int, list[Timed]] = field(factory=dict, init=False)
     _call: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
@@ -47,11 +47,11 @@ class Watchdog:
             self._call.cancel()
             self._call = None
 
-    def watch(self, watched: Watched, at: float) -> None:
+    def watch(self, watched: Timed, at: float) -> None:
         """Look at it at ``at``; a look that is due sooner stays."""
         at = max(math.ceil(at), self.now + 1)
-        if at < watched.look_at:
-            watched.look_at = at
+        if at < watched.check_at:
+            watched.check_at = at
             self._due.setdefault(at, []).append(watched)
 
     def _tick(self) -> None:
@@ -59,18 +59,18 @@ class Watchdog:
         self.now += 1
         self._look_at_all(self._due.pop(self.now, []), self.now)
 
-    def _look_at_all(self, due: list[Watched], at: int) -> None:
+    def _look_at_all(self, due: list[Timed], at: int) -> None:
         """Look at what is due at that time, some in each turn of the reactor: thousands may have come together."""
         for watched in due[:TURN]:
-            if watched.look_at == at:
+            if watched.check_at == at:
                 self._look(watched)
         if len(due) > TURN:
             self.clock.callLater(0, self._look_at_all, due[TURN:], at)
 
-    def _look(self, watched: Watched) -> None:
-        watched.look_at = math.inf
+    def _look(self, watched: Timed) -> None:
+        watched.check_at = math.inf
         try:
-            again = watched.looked_at(self.now)
+            again = watched.check_timeouts(self.now)
         except Exception:
             self.log.failure("A connection could not be looked at")
             return

@@ -1,4 +1,4 @@
-"""How an answer leaves through Twisted's own machinery: for requests that the hot path does not take, and over TLS."""
+"""Writes responses through Twisted's transport: those to requests that the fast path leaves, and those over TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from livestream.http.response import Answer
+from livestream.http.response import Response
 from livestream.net.body import Body
 
 READ_BYTES = 65536
@@ -19,48 +19,48 @@ READ_BYTES = 65536
 
 
 @runtime_checkable
-class Noted(Protocol):
+class LoggedRequest(Protocol):
     """A request whose outcome is to be logged."""
 
     outcome: str
 
 
 @runtime_checkable
-class Direct(Protocol):
-    """A channel that may be able to send an answer past its transport."""
+class DirectConnection(Protocol):
+    """A channel that may be able to send a response past its transport."""
 
-    def send_direct(self, request: Request, answer: Answer) -> Deferred[None] | None:
+    def send_direct(self, request: Request, response: Response) -> Deferred[None] | None:
         """Send it; ``None`` when it has to go the ordinary way. The Deferred fires when all is with the kernel."""
 
 
-def write(request: Request, answer: Answer, *, is_direct: bool = True) -> Deferred[None]:
+def write(request: Request, response: Response, *, is_direct: bool = True) -> Deferred[None]:
     """
     Answer a request, except for finishing it, which Klein does; fires when nothing is left to write.
 
-    Connection is the one field that may have been set before. With ``is_direct`` the answer may go past the transport;
-    without, a small one is written when this returns.
+    Connection is the one field that may have been set before. With ``is_direct`` the response may go past the
+    transport; without, a small one is written when this returns.
     """
     if request.method == b"HEAD":
-        answer = answer.without_body()
-    if isinstance(request, Noted):
-        request.outcome = answer.outcome
-    request.setResponseCode(answer.code, answer.status[4:].encode("ascii"))
+        response = response.without_body()
+    if isinstance(request, LoggedRequest):
+        request.outcome = response.outcome
+    request.setResponseCode(response.code, response.status[4:].encode("ascii"))
     for name in (b"Server", b"Date", b"Content-Type"):
         request.responseHeaders.removeHeader(name)
-    for name, value in answer.fields:
+    for name, value in response.fields:
         request.responseHeaders.setRawHeaders(name, [value])
     if not request.responseHeaders.hasHeader(b"Content-Type"):
         request.defaultContentType = None
-    if is_direct and isinstance(request.channel, Direct):
-        sent = request.channel.send_direct(request, answer)
+    if is_direct and isinstance(request.channel, DirectConnection):
+        sent = request.channel.send_direct(request, response)
         if sent is not None:
             return sent
-    if answer.body is None or not answer.length:
+    if response.body is None or not response.length:
         return succeed(None)
-    if answer.length <= READ_BYTES and answer.body.received >= answer.stop:
-        request.write(answer.body.read(answer.start, answer.stop))
+    if response.length <= READ_BYTES and response.body.received >= response.stop:
+        request.write(response.body.read(response.start, response.stop))
         return succeed(None)
-    return Pour(request, answer.body, answer.start, answer.stop).begin()
+    return BodyProducer(request, response.body, response.start, response.stop).begin()
 
 
 def head_of(request: Request) -> bytes:
@@ -75,7 +75,7 @@ def head_of(request: Request) -> bytes:
 
 @implementer(IPushProducer)
 @define(eq=False)
-class Pour:
+class BodyProducer:
     """Copies a body into a request as fast as the transport takes it and as it arrives, and no faster."""
 
     request: Request

@@ -12,10 +12,10 @@ from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.geography import Geography
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
-from livestream.hls.steering import Steer
+from livestream.hls.steering import Steering
 from livestream.http.access_log import AccessLog
-from livestream.http.client_address import Proxies
-from livestream.http.limits import ChannelLimits, HeadLimits, HttpLimits
+from livestream.http.client_address import TrustedProxies
+from livestream.http.limits import ConnectionLimits, HeadLimits, HttpLimits
 from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
@@ -38,7 +38,7 @@ OPS_CONNECTIONS = 200
 
 def http_limits(config: Config) -> HttpLimits:
     limits = config.limits
-    channel = ChannelLimits(
+    channel = ConnectionLimits(
         HeadLimits(), limits.header_s, stall_s=limits.stall_s, send_buffer_bytes=limits.send_buffer_kb << 10
     )
     return HttpLimits(limits.connections, channel)
@@ -101,17 +101,17 @@ def geography(config: Config) -> Geography | None:
     return known
 
 
-def renew_http(reloading: Reloading, site: HttpSite, steer: Steer) -> None:
+def renew_http(reloading: Reloading, site: HttpSite, steering: Steering) -> None:
     """New limits are those of connections that come from then on."""
 
     def limits(new: HttpLimits) -> None:
         site.limits = new
 
-    def proxies(new: Proxies) -> None:
-        site.proxies = steer.proxies = new
+    def proxies(new: TrustedProxies) -> None:
+        site.proxies = steering.proxies = new
 
     reloading.follow(http_limits, limits)
-    reloading.follow(lambda config: Proxies.of(config.cluster.trusted_proxies), proxies)
+    reloading.follow(lambda config: TrustedProxies.of(config.cluster.trusted_proxies), proxies)
 
 
 def renew_access_log(reloading: Reloading, site: HttpSite) -> None:

@@ -131,6 +131,15 @@ def steering_path(stream: str) -> str:
     return f"/steer/{stream}"
 
 
+def steering_uri(stream: str) -> str:
+    """
+    The same, relative to the multivariant playlist, as a SERVER-URI may be (RFC 8216bis, 4.1 and 4.4.6.6).
+
+    It stays right behind a proxy that serves the site below a prefix.
+    """
+    return f"../..{steering_path(stream)}"
+
+
 def watch_path(stream: str) -> str:
     """The page that plays a stream."""
     return f"/watch/{stream}"

@@ -1,4 +1,4 @@
-"""The bytes of an object, whole or still arriving, in one place however many read them."""
+"""The bytes of an object, whole or still arriving, held once however many read them."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from attrs import define, field
 from twisted.logger import Logger
 
 FILE_BYTES = 8192
-"""From this size on a body is a memory file, from which the kernel can send by itself."""
+"""From this size on a body is a memory file, for ``sendfile``."""
 FILES_SHARE = 0.75
-"""Of the descriptors that a process may have, the rest is for connections."""
+"""So much of the limit of open files may be memory files; the rest is for connections."""
 FIRST_BYTES = 4096
 """
-So much of a body goes with the header of an answer that many wait for, and is handed on by itself as soon as it has
-come: all have an answer that has begun before anyone has the rest, which takes the kernel much longer than a header.
+So much of a body is sent with the header of a response that many wait for, and is handed on as soon as it arrives: all
+responses have begun before anyone is sent the rest, which takes the kernel much longer than a header.
 """
 
 
 class BodyState(Enum):
-    """What can still become of a body."""
+    """Whether a body is complete."""
 
-    ARRIVING = "more is to come"
-    WHOLE = "all is here"
-    FAILED = "what is missing will never come"
+    ARRIVING = "more bytes are expected"
+    WHOLE = "complete"
+    FAILED = "the rest will not arrive"
 
 
 @define(eq=False)
 class Body:
     """
-    Bytes that are appended once and read by many, each from where it likes.
+    Bytes that are appended once and read by many, each from its own position.
 
     ``size`` is ``None`` while it is not known. ``fd`` is a memory file with the bytes received, for ``sendfile``, or
-    ``None`` for a small body and when the process has no descriptor to spare (`FILES_SHARE`); it lives as long as the
-    body. Bytes that have been received never change.
+    ``None`` for a small body and when the process has no descriptor to spare (`FILES_SHARE`); it is open as long as
+    the body lives. Bytes that have been received never change.
     """
 
     size: int | None
@@ -60,7 +60,7 @@ class Body:
 
     @classmethod
     def whole(cls, data: bytes) -> Body:
-        """A body that is all here."""
+        """A complete body."""
         body = cls(len(data))
         body.append(data)
         body.finish()
@@ -68,7 +68,7 @@ class Body:
 
     @classmethod
     def growing(cls, size: int | None) -> Body:
-        """A body none of which is here yet."""
+        """A body without any bytes yet."""
         return cls(size)
 
     @property
@@ -77,22 +77,22 @@ class Body:
 
     def append(self, data: bytes) -> None:
         """
-        Add the bytes that follow, and tell those who watch.
+        Add the bytes that follow, and call the watchers.
 
-        :raises ValueError: they are more than the body has, or it is over.
+        :raises ValueError: they are more than ``size``, or no more can be added.
         """
         if self.state is not BodyState.ARRIVING or (self.size is not None and self.received + len(data) > self.size):
-            raise ValueError(f"{len(data)} bytes too many for a body of {self.size} that is {self.state.name}")
+            raise ValueError(f"{len(data)} bytes are too many for a body of {self.size} that is {self.state.name}")
         if self.fd is None:
             self._small += data
         else:
             _write(self.fd, data, self.received)
         self.received += len(data)
-        self._tell()
+        self._notify()
 
     def finish(self) -> None:
         """
-        No more will come.
+        The body is complete.
 
         :raises ValueError: there are fewer bytes than ``size``.
         """
@@ -102,11 +102,11 @@ class Body:
         self._end(BodyState.WHOLE)
 
     def fail(self) -> None:
-        """What is missing will never come."""
+        """The rest will not arrive."""
         self._end(BodyState.FAILED)
 
     def read(self, start: int, stop: int) -> bytes:
-        """A copy of the bytes from ``start`` up to ``stop``, as far as they are here."""
+        """A copy of the bytes from ``start`` up to ``stop``, as far as they have arrived."""
         stop = min(stop, self.received)
         if self.fd is None or start >= stop:
             return bytes(self._small[start:stop])
@@ -114,35 +114,35 @@ class Body:
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """
-        Have ``changed`` called whenever there is more, or the body is over; return what ends that.
+        Have ``changed`` called whenever there are more bytes, or no more will come; return a function that ends that.
 
-        It is called from within :meth:`append`: what has come is on its way to every reader before more is received.
+        It is called from within :meth:`append`, so that all readers are sent what has arrived before more is received.
         """
         key = object()
         self._watchers[key] = changed
-        return lambda: self._forget(key)
+        return lambda: self._unwatch(key)
 
-    def _forget(self, key: object) -> None:
+    def _unwatch(self, key: object) -> None:
         self._watchers.pop(key, None)
 
     def _end(self, state: BodyState) -> None:
         if self.state is BodyState.ARRIVING:
             self.state = state
-            self._tell()
+            self._notify()
             self._watchers.clear()
 
-    def _tell(self) -> None:
-        """Tell everyone, whatever becomes of one of them."""
+    def _notify(self) -> None:
+        """Call all watchers, even if one of them fails."""
         for key, changed in list(self._watchers.items()):
             if key in self._watchers:
                 try:
                     changed()
                 except Exception:
-                    self.log.failure("a reader of a body failed")
+                    self.log.failure("internal error in a reader of a body")
 
 
 def _memory_file() -> int | None:
-    """A new file; none if there are too many, as its number shows: a new descriptor has the lowest that is free."""
+    """A new memory file, or none if too many files are open: a new descriptor has the lowest free number."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     try:
         fd = os.memfd_create("body", os.MFD_CLOEXEC)
@@ -159,7 +159,7 @@ def _memory_file() -> int | None:
 @cache
 def _warn_once(limit: int) -> None:
     Body.log.warn(
-        "of {limit} open files, too few are left for more segments in memory files: give this process a higher limit",
+        "the limit of {limit} open files is too low for more segments in memory files: raise it (LimitNOFILE=)",
         limit=limit,
     )
 

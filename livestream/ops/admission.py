@@ -2,7 +2,7 @@
 Who may ask at the operations port: by an address or a name that is ours, from no page of another site, with the token.
 
 A page that somebody's browser has open can have it ask here too, under the name of the page's own site, which is made
-to stand for this machine's address ("DNS rebinding"), or, for what changes something, without reading the answer.
+to stand for this machine's address ("DNS rebinding"), or, for what changes something, without reading the response.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ipaddress import ip_address
 from attrs import define, field
 from twisted.web.http import Request
 
-from livestream.http.response import Answer, Answers, Field
+from livestream.http.response import Field, Response, ResponseFactory
 from livestream.http.site import PATH
 from livestream.metrics import Metrics
 from livestream.urls import split_authority
 
 PROBES = (b"/healthz", b"/readyz")
-"""What load balancers and supervisors ask, by whatever name, and what tells a stranger nothing."""
+"""What load balancers and supervisors ask, by whatever name, and what tells an untrusted peer nothing."""
 READING = (b"GET", b"HEAD")
 CHANGING = (b"POST", b"DELETE")
 ALLOW: Field = (b"Allow", b", ".join((*READING, *CHANGING)))
@@ -45,12 +45,12 @@ class OpsAdmission:
     addresses; with a ``token``, whoever asks must know it.
     """
 
-    answers: Answers
+    responses: ResponseFactory
     metrics: Metrics
     hosts: frozenset[str] = frozenset()
     token: str = field(default="", repr=False)
 
-    def refusal(self, request: Request, now: float) -> Answer | None:
+    def refusal(self, request: Request, now: float) -> Response | None:
         if PATH.fullmatch(request.path) is None:
             return self._refusal("404 Not Found", "there is no such path", now)
         if request.method not in (*READING, *CHANGING):
@@ -60,8 +60,8 @@ class OpsAdmission:
         host = _only(request, b"host")
         if not self._is_ours(host):
             self.metrics.limit_hit("ops_host")
-            words = "ask by an IP address or as localhost, or give ops.hosts the name that you ask by"
-            return self._refusal("421 Misdirected Request", words, now)
+            reason = "ask by an IP address or as localhost, or give ops.hosts the name that you ask by"
+            return self._refusal("421 Misdirected Request", reason, now)
         if request.method in CHANGING and not _is_of_no_other_site(request, host):
             self.metrics.limit_hit("ops_origin")
             return self._refusal("403 Forbidden", "not from a page of another site", now)
@@ -84,9 +84,9 @@ class OpsAdmission:
             self.metrics.limit_hit("ops_token")
         return False
 
-    def _refusal(self, status: str, words: str, now: float, *extra: Field) -> Answer:
-        text = json.dumps({"error": words}).encode("ascii") + b"\n"
-        return self.answers.document(text, b"application/json", now, "", status, *extra)
+    def _refusal(self, status: str, reason: str, now: float, *extra: Field) -> Response:
+        text = json.dumps({"error": reason}).encode("ascii") + b"\n"
+        return self.responses.document(text, b"application/json", now, "", status, *extra)
 
 
 def _only(request: Request, name: bytes) -> str:

@@ -19,7 +19,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 
 from livestream.http.assets import Assets, page
-from livestream.http.counters import Tallies
+from livestream.http.counters import RequestCounters
 from livestream.http.limits import HttpLimits
 from livestream.http.site import HttpSite
 from livestream.metrics import Metrics
@@ -102,7 +102,7 @@ class Ops:
     @router.route("/static/<name>", methods=METHODS)
     def static(self, request: IRequest, name: str) -> bytes:
         """What the page is made of."""
-        return self._assets.answer(request, name)
+        return self._assets.body(request, name)
 
     @router.route("/api/v1/route", methods=METHODS)
     def best(self, request: Request) -> bytes:
@@ -151,10 +151,10 @@ def ops_site(ops: Ops, admission: OpsAdmission, clock: IReactorTime, limits: Htt
     """The site of the operations port. Whoever watches a node asks it every second: its requests are not logged."""
     return HttpSite(
         ops.resource(),
-        admission.answers,
-        Tallies(ops.metrics),
+        admission.responses,
+        RequestCounters(ops.metrics),
         clock,
         limits=limits,
         admission=admission,
-        is_for_operators=True,
+        connections_limit="ops_connections",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from livestream.model.names import SOURCE, gap_name, playlist_uri, steering_path
+from livestream.model.names import SOURCE, gap_name, playlist_uri, steering_uri
 from livestream.model.segments import RenditionInfo, Segment
 from livestream.packaging.window import Window
 
@@ -28,7 +28,8 @@ def multivariant(window: Window, is_steered: bool = False) -> str | None:
         return None
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION}"]
     if is_steered:
-        lines.append(f'#EXT-X-CONTENT-STEERING:SERVER-URI="{steering_path(window.stream)}",PATHWAY-ID="{PATHWAY}"')
+        server = steering_uri(window.stream)
+        lines.append(f'#EXT-X-CONTENT-STEERING:SERVER-URI="{server}",PATHWAY-ID="{PATHWAY}"')
     for info in infos:
         stable_id = f',STABLE-VARIANT-ID="{info.name}"' if is_steered else ""
         lines += [_stream_inf(info) + stable_id, playlist_uri(info.name)]

@@ -72,7 +72,7 @@ class Watch:
     @router.route("/static/<name>")
     def static(self, request: IRequest, name: str) -> bytes:
         """Scripts, styles and the licences of those that are others'."""
-        return self._assets.answer(request, name)
+        return self._assets.body(request, name)
 
     @router.handle_errors(HTTPException)
     def not_routed(self, request: IRequest, failure: Failure) -> bytes:

@@ -5,7 +5,7 @@ The loops over the sockets are the hottest of all. One ``write`` to the socket p
 of what the transport's own queue does, and ``sendfile`` from a memory file, which saves the copy to each socket, a
 third less again. A memory file is made for each tick and never written twice: what was sent of it may still be in
 flight. Nothing of a viewer but its descriptor is looked at: asking every transport whether it has bytes of its own cost
-a twelfth of all, so a connection that writes some says so (:meth:`Fanout.spoke`).
+a twelfth of all, so a connection that writes some says so (:meth:`Fanout.wrote`).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Fanout:
             viewer.stop()
             viewer.backlog.clear()
 
-    def spoke(self, viewer: Viewer) -> None:
+    def wrote(self, viewer: Viewer) -> None:
         """
         The viewer's connection has just written something of its own: that has to go before the next batch.
 

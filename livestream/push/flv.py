@@ -20,7 +20,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
-from livestream.http.response import SHARED, Answers
+from livestream.http.response import SHARED, ResponseFactory
 from livestream.model.names import SOURCE, InvalidName, rendition_name
 from livestream.net.token_bucket import TokenBucket
 from livestream.push.feed import CannotTell, NotLive, Wire
@@ -109,7 +109,7 @@ class FlvSeat:
             for event in socket.events():
                 if isinstance(event, Ping):
                     self.transport.write(socket.send(event.response()))
-                    self.stay.spoke()
+                    self.stay.wrote()
                 elif isinstance(event, CloseConnection):
                     self.stay.leave()
                     self._close(event.response())
@@ -129,7 +129,7 @@ class FlvPush:
     """Answers ``/live/STREAM.flv``, with WebSocket messages where the request asks for that."""
 
     feeds: Feeds
-    answers: Answers
+    responses: ResponseFactory
     _seats: set[FlvSeat] = field(factory=set, init=False)
 
     @property
@@ -198,7 +198,7 @@ class FlvPush:
 
     def _head(self) -> bytes:
         fields = [
-            (b"Date", self.answers.date(self.feeds.clock.seconds())),
+            (b"Date", self.responses.date(self.feeds.clock.seconds())),
             (b"Content-Type", b"video/x-flv"),
             (b"Cache-Control", b"no-store"),
             (b"Connection", b"close"),
@@ -216,8 +216,8 @@ class FlvPush:
             handshake.initiate_upgrade_connection(headers, request.path)
         except UnicodeDecodeError as error:
             raise ProtocolError("a field that is not ASCII") from error
-        answer = handshake.send(AcceptConnection())
-        return cast(Connection, handshake.connection), answer
+        response = handshake.send(AcceptConnection())
+        return cast(Connection, handshake.connection), response
 
 
 def _rendition(args: dict[bytes, list[bytes]]) -> str:

@@ -34,8 +34,8 @@ class RtmpSeat:
     def paused(self, paused: bool) -> None:
         self.visit.pause(paused)
 
-    def spoke(self) -> None:
-        self.visit.spoke()
+    def wrote(self) -> None:
+        self.visit.wrote()
 
     def at_key_frame(self, action: Callable[[], None]) -> None:
         self.visit.at_key_frame(action)

@@ -69,10 +69,10 @@ class Visit:
             else:
                 self._fanout.resume(self._viewer)
 
-    def spoke(self) -> None:
-        """The viewer's connection has written something of its own (see :meth:`Fanout.spoke`)."""
+    def wrote(self) -> None:
+        """The viewer's connection has written something of its own (see :meth:`Fanout.wrote`)."""
         if self._viewer is not None and self._fanout is not None:
-            self._fanout.spoke(self._viewer)
+            self._fanout.wrote(self._viewer)
 
     def at_key_frame(self, action: Callable[[], None]) -> None:
         """Have something done when the viewer has been given the next key frame, or now, before it watches."""

@@ -8,7 +8,7 @@ from livestream.bus.interface import Tier
 from livestream.bus.memory import MemoryBus
 from livestream.bus.published import PublishedStreams
 from livestream.config import Config
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.ingest.claims import NoPeerNodes
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
@@ -58,11 +58,11 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     door = PublishDoor(keys, broadcasts, reactor, node.metrics, most, takeovers)
 
     # What publishers, viewers and operators are served.
-    answers = Answers(node.name)
-    flv = FlvPush(feeds, answers)
+    responses = ResponseFactory(node.name)
+    flv = FlvPush(feeds, responses)
     pages, access = Watch(lambda: live_streams(published.windows())).resource(), access_log(config, reactor)
     site = http_site(
-        config, process, node, answers, published, segment_store, guide=None, flv=flv, pages=pages, access=access
+        config, process, node, responses, published, segment_store, guide=None, flv=flv, pages=pages, access=access
     )
     rtmp = rtmp_server(config, process, node, feeds, guide=None, publishing=door)
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))

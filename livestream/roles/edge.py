@@ -7,10 +7,10 @@ from typing import Any
 from livestream.bus.interface import Tier
 from livestream.bus.known_streams import KnownStreams
 from livestream.cache.cache import Cache
-from livestream.cache.prefetch import Warmer
+from livestream.cache.prefetch import EdgePrefetcher
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.lifecycle.drain import Phase
 from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
@@ -46,7 +46,7 @@ def build_edge(config: Config, reactor: Any) -> Process:
     known = KnownStreams(node.bus, Tier.ORIGIN, states, config.hls.window, reactor, node.metrics)
     store = object_store(config, process, node, known)
     cache = Cache(store, upstreams, known.object_info, reactor, reactor.seconds)
-    known.subscribe(Warmer(cache).heard)
+    known.subscribe(EdgePrefetcher(cache).on_announcement)
 
     # What origins relay, pushed on.
     players = UpstreamPlayers(choice, upstreams, node, reactor)
@@ -58,11 +58,11 @@ def build_edge(config: Config, reactor: Any) -> Process:
         return [*known.not_ready_reasons(), *states.missing()]
 
     # What viewers and operators are served.
-    answers = Answers(node.name)
-    flv = FlvPush(feeds, answers)
+    responses = ResponseFactory(node.name)
+    flv = FlvPush(feeds, responses)
     pages = Watch(lambda: live_streams(known.windows()), is_steered=guide is not None).resource()
     access = access_log(config, reactor)
-    site = http_site(config, process, node, answers, known, cache, guide=guide, flv=flv, pages=pages, access=access)
+    site = http_site(config, process, node, responses, known, cache, guide=guide, flv=flv, pages=pages, access=access)
     rtmp = rtmp_server(config, process, node, feeds, guide=guide)
     heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)

@@ -13,9 +13,9 @@ from livestream.bus.acknowledgements import Acknowledgements
 from livestream.bus.interface import Bus, Tier
 from livestream.bus.known_streams import KnownStreams
 from livestream.bus.published import PublishedStreams
-from livestream.cache.upstream.node import Upstream
+from livestream.cache.upstream.node import UpstreamNode
 from livestream.config import Config
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import WRITERS, Claims, PeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
@@ -119,7 +119,7 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     known = KnownStreams(node.bus, Tier.INGEST, None, config.hls.window, reactor, node.metrics)
     other_ingests = OtherIngests(node.bus_name, node.members.nodes, reactor)
     channel = PublisherChannel(node.bus, node.bus_name, config.cluster.secret)
-    connect = partial(Upstream.at, reactor=reactor, observer=node.members.others, credentials=node.credentials)
+    connect = partial(UpstreamNode.at, reactor=reactor, observer=node.members.others, credentials=node.credentials)
     others = OtherNodes(
         bool(config.cluster.secret), node.members.reachable, lambda: node.members.knows_nodes, connect, reactor
     )
@@ -141,10 +141,10 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     channel.subscribe(other_ingests.publisher_changed)
 
     # What publishers, origins and operators are served.
-    answers = Answers(node.name)
+    responses = ResponseFactory(node.name)
     takes = TakeRequests(node.credentials, IngestAnswers(broadcasts, door, position))
     site = http_site(
-        config, process, node, answers, published, segment_store, guide=guide, states=published, takes=takes
+        config, process, node, responses, published, segment_store, guide=guide, states=published, takes=takes
     )
     rtmp = rtmp_server(config, process, node, feeds, guide=guide, publishing=door, takes_viewers=False)
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))

@@ -8,10 +8,10 @@ from livestream.bus.interface import Tier
 from livestream.bus.known_streams import KnownStreams
 from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import Cache
-from livestream.cache.prefetch import Collector
+from livestream.cache.prefetch import OriginReplicator
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.lifecycle.drain import Phase
 from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
@@ -46,8 +46,8 @@ def build_origin(config: Config, reactor: Any) -> Process:
 
     # What is here whole is announced to edges.
     published = PublishedStreams(node.bus, Tier.ORIGIN, config.hls.window, node.bus_name)
-    collector = Collector(cache, config.hls.window, published.announce, published.remove, reactor)
-    known.subscribe(collector.heard)
+    replicator = OriginReplicator(cache, config.hls.window, published.announce, published.remove, reactor)
+    known.subscribe(replicator.on_announcement)
 
     # What ingests relay, pushed on.
     players = UpstreamPlayers(choice, upstreams, node, reactor)
@@ -65,8 +65,8 @@ def build_origin(config: Config, reactor: Any) -> Process:
         return [*known.not_ready_reasons(), *states.missing()]
 
     # What edges, and ingests that take a stream, are served.
-    answers, takes = Answers(node.name), TakeRequests(node.credentials, OriginAnswers(known))
-    site = http_site(config, process, node, answers, published, cache, guide=guide, states=published, takes=takes)
+    responses, takes = ResponseFactory(node.name), TakeRequests(node.credentials, OriginAnswers(known))
+    site = http_site(config, process, node, responses, published, cache, guide=guide, states=published, takes=takes)
     rtmp = rtmp_server(config, process, node, feeds, guide=guide)
     heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)
@@ -85,6 +85,6 @@ def build_origin(config: Config, reactor: Any) -> Process:
         process.draining.at(Phase.CLOSING, listener.close)
     process.when_running(known.start)
     process.when_running(open_when, lambda: not not_ready() and known.is_informed, media, reactor)
-    for stop in (collector.stop, known.stop, cache.stop, feeds.stop):
+    for stop in (replicator.stop, known.stop, cache.stop, feeds.stop):
         process.at_stop(stop)
     return process

@@ -6,7 +6,7 @@ from attrs import define
 from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.cache.cache import NotKnown
-from livestream.cache.store import Found, Key, Store
+from livestream.cache.store import CachedObject, Key, Store
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 
@@ -20,12 +20,12 @@ class SegmentStore:
     def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
         self.store.put(Key(stream, rendition, info.name), info, Body.whole(data))
 
-    def peek(self, stream: str, rendition: str, name: str) -> Found | None:
-        return self.store.peek(Key(stream, rendition, name))
+    def get_cached(self, stream: str, rendition: str, name: str) -> CachedObject | None:
+        return self.store.get(Key(stream, rendition, name))
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
-        return self.peek(stream, rendition, name) is not None
+        return Key(stream, rendition, name) in self.store
 
-    def get(self, stream: str, rendition: str, name: str) -> Deferred[Found]:
-        found = self.peek(stream, rendition, name)
+    def get(self, stream: str, rendition: str, name: str) -> Deferred[CachedObject]:
+        found = self.get_cached(stream, rendition, name)
         return fail(NotKnown(name)) if found is None else succeed(found)

@@ -12,16 +12,16 @@ from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.heartbeat import HeartbeatSender
 from livestream.config import Config
 from livestream.hls.fast_path import HlsFastPath
-from livestream.hls.lookup import Service
+from livestream.hls.lookup import Lookup
 from livestream.hls.objects import Library, Objects
 from livestream.hls.playlists import Playlists, Windows
 from livestream.hls.routes import Hls, States, Takes
-from livestream.hls.steering import Steer
+from livestream.hls.steering import Steering
 from livestream.http.access_log import AccessLog
-from livestream.http.client_address import Proxies
-from livestream.http.counters import Tallies
+from livestream.http.client_address import TrustedProxies
+from livestream.http.counters import RequestCounters
 from livestream.http.prepared import PreparedResponses
-from livestream.http.response import PRIVATE, Answers
+from livestream.http.response import PRIVATE, ResponseFactory
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite, ReadOnly
 from livestream.lifecycle.process import Process
@@ -113,7 +113,7 @@ def http_site(
     config: Config,
     process: Process,
     node: LocalNode,
-    answers: Answers,
+    responses: ResponseFactory,
     windows: Windows,
     library: Library,
     *,
@@ -125,26 +125,27 @@ def http_site(
     access: AccessLog | None = None,
 ) -> HttpSite:
     """Serve playlists and objects; with ``flv`` the push as well, with ``states`` and ``takes`` what nodes ask."""
-    reactor, tallies = process.reactor, Tallies(node.metrics)
-    playlists = Playlists(windows, answers, are_steered=guide is not None)
-    service = Service(playlists, Objects(library, answers), answers, reactor)
-    proxies = Proxies.of(config.cluster.trusted_proxies)
-    steer = Steer(node.name, guide, proxies, windows.window, answers, reactor.seconds)
-    prepared = PreparedResponses(answers, tallies, reactor.seconds)
+    reactor, counters = process.reactor, RequestCounters(node.metrics)
+    playlists = Playlists(windows, responses, are_steered=guide is not None)
+    lookup = Lookup(playlists, Objects(library, responses), responses, reactor)
+    proxies = TrustedProxies.of(config.cluster.trusted_proxies)
+    steering = Steering(node.name, guide, proxies, windows.window, responses, reactor.seconds)
+    prepared = PreparedResponses(responses, counters, reactor.seconds)
     is_asked_by_nodes = takes is not None and bool(config.cluster.secret)
     site = HttpSite(
-        Hls(service, answers, tallies, reactor.seconds, states, flv, pages, takes, steer).resource(),
-        answers,
-        tallies,
+        Hls(lookup, responses, counters, reactor.seconds, states, flv, pages, takes, steering).resource(),
+        responses,
+        counters,
         reactor,
         limits=http_limits(config),
-        fast_path=HlsFastPath(service, prepared, steer, flv, None if flv is None else flv.feeds.refused),
-        admission=ReadOnly(answers, TAKE_PATH),
+        fast_path=HlsFastPath(lookup, prepared, steering, flv, None if flv is None else flv.feeds.refused),
+        admission=ReadOnly(responses, TAKE_PATH),
+        protocol="hls",
         access=access,
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
         proxies=proxies,
     )
-    renew_http(process.reloading, site, steer)
+    renew_http(process.reloading, site, steering)
     return site
 
 
@@ -188,8 +189,8 @@ def operations(
         heartbeat.report,
         heartbeat.warnings,
     )
-    answers = Answers(node.name, PRIVATE)
-    admission = OpsAdmission(answers, node.metrics, host_names(config.ops.hosts), config.ops.token)
+    responses = ResponseFactory(node.name, PRIVATE)
+    admission = OpsAdmission(responses, node.metrics, host_names(config.ops.hosts), config.ops.token)
     site = ops_site(ops, admission, process.reactor, ops_limits(config))
     renew_ops(process.reloading, site, admission)
     return site

@@ -25,7 +25,7 @@ from livestream.bus.announcements import InvalidMessage, decode_position, encode
 from livestream.bus.interface import TemporarilyUnavailable
 from livestream.bus.known_streams import KnownStreams
 from livestream.cache.upstream.body_reader import UpstreamError
-from livestream.cache.upstream.node import Upstream
+from livestream.cache.upstream.node import UpstreamNode
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.claims import Survey
 from livestream.ingest.publish_admission import PublishDoor
@@ -52,10 +52,10 @@ class OtherNodes:
     has_addresses: bool
     nodes: Callable[[str], Sequence[Node]]
     knows_nodes: Callable[[], bool]
-    connect: Callable[[str], Upstream]
+    connect: Callable[[str], UpstreamNode]
     clock: IReactorTime
     _learns_until: float = field(init=False)
-    _connected: dict[str, Upstream] = field(factory=dict, init=False)
+    _connected: dict[str, UpstreamNode] = field(factory=dict, init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -82,7 +82,7 @@ class OtherNodes:
             return None, 0, False
         return (None, position.epoch, False) if status == 409 else (position, 0, fields.get("live") is True)
 
-    async def _post(self, node: Upstream, path: str) -> tuple[int, bytes]:
+    async def _post(self, node: UpstreamNode, path: str) -> tuple[int, bytes]:
         """Ask a node, and one that has just started again while it learns."""
         until = self.clock.seconds() + LEARNING_S
         while True:

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 
 from livestream.bus.announcements import InvalidMessage, decode_document, decode_epochs
 from livestream.cache.upstream.body_reader import UpstreamError
-from livestream.cache.upstream.node import Upstream
-from livestream.cache.upstream.tier import Upstreams
+from livestream.cache.upstream.node import UpstreamNode
+from livestream.cache.upstream.tier import UpstreamTier
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.model.names import taken_path
 from livestream.model.segments import Announcement
@@ -29,13 +29,13 @@ ANSWER_S = 0.4
 """So long a stream that is silent stays silent for the sake of a node that does not answer."""
 
 
-def fetching_from(choice: UpstreamSelection, node: LocalNode, reactor: Any) -> Upstreams:
+def fetching_from(choice: UpstreamSelection, node: LocalNode, reactor: Any) -> UpstreamTier:
     """The nodes of ``choice``, as objects and states are fetched from them by ``node``."""
 
-    def connect(url: str) -> Upstream:
-        return Upstream.at(url, reactor, node.members.others, node.credentials)
+    def connect(url: str) -> UpstreamNode:
+        return UpstreamNode.at(url, reactor, node.members.others, node.credentials)
 
-    return Upstreams(choice, connect, node.metrics, decode_document, reactor)
+    return UpstreamTier(choice, connect, node.metrics, decode_document, reactor)
 
 
 @define(eq=False)
@@ -43,7 +43,7 @@ class UpstreamStates:
     """What the tier above knows of streams, for a node that has missed announcements of them."""
 
     choice: UpstreamSelection
-    upstreams: Upstreams
+    upstreams: UpstreamTier
     _had_somebody: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
@@ -70,7 +70,7 @@ class UpstreamStates:
     def warn(self, stream: str, node: str, epoch: int) -> None:
         for each in self.choice.nodes():
             if each.id == node and each.http:
-                warned = Deferred.fromCoroutine(self.upstreams.tell(each.http, f"{taken_path(stream)}?epoch={epoch}"))
+                warned = Deferred.fromCoroutine(self.upstreams.post(each.http, f"{taken_path(stream)}?epoch={epoch}"))
                 warned.addErrback(self._unwarned, each)
 
     def _unwarned(self, failure: Failure, node: Node) -> None:
@@ -84,7 +84,7 @@ class UpstreamPlayers:
     """Where the tier above plays streams, for the relays of ``node``."""
 
     choice: UpstreamSelection
-    upstreams: Upstreams
+    upstreams: UpstreamTier
     node: LocalNode
     reactor: Any
 

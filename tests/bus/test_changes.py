@@ -21,7 +21,7 @@ from livestream.bus.memory import MemoryBus
 from livestream.bus.published import PublishedStreams
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Document
-from livestream.cache.upstream.tier import Upstreams
+from livestream.cache.upstream.tier import UpstreamTier
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.window import Window
@@ -54,7 +54,7 @@ class Node:
     published: PublishedStreams = field(init=False)
     loses: bool = False
     is_up: bool = True
-    is_resting: bool = False
+    is_backed_off: bool = False
     read_bytes: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -81,7 +81,7 @@ class Node:
 class Above:
     """What a reader has above it: the nodes, really asked."""
 
-    upstreams: Upstreams
+    upstreams: UpstreamTier
     has_cut_off_nodes: bool = False
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
@@ -110,7 +110,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.clock.advance(EPOCH / 1000)
         by_url = {node.url: node for node in self.nodes}
-        upstreams = Upstreams(self, by_url.__getitem__, Metrics(), decode_document, self.clock)  # type: ignore[arg-type]
+        upstreams = UpstreamTier(self, by_url.__getitem__, Metrics(), decode_document, self.clock)  # type: ignore[arg-type]
         bus = FakeBus(is_healthy=False)
         self.reader = KnownStreams(bus, Tier.ORIGIN, Above(upstreams), LENGTH, self.clock, Metrics())
         self.reader.start()

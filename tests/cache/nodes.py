@@ -1,4 +1,4 @@
-"""Nodes of a tier above whose every byte is the test's, over connections in memory."""
+"""Upstream nodes whose every byte is the test's, over connections in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from twisted.web.client import Agent
 from livestream.bus.announcements import decode_document
 from livestream.cache.fill import Fill
 from livestream.cache.store import Key
-from livestream.cache.upstream.connections import BoundedEndpoint, kept_connections
-from livestream.cache.upstream.node import Upstream
-from livestream.cache.upstream.tier import Upstreams
+from livestream.cache.upstream.connections import BoundedEndpoint, persistent_connections
+from livestream.cache.upstream.node import UpstreamNode
+from livestream.cache.upstream.tier import UpstreamTier
 from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
 from livestream.signing import Credentials
@@ -83,7 +83,7 @@ class Line(StringTransport):
 
 @define(eq=False)
 class Node:
-    """A node of the tier above, and its connections in the order in which they were made."""
+    """An upstream node, and its connections in the order in which they were made."""
 
     clock: Clock
     lines: list[Line] = field(factory=list)
@@ -111,16 +111,16 @@ class Node:
     def requests(self) -> list[str]:
         return [request for line in self.lines for request in line.requests]
 
-    def upstream(self, url: str) -> Upstream:
-        pool = kept_connections(self.clock)
+    def upstream(self, url: str) -> UpstreamNode:
+        pool = persistent_connections(self.clock)
         agent = Agent.usingEndpointFactory(self.clock, self, pool)
-        return Upstream(url, agent, pool, self.clock, self.observer, self.credentials)
+        return UpstreamNode(url, agent, pool, self.clock, self.observer, self.credentials)
 
 
 @define(eq=False)
 class Above:
     """
-    Some nodes, and the tier above as they make it: a ``Choice`` that is the same for all streams.
+    Some nodes, and the upstream tier that they make: an ``UpstreamSelection`` that is the same for all streams.
 
     ``order`` has the numbers of those that are known, as they are to be asked.
     """
@@ -129,14 +129,14 @@ class Above:
     clock: Clock = field(factory=Clock)
     metrics: Metrics = field(factory=Metrics)
     nodes: list[Node] = field(init=False)
-    upstreams: Upstreams = field(init=False)
+    upstreams: UpstreamTier = field(init=False)
     order: list[int] = field(init=False)
     made: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.nodes = [Node(self.clock) for _ in range(self.count)]
         self.order = list(range(self.count))
-        self.upstreams = Upstreams(self, self._connect, self.metrics, decode_document, self.clock)
+        self.upstreams = UpstreamTier(self, self._connect, self.metrics, decode_document, self.clock)
 
     def urls(self, stream: str) -> list[str]:
         return self.every_url()
@@ -144,13 +144,13 @@ class Above:
     def every_url(self) -> list[str]:
         return [f"http://node{number}" for number in self.order]
 
-    def _connect(self, url: str) -> Upstream:
+    def _connect(self, url: str) -> UpstreamNode:
         self.made.append(url)
         return self.nodes[int(url.removeprefix("http://node"))].upstream(url)
 
     def fetch(self, info: ObjectInfo) -> tuple[Fill, Deferred[None]]:
         fill = Fill(info, self.clock.seconds)
-        return fill, self.run(self.upstreams.fetch(KEY, info, lambda: fill.body.received, fill.take))
+        return fill, self.run(self.upstreams.fetch(KEY, info, lambda: fill.body.received, fill.append))
 
     def run(self, work: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
         return Deferred.fromCoroutine(work)

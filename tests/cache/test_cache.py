@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from livestream.cache.cache import FILLS, HOLD_DOWN_S, OBJECT_BYTES, Cache, NotKnown
-from livestream.cache.fill import Altered, Unavailable
-from livestream.cache.store import Found, Key, Store
+from livestream.cache.fill import RESUME_S, DigestMismatch, Unavailable
+from livestream.cache.store import PARTIAL_SHARE, CachedObject, Key, Store
 from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
-from livestream.net.body import FILE_BYTES, FIRST_BYTES
+from livestream.net.body import FILE_BYTES, FIRST_BYTES, BodyState
 from tests.cache.nodes import info_of, outcome
 
 DATA = bytes(range(256)) * 80
@@ -63,15 +63,27 @@ class Edge:
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.source, known, self.clock, self.clock.seconds)
 
-    def get(self, name: str = NAME) -> Deferred[Found]:
+    def get(self, name: str = NAME) -> Deferred[CachedObject]:
         return self.cache.get("show", "source", name)
 
-    def warm(self) -> Deferred[None]:
-        return self.cache.warm("show", "source", self.info)
+    def prefetch(self) -> Deferred[None]:
+        return self.cache.prefetch("show", "source", self.info)
 
     @property
     def fetch(self) -> Fetch:
         return self.source.fetches[-1]
+
+    def break_off_until_given_up(self) -> None:
+        """Have every attempt fail, until there is no other."""
+        while self.cache.filling:
+            self.fetch.end(RuntimeError("gone"))
+            self.clock.advance(HOLD_DOWN_S)
+
+    def held_bytes(self) -> float | None:
+        """How much the store counts, which is what the metric says."""
+        store = self.cache.store
+        assert store.metrics.registry.get_sample_value("livestream_cache_bytes") == store.held_bytes
+        return store.held_bytes
 
 
 def test_however_many_ask_there_is_one_fetch_and_a_deferred_for_each() -> None:
@@ -87,7 +99,7 @@ def test_however_many_ask_there_is_one_fetch_and_a_deferred_for_each() -> None:
     edge.fetch.end()
     assert (late.outcome, late.body.read(0, len(DATA))) == ("collapsed", DATA)
     assert (outcome(edge.get()).outcome, len(edge.source.fetches)) == ("hit", 1)
-    assert edge.cache.peek("show", "source", NAME) is outcome(edge.get())
+    assert edge.cache.get_cached("show", "source", NAME) is outcome(edge.get())
 
 
 def test_all_who_wait_have_the_first_bytes_before_anyone_has_the_rest() -> None:
@@ -109,7 +121,7 @@ def test_what_one_waiter_makes_of_its_answer_is_not_what_the_next_gets() -> None
     edge = Edge()
     first, second = edge.get(), edge.get()
     first.addCallback(lambda _: 1 / 0)
-    second_seen: list[Found] = []
+    second_seen: list[CachedObject] = []
     second.addCallback(second_seen.append)
     edge.fetch.take(DATA)
     assert len(second_seen) == 1
@@ -123,7 +135,7 @@ def test_the_fetch_goes_on_when_everyone_who_wanted_it_has_gone() -> None:
         waiter.cancel()
     edge.fetch.take(DATA)
     edge.fetch.end()
-    assert edge.cache.peek("show", "source", NAME) is not None
+    assert edge.cache.get_cached("show", "source", NAME) is not None
 
 
 def test_one_who_goes_while_another_is_answered_harms_nobody() -> None:
@@ -137,7 +149,7 @@ def test_one_who_goes_while_another_is_answered_harms_nobody() -> None:
 
 def test_one_who_asks_again_while_being_answered_gets_the_same() -> None:
     edge = Edge()
-    again: list[Deferred[Found]] = []
+    again: list[Deferred[CachedObject]] = []
     edge.get().addCallback(lambda _: again.append(edge.get()))
     edge.fetch.take(DATA)
     assert outcome(again[0]).outcome == "collapsed" and len(edge.source.fetches) == 1
@@ -148,7 +160,7 @@ def test_what_is_not_known_is_never_asked_for() -> None:
     for number in range(1000):
         assert isinstance(outcome(edge.get(f"1-{number + 100}.m4s")), NotKnown)
     assert edge.source.fetches == []
-    assert not edge.cache.store.interest.is_watched("show", "source", 60)
+    assert not edge.cache.store.demand.is_watched("show", "source", 60)
 
 
 def test_a_failure_is_told_to_all_and_the_next_attempt_waits() -> None:
@@ -158,7 +170,7 @@ def test_a_failure_is_told_to_all_and_the_next_attempt_waits() -> None:
     assert {str(outcome(waiter)) for waiter in waiters} == {"the origin says no"}
     for _ in range(5):
         assert isinstance(outcome(edge.get()), Unavailable)
-    assert isinstance(outcome(edge.warm()), Unavailable)
+    assert isinstance(outcome(edge.prefetch()), Unavailable)
     assert len(edge.source.fetches) == 1
     edge.clock.advance(HOLD_DOWN_S)
     assert not edge.get().called
@@ -180,9 +192,142 @@ def test_a_fetch_that_breaks_off_cuts_its_readers_and_is_not_kept() -> None:
     body = outcome(waiter).body
     told: list[bool] = []
     body.watch(lambda: told.append(body.failed))
-    edge.fetch.end(RuntimeError("gone"))
+    edge.break_off_until_given_up()
     assert told == [True]
-    assert edge.cache.peek("show", "source", NAME) is None
+    assert edge.cache.get_cached("show", "source", NAME) is None
+
+
+HALF = len(DATA) // 2
+
+
+def test_a_fetch_that_breaks_off_is_resumed_and_its_readers_get_the_rest() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    edge.fetch.take(DATA[:HALF])
+    body = outcome(waiter).body
+    edge.fetch.end(RuntimeError("broken"))
+    assert (body.failed, edge.held_bytes()) == (False, HALF)
+    edge.clock.advance(HOLD_DOWN_S)
+    assert (len(edge.source.fetches), edge.fetch.have()) == (2, HALF)
+    edge.fetch.take(DATA[HALF:])
+    edge.fetch.end()
+    assert (body.state, body.read(0, len(DATA))) == (BodyState.WHOLE, DATA)
+    assert outcome(edge.get()).body is body
+    assert edge.held_bytes() == len(DATA)
+
+
+def test_who_comes_while_a_fetch_is_interrupted_waits_for_more_bytes() -> None:
+    edge = Edge()
+    edge.get()
+    edge.fetch.take(DATA[:HALF])
+    edge.fetch.end(RuntimeError("broken"))
+    late = edge.get()
+    edge.clock.advance(HOLD_DOWN_S)
+    assert not late.called
+    edge.fetch.take(DATA[HALF : HALF + 1])
+    found = outcome(late)
+    assert (found.outcome, found.body.received) == ("collapsed", HALF + 1)
+
+
+def test_a_prefetch_hears_of_an_interruption_at_once_and_joins_the_next_attempt() -> None:
+    edge = Edge()
+    first = edge.prefetch()
+    edge.fetch.take(DATA[:HALF])
+    edge.fetch.end(RuntimeError("broken"))
+    assert str(outcome(first)) == "broken"
+    again = edge.prefetch()
+    edge.clock.advance(HOLD_DOWN_S)
+    assert len(edge.source.fetches) == 2 and not again.called
+    edge.fetch.take(DATA[HALF:])
+    edge.fetch.end()
+    assert again.called and outcome(again) is None
+
+
+def test_an_interrupted_fetch_is_resumed_for_a_short_time_only_whatever_trickles_in() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    edge.fetch.take(DATA[:HALF])
+    body, began_at = outcome(waiter).body, edge.clock.seconds()
+    while edge.cache.filling:
+        edge.fetch.take(DATA[body.received :][:1])
+        edge.fetch.end(RuntimeError("broken"))
+        assert edge.held_bytes() == (body.received if edge.cache.filling else 0)
+        edge.clock.advance(HOLD_DOWN_S)
+    assert RESUME_S <= edge.clock.seconds() - began_at <= RESUME_S + HOLD_DOWN_S
+    assert body.failed and edge.held_bytes() == 0
+    edge.clock.advance(HOLD_DOWN_S)
+    edge.get()
+    assert edge.fetch.have() == 0
+
+
+def test_a_clock_that_is_set_back_keeps_no_interrupted_fetch() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    edge.fetch.take(DATA[:HALF])
+    edge.fetch.end(RuntimeError("broken"))
+    edge.clock.advance(HOLD_DOWN_S)
+    edge.clock.rightNow -= 600
+    edge.fetch.end(RuntimeError("broken"))
+    assert outcome(waiter).body.failed and edge.held_bytes() == 0
+
+
+def test_bytes_of_interrupted_fetches_are_kept_within_the_limit_of_the_store() -> None:
+    edge = Edge()
+    edge.cache.store.limit_bytes = round(1.5 * HALF / PARTIAL_SHARE)
+    bodies = []
+    for number in (8, 9):
+        edge.known[f"1-{number}.m4s"] = info_of(DATA, f"1-{number}.m4s")
+        waiter = edge.get(f"1-{number}.m4s")
+        edge.fetch.take(DATA[:HALF])
+        edge.fetch.end(RuntimeError("broken"))
+        bodies.append(outcome(waiter).body)
+    assert [body.failed for body in bodies] == [False, True]
+    assert edge.held_bytes() == HALF
+
+
+def test_what_proves_wrong_is_discarded_and_fetched_whole_once_more() -> None:
+    edge = Edge()
+    reader, prefetched = edge.get(), edge.prefetch()
+    edge.fetch.take(b"?" * HALF)
+    edge.fetch.end(RuntimeError("broken"))
+    prefetched.addErrback(lambda _: None)
+    edge.clock.advance(HOLD_DOWN_S)
+    prefetched = edge.prefetch()
+    with pytest.raises(DigestMismatch):
+        edge.fetch.take(DATA[HALF:])
+    again: list[Deferred[CachedObject]] = []
+    body = outcome(reader).body
+    body.watch(lambda: again.append(edge.get()))
+    edge.fetch.end(DigestMismatch("altered"))
+    assert body.failed and edge.held_bytes() == 0
+    assert not again[0].called
+    assert (len(edge.source.fetches), edge.fetch.have()) == (3, 0)
+    edge.fetch.take(DATA)
+    edge.fetch.end()
+    assert prefetched.called and outcome(prefetched) is None
+    assert outcome(edge.get()).body.read(0, len(DATA)) == DATA
+
+
+def test_what_proves_wrong_twice_is_not_fetched_a_third_time() -> None:
+    edge = Edge()
+    waiter = edge.get()
+    for _ in range(2):
+        edge.fetch.take(b"?" * HALF)
+        edge.fetch.end(DigestMismatch("altered"))
+    assert outcome(waiter).body.failed
+    assert (len(edge.source.fetches), edge.cache.filling, edge.held_bytes()) == (2, 0, 0)
+
+
+def test_a_node_that_stops_resumes_nothing() -> None:
+    for advance_s in (0.0, HOLD_DOWN_S):
+        edge = Edge()
+        waiter = edge.get()
+        edge.fetch.take(DATA[:HALF])
+        edge.fetch.end(RuntimeError("broken"))
+        edge.clock.advance(advance_s)
+        edge.cache.stop()
+        assert outcome(waiter).body.failed
+        assert (edge.cache.filling, edge.clock.getDelayedCalls(), edge.held_bytes()) == (0, [], 0)
 
 
 def test_nobody_is_ever_given_all_of_an_altered_object() -> None:
@@ -190,12 +335,12 @@ def test_nobody_is_ever_given_all_of_an_altered_object() -> None:
     waiter = edge.get()
     altered = DATA[:100] + b"?" + DATA[101:]
     edge.fetch.take(altered[:-5])
-    with pytest.raises(Altered):
+    with pytest.raises(DigestMismatch):
         edge.fetch.take(altered[-5:])
-    edge.fetch.end(Altered("altered"))
+    edge.fetch.end(DigestMismatch("altered"))
     body = outcome(waiter).body
     assert (body.received, body.failed) == (len(DATA) - 5, True)
-    assert edge.cache.peek("show", "source", NAME) is None
+    assert edge.cache.get_cached("show", "source", NAME) is None
 
 
 @pytest.mark.parametrize("data", [DATA[:-1], b""], ids=["short", "empty"])
@@ -232,29 +377,40 @@ def test_the_number_of_fetches_has_a_bound() -> None:
     assert isinstance(outcome(waiters[-1]), Unavailable)
 
 
-def test_a_warm_object_is_a_hit_and_one_on_its_way_is_joined() -> None:
+def test_a_prefetched_object_is_a_hit_and_one_on_its_way_is_joined() -> None:
     edge = Edge()
-    warmed = [edge.warm(), edge.warm()]
+    warmed = [edge.prefetch(), edge.prefetch()]
     waiter = edge.get()
     edge.fetch.take(DATA)
     assert outcome(waiter).outcome == "collapsed"
     assert not warmed[0].called
     edge.fetch.end()
-    assert all(each.called for each in warmed) and edge.warm().called
+    assert all(each.called for each in warmed) and edge.prefetch().called
     assert (outcome(edge.get()).outcome, len(edge.source.fetches)) == ("hit", 1)
 
 
-def test_warming_is_no_interest_and_asking_is() -> None:
+def test_a_prefetch_is_no_demand_and_a_request_is() -> None:
     edge = Edge()
-    edge.warm().addErrback(lambda _: None)
-    assert not edge.cache.store.interest.is_watched("show", "source", 9)
+    edge.prefetch().addErrback(lambda _: None)
+    assert not edge.cache.store.demand.is_watched("show", "source", 9)
     edge.get()
-    assert edge.cache.store.interest.is_watched("show", "source", 9)
+    assert edge.cache.store.demand.is_watched("show", "source", 9)
+
+
+def test_a_cold_miss_is_demand_once_however_often_it_was_looked_for() -> None:
+    edge = Edge()
+    asked_at: list[float] = []
+    edge.cache.store.demand.seconds = lambda: asked_at.append(0.0) or 0.0  # type: ignore[func-returns-value]
+    for _ in range(2):
+        assert edge.cache.get_cached("show", "source", NAME) is None
+        assert edge.cache.is_known("show", "source", NAME)
+    edge.get()
+    assert len(asked_at) == 1
 
 
 def test_when_the_node_stops_everyone_is_told_and_nothing_begins() -> None:
     edge = Edge()
-    waiters = [edge.get(), edge.warm()]
+    waiters = [edge.get(), edge.prefetch()]
     edge.cache.stop()
     assert all(isinstance(outcome(waiter), Unavailable) for waiter in waiters)
     edge.clock.advance(HOLD_DOWN_S)
@@ -268,7 +424,7 @@ def test_failed_fetches_leave_no_file_and_no_memory() -> None:
     for _ in range(100):
         edge.get().addErrback(lambda _: None)
         edge.fetch.take(b"x" * 5000)
-        edge.fetch.end(RuntimeError("gone"))
+        edge.break_off_until_given_up()
         edge.source.fetches.clear()
         edge.clock.advance(HOLD_DOWN_S)
     gc.collect()

@@ -4,7 +4,14 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.cache.cache import HOLD_DOWN_S, Cache
-from livestream.cache.prefetch import AGAIN_S, COLLECTED_AT_ONCE, RETRY_S, WATCHED_TARGETS, Collector, Warmer
+from livestream.cache.prefetch import (
+    AGAIN_S,
+    REPLICATED_AT_ONCE,
+    RETRY_S,
+    WATCHED_TARGETS,
+    EdgePrefetcher,
+    OriginReplicator,
+)
 from livestream.cache.store import Store
 from livestream.metrics import Metrics
 from livestream.model.segments import (
@@ -44,15 +51,15 @@ class Tier:
     out: list[Announcement] = field(factory=list)
     forgotten: list[str] = field(factory=list)
     cache: Cache = field(init=False)
-    collector: Collector = field(init=False)
-    warmer: Warmer = field(init=False)
+    replicator: OriginReplicator = field(init=False)
+    prefetcher: EdgePrefetcher = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
         known = lambda _stream, _rendition, name: INIT if name == INIT.name else None  # noqa: E731
         self.cache = Cache(store, self.source, known, self.clock, self.clock.seconds)
-        self.collector = Collector(self.cache, LENGTH, self.out.append, self.forgotten.append, self.clock)
-        self.warmer = Warmer(self.cache)
+        self.replicator = OriginReplicator(self.cache, LENGTH, self.out.append, self.forgotten.append, self.clock)
+        self.prefetcher = EdgePrefetcher(self.cache)
 
     def wanted(self) -> list[str]:
         return [f"{fetch.key.rendition}/{fetch.key.name}" for fetch in self.source.fetches]
@@ -70,7 +77,7 @@ class Tier:
 
 def test_a_segment_is_passed_on_when_it_and_its_init_segment_are_here() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(7))
+    tier.replicator.on_announcement("show", announced(7))
     tier.end(INIT.name)
     assert tier.wanted() == ["source/1-init-0.mp4", "source/1-7.m4s"]
     assert tier.out == []
@@ -81,7 +88,7 @@ def test_a_segment_is_passed_on_when_it_and_its_init_segment_are_here() -> None:
 def test_segments_are_passed_on_in_their_order_however_they_arrive() -> None:
     tier = Tier()
     for msn in (7, 8, 9):
-        tier.collector.heard("show", announced(msn))
+        tier.replicator.on_announcement("show", announced(msn))
     tier.end(INIT.name)
     tier.end("1-9.m4s")
     tier.end("1-8.m4s")
@@ -93,7 +100,7 @@ def test_segments_are_passed_on_in_their_order_however_they_arrive() -> None:
 def test_one_rendition_does_not_wait_for_another() -> None:
     tier = Tier()
     for rendition in ("source", "480p"):
-        tier.collector.heard("show", announced(7, rendition))
+        tier.replicator.on_announcement("show", announced(7, rendition))
     tier.end(INIT.name, "480p")
     tier.end("1-7.m4s", "480p")
     assert tier.out == [announced(7, "480p")]
@@ -101,9 +108,9 @@ def test_one_rendition_does_not_wait_for_another() -> None:
 
 def test_the_end_is_passed_on_after_everything_else() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(9))
-    tier.collector.heard("show", ENDED)
-    tier.collector.heard("other", StreamEnded("other", Epoch(1, 0), 1))
+    tier.replicator.on_announcement("show", announced(9))
+    tier.replicator.on_announcement("show", ENDED)
+    tier.replicator.on_announcement("other", StreamEnded("other", Epoch(1, 0), 1))
     assert tier.out == [StreamEnded("other", Epoch(1, 0), 1)]
     tier.end(INIT.name)
     tier.end("1-9.m4s")
@@ -122,26 +129,26 @@ def fail_until(tier: Tier, name: str, seconds: float) -> None:
 
 def test_what_cannot_be_had_is_not_announced_and_is_tried_no_more_in_the_end() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(7))
+    tier.replicator.on_announcement("show", announced(7))
     tier.end(INIT.name)
     fail_until(tier, "1-7.m4s", LENGTH * TARGET_S - 1)
-    assert tier.collector._coming
+    assert tier.replicator._pending
     fail_until(tier, "1-7.m4s", TARGET_S)
-    assert (tier.out, tier.collector._coming, tier.clock.getDelayedCalls()) == ([], {}, [])
+    assert (tier.out, tier.replicator._pending, tier.clock.getDelayedCalls()) == ([], {}, [])
     assert len(tier.source.fetches) <= 2 + LENGTH * TARGET_S / HOLD_DOWN_S
 
 
 def test_what_is_late_keeps_the_others_for_a_target_duration_and_is_announced_when_it_comes() -> None:
     tier = Tier()
     for msn in (7, 8):
-        tier.collector.heard("show", announced(msn))
+        tier.replicator.on_announcement("show", announced(msn))
     tier.end(INIT.name)
     tier.end("1-8.m4s")
     fail_until(tier, "1-7.m4s", TARGET_S - 1)
     assert tier.out == []
     fail_until(tier, "1-7.m4s", 2)
     assert tier.out == [announced(8)]
-    tier.collector.heard("show", announced(9))
+    tier.replicator.on_announcement("show", announced(9))
     tier.end("1-9.m4s")
     assert tier.out == [announced(8), announced(9)]
     tier.end("1-7.m4s")
@@ -150,11 +157,11 @@ def test_what_is_late_keeps_the_others_for_a_target_duration_and_is_announced_wh
 
 def test_what_is_late_is_asked_for_again_before_what_follows_is_announced() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(7))
+    tier.replicator.on_announcement("show", announced(7))
     tier.end(INIT.name)
     fail_until(tier, "1-7.m4s", TARGET_S + 1)
     for msn in (8, 9):
-        tier.collector.heard("show", announced(msn))
+        tier.replicator.on_announcement("show", announced(msn))
         tier.end(f"1-{msn}.m4s")
     assert tier.out == []
     tier.clock.advance(AGAIN_S - 0.1)
@@ -164,10 +171,10 @@ def test_what_is_late_is_asked_for_again_before_what_follows_is_announced() -> N
 
 def test_what_follows_waits_only_a_moment_for_what_is_late() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(7))
+    tier.replicator.on_announcement("show", announced(7))
     tier.end(INIT.name)
     fail_until(tier, "1-7.m4s", TARGET_S + 1)
-    tier.collector.heard("show", announced(8))
+    tier.replicator.on_announcement("show", announced(8))
     tier.end("1-8.m4s")
     fail_until(tier, "1-7.m4s", AGAIN_S)
     assert tier.out == [announced(8)]
@@ -175,15 +182,15 @@ def test_what_follows_waits_only_a_moment_for_what_is_late() -> None:
 
 def test_that_an_epoch_began_is_passed_on_at_once() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(7))
+    tier.replicator.on_announcement("show", announced(7))
     began = EpochBegan("show", Epoch(2, 8))
-    tier.collector.heard("show", began)
+    tier.replicator.on_announcement("show", began)
     assert tier.out == [began]
 
 
 def test_what_succeeds_in_the_end_is_announced() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(7))
+    tier.replicator.on_announcement("show", announced(7))
     tier.end(INIT.name)
     tier.end("1-7.m4s", error=RuntimeError("no"))
     tier.clock.advance(RETRY_S)
@@ -193,18 +200,18 @@ def test_what_succeeds_in_the_end_is_announced() -> None:
 
 def test_an_origin_that_comes_late_does_not_fetch_everything_at_once() -> None:
     tier = Tier()
-    for number in range(2 * COLLECTED_AT_ONCE):
-        tier.collector.heard(f"show{number}", announced(7, stream=f"show{number}"))
-    assert len(tier.source.fetches) == COLLECTED_AT_ONCE
+    for number in range(2 * REPLICATED_AT_ONCE):
+        tier.replicator.on_announcement(f"show{number}", announced(7, stream=f"show{number}"))
+    assert len(tier.source.fetches) == REPLICATED_AT_ONCE
     tier.end(INIT.name)
-    assert len(tier.source.fetches) == COLLECTED_AT_ONCE + 1
+    assert len(tier.source.fetches) == REPLICATED_AT_ONCE + 1
 
 
 def test_however_many_fetches_fail_together_each_is_tried_again_and_none_is_stuck() -> None:
     tier = Tier()
     streams = [f"show{number}" for number in range(1000)]
     for stream in streams:
-        tier.collector.heard(stream, announced(7, stream=stream))
+        tier.replicator.on_announcement(stream, announced(7, stream=stream))
     tier.cache._is_stopped = True  # every fetch that begins from here on fails at once
     tier.source.fetches[0].end(RuntimeError("no"))
     tier.cache._is_stopped = False
@@ -219,37 +226,50 @@ def test_however_many_fetches_fail_together_each_is_tried_again_and_none_is_stuc
 
 def test_nothing_is_kept_of_a_stream_that_is_forgotten_nor_passed_on() -> None:
     tier = Tier()
-    tier.collector.heard("show", announced(7))
-    tier.collector.heard("show", None)
+    tier.replicator.on_announcement("show", announced(7))
+    tier.replicator.on_announcement("show", None)
     assert tier.forgotten == ["show"]
     tier.end(INIT.name)
     tier.end("1-7.m4s")
-    assert (tier.out, tier.collector._coming, tier.collector._running) == ([], {}, set())
+    assert (tier.out, tier.replicator._pending, tier.replicator._running) == ([], {}, set())
 
 
 def test_when_the_node_stops_nothing_more_is_passed_on_or_tried() -> None:
     tier = Tier()
     for msn in (7, 8):
-        tier.collector.heard("show", announced(msn))
+        tier.replicator.on_announcement("show", announced(msn))
     tier.end(INIT.name)
     tier.end("1-7.m4s", error=RuntimeError("no"))
-    tier.collector.stop()
+    tier.replicator.stop()
     tier.cache.stop()
     tier.clock.advance(60)
     assert (tier.out, len(tier.source.fetches), tier.clock.getDelayedCalls()) == ([], 3, [])
 
 
+def test_an_edge_prefetches_what_is_used_and_not_what_is_only_asked_about() -> None:
+    tier = Tier()
+    tier.cache.prefetch("show", "source", INIT)
+    tier.end(INIT.name)
+    assert tier.cache.is_known("show", "source", INIT.name)
+    assert tier.cache.get_cached("show", "source", "1-7.m4s") is None
+    tier.prefetcher.on_announcement("show", announced(7))
+    assert tier.wanted() == ["source/1-init-0.mp4"]
+    assert tier.cache.get_cached("show", "source", INIT.name) is not None
+    tier.prefetcher.on_announcement("show", announced(8))
+    assert tier.wanted() == ["source/1-init-0.mp4", "source/1-8.m4s"]
+
+
 def test_an_edge_fetches_what_its_viewers_will_ask_for_and_nothing_else() -> None:
     tier = Tier()
-    tier.warmer.heard("show", announced(7))
+    tier.prefetcher.on_announcement("show", announced(7))
     assert tier.wanted() == []
     tier.cache.get("show", "480p", INIT.name)
     for rendition in ("source", "480p"):
-        tier.warmer.heard("show", announced(8, rendition))
+        tier.prefetcher.on_announcement("show", announced(8, rendition))
     assert tier.wanted() == ["480p/1-init-0.mp4", "480p/1-8.m4s"]
     tier.end("1-8.m4s", "480p", RuntimeError("no"))
     tier.clock.advance(WATCHED_TARGETS * TARGET_S + 1)
-    tier.warmer.heard("show", announced(9, "480p"))
-    tier.warmer.heard("show", ENDED)
-    tier.warmer.heard("show", None)
+    tier.prefetcher.on_announcement("show", announced(9, "480p"))
+    tier.prefetcher.on_announcement("show", ENDED)
+    tier.prefetcher.on_announcement("show", None)
     assert len(tier.source.fetches) == 2

@@ -4,8 +4,8 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.cache.demand import FORGOTTEN_S
-from livestream.cache.store import SWEPT, WATCHED_S, YOUNG_S, Found, Key, Need, Store
+from livestream.cache.demand import KEPT_S
+from livestream.cache.store import SWEPT, WATCHED_S, YOUNG_S, CachedObject, Key, Need, Store
 from livestream.metrics import Metrics
 from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
@@ -34,8 +34,8 @@ class Shelf:
         self.needs[name] = need
         self.store.put(Key("show", rendition, name), ObjectInfo(name, size, ""), Body.whole(b"x" * size))
 
-    def peek(self, name: str, rendition: str = "source") -> Found | None:
-        return self.store.peek(Key("show", rendition, name))
+    def get(self, name: str, rendition: str = "source") -> CachedObject | None:
+        return self.store.get(Key("show", rendition, name))
 
     def has(self, name: str, rendition: str = "source") -> bool:
         return Key("show", rendition, name) in self.store
@@ -47,10 +47,10 @@ class Shelf:
 def test_what_is_put_is_found_with_the_time_it_came() -> None:
     shelf = Shelf()
     shelf.put("a")
-    found = shelf.peek("a")
+    found = shelf.get("a")
     assert found is not None
     assert (found.body.read(0, 99), found.outcome, found.stored_at) == (b"x" * 10, "hit", 1000.0)
-    assert (shelf.peek("b"), shelf.peek("a", "480p")) == (None, None)
+    assert (shelf.get("b"), shelf.get("a", "480p")) == (None, None)
 
 
 def test_the_least_needed_goes_first_and_the_live_window_that_is_watched_last() -> None:
@@ -64,7 +64,7 @@ def test_the_least_needed_goes_first_and_the_live_window_that_is_watched_last() 
     for name in reversed(objects):
         shelf.put(name, 250, *objects[name])
     shelf.now += YOUNG_S
-    shelf.store.interest.note("show", "source")
+    shelf.store.demand.note("show", "source")
     left = []
     for number, size in enumerate((50, 250, 250)):
         shelf.put(f"new-{number}", size)
@@ -77,9 +77,30 @@ def test_of_equals_the_one_that_was_longest_unused_goes() -> None:
     for name in "abcd":
         shelf.put(name, 25)
     for name in "dbac":
-        shelf.peek(name)
+        shelf.get(name)
     shelf.put("new", 25)
     assert [name for name in "abcd" if shelf.has(name)] == ["a", "c"]
+
+
+def test_to_ask_whether_an_object_is_here_is_no_use_of_it() -> None:
+    shelf = Shelf()
+    for name in "abcd":
+        shelf.put(name, 25)
+    for name in "cd":
+        shelf.get(name)
+    for name in "ab":
+        assert shelf.has(name)
+    shelf.put("new", 25)
+    assert [name for name in "abcd" if shelf.has(name)] == ["c", "d"]
+
+
+def test_a_use_is_demand_and_a_question_is_not() -> None:
+    shelf = Shelf()
+    shelf.put("a")
+    assert shelf.has("a")
+    assert not shelf.store.demand.is_watched("show", "source", WATCHED_S)
+    shelf.get("a")
+    assert shelf.store.demand.is_watched("show", "source", WATCHED_S)
 
 
 def test_what_has_just_come_is_safe_before_it_is_announced() -> None:
@@ -106,15 +127,15 @@ def test_past_objects_are_let_go_however_many_there_are() -> None:
 def test_a_rendition_is_watched_while_it_is_asked_for() -> None:
     shelf = Shelf()
     shelf.put("a")
-    shelf.peek("b")
-    interest = shelf.store.interest
-    assert not interest.is_watched("show", "source", WATCHED_S)
-    shelf.peek("a")
+    shelf.get("b")
+    demand = shelf.store.demand
+    assert not demand.is_watched("show", "source", WATCHED_S)
+    shelf.get("a")
     shelf.now += 5
-    assert interest.is_watched("show", "source", 5) and not interest.is_watched("show", "480p", 5)
-    shelf.now += FORGOTTEN_S
+    assert demand.is_watched("show", "source", 5) and not demand.is_watched("show", "480p", 5)
+    shelf.now += KEPT_S
     shelf.store.sweep()
-    assert not interest.is_watched("show", "source", 1e9)
+    assert not demand.is_watched("show", "source", 1e9)
 
 
 def test_an_object_that_is_put_again_is_counted_once() -> None:
@@ -136,5 +157,5 @@ def test_the_bound_holds_and_the_count_is_right(puts: list[tuple[int, int, Need]
         shelf.now += 11
         assert shelf.has(str(name))
         assert shelf.store.held_bytes <= shelf.limit_bytes
-    found = [shelf.peek(str(name)) for name in range(31)]
+    found = [shelf.get(str(name)) for name in range(31)]
     assert shelf.store.held_bytes == sum(each.info.size for each in found if each)

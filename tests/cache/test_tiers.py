@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,9 +19,9 @@ from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, Proxy
 
 from livestream.bus.announcements import decode_document
 from livestream.cache.cache import Cache
-from livestream.cache.store import Found, Store
-from livestream.cache.upstream.node import Upstream
-from livestream.cache.upstream.tier import Upstreams
+from livestream.cache.store import CachedObject, Store
+from livestream.cache.upstream.node import UpstreamNode
+from livestream.cache.upstream.tier import UpstreamTier
 from livestream.http.head import Head
 from livestream.http.signatures import Signatures
 from livestream.metrics import Metrics
@@ -70,8 +70,8 @@ class Tiers:
     nodes: list[Edge] = field(factory=lambda: [Edge(is_hot=False, loop=reactor) for _ in range(2)])
     wire: Wire = field(init=False)
     ports: list[object] = field(factory=list)
-    above: dict[str, Upstream] = field(init=False)
-    upstreams: Upstreams = field(init=False)
+    above: dict[str, UpstreamNode] = field(init=False)
+    upstreams: UpstreamTier = field(init=False)
     cache: Cache = field(init=False)
     known: dict[str, ObjectInfo] = field(factory=dict)
 
@@ -81,8 +81,8 @@ class Tiers:
         ports = [self._listen(node.site) for node in self.nodes]
         self.wire = Wire("127.0.0.1", ports[0])
         urls = [f"http://127.0.0.1:{port}" for port in (self._listen(self.wire), ports[1])]
-        self.above = {url: Upstream.at(url, reactor, Observer(), CREDENTIALS) for url in urls}
-        self.upstreams = Upstreams(self, self.above.__getitem__, Metrics(), decode_document, reactor)
+        self.above = {url: UpstreamNode.at(url, reactor, Observer(), CREDENTIALS) for url in urls}
+        self.upstreams = UpstreamTier(self, self.above.__getitem__, Metrics(), decode_document, reactor)
         store = Store(1 << 30, lambda _: True, lambda _: True, reactor.seconds, Metrics())
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.upstreams, known, reactor, reactor.seconds)
@@ -134,6 +134,15 @@ def over(body: Body) -> Deferred[BodyState]:
     return fired
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what must soon be so."""
+    for _ in range(500):
+        if is_so():
+            return
+        await deferLater(reactor, 0.01)
+    raise AssertionError("it never was")
+
+
 @pytest_twisted.ensureDeferred
 async def test_whatever_is_cut_every_answer_is_whole_and_right() -> None:
     async with tiers() as tier:
@@ -141,8 +150,8 @@ async def test_whatever_is_cut_every_answer_is_whole_and_right() -> None:
             data = RANDOM.randbytes(RANDOM.choice((700, 9000, 300_000)))
             name = tier.put(number, data)
             tier.wire.left = RANDOM.randrange(len(data) + 700)
-            next(iter(tier.above.values())).rests_until = 0.0
-            found: list[Found] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(5)])
+            next(iter(tier.above.values())).backoff_until = 0.0
+            found: list[CachedObject] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(5)])
             assert await over(found[0].body) is BodyState.WHOLE
             assert all(each.body.read(0, len(data)) == data for each in found)
 
@@ -151,10 +160,63 @@ async def test_whatever_is_cut_every_answer_is_whole_and_right() -> None:
 async def test_a_herd_at_a_cold_cache_is_one_request_above() -> None:
     async with tiers() as tier:
         name = tier.put(1, RANDOM.randbytes(900_000))
-        found: list[Found] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(1000)])
+        found: list[CachedObject] = await gatherResults([tier.cache.get("show", "source", name) for _ in range(1000)])
         assert await over(found[0].body) is BodyState.WHOLE
         counted = [node.counted("segment", "hit") for node in tier.nodes]
         assert counted == [1, 0]
+
+
+@define(eq=False)
+class Heard(Signatures):
+    """Remembers the fields of every request of the tier below."""
+
+    heads: list[dict[bytes, bytes]] = field(factory=list)
+
+    def check(self, head: Head, host: str) -> None:
+        self.heads.append(head.fields)
+        super().check(head, host)
+
+
+def asked(tier: Tiers) -> list[Heard]:
+    """What each node is asked with, from now on."""
+    for node in tier.nodes:
+        node.site.signatures = Heard(CREDENTIALS)
+    return [node.site.signatures for node in tier.nodes]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_object_whose_only_node_breaks_off_is_resumed_when_that_answers_again() -> None:
+    async with tiers() as tier:
+        data = RANDOM.randbytes(300_000)
+        name = tier.put(1, data)
+        tier.above.popitem()
+        [first, _], tier.wire.left = asked(tier), 150_000
+        found = await tier.cache.get("show", "source", name)
+        await until(lambda: tier.cache.store.held_bytes > 0)
+        received = found.body.received
+        assert 0 < received < 150_000
+        tier.wire.left = 1 << 30
+        assert await over(found.body) is BodyState.WHOLE
+        assert found.body.read(0, len(data)) == data
+        ranges = [head.get(b"range") for head in first.heads]
+        assert ranges[0] is None and set(ranges[1:]) == {b"bytes=%d-" % received}
+        assert first.heads[1][b"if-range"] == b'"%b"' % tier.known[name].digest.encode()
+        await until(lambda: tier.cache.store.held_bytes == len(data))
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_rest_of_what_another_node_altered_is_not_enough_and_all_is_fetched_once_more() -> None:
+    async with tiers() as tier:
+        data = RANDOM.randbytes(300_000)
+        name = tier.put(1, data)
+        tier.nodes[0].library.put("show", "source", name, b"?" + data[1:]).info = tier.known[name]
+        [_, second], tier.wire.left = asked(tier), 150_000
+        found = await tier.cache.get("show", "source", name)
+        assert await over(found.body) is BodyState.FAILED
+        again = await tier.cache.get("show", "source", name)
+        assert await over(again.body) is BodyState.WHOLE
+        assert again.body.read(0, len(data)) == data
+        assert [b"range" in head for head in second.heads] == [True, False]
 
 
 def left() -> tuple[int, int]:
@@ -175,7 +237,7 @@ async def test_no_descriptor_and_no_timer_is_left_of_what_failed() -> None:
             tier.nodes[1].library.whole.clear()
             tier.wire.left = RANDOM.randrange(20_000)
             await tier.cache.get("show", "source", name).addErrback(lambda _: None)
-        tier.nodes[0].library.whole.clear()
+            tier.nodes[0].library.whole.clear()
         assert len(tier.cache.store) == 1
         tier.cache.stop()
         tier.upstreams.stop()
@@ -184,17 +246,6 @@ async def test_no_descriptor_and_no_timer_is_left_of_what_failed() -> None:
                 break
             await deferLater(reactor, 0.02)
         assert left()[0] <= before[0] and left()[1] <= before[1]
-
-
-@define(eq=False)
-class Heard(Signatures):
-    """Remembers the fields of every request of the tier below."""
-
-    heads: list[dict[bytes, bytes]] = field(factory=list)
-
-    def check(self, head: Head, host: str) -> None:
-        self.heads.append(head.fields)
-        super().check(head, host)
 
 
 @pytest.mark.parametrize("is_hot", [True, False], ids=["hot", "klein"])

@@ -18,14 +18,14 @@ from twisted.internet.testing import StringTransport
 from werkzeug.exceptions import NotFound
 
 from livestream.hls.paths import Kind, Target, parse_path
-from livestream.hls.steering import Steer
+from livestream.hls.steering import Steering
 from livestream.http.access_log import entry
-from livestream.http.client_address import Proxies
+from livestream.http.client_address import TrustedProxies
 from livestream.http.conditions import Conditions, Outcome, select
 from livestream.http.head import END, Head, Refused, check_unfinished, parse, parse_fields
 from livestream.http.limits import HeadLimits
 from livestream.http.prepared import Ready
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
 from livestream.signing import Credentials, seal, sign, unseal
@@ -60,7 +60,7 @@ def http_head(data: bytes) -> None:
     assert data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n")
     _check_as_h11(data, head)
     _check_target(head)
-    _check_hot_path(head, data + END)
+    _check_fast_path(head, data + END)
     _check_conditions(Conditions.of(head.fields), len(data))
     line = entry(data.partition(b"\r\n")[0], 200, 10, "hit")
     assert line.count(b'"') == 2 and line.count(b"\n") == 1
@@ -87,7 +87,7 @@ def _check_target(head: Head) -> None:
         assert _path_of(target) == head.path
         assert re.fullmatch(r"[A-Za-z0-9_./-]+", target.path)
     forwarded = head.fields.get(b"x-forwarded-for", b"")
-    answer = _steer().answer(head.method, head.target, forwarded, "127.0.0.1")
+    answer = _steer().response(head.method, head.target, forwarded, "127.0.0.1")
     if answer is None:
         return
     raw = answer.head() + answer.read()
@@ -99,17 +99,18 @@ def _check_target(head: Head) -> None:
         assert urlsplit(location).netloc == b"one.example:8080"
 
 
-def _check_hot_path(head: Head, data: bytes) -> None:
-    """What the hot path prepares is one response and one line of the access log, and what it keeps is the same."""
+def _check_fast_path(head: Head, data: bytes) -> None:
+    """What the fast path prepares is one response and one line of the access log, and what it keeps is the same."""
     fast_path = _edge().fast_path
     assert fast_path is not None
-    found = fast_path.take(head, data, "127.0.0.1", is_logged=True)
+    found = fast_path.take(head, data, "127.0.0.1")
     if not isinstance(found, Ready):
         return
+    logged = found.log_entry or found.logged_for(data.partition(b"\r\n")[0]).log_entry
     top = found.data.partition(END)[0].replace(b"\r\n", b"")
     assert found.data.startswith(b"HTTP/1.") and b"\r" not in top and b"\n" not in top
     assert found.total == len(found.data) + found.stop - found.start
-    assert found.log_entry.count(b"\n") == 1 and found.log_entry.count(b'"') == 2
+    assert logged.count(b"\n") == 1 and logged.count(b'"') == 2
     assert fast_path.prepared.find(data) in (None, found)
 
 
@@ -142,9 +143,11 @@ class _Guide:
 
 
 @cache
-def _steer() -> Steer:
+def _steer() -> Steering:
     windows = {"show": window_of("show")}
-    return Steer("edge-1", _Guide(), Proxies.of(["127.0.0.0/8"]), windows.get, Answers("edge-1"), lambda: NOW)
+    return Steering(
+        "edge-1", _Guide(), TrustedProxies.of(["127.0.0.0/8"]), windows.get, ResponseFactory("edge-1"), lambda: NOW
+    )
 
 
 def forwarded(data: bytes) -> None:
@@ -156,15 +159,15 @@ def forwarded(data: bytes) -> None:
     choices = Choices(data)
     peer = choices.pick(("127.0.0.1", "10.1.2.3", "192.0.2.1", "2001:db8::1", "fd00::1", "", "unix"))
     text = choices.rest().decode("latin-1")
-    address = Proxies.of(["127.0.0.0/8", "10.0.0.0/8", "fd00::/8"]).viewer(peer, text)
+    address = TrustedProxies.of(["127.0.0.0/8", "10.0.0.0/8", "fd00::/8"]).viewer(peer, text)
     if address != peer:
         assert peer in ("127.0.0.1", "10.1.2.3", "fd00::1")
         assert _ADDRESS.fullmatch(address), address
         assert str(ip_address(address)) == address
-    assert Proxies().viewer(peer, text) == peer
+    assert TrustedProxies().viewer(peer, text) == peer
     for before in ("", "192.0.2.9, "):
         hops = before + "192.0.2.7, 10.9.9.9"
-        assert Proxies.of(["127.0.0.0/8", "10.0.0.0/8"]).viewer("127.0.0.1", f"{text}, {hops}") == "192.0.2.7"
+        assert TrustedProxies.of(["127.0.0.0/8", "10.0.0.0/8"]).viewer("127.0.0.1", f"{text}, {hops}") == "192.0.2.7"
 
 
 def signatures(data: bytes) -> None:
@@ -211,7 +214,7 @@ class _Transport(StringTransport):
 
 @cache
 def _edge() -> Edge:
-    edge = Edge(guide=_Guide(), proxies=Proxies.of(["127.0.0.0/8"]))
+    edge = Edge(guide=_Guide(), proxies=TrustedProxies.of(["127.0.0.0/8"]))
     edge.windows.put("show", window_of("show"))
     edge.library.put("show", "720p", "1799999000000-1.m4s", b"segment" * 100)
     edge.states.texts["show"] = b"{}"

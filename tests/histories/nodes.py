@@ -12,7 +12,7 @@ from livestream.bus.announcements import decode_document
 from livestream.bus.interface import TemporarilyUnavailable, Tier
 from livestream.bus.known_streams import KnownStreams
 from livestream.bus.published import PublishedStreams
-from livestream.cache.prefetch import Collector
+from livestream.cache.prefetch import OriginReplicator
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey, farthest
 from livestream.ingest.services import BroadcastSettings
@@ -60,7 +60,7 @@ class Ingest:
         self.published.subscribe(self._shown)
         self.known_streams = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, clock, METRICS)
         claims = Claims(self.name, self.bus.claim, Others(self), self.position, ord(self.name), clock, self.seconds)
-        numbering = WriterServices(
+        writer_services = WriterServices(
             self.name,
             claims,
             self.bus.accept,
@@ -71,7 +71,7 @@ class Ingest:
         )
         settings = BroadcastSettings(3, 10.0, ())
         self.broadcasts = Broadcasts(
-            settings, self, numbering, self.published.remove, lambda _: None, clock, self.seconds, METRICS
+            settings, self, writer_services, self.published.remove, lambda _: None, clock, self.seconds, METRICS
         )
         self.known_streams.subscribe(giving_way(self.name, self.broadcasts.give_up, lambda *_: self._displace()))
         self.known_streams.start()
@@ -209,7 +209,7 @@ class FakeCache:
 
     origin: Origin
 
-    def warm(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
+    def prefetch(self, stream: str, rendition: str, info: ObjectInfo) -> Deferred[None]:
         world = self.origin.world
         if "init" in info.name:
             return succeed(None)
@@ -230,7 +230,7 @@ class Origin:
     bus: SimBus = field(init=False)
     published: PublishedStreams = field(init=False)
     known_streams: KnownStreams = field(init=False)
-    collector: Collector = field(init=False)
+    replicator: OriginReplicator = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         world = self.world
@@ -239,8 +239,8 @@ class Origin:
         above = Above(world, self.name, lambda: world.ingests)
         self.known_streams = KnownStreams(self.bus, Tier.INGEST, above, LENGTH, world.clock, METRICS)
         cache: Any = FakeCache(self)
-        self.collector = Collector(cache, LENGTH, self.published.announce, self.published.remove, world.clock)
-        self.known_streams.subscribe(self.collector.heard)
+        self.replicator = OriginReplicator(cache, LENGTH, self.published.announce, self.published.remove, world.clock)
+        self.known_streams.subscribe(self.replicator.on_announcement)
         self.known_streams.start()
 
     def take(self, stream: str, epoch: int) -> StreamPosition | int | None:
@@ -253,7 +253,7 @@ class Origin:
 
     def stop(self) -> None:
         self.world.redis.hearers.remove(self.bus)
-        self.collector.stop()
+        self.replicator.stop()
         self.known_streams.stop()
 
 

@@ -9,16 +9,16 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.hls.fast_path import HlsFastPath
-from livestream.hls.lookup import Service
+from livestream.hls.lookup import Lookup
 from livestream.hls.objects import Objects
 from livestream.hls.playlists import Playlists
 from livestream.hls.routes import Hls, Takes
-from livestream.hls.steering import Guide, Steer
-from livestream.http.client_address import Proxies
-from livestream.http.counters import Tallies
+from livestream.hls.steering import Guide, Steering
+from livestream.http.client_address import TrustedProxies
+from livestream.http.counters import RequestCounters
 from livestream.http.limits import HttpLimits
 from livestream.http.prepared import PreparedResponses
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite, ReadOnly
 from livestream.metrics import Metrics
@@ -50,13 +50,15 @@ class FakeLibrary:
     whole: dict[Name, FoundObject] = field(factory=dict)
     coming: dict[Name, list[Deferred[FoundObject]]] = field(factory=dict)
     asked: list[Name] = field(factory=list)
+    peeked: list[Name] = field(factory=list)
 
     def put(self, stream: str, rendition: str, name: str, data: bytes, stored_at: float = 0.0) -> FoundObject:
         info = ObjectInfo(name, len(data), hashlib.sha256(data).hexdigest())
         found = self.whole[stream, rendition, name] = FoundObject(Body.whole(data), info, "hit", stored_at)
         return found
 
-    def peek(self, stream: str, rendition: str, name: str) -> FoundObject | None:
+    def get_cached(self, stream: str, rendition: str, name: str) -> FoundObject | None:
+        self.peeked.append((stream, rendition, name))
         return self.whole.get((stream, rendition, name))
 
     def is_known(self, stream: str, rendition: str, name: str) -> bool:
@@ -123,7 +125,7 @@ class Edge:
     is_hot: bool = True
     limits: HttpLimits = field(factory=HttpLimits)
     guide: Guide | None = None
-    proxies: Proxies = field(factory=Proxies)
+    proxies: TrustedProxies = field(factory=TrustedProxies)
     signatures: Signatures | None = None
     takes: Takes | None = None
     known: Known | None = None
@@ -139,24 +141,25 @@ class Edge:
     app: Hls = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        answers, tallies = Answers("edge-1"), Tallies(self.metrics)
-        playlists, objects = Playlists(self.windows, answers), Objects(self.library, answers)
-        service = Service(playlists, objects, answers, self.loop)
+        responses, counters = ResponseFactory("edge-1"), RequestCounters(self.metrics)
+        playlists, objects = Playlists(self.windows, responses), Objects(self.library, responses)
+        lookup = Lookup(playlists, objects, responses, self.loop)
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
-        flv = FlvPush(self.feeds, answers)
+        flv = FlvPush(self.feeds, responses)
         clock = self.loop.seconds
-        steer = Steer("edge-1", self.guide, self.proxies, self.windows.window, answers, clock)
-        self.app = Hls(service, answers, tallies, clock, self.states, flv, takes=self.takes, steer=steer)
-        prepared = PreparedResponses(answers, tallies, clock)
-        self.fast_path = HlsFastPath(service, prepared, steer, flv, self.feeds.refused) if self.is_hot else None
+        steering = Steering("edge-1", self.guide, self.proxies, self.windows.window, responses, clock)
+        self.app = Hls(lookup, responses, counters, clock, self.states, flv, takes=self.takes, steering=steering)
+        prepared = PreparedResponses(responses, counters, clock)
+        self.fast_path = HlsFastPath(lookup, prepared, steering, flv, self.feeds.refused) if self.is_hot else None
         self.site = HttpSite(
             self.app.resource(),
-            answers,
-            tallies,
+            responses,
+            counters,
             self.loop,
             limits=self.limits,
             fast_path=self.fast_path,
-            admission=ReadOnly(answers, TAKE_PATH),
+            admission=ReadOnly(responses, TAKE_PATH),
+            protocol="hls",
             signatures=self.signatures,
             proxies=self.proxies,
         )

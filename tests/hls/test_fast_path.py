@@ -1,13 +1,14 @@
-"""The hot path answers as Klein does, to the byte: the same generated requests are sent to both."""
+"""The fast path answers as Klein does, to the byte: the same generated requests are sent to both."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hls.edge import Edge
 from tests.hls.windows import EPOCH, window_of
-from tests.http.wire import Client
+from tests.http.wire import Client, request
 
 TAG = '"31e8e4a4b5b0a7a4c1e0a5a1d5d0f0f7"'
 SIZES = {1: 5, 2: 8192, 3: 8193, 4: 70_000}
@@ -150,6 +151,17 @@ def test_what_is_ready_never_reaches_klein() -> None:
             assert client.ask(path, *fields).status in (200, 206)
             assert client.ask(path + "?x", *fields, method="HEAD").status in (200, 206)
     assert asked == []
+
+
+@pytest.mark.parametrize("is_hot", [True, False], ids=["hot", "klein"])
+@pytest.mark.parametrize("number", [9, 10], ids=["waited for", "missing"])
+def test_a_request_is_looked_up_once(is_hot: bool, number: int) -> None:
+    edge = Edge(is_hot=is_hot)
+    name = ("s", "720p", f"{EPOCH}-9.m4s")
+    edge.library.coming[name] = []
+    edge.client().send(request(f"/live/s/720p/{EPOCH}-{number}.m4s"))
+    assert len(edge.library.peeked) == 1
+    assert edge.library.asked == ([name] if number == 9 else [])
 
 
 def test_an_object_that_was_dropped_is_held_no_longer_than_a_second() -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from attrs import define, evolve, field
 
-from livestream.http.client_address import Proxies
+from livestream.http.client_address import TrustedProxies
 from livestream.steering.nodes import Node
 from tests.hls.edge import Edge
 from tests.hls.windows import window_of
@@ -57,7 +57,7 @@ def test_a_player_is_sent_to_the_best_edge_before_it_begins(edge: Edge, guide: F
     assert response.fields["Cache-Control"] == "no-store"
     assert response.fields["Access-Control-Allow-Origin"] == "*"
     assert guide.asked == [("show", "127.0.0.1", "")]
-    assert edge.counted("redirect", "told") == 1
+    assert edge.counted("redirect", "redirected") == 1
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_host_is_never_echoed(edge: Edge, guide: FakeGuide) -> None:
 
 
 def test_a_trusted_proxy_says_where_the_viewer_is(guide: FakeGuide) -> None:
-    edge = Edge(guide=guide, proxies=Proxies.of(["127.0.0.0/8"]))
+    edge = Edge(guide=guide, proxies=TrustedProxies.of(["127.0.0.0/8"]))
     edge.client().ask("/go/live/show/master.m3u8", "X-Forwarded-For: 198.51.100.7", "X-Forwarded-For: 203.0.113.9")
     assert guide.asked == [("show", "203.0.113.9", "")]
 

@@ -10,7 +10,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from livestream.hls.paths import Kind, Target
 from livestream.http.access_log import AccessLog
-from livestream.http.response import Content
+from livestream.http.response import Representation
 from livestream.model.names import SOURCE
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Standing
@@ -60,7 +60,7 @@ def without_klein(edge: Edge) -> list[object]:
 
 def kept(edge: Edge) -> list[int]:
     """How much is kept of requests that were seen."""
-    playlists = edge.app.service.playlists
+    playlists = edge.app.lookup.playlists
     assert edge.fast_path is not None
     prepared = edge.fast_path.prepared
     caches = (prepared._plain, prepared._gzip, prepared._blocks, prepared._groups, playlists._plain, playlists._gzip)
@@ -92,9 +92,9 @@ def test_what_a_live_stream_does_not_have_is_answered_likewise(path: str) -> Non
 
 def test_asking_for_a_rendition_that_there_is_not_makes_nobody_render_the_others_again() -> None:
     edge = edge_with_a_stream()
-    playlists = edge.app.service.playlists
+    playlists = edge.app.lookup.playlists
 
-    def rendered() -> list[Content | None]:
+    def rendered() -> list[Representation | None]:
         return [playlists.ready(Target(Kind.PLAYLIST, "s", "720p"), zipped) for zipped in (True, False)]
 
     before = rendered()

@@ -8,7 +8,7 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import capturedLogs, formatEvent
 
 from livestream.http.access_log import AccessLog
-from livestream.http.client_address import Proxies
+from livestream.http.client_address import TrustedProxies
 from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.body import Body
 from livestream.net.log_summary import PERIOD_S
@@ -25,7 +25,7 @@ OBJECT, COMING = f"/live/s/720p/{NAME}", f"/live/s/720p/{EPOCH}-2.m4s"
 
 @pytest.fixture(params=[True, False], ids=["hot", "klein"])
 def edge(request: pytest.FixtureRequest) -> Edge:
-    edge = Edge(is_hot=request.param, proxies=Proxies.of([TRUSTED]))
+    edge = Edge(is_hot=request.param, proxies=TrustedProxies.of([TRUSTED]))
     edge.library.put("s", "720p", NAME, b"small")
     edge.library.coming["s", "720p", f"{EPOCH}-2.m4s"] = []
     limit(edge, AddressLimits(connections=2, exempt=Networks.of([TRUSTED])))

@@ -6,8 +6,9 @@ import contextlib
 
 import pytest
 
-from livestream.http.connection import LINGER_BYTES, READ_BYTES, TURN_HEADS
-from livestream.http.limits import ChannelLimits, HttpLimits
+from livestream.http.connection import READ_BYTES
+from livestream.http.head_reader import LINGER_BYTES, TURN_HEADS
+from livestream.http.limits import ConnectionLimits, HttpLimits
 from tests.hls.edge import Edge
 from tests.hls.windows import EPOCH, window_of
 from tests.http.wire import request, responses, wait_until
@@ -15,10 +16,10 @@ from tests.http.wire import request, responses, wait_until
 SMALL = f"/live/s/720p/{EPOCH}-1.m4s"
 
 
-def edge(limits: ChannelLimits | None = None) -> Edge:
+def edge(limits: ConnectionLimits | None = None) -> Edge:
     made = Edge(is_hot=True)
     if limits is not None:
-        made.site.limits = HttpLimits(channel=limits)
+        made.site.limits = HttpLimits(per_connection=limits)
     made.library.put("s", "720p", f"{EPOCH}-1.m4s", b"small")
     made.windows.put("s", window_of("s"))
     return made
@@ -46,7 +47,7 @@ def test_a_head_that_has_not_ended_when_the_turn_does_is_waited_for(whole: int) 
 
 
 def test_heads_that_do_not_end_hold_a_bounded_sum_and_small_ones_are_served_all_the_same() -> None:
-    made = edge(ChannelLimits(held_bytes=100_000))
+    made = edge(ConnectionLimits(held_bytes=100_000))
     greedy = [made.client() for _ in range(20)]
     for client in greedy:
         client.send(request(SMALL)[:-2] + b"X: " + b"x" * 8000)
@@ -75,4 +76,4 @@ def test_who_goes_on_sending_after_a_refusal_is_cut_off() -> None:
             with contextlib.suppress(BlockingIOError):
                 sent += client.socket.send(bytes(65_536))
             made.loop.turn()
-    assert sent > LINGER_BYTES and not made.site.channels
+    assert sent > LINGER_BYTES and not made.site.connections

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livestream.http.client_address import Proxies
+from livestream.http.client_address import TrustedProxies
 
-OURS = Proxies.of(["10.0.0.0/8", "127.0.0.1/32", "fd00::/8"])
+OURS = TrustedProxies.of(["10.0.0.0/8", "127.0.0.1/32", "fd00::/8"])
 VIEWER, FORGED = "198.51.100.7", "203.0.113.9"
 
 
@@ -37,7 +37,7 @@ def test_only_the_word_of_trusted_hops_counts(peer: str, forwarded: str, viewer:
 
 
 def test_without_trusted_proxies_the_peer_is_the_viewer() -> None:
-    assert Proxies().viewer("10.0.0.1", VIEWER) == "10.0.0.1"
+    assert TrustedProxies().viewer("10.0.0.1", VIEWER) == "10.0.0.1"
 
 
 @given(st.text())

@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from livestream.http.connection import Phase
-from livestream.http.limits import ChannelLimits, HttpLimits
+from livestream.http.head_reader import Phase
+from livestream.http.limits import ConnectionLimits, HttpLimits
 from livestream.net.body import Body
 from tests.hls.edge import Edge, FoundObject
 from tests.hls.windows import EPOCH, window_of
@@ -110,7 +110,7 @@ def test_who_is_refused_can_read_why_though_it_goes_on_sending(edge: Edge) -> No
     (answer,) = responses(client.settle(), ["POST"])
     assert answer.status == 413
     edge.pass_time(3)
-    assert client.channel not in edge.site.channels
+    assert client.channel not in edge.site.connections
 
 
 def test_a_head_has_a_deadline_that_its_bytes_do_not_move(edge: Edge) -> None:
@@ -173,8 +173,8 @@ def test_a_reader_that_stops_is_cut_and_one_that_reads_is_not(edge: Edge) -> Non
             except BlockingIOError:
                 if not edge.loop.turn():
                     break
-    assert stopped.channel not in edge.site.channels
-    assert reading.channel in edge.site.channels
+    assert stopped.channel not in edge.site.connections
+    assert reading.channel in edge.site.connections
     assert edge.limited("stall") == 1
 
 
@@ -210,7 +210,7 @@ def test_a_viewer_who_leaves_in_mid_body_leaves_nothing_of_it_for_the_collector(
 
 
 def test_the_send_buffer_is_bounded() -> None:
-    edge = Edge(limits=HttpLimits(channel=ChannelLimits(send_buffer_bytes=65536)))
+    edge = Edge(limits=HttpLimits(per_connection=ConnectionLimits(send_buffer_bytes=65536)))
     connection = edge.client().channel.transport.socket
     assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 65536
 
@@ -282,7 +282,7 @@ def test_another_protocol_can_take_a_connection_over(edge: Edge) -> None:
     assert client.settle().endswith(b"!")
     client.socket.close()
     edge.pass_time(1)
-    assert edge.site.channels == set()
+    assert edge.site.connections == set()
 
 
 def test_a_held_back_request_is_answered_when_the_one_before_it_is(edge: Edge) -> None:

@@ -14,9 +14,9 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from livestream.http.counters import Tallies
-from livestream.http.response import Answers
-from livestream.http.site import COMPLAIN_S, HttpSite
+from livestream.http.counters import RequestCounters
+from livestream.http.response import ResponseFactory
+from livestream.http.site import FAILURE_LOG_S, HttpSite
 from livestream.metrics import Metrics
 from tests.hls.edge import Edge, FakeLibrary
 from tests.hls.windows import EPOCH, window_of
@@ -37,9 +37,9 @@ class Broken(Resource):
 
 
 class BrokenLibrary(FakeLibrary):
-    """Fails on the hot path."""
+    """Fails on the fast path."""
 
-    def peek(self, stream: str, rendition: str, name: str) -> Any:
+    def get_cached(self, stream: str, rendition: str, name: str) -> Any:
         raise RuntimeError("an error of ours")
 
 
@@ -75,7 +75,7 @@ class Place:
         self.serve(self.application.router.resource())
 
     def serve(self, resource: Any) -> None:
-        self.site = HttpSite(resource, Answers("edge-1"), Tallies(Metrics()), self.loop)
+        self.site = HttpSite(resource, ResponseFactory("edge-1"), RequestCounters(Metrics()), self.loop)
         self.site.startFactory()
 
     def client(self) -> Client:
@@ -105,7 +105,7 @@ def test_an_error_of_ours_is_answered_each_time_and_logged_once(path: str, metho
         assert "Access-Control-Allow-Origin" in answers[0].fields and b"an error of ours" not in answers[0].raw
     assert [str(formatEvent(event)) for event in logged] == ["1 requests could not be answered; the last:"]
     with failures() as logged:
-        place.loop.advance(COMPLAIN_S)
+        place.loop.advance(FAILURE_LOG_S)
         assert client.ask(path, method=method).status == 500
     assert [event["count"] for event in logged] == [REQUESTS]
 

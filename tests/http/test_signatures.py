@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from twisted.logger import formatEvent, globalLogPublisher
 
-from livestream.http.signatures import COMPLAIN_S, Signatures
+from livestream.http.signatures import WARN_S, Signatures
 from livestream.signing import CLOCKS_APART_S, HEADER, SAME_S, VALID_S, Credentials, sign
 from tests.hls.edge import Edge
 from tests.hls.windows import EPOCH, window_of
@@ -131,7 +131,7 @@ def test_what_is_wrong_is_said_once_a_minute_with_what_to_do() -> None:
             "a request from 127.0.0.1 is refused for its signature: "
             "it is not of our secret; give every node the same cluster.secret"
         ]
-        node.pass_time(int(COMPLAIN_S))
+        node.pass_time(int(WARN_S))
         node.client().ask(SMALL, WRONG["expired"](node.loop.seconds()))
     assert len(said) == 2 and "edge-1 signed it more than 300 s ago" in said[1] and "clocks" in said[1]
 

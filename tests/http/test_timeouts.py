@@ -3,7 +3,7 @@ import math
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.http.timeouts import TURN, Watchdog
+from livestream.http.timeouts import TURN, Timeouts
 from tests.net.loop import Loop
 
 
@@ -12,43 +12,43 @@ class Sleeper:
     """Notes when it is looked at, and says when to look again."""
 
     again: list[float]
-    look_at: float = math.inf
+    check_at: float = math.inf
     looks: list[int] = field(factory=list)
 
-    def looked_at(self, now: int) -> float:
+    def check_timeouts(self, now: int) -> float:
         self.looks.append(now)
         return self.again.pop(0) if self.again else math.inf
 
 
-def running() -> tuple[Clock, Watchdog]:
+def running() -> tuple[Clock, Timeouts]:
     clock = Clock()
-    watchdog = Watchdog(clock)
-    watchdog.start()
-    return clock, watchdog
+    timeouts = Timeouts(clock)
+    timeouts.start()
+    return clock, timeouts
 
 
 def test_each_is_looked_at_when_it_asked_to_be() -> None:
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([7, 7.5])
-    watchdog.watch(sleeper, 3)
+    timeouts.watch(sleeper, 3)
     clock.pump([1] * 20)
     assert sleeper.looks == [3, 7, 8]
 
 
 def test_an_earlier_look_stands_and_a_later_one_gives_way() -> None:
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([])
-    watchdog.watch(sleeper, 9)
-    watchdog.watch(sleeper, 4)
-    watchdog.watch(sleeper, 6)
+    timeouts.watch(sleeper, 9)
+    timeouts.watch(sleeper, 4)
+    timeouts.watch(sleeper, 6)
     clock.pump([1] * 20)
     assert sleeper.looks == [4]
 
 
 def test_time_during_which_the_process_stood_still_does_not_count() -> None:
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([])
-    watchdog.watch(sleeper, 5)
+    timeouts.watch(sleeper, 5)
     clock.pump([1, 60, 1, 1])
     assert sleeper.looks == []
     clock.advance(1)
@@ -57,26 +57,26 @@ def test_time_during_which_the_process_stood_still_does_not_count() -> None:
 
 def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
     class Broken(Sleeper):
-        def looked_at(self, now: int) -> float:
+        def check_timeouts(self, now: int) -> float:
             raise ValueError("broken")
 
-    clock, watchdog = running()
+    clock, timeouts = running()
     sleeper = Sleeper([])
-    watchdog.watch(Broken([]), 2)
-    watchdog.watch(sleeper, 2)
+    timeouts.watch(Broken([]), 2)
+    timeouts.watch(sleeper, 2)
     clock.pump([1] * 3)
     assert sleeper.looks == [2]
-    watchdog.stop()
+    timeouts.stop()
     assert clock.getDelayedCalls() == []
 
 
 def test_thousands_that_are_due_together_are_looked_at_in_turns() -> None:
     loop = Loop()
-    watchdog = Watchdog(loop)
-    watchdog.start()
+    timeouts = Timeouts(loop)
+    timeouts.start()
     sleepers = [Sleeper([]) for _ in range(3 * TURN)]
     for sleeper in sleepers:
-        watchdog.watch(sleeper, 1)
+        timeouts.watch(sleeper, 1)
     loop.rightNow += 1
     for turn in range(1, 4):
         loop.turn()

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address
 from twisted.internet.tcp import Server
 
-from livestream.http.connection import Channel
+from livestream.http.connection import HttpConnection
 from livestream.http.site import HttpSite
 from tests.net.loop import Loop
 
@@ -54,7 +54,7 @@ class Client:
 
     loop: Loop
     socket: socket.socket
-    channel: Channel
+    channel: HttpConnection
     accepted: socket.socket
     received: bytearray = field(factory=bytearray)
     is_closed: bool = False

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from livestream.config import load
 from livestream.http.limits import HttpLimits
-from livestream.http.response import PRIVATE, Answers
+from livestream.http.response import PRIVATE, ResponseFactory
 from livestream.http.site import HttpSite
 from livestream.lifecycle.reload import Reloading
 from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS, ops_limits, renew_ops
@@ -39,7 +39,9 @@ class Port:
 
     def __attrs_post_init__(self) -> None:
         ops = Ops(list, lambda: [{"stream": "show"}], self.metrics, drain=lambda: self.drained.append("go"))
-        self.admission = OpsAdmission(Answers("edge-1", PRIVATE), self.metrics, host_names(self.hosts), self.token)
+        self.admission = OpsAdmission(
+            ResponseFactory("edge-1", PRIVATE), self.metrics, host_names(self.hosts), self.token
+        )
         self.site = ops_site(ops, self.admission, self.loop, self.limits)
         self.site.startFactory()
 
@@ -182,7 +184,7 @@ def test_a_body_is_refused_before_any_of_it_is_read(announced: str) -> None:
     (answer,) = responses(client.settle(), ["POST"])
     assert answer.status in (400, 413) and answer.fields["Connection"] == "close"
     port.pass_time(3)
-    assert (client.channel in port.site.channels, port.drained) == (False, [])
+    assert (client.channel in port.site.connections, port.drained) == (False, [])
 
 
 def test_a_head_that_does_not_end_and_a_connection_that_asks_nothing_are_closed() -> None:
@@ -195,7 +197,7 @@ def test_a_head_that_does_not_end_and_a_connection_that_asks_nothing_are_closed(
     (answer,) = responses(slow.settle(), ["GET"])
     assert (answer.status, port.limited("header_time")) == (408, 1)
     port.pass_time(70)
-    assert port.site.channels == set()
+    assert port.site.connections == set()
 
 
 def test_heads_are_limited() -> None:
@@ -217,7 +219,7 @@ def test_connections_are_limited_and_are_no_viewers() -> None:
 
 def test_its_limits_are_those_of_the_settings_but_for_the_number_of_connections() -> None:
     limits = ops_limits(load("all", None, {}, ("limits.connections=1", "limits.header_s=2"), lambda _: ""))
-    assert (limits.connections, limits.channel.header_s) == (OPS_CONNECTIONS, 2)
+    assert (limits.connections, limits.per_connection.header_s) == (OPS_CONNECTIONS, 2)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +251,6 @@ def test_names_and_the_token_can_change_while_the_node_runs() -> None:
     reloading.reload(lambda: load("all", None, {}, sets, lambda _: ""))
     assert port.ask(host="ops.example").status == 401
     assert port.ask(ASKED, basic(TOKEN), host="ops.example").status == 200
-    assert (port.site.limits.channel.header_s, port.site.limits.connections) == (3, OPS_CONNECTIONS)
+    assert (port.site.limits.per_connection.header_s, port.site.limits.connections) == (3, OPS_CONNECTIONS)
     reloading.reload(lambda: load("all", None, {}, (), lambda _: ""))
     assert (port.ask(host="ops.example").status, port.ask().status) == (421, 200)

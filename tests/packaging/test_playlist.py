@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urljoin
+
 import m3u8
 import pytest
 
@@ -71,7 +73,10 @@ def test_a_steered_one_says_whom_to_ask_and_names_its_variants_for_good() -> Non
         window.apply([announced(1, info)])
     text = multivariant(window, is_steered=True) or ""
     read = m3u8.loads(text)
-    assert (read.content_steering.uri, read.content_steering.pathway_id) == ("/steer/show", ".")
+    assert (read.content_steering.uri, read.content_steering.pathway_id) == ("../../steer/show", ".")
+    for prefix in ("", "/cdn"):
+        playlist = f"https://edge.example{prefix}/live/show/master.m3u8"
+        assert urljoin(playlist, read.content_steering.uri) == f"https://edge.example{prefix}/steer/show"
     assert [playlist.stream_info.stable_variant_id for playlist in read.playlists] == ["source", "720p"]
     assert [playlist.stream_info.pathway_id for playlist in read.playlists] == [None, None]
     assert text.count("CONTENT-STEERING") == 1

@@ -147,7 +147,7 @@ def test_a_broken_socket_is_dropped_and_the_others_are_served(show: Show) -> Non
 def test_what_the_transport_holds_goes_first(show: Show) -> None:
     player = show.flowing()
     player.transport.write(b"pong ")
-    show.fanout.spoke(player.viewer)
+    show.fanout.wrote(player.viewer)
     show.add(picture(40))
     show.tick()
     assert player.read_all() == "pong p40 "

@@ -15,7 +15,7 @@ from werkzeug.exceptions import NotFound
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request
 
-from livestream.http.response import Answers
+from livestream.http.response import ResponseFactory
 from livestream.media.flv import file_header, tag
 from livestream.metrics import Metrics
 from livestream.push.feed import Feed, PushLimits
@@ -62,7 +62,7 @@ class Site:
 
     def __attrs_post_init__(self) -> None:
         feeds = Feeds(PushLimits(), self.clock, self.metrics)
-        self.push = FlvPush(feeds, Answers("edge"))
+        self.push = FlvPush(feeds, ResponseFactory("edge"))
         self.feed = feeds.begin("show", "source", Lineage(1))
         for frame in [*configs(), picture(0, True)]:
             self.feed.add(frame)

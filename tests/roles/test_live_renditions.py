@@ -11,7 +11,7 @@ from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
 from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import Cache
-from livestream.cache.prefetch import Collector
+from livestream.cache.prefetch import OriginReplicator
 from livestream.cache.store import Store
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan
@@ -38,8 +38,8 @@ class Chain:
         published = PublishedStreams(self.bus, Tier.ORIGIN, LENGTH)
         store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
         cache = Cache(store, Source(), origin.object_info, self.clock, self.clock.seconds)
-        collector = Collector(cache, LENGTH, published.announce, published.remove, self.clock)
-        origin.subscribe(collector.heard)
+        replicator = OriginReplicator(cache, LENGTH, published.announce, published.remove, self.clock)
+        origin.subscribe(replicator.on_announcement)
         self.edge = KnownStreams(self.bus, Tier.ORIGIN, None, LENGTH, self.clock, Metrics())
         self.known = LiveRenditions(self.edge)
         origin.start()

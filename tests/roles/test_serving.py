@@ -85,4 +85,4 @@ def test_the_operations_port_asks_for_what_the_settings_say() -> None:
     )
     assert isinstance(site.admission, OpsAdmission)
     assert (site.admission.token, site.admission.hosts) == ("0123456789abcdef", {"ops.example"})
-    assert (site.limits.connections, site.limits.channel.header_s) == (OPS_CONNECTIONS, 3)
+    assert (site.limits.connections, site.limits.per_connection.header_s) == (OPS_CONNECTIONS, 3)

@@ -15,7 +15,7 @@ from twisted.web.server import Request, Site
 
 from livestream.bus.announcements import encode_epochs
 from livestream.cache.upstream.body_reader import UpstreamError
-from livestream.cache.upstream.tier import Upstreams
+from livestream.cache.upstream.tier import UpstreamTier
 from livestream.cluster.messages import Heartbeat, encode
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import load
@@ -35,7 +35,7 @@ class Above:
     """The tier above an origin, in which one node is kept on the bus and not heard."""
 
     node: LocalNode
-    upstreams: Upstreams
+    upstreams: UpstreamTier
     states: UpstreamStates
     players: UpstreamPlayers
 

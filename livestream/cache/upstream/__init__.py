@@ -1,8 +1,8 @@
 """
-Fetching from the tier above.
+Fetching from upstream nodes over HTTP.
 
-- ``tier``: all of its nodes, one after the other
+- ``tier``: all nodes of the upstream tier, one after the other
 - ``node``: one of them
-- ``connections``: TCP to it
-- ``body_reader``: what it sends, with deadlines
+- ``connections``: pooled TCP connections to it
+- ``body_reader``: response bodies, with deadlines
 """

@@ -1,4 +1,4 @@
-"""The body of an answer from the tier above, read as it comes and with deadlines."""
+"""The body of an upstream response, read as it arrives and with deadlines."""
 
 from __future__ import annotations
 
@@ -15,61 +15,62 @@ from twisted.web.client import ResponseDone
 from zope.interface import implementer
 
 SILENCE_S = 2.0
+"""An upstream that sends nothing for so long has failed."""
 
 SLOWEST_BYTES_S = 65536
-"""An upstream that is slower than this is as good as silent: its media would come too late."""
+"""So has one that is slower than this, in bytes per second: its media would come too late."""
 
 
 class UpstreamError(Exception):
-    """The tier above did not give what it was asked for."""
+    """An upstream node did not give what it was asked for; the message is what follows its URL in a sentence."""
 
 
-class Refused(UpstreamError):
-    """Nobody listens there, as the system that it should run on says at once."""
+class ConnectionRefused(UpstreamError):
+    """Nothing listens there."""
 
 
 class Interrupted(UpstreamError):
-    """The connection broke: on another, the same node may well answer."""
+    """The connection was lost: over another one, the same node may well answer."""
 
 
 @implementer(IProtocol)
 @define(eq=False)
-class Reader:
+class BodyReader:
     """
-    Hands the bytes of a body to ``take`` until there were ``most``; ``over`` fires when the body has ended.
+    Hands the bytes of a body, ``limit_bytes`` at most, to ``take``; ``finished`` fires when the body has ended.
 
-    It fails with :class:`UpstreamError` at once when the upstream says too much, falls silent or is too slow, and with
+    It fails with :class:`UpstreamError` as soon as the upstream sends too much, stops sending or is too slow, and with
     what ``take`` raises. Then, and when it is cancelled, the connection is closed.
     """
 
     take: Callable[[bytes], None]
-    most: int
+    limit_bytes: int
     clock: IReactorTime
-    over: Deferred[None] = field(init=False)
+    finished: Deferred[None] = field(init=False)
     transport: Any = field(default=None, init=False)
     _deadlines: list[IDelayedCall] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.over = Deferred(lambda _: self._close())
+        self.finished = Deferred(lambda _: self._close())
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
         self.connectionMade()
 
     def connectionMade(self) -> None:
-        in_all_s = SILENCE_S + self.most / SLOWEST_BYTES_S
+        total_s = SILENCE_S + self.limit_bytes / SLOWEST_BYTES_S
         self._deadlines = [
-            self.clock.callLater(SILENCE_S, self._fail, UpstreamError("has fallen silent")),
-            self.clock.callLater(in_all_s, self._fail, UpstreamError("is too slow")),
+            self.clock.callLater(SILENCE_S, self._fail, UpstreamError("stopped sending")),
+            self.clock.callLater(total_s, self._fail, UpstreamError("is too slow")),
         ]
 
     def dataReceived(self, data: bytes) -> None:
-        if self.over.called:
+        if self.finished.called:
             return
         self._deadlines[0].reset(SILENCE_S)
-        self.most -= len(data)
-        if self.most < 0:
-            self._fail(UpstreamError("says more than it should"))
+        self.limit_bytes -= len(data)
+        if self.limit_bytes < 0:
+            self._fail(UpstreamError("sends more than it announced"))
             return
         try:
             self.take(data)
@@ -78,17 +79,17 @@ class Reader:
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop()
-        if self.over.called:
+        if self.finished.called:
             return
         if reason.check(ResponseDone):
-            self.over.callback(None)
+            self.finished.callback(None)
         else:
-            self.over.errback(broken(reason))
+            self.finished.errback(request_error(reason))
 
     def _fail(self, error: Exception) -> None:
         self._close()
-        if not self.over.called:
-            self.over.errback(error)
+        if not self.finished.called:
+            self.finished.errback(error)
 
     def _close(self) -> None:
         self._stop()
@@ -102,32 +103,32 @@ class Reader:
 
 @implementer(IProtocol)
 @define(eq=False)
-class Refusal:
-    """Closes a connection whose answer is of no use."""
+class DiscardedBody:
+    """Closes the connection of a response that is of no use."""
 
     def makeConnection(self, transport: Any) -> None:
         transport.loseConnection()
 
     def connectionMade(self) -> None:
-        """Nothing is awaited."""
+        """The connection is being closed."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Whatever it says."""
+        """It is discarded."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It is closed."""
+        """The connection is closed."""
 
 
-def broken(failure: Failure) -> Exception:
-    """What went wrong with a request, in words; its cancellation stays one, though the agent wraps it."""
+def request_error(failure: Failure) -> Exception:
+    """The error that a failed request comes to; a cancellation stays one, though the agent wraps it."""
     reasons = [reason.value for reason in getattr(failure.value, "reasons", [failure])]
     kinds = {type(reason) for reason in reasons}
     if CancelledError in kinds:
         return CancelledError()
     if ConnectionAborted in kinds:
-        return UpstreamError("has a header without end")
+        return UpstreamError("sends a header that is too long")
     if ConnectionRefusedError in kinds:
-        return Refused("refuses the connection")
+        return ConnectionRefused("refuses the connection")
     if kinds & {ConnectionDone, ConnectionLost}:
-        return Interrupted("broke the connection off")
+        return Interrupted("closed the connection")
     return UpstreamError(", ".join(str(reason) or type(reason).__name__ for reason in reasons))

@@ -1,4 +1,4 @@
-"""Connections to the tier above: kept, watched, and cut when a peer never comes to the end of a header."""
+"""Pooled connections to upstream nodes, aborted when a response header is too long."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from livestream.net.tcp import NODE, tune
 CONNECT_S = 1.0
 
 HEAD_BYTES = 16384
-"""A header may be as long as this, and what came with its last bytes."""
+"""A response header may be as long as this, with what came in the same read as its end."""
 
 READ_BYTES = 1 << 18
 """
-So much is read at once over plain TCP: what has come while a herd was being served is handed on together, and not by
-Twisted's 64 KB.
+So much is read at once over plain TCP, instead of Twisted's 64 KB: what arrived while many viewers were being served is
+handed on together.
 """
 
 PERSISTENT = 160
-"""How many idle connections are kept to one node: those that an origin uses at once, and some."""
+"""So many idle connections are kept to one node: as many as an origin uses at once, and some more."""
 
 IDLE_S = 20
-"""For how long: less than the tier above keeps them, or a request could meet a connection that is being closed."""
+"""For so long: less than the upstream node keeps them, or a request could meet a connection that is being closed."""
 
 
 class BoundedHead(ProtocolWrapper):
     """
-    Cuts a peer whose header does not end.
+    Aborts the connection of a peer whose response header is longer than `HEAD_BYTES`.
 
-    Twisted's client has a bound for a line and none for the number of lines, nor for that of interim (1xx) answers. It
-    pauses its transport when a header is complete, which is how this knows.
+    Twisted's client limits the length of a line, but neither the number of lines nor that of interim (1xx) responses.
+    That a header is complete shows in that it pauses its transport.
     """
 
     transport: Any
@@ -90,7 +90,7 @@ class BoundedEndpoint:
 @implementer(IAgentEndpointFactory)
 @define(eq=False)
 class BoundedEndpoints:
-    """Where an agent connects to, for a URI."""
+    """The endpoint that an agent connects to, for a URI."""
 
     reactor: Any
 
@@ -102,8 +102,8 @@ class BoundedEndpoints:
         return BoundedEndpoint(endpoint)
 
 
-def kept_connections(reactor: Any) -> HTTPConnectionPool:
-    """Connections that are used again. No request is repeated silently: whoever makes one counts it."""
+def persistent_connections(reactor: Any) -> HTTPConnectionPool:
+    """A pool that never repeats a request by itself: each is counted by who makes it."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = PERSISTENT
     pool.retryAutomatically = False

@@ -1,4 +1,4 @@
-"""The tier above: the nodes that are chosen for a stream, where one goes on from where another stopped."""
+"""The upstream tier: the nodes selected for a stream, where one goes on from where another broke off."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
-from livestream.cache.fill import Altered
+from livestream.cache.fill import DigestMismatch
 from livestream.cache.store import Key
 from livestream.cache.upstream.body_reader import Interrupted, UpstreamError
-from livestream.cache.upstream.node import Document, Take, Upstream
+from livestream.cache.upstream.node import Document, Take, UpstreamNode
 from livestream.metrics import Metrics
 from livestream.model.names import is_init, state_path
 from livestream.model.segments import ObjectInfo
 
-PASS_OVER_S = 0.25
-"""One that failed lately is given so long to say what it knows of streams, while others can be asked."""
+BACKED_OFF_WAIT_S = 0.25
+"""A node that is backed off is given so long for its states, while others can be asked."""
 
 
-class Choice(Protocol):
-    """Where the nodes of the tier above answer, as it is at the moment."""
+class UpstreamSelection(Protocol):
+    """The nodes of the upstream tier, as they are at the moment."""
 
     def urls(self, stream: str) -> Sequence[str]:
-        """Those that are asked for a stream, in that order."""
+        """The URLs of those to ask for a stream, in that order."""
 
     def every_url(self) -> Sequence[str]:
-        """All of them."""
+        """The URLs of all of them."""
 
 
 @frozen
 class _States:
-    """What the node at ``url`` answered."""
+    """The states that the node at ``url`` has, and its token."""
 
     url: str
     states: Sequence[Any]
@@ -42,43 +42,44 @@ class _States:
 
 
 @define(eq=False)
-class Upstreams:
+class UpstreamTier:
     """
-    The nodes of the tier above, in the order that is chosen for each stream; those that failed lately come last.
+    The nodes of the upstream tier, in the order that ``selection`` has for each stream; those backed off come last.
 
-    ``connect`` makes a node of its url; it is kept while ``choice`` has it. ``decode`` reads state documents into a
+    ``connect`` makes a node of its URL; it is kept while ``selection`` has it. ``decode`` reads state documents into a
     sequence of states.
     """
 
-    choice: Choice
-    connect: Callable[[str], Upstream]
+    selection: UpstreamSelection
+    connect: Callable[[str], UpstreamNode]
     metrics: Metrics
     decode: Callable[[bytes], Sequence[Any]]
     clock: IReactorTime
-    _nodes: dict[str, Upstream] = field(factory=dict, init=False)
+    _nodes: dict[str, UpstreamNode] = field(factory=dict, init=False)
     _tokens: dict[str, str] = field(factory=dict, init=False)
 
-    async def fetch(self, key: Key, info: ObjectInfo, have: Callable[[], int], take: Take) -> None:
+    async def fetch(self, key: Key, info: ObjectInfo, received: Callable[[], int], take: Take) -> None:
         """
-        Fetch an object; when a node fails in the middle, the next goes on from what ``have`` says is here.
+        Fetch an object; when a node fails in the middle, the next one is asked for what follows ``received()`` bytes.
 
-        A node whose connection broke is asked once more, after the others: it may have closed it for being idle. So is
-        one that answers later requests first, which then has all the time for it that there is.
+        A node whose connection was lost is asked once more, after the others: it may have closed it for being idle. So
+        is one that answered later requests first, and then it has its full time.
 
         :raises UpstreamError: none of them could give it.
-        :raises Altered: none of them has what was announced.
+        :raises DigestMismatch: nor can any go on from what is here, which is not all as it was announced.
         """
         kind = "init" if is_init(key.name) else "segment"
-        reason: Exception = UpstreamError("there is no upstream")
-        again: set[Upstream] = set()
-        waiting = deque(self._in_order(self.choice.urls(key.stream)))
+        reason: Exception = UpstreamError("no upstream node is known")
+        again: set[UpstreamNode] = set()
+        waiting = deque(self._in_order(self.selection.urls(key.stream)))
         while waiting:
             node = waiting.popleft()
             try:
-                await node.fetch(key, info, have(), take, is_patient=node in again)
-            except (UpstreamError, Altered) as error:
+                await node.fetch(key, info, received(), take, can_be_overtaken=node not in again)
+            except (UpstreamError, DigestMismatch) as error:
                 self._count(kind, "error")
-                reason = type(error)(f"{node.url} {error}")
+                if isinstance(error, DigestMismatch) or not isinstance(reason, DigestMismatch):
+                    reason = type(error)(f"{node.url} {error}")
                 if isinstance(error, Interrupted) and node not in again:
                     again.add(node)
                     waiting.append(node)
@@ -91,43 +92,43 @@ class Upstreams:
         """
         The states of all streams, from every node that answers: each may have streams that no other has.
 
-        Of a node that has answered before, what has changed since: whoever does not take in all of an answer has to
-        `start_over`. To cancel it is to be content with those that have answered.
+        A node that has answered before sends what has changed since: a caller that does not use all of the result has
+        to `start_over`. When it is cancelled, it returns the states of those that have answered.
 
         :raises UpstreamError: none does.
         """
-        tokens = self._tokens  # others, if it starts over meanwhile
-        answers = await self._documents(lambda url: f"/state?since={tokens.get(url, '')}", self.choice.every_url())
+        tokens = self._tokens  # `start_over` replaces them
+        answers = await self._documents(lambda url: f"/state?since={tokens.get(url, '')}", self.selection.every_url())
         tokens.update((answer.url, answer.token) for answer in answers)
         return [state for answer in answers for state in answer.states]
 
     def start_over(self) -> None:
-        """Let the next answers have everything."""
+        """Request everything, next time."""
         self._tokens = {}
 
     async def state(self, stream: str) -> list[Any]:
         """
-        The states of one stream, from every node that knows it; it may be cancelled likewise.
+        The states of one stream, from every node that knows it; it may be cancelled in the same way.
 
         :raises UpstreamError: no node answers.
         """
-        answers = await self._documents(lambda _: state_path(stream), self.choice.urls(stream))
+        answers = await self._documents(lambda _: state_path(stream), self.selection.urls(stream))
         return [state for answer in answers for state in answer.states]
 
     async def each(self, path: str, urls: Sequence[str], wait_s: float) -> dict[str, bytes]:
         """
-        What the nodes at ``urls`` have at ``path``, by their urls.
+        The documents that the nodes at ``urls`` have at ``path``, by URL.
 
-        Those that do not answer within ``wait_s`` seconds, or have nothing there, are missing.
+        Those that do not answer within ``wait_s`` seconds, or have none, are missing.
         """
         asked = [Deferred.fromCoroutine(self._node(url).document(path)).addTimeout(wait_s, self.clock) for url in urls]
         answers: Any = await DeferredList(asked, consumeErrors=True)
         answered = ((url, answer) for url, (is_answered, answer) in zip(urls, answers, strict=True) if is_answered)
         return {url: document.text for url, document in answered if document}
 
-    async def tell(self, url: str, path: str) -> None:
+    async def post(self, url: str, path: str) -> None:
         """
-        Have one node know something.
+        Make a POST request to one node, and ignore the response.
 
         :raises UpstreamError: it does not answer.
         """
@@ -140,19 +141,19 @@ class Upstreams:
 
     async def _documents(self, path: Callable[[str], str], urls: Sequence[str]) -> list[_States]:
         nodes = self._in_order(urls)
-        is_any_well = any(not node.is_resting for node in nodes)
+        is_any_well = any(not node.is_backed_off for node in nodes)
         asked = []
         for node in nodes:
             answer = Deferred.fromCoroutine(self._document(node, path(node.url)))
-            if node.is_resting and is_any_well:
-                answer.addTimeout(PASS_OVER_S, self.clock)
+            if node.is_backed_off and is_any_well:
+                answer.addTimeout(BACKED_OFF_WAIT_S, self.clock)
             asked.append(answer)
         answers: Any = await DeferredList(asked, consumeErrors=True)
         if not any(is_answered for is_answered, _ in answers):
-            raise answers[0][1].value if answers else UpstreamError("there is no upstream")
+            raise answers[0][1].value if answers else UpstreamError("no upstream node is known")
         return [states for is_answered, states in answers if is_answered]
 
-    async def _document(self, node: Upstream, path: str) -> _States:
+    async def _document(self, node: UpstreamNode, path: str) -> _States:
         try:
             document = await node.document(path) or Document(b"")
             states = self.decode(document.text)
@@ -162,22 +163,26 @@ class Upstreams:
         self._count("state", "ok")
         return _States(node.url, states, document.token)
 
-    def _in_order(self, urls: Sequence[str]) -> list[Upstream]:
-        nodes = [self._node(url) for url in urls]
-        return sorted(nodes, key=lambda node: node.rests_until if node.is_resting else 0.0)
+    def _in_order(self, urls: Sequence[str]) -> list[UpstreamNode]:
+        return sorted(map(self._node, urls), key=_backed_off_until)
 
-    def _node(self, url: str) -> Upstream:
+    def _node(self, url: str) -> UpstreamNode:
         node = self._nodes.get(url)
         if node is None:
-            self._forget_those_gone()
+            self._remove_gone()
             node = self._nodes[url] = self.connect(url)
         return node
 
-    def _forget_those_gone(self) -> None:
-        known = set(self.choice.every_url())
+    def _remove_gone(self) -> None:
+        known = set(self.selection.every_url())
         for url in self._nodes.keys() - known:
             self._nodes.pop(url).stop()
             self._tokens.pop(url, None)
 
     def _count(self, kind: str, outcome: str) -> None:
         self.metrics.upstream_requests.labels(kind, outcome).inc()
+
+
+def _backed_off_until(node: UpstreamNode) -> float:
+    """When a node is asked in its turn again; zero if it is now."""
+    return node.backoff_until if node.is_backed_off else 0.0

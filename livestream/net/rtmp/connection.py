@@ -415,7 +415,7 @@ class RtmpConnection(TwistedProtocol):
         if data:
             self.transport.write(data)
             if self._player is not None:
-                self._player.session.spoke()
+                self._player.session.wrote()
             self._has_spoken = True
 
     def _abort(self) -> None:

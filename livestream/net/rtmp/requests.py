@@ -71,7 +71,7 @@ class PlaySession(Protocol):
     """Who serves a player."""
 
     def paused(self, paused: bool) -> None: ...
-    def spoke(self) -> None:
+    def wrote(self) -> None:
         """The connection has just written something of its own to its transport."""
 
     def at_key_frame(self, action: Callable[[], None]) -> None:

@@ -6,10 +6,10 @@ import pytest
 from twisted.internet.defer import CancelledError
 
 from livestream.bus.announcements import encode
-from livestream.cache.fill import Altered
+from livestream.cache.fill import DigestMismatch
 from livestream.cache.upstream.body_reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
 from livestream.cache.upstream.connections import HEAD_BYTES, IDLE_S
-from livestream.cache.upstream.node import MOST_SILENCE_S, OUTRUN_S
+from livestream.cache.upstream.node import MOST_SILENCE_S, OVERTAKEN_S
 from livestream.model.segments import Epoch, EpochBegan
 from livestream.signing import HEADER, SAME_S, Credentials
 from tests.cache.nodes import KEY, Above, answer, info_of, outcome
@@ -81,7 +81,7 @@ def test_an_answer_that_is_not_the_object_is_refused_and_leaves_nothing(said: by
     for line in above.nodes[0].lines:  # one whose connection was closed is asked a second time
         line.say(said)
         above.turn()
-    assert isinstance(outcome(done), UpstreamError | Altered)
+    assert isinstance(outcome(done), UpstreamError | DigestMismatch)
     assert len(above.nodes[0].requests) <= 2
     assert fill.body.received < len(DATA)
     assert above.leaves_nothing()
@@ -133,7 +133,7 @@ def test_who_answers_what_was_asked_later_is_asked_again_over_another_connection
     above = Above(1)
     other = bytes(reversed(DATA))
     _, first = above.fetch(INFO)
-    above.clock.advance(OUTRUN_S + 0.1)
+    above.clock.advance(OVERTAKEN_S + 0.1)
     _, second = above.fetch(info_of(other, "1-8.m4s"))
     lost, alive = above.nodes[0].lines
     alive.say(answer(other))
@@ -141,7 +141,7 @@ def test_who_answers_what_was_asked_later_is_asked_again_over_another_connection
     assert outcome(second) is None and not first.called and not lost.is_open
     again = above.nodes[0].lines[-1]
     assert again is not lost and again.requests[-1:] == lost.requests
-    above.clock.advance(OUTRUN_S + 0.1)
+    above.clock.advance(OVERTAKEN_S + 0.1)
     _, third = above.fetch(info_of(other, "1-9.m4s"))
     alive.say(answer(other))
     above.turn()
@@ -160,7 +160,7 @@ def test_one_who_falls_silent_is_left_after_a_while() -> None:
     above.clock.advance(SILENCE_S - 0.1)
     assert not done.called
     above.clock.advance(0.2)
-    assert "silent" in str(outcome(done))
+    assert "stopped sending" in str(outcome(done))
     assert above.leaves_nothing()
 
 
@@ -319,7 +319,7 @@ def test_every_request_is_signed_and_those_of_half_a_minute_are_equal() -> None:
     first, second = above.nodes[0].requests
     field = f"{HEADER}: {above.nodes[0].credentials.headers()[HEADER][0]}"
     assert first == second and field in first.splitlines()
-    for work in (above.upstreams.state("show"), above.upstreams.tell("http://node0", "/taken/show?epoch=1")):
+    for work in (above.upstreams.state("show"), above.upstreams.post("http://node0", "/taken/show?epoch=1")):
         above.run(work)
         above.nodes[0].lines[-1].say(answer(b""))
         above.turn()
@@ -340,9 +340,9 @@ def test_one_that_refuses_the_signature_is_passed_over_with_the_reason_and_not_t
     assert above.nodes[0].observer.told == [("http://node0", False)]
     above.order = [0]
     for work in (
-        above.upstreams.fetch(KEY, INFO, lambda: 0, fill.take),
+        above.upstreams.fetch(KEY, INFO, lambda: 0, fill.append),
         above.upstreams.state("show"),
-        above.upstreams.tell("http://node0", "/taken/show?epoch=1"),
+        above.upstreams.post("http://node0", "/taken/show?epoch=1"),
     ):
         asked = above.run(work)
         above.nodes[0].lines[-1].say(HOSTILE["403"])
@@ -357,5 +357,5 @@ def test_one_with_an_address_that_is_none_has_not_answered(url: str) -> None:
     above = Above(1)
     node = above.nodes[0].upstream(url)
     assert isinstance(outcome(above.run(node.document("/state"))), UpstreamError)
-    assert node.is_resting
+    assert node.is_backed_off
     assert above.nodes[0].observer.told == [(url, False)]

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from livestream.bus.announcements import encode, encode_document
-from livestream.cache.fill import Altered
+from livestream.cache.fill import DigestMismatch
 from livestream.cache.upstream.body_reader import SILENCE_S, UpstreamError
-from livestream.cache.upstream.node import REFUSED_REST_S, REST_S
-from livestream.cache.upstream.tier import PASS_OVER_S
+from livestream.cache.upstream.node import BACKOFF_S, REFUSED_BACKOFF_S
+from livestream.cache.upstream.tier import BACKED_OFF_WAIT_S
 from livestream.model.segments import Epoch, EpochBegan
 from tests.cache.nodes import Above, Line, answer, info_of, outcome
 
@@ -100,7 +100,7 @@ def test_a_node_that_failed_is_asked_last_for_a_while() -> None:
     serve(above.nodes[1].lines[0])
     above.turn()
     assert asked(above) == [1, 2]
-    above.clock.advance(REST_S)
+    above.clock.advance(BACKOFF_S)
     above.fetch(INFO)
     assert asked(above) == [2, 2]
 
@@ -163,12 +163,41 @@ def test_a_node_that_alters_what_it_gives_is_soon_asked_last_whoever_finished_fo
     above.turn()
     serve(above.nodes[1].lines[0])
     above.turn()
-    assert isinstance(outcome(done), Altered)
+    assert isinstance(outcome(done), DigestMismatch)
     assert fill.body.received == len(DATA) - 10
     fill, done = above.fetch(INFO)
     serve(above.nodes[1].lines[-1])
     above.turn()
     assert fill.body.read(0, len(DATA)) == DATA
+
+
+def test_a_node_that_ignores_the_range_gives_all_of_it_again_and_only_the_rest_is_taken() -> None:
+    above = Above(2)
+    fill, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(DATA)[: -len(DATA) + 1234])
+    above.turn()
+    above.nodes[0].lines[0].cut()
+    assert "Range: bytes=1234-" in above.nodes[1].requests[0]
+    whole = answer(DATA)
+    for start in range(0, len(whole), 700):
+        above.nodes[1].lines[0].say(whole[start : start + 700])
+        above.turn()
+    assert done.called and outcome(done) is None
+    assert fill.body.read(0, len(DATA)) == DATA
+    assert asked(above) == [1, 1]
+    assert above.leaves_nothing()
+
+
+def test_what_is_not_as_announced_is_said_as_such_though_another_node_cannot_be_reached() -> None:
+    above = Above(2)
+    _, done = above.fetch(INFO)
+    above.nodes[0].lines[0].say(answer(ALTERED)[: -len(DATA) + 1234])
+    above.turn()
+    above.nodes[0].is_up = False
+    above.nodes[0].lines[0].cut()
+    serve(above.nodes[1].lines[0])
+    above.turn()
+    assert isinstance(outcome(done), DigestMismatch)
 
 
 def test_a_part_must_be_the_part_that_was_asked_for() -> None:
@@ -181,7 +210,7 @@ def test_a_part_must_be_the_part_that_was_asked_for() -> None:
         fields = [f"Content-Range: {content_range}"] if content_range else []
         above.nodes[1].lines[0].say(answer(DATA[100:], *fields, status="206 Partial Content"))
         above.turn()
-        above.nodes[0].lines[1].say(answer(DATA))
+        above.nodes[0].lines[1].say(NOT_THERE)
         above.turn()
         assert isinstance(outcome(done), UpstreamError)
         assert above.leaves_nothing()
@@ -240,7 +269,7 @@ def test_a_first_choice_that_refused_is_asked_first_again_soon_after_it_is_back(
         serve(above.nodes[1].lines[0])
         above.turn()
     above.nodes[0].is_up = True
-    above.clock.advance(REFUSED_REST_S)
+    above.clock.advance(REFUSED_BACKOFF_S)
     _, done = above.fetch(INFO)
     serve(above.nodes[0].lines[0])
     above.turn()
@@ -280,8 +309,8 @@ def test_a_node_that_is_gone_is_forgotten_when_another_comes() -> None:
 
 def test_no_node_at_all_is_said_as_such() -> None:
     above = Above(0)
-    assert str(outcome(above.fetch(INFO)[1])) == "there is no upstream"
-    assert str(outcome(above.run(above.upstreams.states()))) == "there is no upstream"
+    assert str(outcome(above.fetch(INFO)[1])) == "no upstream node is known"
+    assert str(outcome(above.run(above.upstreams.states()))) == "no upstream node is known"
 
 
 def test_the_states_of_all_nodes_are_put_together() -> None:
@@ -313,7 +342,7 @@ def test_a_node_that_failed_lately_keeps_nobody_waiting_for_what_the_others_know
     assert outcome(told) == [state("a")]
     told = above.run(above.upstreams.states())
     above.nodes[1].lines[0].say(states("a"))
-    above.clock.advance(PASS_OVER_S)
+    above.clock.advance(BACKED_OFF_WAIT_S)
     assert outcome(told) == [state("a")]
 
 
@@ -341,7 +370,7 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
         above.nodes[0].is_up = False
         for _ in range(5):
             above.fetch(INFO)
-            above.clock.advance(REFUSED_REST_S)
+            above.clock.advance(REFUSED_BACKOFF_S)
         above.nodes[0].is_up = True
         for _ in range(2):
             above.fetch(INFO)
@@ -350,8 +379,8 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
     finally:
         globalLogPublisher.removeObserver(observer)
     assert said == [
-        "http://node0 refuses the connection: for a while the others are asked first",
-        "http://node0 serves again",
+        "upstream http://node0 refuses the connection; the others are asked first",
+        "upstream http://node0 recovered",
     ]
 
 

@@ -51,7 +51,7 @@ class Sink:
     def paused(self, paused: bool) -> None:
         pass
 
-    def spoke(self) -> None:
+    def wrote(self) -> None:
         self.spoken += 1
 
     def at_key_frame(self, action: Callable[[], None]) -> None:
