@@ -25,7 +25,7 @@ from twisted.internet.task import deferLater
 
 from livestream.bus.announcements import decode, encode
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.known_streams import KnownStreams
 from livestream.bus.redis import PREFIX, RedisBus
 from livestream.metrics import Metrics
 from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
@@ -85,7 +85,7 @@ def steps(told: Sequence[SegmentAnnounced]) -> Iterator[tuple[str, float]]:
     yield "sender: sign", each_us(lambda payload: seal(payload, SECRET), payloads)
     yield "hearer: check the signature", each_us(lambda message: unseal(message, SECRET), sealed)
     yield "hearer: decode", each_us(decode, payloads)
-    yield "hearer: window", each_us(lambda one: windows[one.stream].take([one]), told)
+    yield "hearer: window", each_us(lambda one: windows[one.stream].apply([one]), told)
 
 
 async def ready(*buses: RedisBus) -> None:
@@ -117,17 +117,17 @@ def script_us(redis: LabRedis) -> float:
 
 async def hear(redis: LabRedis, bus: RedisBus, told: Sequence[SegmentAnnounced]) -> float:
     """Have another thread publish all, as an origin; return the CPU time of one here until its window has it."""
-    catalogue = Catalogue(bus, Tier.ORIGIN, None, WINDOW, reactor, Metrics())
+    known_streams = KnownStreams(bus, Tier.ORIGIN, None, WINDOW, reactor, Metrics())
     heard = {"news": 0}
 
     def count(stream: str, news: object) -> None:
         heard["news"] += 1
 
-    catalogue.subscribe(count)
-    catalogue.start()
+    known_streams.subscribe(count)
+    known_streams.start()
     await ready(bus)
     for one in told[: len(told) // 10]:
-        catalogue.recovered([one])
+        known_streams.recovered([one])
     rest = told[len(told) // 10 :]
     messages = [seal(encode(one), SECRET) for one in rest]
     heard["news"], began = 0, time.thread_time()
@@ -138,7 +138,7 @@ async def hear(redis: LabRedis, bus: RedisBus, told: Sequence[SegmentAnnounced])
             raise SystemExit(f"{heard['news']} of {len(rest)} announcements were heard")
         await deferLater(reactor, 0.02)
     took = time.thread_time() - began
-    catalogue.stop()
+    known_streams.stop()
     return took / len(rest) * 1e6
 
 

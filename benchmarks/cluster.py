@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from attrs import define, field, frozen
-from players import Place, Player, Record
+from players import Location, Player, Record
 from rtmp_peers import TWISTD, encoded, ffmpeg, raise_limits
 
 SECRET, KEY = "benchmark-0123456789", "benchmark"
@@ -56,7 +56,7 @@ SPECS = [
     *(Spec("origin", number, f"127.0.2.{number}") for number in (1, 2)),
     *(Spec("edge", number, f"127.0.3.{number}") for number in range(1, 7)),
 ]
-EDGES: list[Place] = [(spec.address, HTTP) for spec in SPECS if spec.role == "edge"]
+EDGES: list[Location] = [(spec.address, HTTP) for spec in SPECS if spec.role == "edge"]
 
 
 @define(eq=False)

@@ -21,7 +21,7 @@ ANSWER_S = 5.0
 """An edge that has not answered by then is taken for lost."""
 _SEGMENT = re.compile(r"#EXTINF:([\d.]+),[^\n]*\n(?:#[^\n]*\n)*([^#\n]+\.m4s)")
 
-Place = tuple[str, int]
+Location = tuple[str, int]
 """An edge: address and port."""
 
 
@@ -30,16 +30,16 @@ class Record:
     """What all players have seen."""
 
     counts: Counter[str] = field(factory=Counter)
-    stalls: list[tuple[float, float, Place]] = field(factory=list)
+    stalls: list[tuple[float, float, Location]] = field(factory=list)
     """When, for how many seconds, and at which edge."""
     waits_s: list[float] = field(factory=list)
-    newest: dict[tuple[Place, str], int] = field(factory=dict)
+    newest: dict[tuple[Location, str], int] = field(factory=dict)
     """The newest sequence number that an edge has listed of a stream's rendition."""
-    first: dict[tuple[Place, str], int] = field(factory=dict)
+    first: dict[tuple[Location, str], int] = field(factory=dict)
     missing: set[str] = field(factory=set)
     """Segments that were listed and could not be fetched."""
 
-    def listed(self, place: Place, path: str, first: int, newest: int) -> None:
+    def listed(self, place: Location, path: str, first: int, newest: int) -> None:
         """Note a playlist; sequence numbers never go back."""
         if first < self.first.get((place, path), 0) or newest < self.newest.get((place, path), 0):
             self.counts["regressions"] += 1
@@ -50,7 +50,7 @@ class Record:
 class Connection:
     """One keep-alive connection to one edge."""
 
-    place: Place
+    place: Location
     _reader: asyncio.StreamReader | None = None
     _writer: asyncio.StreamWriter | None = None
 
@@ -88,7 +88,7 @@ class Player:
     """Plays one rendition until ``until`` (on the monotonic clock)."""
 
     path: str
-    places: Sequence[Place]
+    places: Sequence[Location]
     """The edges, the one to begin with first."""
     record: Record
     until: float

@@ -33,7 +33,7 @@ from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment,
 from livestream.packaging.window import Window
 from livestream.steering.balance import Balance, Viewer
 from livestream.steering.geo import distance_km
-from livestream.steering.nodes import Load, Node, Place
+from livestream.steering.nodes import Load, Location, Node
 
 CITIES = (
     (40.7, -74.0), (34.1, -118.2), (41.9, -87.6), (25.8, -80.2), (19.4, -99.1), (-23.6, -46.6), (-34.6, -58.4),
@@ -69,7 +69,7 @@ class Edge:
 
     id: str
     region: str
-    place: Place
+    place: Location
     viewers: int = 0
     is_up: bool = True
     down_since_s: int = 0
@@ -84,7 +84,9 @@ class Edge:
         """What others know of it."""
         load = Load(viewers, viewers / SEGMENT_S, viewers * BITRATE_BPS)
         url = f"http://{self.id}.example:80"
-        return Node(self.id, "edge", url, region=self.region, place=self.place, capacity_mbps=CAPACITY_MBPS, load=load)
+        return Node(
+            self.id, "edge", url, region=self.region, location=self.place, capacity_mbps=CAPACITY_MBPS, load=load
+        )
 
 
 @define(eq=False)
@@ -92,7 +94,7 @@ class Cohort:
     """So many viewers who do the same. ``near`` are the numbers of all edges with their distances, nearest first."""
 
     key: str
-    place: Place
+    place: Location
     arrives_s: int
     size: int
     near: list[tuple[float, int]]
@@ -199,9 +201,9 @@ def world(viewers: int, size: int, seconds: int, seed: int, loses_region: bool) 
     return World(edges, cohorts, [*alone, region] if loses_region else alone)
 
 
-def _near(city: tuple[float, float], degrees: float, chance: random.Random) -> Place:
+def _near(city: tuple[float, float], degrees: float, chance: random.Random) -> Location:
     latitude, longitude = (chance.gauss(middle, degrees / 2) for middle in city)
-    return Place(max(-90.0, min(90.0, latitude)), longitude)
+    return Location(max(-90.0, min(90.0, latitude)), longitude)
 
 
 @define(eq=False)
@@ -249,7 +251,7 @@ class Run:
                 edge.is_up, edge.down_since_s = False, now_s
             elif not edge.is_up and number not in down:
                 edge.is_up, edge.window, edge.fetched = True, Window("show", LENGTH), set()
-                edge.window.take(self.origin.announcements())
+                edge.window.apply(self.origin.announcements())
         self._up = {edge.id: edge for edge in self.world.edges if edge.is_up}
 
     def _picture(self, now_s: int) -> list[Node]:
@@ -274,14 +276,14 @@ class Run:
         media, init = ObjectInfo(f"1-{msn}.m4s", 1000, "0" * 64), ObjectInfo("1-init.mp4", 800, "0" * 64)
         segment = Segment(msn, 0, msn * SEGMENT_S * 1000, SEGMENT_S * 1000, media, init)
         announcement = SegmentAnnounced("show", Epoch(1, 0), SEGMENT_S, INFO, segment)
-        self.origin.take([announcement])
+        self.origin.apply([announcement])
         for edge in self.world.edges:
             if not edge.is_up:
                 continue
             if self.chance.random() >= LOSS:
-                edge.window.take([announcement])
+                edge.window.apply([announcement])
             if edge.window.is_incomplete:
-                edge.window.take(self.origin.announcements())
+                edge.window.apply(self.origin.announcements())
             if edge.viewers:
                 self._ask(edge)
 
@@ -325,7 +327,7 @@ def cost(nodes: int) -> tuple[float, float]:
     """Microseconds for one decision, the median and the fastest, when a hundredth of the edges is news."""
     chance = random.Random(nodes)
     edges = [
-        Node(f"edge-{number}", "edge", "http://x:1", place=_near(chance.choice(CITIES), 2, chance),
+        Node(f"edge-{number}", "edge", "http://x:1", location=_near(chance.choice(CITIES), 2, chance),
              load=Load(bits_per_s=chance.uniform(0, 9e9)))
         for number in range(nodes)
     ]  # fmt: skip

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from attrs import asdict, define, field, fields, frozen
 from cluster import HTTP, KEY, RTMP, Child, Spec, answers, node, redis, redis_answers, until
-from players import Place, Player, Record
+from players import Location, Player, Record
 from rtmp_peers import encoded, ffmpeg, free_port, raise_limits
 
 STREAM = "soak"
@@ -121,7 +121,7 @@ class Visits:
             self._child.end(number)
 
 
-async def watch_flv(place: Place, path: str) -> None:
+async def watch_flv(place: Location, path: str) -> None:
     """Read a push for ever, and ask for it again whenever it ends."""
     while True:
         with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ from typing import Any
 
 import hiredis
 from attrs import define, field
-from players import Connection, Place
+from players import Connection, Location
 from rtmp_peers import Usage, compiled, ffmpeg, raise_limits
 
 ROOT = Path(__file__).parents[1]
@@ -77,8 +77,8 @@ class Watch:
     ``passed_s`` is from the ingest's announcement of a segment to the origin's, ``listed_s`` to the edge's listing.
     """
 
-    redis: Place
-    edge: Place
+    redis: Location
+    edge: Location
     watched: frozenset[str]
     heard: int = field(default=0, init=False)
     passed_s: list[float] = field(factory=list, init=False)
@@ -136,7 +136,7 @@ def is_whole(text: str, msn: int) -> bool:
     return first is not None and int(first[1]) + text.count("#EXTINF") > msn and "#EXT-X-GAP" not in text
 
 
-async def _messages(redis: Place) -> AsyncIterator[tuple[str, bytes]]:
+async def _messages(redis: Location) -> AsyncIterator[tuple[str, bytes]]:
     """All that Redis passes on: channel and message."""
     reader, writer = await asyncio.open_connection(*redis)
     writer.write(f"SUBSCRIBE {' '.join(CHANNELS)}\r\n".encode())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from livestream.media.flv import VIDEO, parse_video
 from livestream.model.frames import Frame
-from livestream.transcode.commands import Flush, Produced, Records, Setup, Source, encode
+from livestream.transcode.commands import Flush, Produced, RecordReader, Setup, Source, encode
 from livestream.transcode.ladder import ladder_for
 
 HEIGHT, HEIGHTS, PRESET = 720, (480, 360), "veryfast"
@@ -95,7 +95,7 @@ def spent(command: list[str], told: bytes) -> tuple[float, bytes]:
 def rates(answer: bytes, seconds: int, folder: Path) -> None:
     """That both did the same: the rate of each rung."""
     totals: dict[str, int] = {}
-    for command in Records().receive(answer):
+    for command in RecordReader().receive(answer):
         if isinstance(command, Produced):
             totals[command.rendition] = totals.get(command.rendition, 0) + len(command.frame.body)
     for name, size in totals.items():

@@ -1,4 +1,4 @@
-"""What the daemon counts, in one place: the names that dashboards rely on, over a registry that is passed in."""
+"""The Prometheus metrics of the daemon, whose names dashboards rely on."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5
 
 @define(eq=False)
 class LateCounts(Collector):
-    """Has no metric itself: it is registered first, so that those of the others are complete when they are read."""
+    """Collects nothing itself: registered first, it brings the other metrics up to date before they are collected."""
 
-    bring: list[Callable[[], None]] = field(factory=list)
+    refresh: list[Callable[[], None]] = field(factory=list)
 
     def collect(self) -> Iterable[Metric]:
-        for bring in self.bring:
-            bring()
+        for refresh in self.refresh:
+            refresh()
         return ()
 
 
 @define(eq=False)
 class Metrics:
-    """Every metric of a process. No label ever names a viewer or a stream: their number has no bound."""
+    """Every metric of a process. No label names a viewer or a stream, since their number is unbounded."""
 
     registry: CollectorRegistry = field(factory=CollectorRegistry)
     _late: LateCounts = field(factory=LateCounts, init=False)
@@ -88,64 +88,68 @@ class Metrics:
         self._push()
 
     def limit_hit(self, name: str) -> None:
-        """A peer has hit the limit of this name, one of `LIMITS`."""
+        """Count a peer that has hit the limit ``name``, one of `LIMITS`."""
         self._limits[name].inc()
 
-    def before_scrape(self, bring: Callable[[], None]) -> None:
-        """Have ``bring`` called before the metrics are read: it adds what was counted elsewhere."""
-        self._late.bring.append(bring)
+    def before_scrape(self, refresh: Callable[[], None]) -> None:
+        """Have ``refresh`` called before the metrics are read, to add what is counted elsewhere."""
+        self._late.refresh.append(refresh)
 
     def total(self, counter: Counter) -> float:
-        """A counter over all its labels, complete."""
+        """A counter's sum over all its labels, up to date."""
         self._late.collect()
         samples = (sample for metric in counter.collect() for sample in metric.samples)
         return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
     @staticmethod
     def values(gauge: Gauge) -> dict[str, float]:
-        """A gauge with one label at most, by its label."""
+        """The values of a gauge that has at most one label, by that label."""
         samples = (sample for metric in gauge.collect() for sample in metric.samples)
         return {"".join(sample.labels.values()): sample.value for sample in samples}
 
     def _http(self) -> None:
-        self.http_requests = self._counter("http_requests", "Requests of viewers and tiers below.", "kind", "outcome")
-        self.http_bytes = self._counter("http_bytes", "Bytes of answers' bodies.", "kind")
-        self.upstream_requests = self._counter("upstream_requests", "Requests to upstream nodes.", "kind", "outcome")
-        self.viewers = self._gauge("viewers", "Connected viewers.", "protocol")
-        self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects held, and of interrupted fetches.")
-        self.cache_evictions = self._counter("cache_evictions", "Objects evicted from the store.", "reason")
-        self.limits_hit = self._counter("limits_hit", "Peers refused or cut at a limit.", "limit")
-        self._limits = {name: self.limits_hit.labels(name) for name in LIMITS}
-        self.bus_up = self._gauge("bus_up", "1 while this node hears the bus; at 0 it is cut off from it.")
-        self.bus_messages = self._counter("bus_messages", "Announcements heard.", "outcome")
-        self.nodes = self._gauge(
-            "nodes", "Nodes of the cluster that are known here, this one included.", "role", "state"
+        self.http_requests = self._counter(
+            "http_requests", "HTTP requests from viewers and downstream tiers.", "kind", "outcome"
         )
-        self.node_messages = self._counter("node_messages", "What was heard about nodes.", "outcome")
+        self.http_bytes = self._counter("http_bytes", "Bytes of response bodies sent.", "kind")
+        self.upstream_requests = self._counter(
+            "upstream_requests", "HTTP requests to the upstream tier.", "kind", "outcome"
+        )
+        self.viewers = self._gauge("viewers", "Connected viewers.", "protocol")
+        self.cache_bytes = self._gauge("cache_bytes", "Bytes of the objects in the cache, and of interrupted fetches.")
+        self.cache_evictions = self._counter("cache_evictions", "Objects evicted from the cache.", "reason")
+        self.limits_hit = self._counter("limits_hit", "Peers refused or disconnected at a limit.", "limit")
+        self._limits = {name: self.limits_hit.labels(name) for name in LIMITS}
+        self.bus_up = self._gauge("bus_up", "1 while this node is connected to the bus, 0 while it is cut off.")
+        self.bus_messages = self._counter("bus_messages", "Announcements received from the bus.", "outcome")
+        self.nodes = self._gauge("nodes", "Nodes of the cluster known to this node, including itself.", "role", "state")
+        self.node_messages = self._counter("node_messages", "Heartbeats received from nodes.", "outcome")
 
     def _ingest(self) -> None:
-        self.broadcasts = self._gauge("broadcasts", "Broadcasts that are live.")
-        self.publishers = self._counter("publishers", "Publishers who came.", "outcome")
-        self.publish_ends = self._counter("publish_ends", "Publishers who went.", "reason")
+        self.broadcasts = self._gauge("broadcasts", "Live broadcasts.")
+        self.publishers = self._counter("publishers", "Attempts to publish.", "outcome")
+        self.publish_ends = self._counter("publish_ends", "Publishing connections that ended.", "reason")
         self.ingest_bytes = self._counter("ingest_bytes", "Bytes of media received from publishers.")
-        self.frames_dropped = self._counter("frames_dropped", "Frames not used.", "reason")
-        self.segments = self._counter("segments", "Segments cut, and gaps in their place.", "outcome")
-        self.discontinuities = self._counter("discontinuities", "Breaks in a broadcast's time line.", "reason")
+        self.frames_dropped = self._counter("frames_dropped", "Frames of publishers that were dropped.", "reason")
+        self.segments = self._counter("segments", "Segments produced, and gaps in their place.", "outcome")
+        self.discontinuities = self._counter("discontinuities", "Discontinuities in broadcasts' timelines.", "reason")
         self.announce_delay = self._histogram(
-            "announce_delay_seconds", "From the arrival of a segment's last frame to its announcement."
+            "announce_delay_seconds", "Time from the arrival of a segment's last frame to its announcement."
         )
-        self.transcoder_restarts = self._counter("transcoder_restarts", "Transcoders replaced.", "reason")
-        self.transcoder_shed = self._counter("transcoder_shed", "Renditions given up to stay live.")
-        self.transcoder_lag = self._gauge("transcoder_lag_seconds", "Media that waits for the slowest transcoder.")
+        self.transcoder_restarts = self._counter("transcoder_restarts", "Transcoder processes replaced.", "reason")
+        self.transcoder_shed = self._counter("transcoder_shed", "Renditions dropped to keep up with the broadcast.")
+        self.transcoder_lag = self._gauge("transcoder_lag_seconds", "Media queued for the slowest transcoder.")
 
     def _push(self) -> None:
         self.push_bytes = self._counter("push_bytes", "Bytes of media pushed to viewers.", "protocol")
-        self.push_skipped = self._counter("push_skipped_gops", "Groups of pictures that slow viewers missed.")
-        self.push_closed = self._counter("push_closed", "Viewers closed because they did not read.")
-        self.push_redirects = self._counter("push_redirects", "RTMP players told to play at another node.", "when")
-        self.push_late = self._counter("push_late_ticks", "Push ticks that began a whole tick late or more.")
-        self.push_delay = self._histogram("push_delay_seconds", "From arrival at the ingest to the viewers' sockets.")
-        self.relays = self._gauge("relays", "Streams played from the tier above.", "state")
+        self.push_skipped = self._counter("push_skipped_gops", "GOPs that were skipped for slow viewers.")
+        self.push_closed = self._counter("push_closed", "Viewers disconnected because they stopped reading.")
+        self.push_redirects = self._counter("push_redirects", "RTMP players redirected to another node.", "when")
+        self.push_late = self._counter("push_late_ticks", "Push ticks that began at least one tick late.")
+        self.push_delay = self._histogram(
+            "push_delay_seconds", "Time from a frame's arrival at the ingest to its delivery to the viewers' sockets."
+        )
+        self.relays = self._gauge("relays", "Streams relayed from the upstream tier.", "state")
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"livestream_{name}", help_text, labels, registry=self.registry)

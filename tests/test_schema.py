@@ -30,7 +30,7 @@ from livestream.model.segments import (
     StreamPosition,
 )
 from livestream.signing import seal
-from livestream.steering.nodes import Load, Node, NodeState, Place
+from livestream.steering.nodes import Load, Location, Node, NodeState
 
 KEPT = Path(__file__).parent / "schema" / "version-2.txt"
 SECRET = "the secret of these tests"
@@ -45,7 +45,7 @@ NODE = Node(
     "rtmp://edge-1.example:1935",
     NodeState.READY,
     "eu-west",
-    Place(52.5, 13.25),
+    Location(52.5, 13.25),
     150_000.0,
     8000.0,
     Load(40, 12.5, 3_000_000.0, 0.75, {"hls": 30, "flv": 10}),

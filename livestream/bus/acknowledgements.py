@@ -1,4 +1,4 @@
-"""Whether the tier below has what was announced, so that a node that is going knows when nobody needs it any more."""
+"""Which announced segments the origins have fetched, so that a draining ingest knows when nobody needs it any more."""
 
 from __future__ import annotations
 
@@ -7,56 +7,59 @@ from collections.abc import Callable, Collection, Sequence
 from attrs import define, field
 
 from livestream.bus.interface import Bus, Tier
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.model.segments import Announcement, SegmentAnnounced
 
 Name = tuple[str, str, str]
 """A stream, a rendition and an object."""
-MOST_AWAITED = 4096
+MAX_OUTSTANDING = 4096
 
 
 @define(eq=False)
-class Receipts:
+class Acknowledgements:
     """
-    Hears the origins announce in turn what an ingest's ledger announces. An origin does so once it has it whole.
+    Tracks which of an ingest's ``published`` segments every origin has announced in turn.
 
-    ``origins`` has the ids of those that there are; while it has none, any origin will do.
+    An origin announces a segment once it holds all of it, which acknowledges it. ``origins`` returns the ids of the
+    origins; while it returns none, one acknowledgement suffices.
     """
 
     bus: Bus
-    ledger: Ledger
+    published: PublishedStreams
     origins: Callable[[], Collection[str]]
-    _awaited: dict[Name, set[str]] = field(factory=dict, init=False)
+    _acknowledged_by: dict[Name, set[str]] = field(factory=dict, init=False)
 
     def start(self) -> None:
-        """Watch what is announced from here on, and what may still be on its way."""
-        for window in self.ledger.windows():
+        """Track what is announced from now on, and what was announced before."""
+        for window in self.published.windows():
             for announcement in window.announcements():
-                self._told(window.stream, announcement)
-        self.ledger.subscribe(self._told)
+                self._on_published(window.stream, announcement)
+        self.published.subscribe(self._on_published)
         self.bus.listen(Tier.ORIGIN, self)
 
     @property
-    def missing(self) -> int:
-        """How many segments some origin does not have."""
-        self._awaited = {name: nodes for name, nodes in self._awaited.items() if not self._is_had(nodes)}
-        return len(self._awaited)
+    def outstanding(self) -> int:
+        """How many segments at least one origin has not acknowledged."""
+        self._acknowledged_by = {
+            name: nodes for name, nodes in self._acknowledged_by.items() if not self._is_acknowledged(nodes)
+        }
+        return len(self._acknowledged_by)
 
     def announced(self, announcement: Announcement) -> None:
         if isinstance(announcement, SegmentAnnounced) and announcement.segment.media is not None:
             name = (announcement.stream, announcement.info.name, announcement.segment.media.name)
-            if name in self._awaited:
-                self._awaited[name].add(announcement.node)
+            if name in self._acknowledged_by:
+                self._acknowledged_by[name].add(announcement.node)
 
     def recovered(self, announcements: Sequence[Announcement]) -> None:
         for announcement in announcements:
             self.announced(announcement)
 
-    def _told(self, stream: str, announcement: Announcement | None) -> None:
+    def _on_published(self, stream: str, announcement: Announcement | None) -> None:
         if isinstance(announcement, SegmentAnnounced) and announcement.segment.media is not None:
-            self._awaited.setdefault((stream, announcement.info.name, announcement.segment.media.name), set())
-            if len(self._awaited) > MOST_AWAITED:
-                del self._awaited[next(iter(self._awaited))]
+            self._acknowledged_by.setdefault((stream, announcement.info.name, announcement.segment.media.name), set())
+            if len(self._acknowledged_by) > MAX_OUTSTANDING:
+                del self._acknowledged_by[next(iter(self._acknowledged_by))]
 
-    def _is_had(self, nodes: set[str]) -> bool:
+    def _is_acknowledged(self, nodes: set[str]) -> bool:
         return bool(nodes) and nodes >= set(self.origins())

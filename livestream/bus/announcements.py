@@ -1,8 +1,8 @@
 """
-Announcements as JSON: the one schema of the bus, of the logs in Redis, and of what a tier answers to the one below.
+Announcements as JSON: the schema of the bus, of the logs in Redis, and of a tier's answers to the tier downstream.
 
-What an untrusted peer could have written is read strictly: anything out of place is an `InvalidMessage`. Kinds and
-fields that are not known here are those of a later version, and are left out.
+Decoding is strict, since an untrusted peer may have written the message: anything malformed is an `InvalidMessage`.
+Unknown kinds and fields come from a later version, and are ignored.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from livestream.model.segments import (
 )
 
 VERSION = 2
-LARGEST_BYTES = 16 << 10
-LARGEST_DOCUMENT_BYTES = 16 << 20
-_MOST = 1 << 53
+MAX_MESSAGE_BYTES = 16 << 10
+MAX_DOCUMENT_BYTES = 16 << 20
+_MAX_NUMBER = 1 << 53
 _LATEST_MS = 250_000_000_000_000
-"""A date must have a year of four digits, in a playlist too."""
+"""The last dates with a year of four digits, which a playlist needs."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CODECS = re.compile(r"[A-Za-z0-9.,]{1,128}")
 
 
 class InvalidMessage(ValueError):
-    """A message that no node of ours wrote; it says what is wrong."""
+    """The message does not follow the schema; the error says why."""
 
 
 class UnknownKind(InvalidMessage):
-    """A message of a kind that is not known here, as those of a later version may be."""
+    """The message is of a kind that this version does not know."""
 
 
 def encode(announcement: Announcement) -> bytes:
-    """An announcement as JSON, in one line."""
+    """Encode an announcement as one line of JSON."""
     epoch = announcement.epoch
     fields: dict[str, Any] = {
         "v": VERSION,
@@ -71,9 +71,9 @@ def encode(announcement: Announcement) -> bytes:
 
 def decode(data: bytes) -> Announcement:
     """
-    Read an announcement.
+    Decode an announcement.
 
-    :raises UnknownKind: it is of a kind that is not known here.
+    :raises UnknownKind: this version does not know its kind.
     :raises InvalidMessage: it does not follow the schema.
     """
     fields = _fields(data)
@@ -88,21 +88,21 @@ def decode(data: bytes) -> Announcement:
         return StreamEnded(stream, epoch, _number(fields, "last"), node)
     if kind == "began":
         return EpochBegan(stream, epoch, node)
-    raise UnknownKind("kind: none that is known here")
+    raise UnknownKind("kind: unknown")
 
 
 def encode_document(announcements: Iterable[Announcement]) -> bytes:
-    """What is known of one stream or of many, a line for each announcement."""
+    """Encode the announcements of one stream or of many, one per line."""
     return b"\n".join(map(encode, announcements))
 
 
 def decode_document(data: bytes) -> list[Announcement]:
     """
-    Read what is known of streams; what is of an unknown kind is left out.
+    Decode the announcements of streams, ignoring those of an unknown kind.
 
     :raises InvalidMessage: it does not follow the schema.
     """
-    if len(data) > LARGEST_DOCUMENT_BYTES:
+    if len(data) > MAX_DOCUMENT_BYTES:
         raise InvalidMessage(f"{len(data)} bytes")
     announcements = []
     for line in data.splitlines():
@@ -114,7 +114,7 @@ def decode_document(data: bytes) -> list[Announcement]:
 
 
 def encode_change(change: PublisherChange) -> bytes:
-    """That a publisher has come or left, as JSON, in one line."""
+    """Encode the arrival or departure of a publisher as one line of JSON."""
     fields = {
         "v": VERSION,
         "stream": change.stream,
@@ -129,7 +129,7 @@ def encode_change(change: PublisherChange) -> bytes:
 
 def decode_change(data: bytes) -> PublisherChange:
     """
-    Read that a publisher has come or left.
+    Decode the arrival or departure of a publisher.
 
     :raises InvalidMessage: it does not follow the schema.
     """
@@ -140,7 +140,7 @@ def decode_change(data: bytes) -> PublisherChange:
 
 
 def encode_position(position: StreamPosition) -> dict[str, Any]:
-    """How far a stream has come, as what becomes JSON."""
+    """A stream's position as JSON fields."""
     return {
         "v": VERSION,
         "epoch": position.epoch,
@@ -154,7 +154,7 @@ def encode_position(position: StreamPosition) -> dict[str, Any]:
 
 def decode_position(data: bytes) -> tuple[StreamPosition, Mapping[str, Any]]:
     """
-    Read how far a stream has come, and what was said beside that.
+    Decode a stream's position; return it with all fields of the message.
 
     :raises InvalidMessage: it does not follow the schema.
     """
@@ -165,17 +165,17 @@ def decode_position(data: bytes) -> tuple[StreamPosition, Mapping[str, Any]]:
 
 
 def encode_epochs(epochs: Mapping[str, int]) -> bytes:
-    """Which streams a node has, each with the number of its epoch."""
+    """Encode the streams that a node has, each with the number of its epoch."""
     return json.dumps({"v": VERSION, "epochs": dict(epochs)}, separators=(",", ":")).encode("ascii")
 
 
 def decode_epochs(data: bytes) -> Mapping[str, int]:
     """
-    Read which streams a node has.
+    Decode the streams that a node has.
 
     :raises InvalidMessage: it does not follow the schema.
     """
-    epochs = _mapping(_fields(data, LARGEST_DOCUMENT_BYTES), "epochs")
+    epochs = _mapping(_fields(data, MAX_DOCUMENT_BYTES), "epochs")
     return {_name(stream, stream_name): _number(epochs, stream) for stream in epochs}
 
 
@@ -207,20 +207,20 @@ def _object(info: ObjectInfo | None) -> list[Any] | None:
     return None if info is None else [info.name, info.size, info.digest]
 
 
-def _fields(data: bytes, most_bytes: int = LARGEST_BYTES) -> Mapping[str, Any]:
-    if len(data) > most_bytes:
+def _fields(data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> Mapping[str, Any]:
+    if len(data) > max_bytes:
         raise InvalidMessage(f"{len(data)} bytes")
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):
         raise InvalidMessage("not JSON") from None
     if not isinstance(fields, dict) or fields.get("v") != VERSION or type(fields["v"]) is not int:
-        raise InvalidMessage("v: not a version that is known here")
+        raise InvalidMessage("v: unknown version")
     return fields
 
 
 def _node(fields: Mapping[str, Any]) -> str:
-    """Who says it; nodes may have no name."""
+    """The sender's id, which may be empty."""
     return _name(fields.get("node", ""), node_name)
 
 
@@ -231,10 +231,10 @@ def _name(value: object, check: Any) -> str:
         raise InvalidMessage(str(error)) from None
 
 
-def _number(fields: Mapping[str, Any], key: str, most: int = _MOST, least: int = 0) -> int:
+def _number(fields: Mapping[str, Any], key: str, maximum: int = _MAX_NUMBER, minimum: int = 0) -> int:
     value = fields.get(key)
-    if type(value) is not int or not least <= value <= most:
-        raise InvalidMessage(f"{key}: not a whole number from {least} to {most}")
+    if type(value) is not int or not minimum <= value <= maximum:
+        raise InvalidMessage(f"{key}: not an integer from {minimum} to {maximum}")
     return value
 
 

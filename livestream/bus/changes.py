@@ -1,12 +1,12 @@
 """
-What has changed of a node's streams since a reader asked last, so that it need not be told everything each time.
+Incremental answers: what has changed in a node's streams since a client last asked.
 
-Each change is counted. A reader is told how far the count was, as ``RUN-COUNT``, and says so when it asks again. The
-run is that of the process: a count of another means nothing here. Only the counts of what is kept are kept: one for
-each stream, and one for each of its segments.
+Every change gets the next number of a counter. An answer carries a token, ``RUN-COUNT``, which the client sends with
+its next request; RUN identifies the process, since another process counts from zero. Counts are kept only for what is
+kept itself: one per stream, and one per segment.
 
-An answer has a bound, since neither who writes it nor who reads it does anything else meanwhile: of more, what changed
-first comes first, with the count up to there.
+An answer is bounded, since encoding or decoding it blocks the reactor: beyond the bound, the oldest changes come first,
+and the token says how far they go.
 """
 
 from __future__ import annotations
@@ -20,75 +20,75 @@ from attrs import define, field
 from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.window import Window
 
-MOST_AT_ONCE = 2048
-"""An answer that says more than this says all of one change, and leaves later ones to the next."""
+MAX_AT_ONCE = 2048
+"""After this many announcements an answer ends with the current change, and leaves later ones to the next answer."""
 SLACK = 64
-"""So many segments that are no longer kept may still have their counts."""
+"""How many counts of dropped segments are tolerated before they are pruned."""
 
 
 @define(eq=False)
 class _Stream:
-    """``newest`` is the count of the last change, and ``counts`` those of segments, by rendition and number."""
+    """``newest`` is the count of the last change; ``counts`` are those of the segments, by rendition and number."""
 
     window: Window
     newest: int = 0
     counts: dict[tuple[str, int], int] = field(factory=dict)
-    most: int = SLACK
+    limit: int = SLACK
 
     def note(self, count: int, news: Sequence[Announcement]) -> None:
         self.newest = count
-        self.counts.update((_name(each), count) for each in news if isinstance(each, SegmentAnnounced))
-        if len(self.counts) > self.most:
-            kept = {_name(each) for each in self.window.announcements() if isinstance(each, SegmentAnnounced)}
+        self.counts.update((_segment_key(each), count) for each in news if isinstance(each, SegmentAnnounced))
+        if len(self.counts) > self.limit:
+            kept = {_segment_key(each) for each in self.window.announcements() if isinstance(each, SegmentAnnounced)}
             self.counts = {name: count for name, count in self.counts.items() if name in kept}
-            self.most = 2 * len(kept) + SLACK
+            self.limit = 2 * len(kept) + SLACK
 
     def since(self, count: int) -> Iterator[tuple[int, Announcement]]:
-        """Newer segments, and all that is known of epochs and ends, which is little; each with its count."""
+        """The newer segments, and all epochs and ends, which are few; each with its count."""
         for each in self.window.announcements():
-            at = self.counts.get(_name(each), self.newest) if isinstance(each, SegmentAnnounced) else self.newest
+            at = self.counts.get(_segment_key(each), self.newest) if isinstance(each, SegmentAnnounced) else self.newest
             if at > count:
                 yield at, each
 
 
 @define(eq=False)
 class Changes:
-    """Counts what becomes known of each stream."""
+    """Numbers the changes of every stream."""
 
     run: str = field(factory=lambda: secrets.token_hex(8))
     _count: int = field(default=0, init=False)
     _streams: dict[str, _Stream] = field(factory=dict, init=False)
 
     def note(self, window: Window, news: Sequence[Announcement]) -> None:
-        """A stream's window has taken something in, of which this was news."""
+        """Count a change of a stream's window, in which ``news`` was new."""
         self._count += 1
         changed = self._streams.pop(window.stream, None) or _Stream(window)
-        self._streams[window.stream] = changed  # those that changed last come last
+        self._streams[window.stream] = changed  # most recently changed last
         changed.note(self._count, news)
 
-    def forget(self, stream: str) -> None:
-        """A stream is known no more."""
+    def remove(self, stream: str) -> None:
+        """Drop a stream that is no longer known."""
         self._streams.pop(stream, None)
 
     @property
     def token(self) -> str:
-        """How far the count is now."""
+        """The token of the newest change."""
         return f"{self.run}-{self._count}"
 
     def since(self, token: str) -> tuple[list[Announcement], str]:
         """
-        What is known of all streams beyond what a reader with this token was told, and the token for the next time.
+        All changes after ``token``, oldest first, and the token for the next request.
 
-        With any other token it is everything; either may take several answers.
+        An unknown token gets everything. Either may take several answers.
         """
         run, _, digits = token.rpartition("-")
         count = int(digits) if run == self.run and digits.isdecimal() and len(digits) < 20 else -1
         found = self._newer(count if count <= self._count else -1)
         found.sort(key=itemgetter(0))
-        if len(found) <= MOST_AT_ONCE:
-            return [told for _, told in found], self.token
-        last = found[MOST_AT_ONCE][0]
-        return [told for at, told in found if at <= last], f"{self.run}-{last}"
+        if len(found) <= MAX_AT_ONCE:
+            return [announcement for _, announcement in found], self.token
+        last = found[MAX_AT_ONCE][0]
+        return [announcement for at, announcement in found if at <= last], f"{self.run}-{last}"
 
     def _newer(self, count: int) -> list[tuple[int, Announcement]]:
         found: list[tuple[int, Announcement]] = []
@@ -99,5 +99,5 @@ class Changes:
         return found
 
 
-def _name(told: SegmentAnnounced) -> tuple[str, int]:
-    return told.info.name, told.segment.msn
+def _segment_key(announcement: SegmentAnnounced) -> tuple[str, int]:
+    return announcement.info.name, announcement.segment.msn

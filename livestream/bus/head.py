@@ -1,7 +1,7 @@
 """
-Who writes a stream and how far it has come, as the bus keeps it: one head for a stream.
+A stream's head, as the bus keeps it: who its writer is, and how far the stream has come.
 
-The scripts of `livestream.bus.scripts` do the same in Redis.
+The scripts of `livestream.bus.scripts` apply the same rules in Redis.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from attrs import define, evolve, field
 from livestream.model.segments import Announcement, SegmentAnnounced, StreamEnded, StreamPosition, Superseded
 
 WRITERS = 1000
-"""An epoch's number ends in so many for its writer, so that two who take one at the same moment differ."""
+"""An epoch's number modulo this identifies its writer, so that two simultaneous claims differ."""
 
 
 def later_epoch(wanted: int, known: int) -> int:
-    """The number ``wanted``, or, where a younger epoch is known, the next one that ends in the same digits."""
+    """``wanted``, or, if ``known`` is not below it, the next number of the same writer."""
     return wanted if wanted > known else (known // WRITERS + 1) * WRITERS + wanted % WRITERS
 
 
 def position_of(announcement: Announcement) -> StreamPosition:
-    """How far a stream has come with what is announced."""
+    """How far a stream has come with this announcement."""
     epoch = announcement.epoch
     if isinstance(announcement, SegmentAnnounced):
         segment = announcement.segment
@@ -33,41 +33,41 @@ def position_of(announcement: Announcement) -> StreamPosition:
 
 @define(eq=False)
 class Head:
-    """Changed by takes and by what writers announce; every change is checked first."""
+    """Changed by claims and by the writers' announcements, each of which is checked first."""
 
     position: StreamPosition = field(factory=StreamPosition)
     owner: str = ""
     first_msn: int | None = None
     accepted_at: float | None = None
 
-    def take(self, node: str, epoch: int) -> int:
-        """Let ``node`` be the writer, and return the number of its epoch."""
+    def claim(self, node: str, epoch: int) -> int:
+        """Make ``node`` the writer, and return the number of its epoch."""
         epoch = later_epoch(epoch, self.position.epoch)
         self.position = evolve(self.position, epoch=epoch)
         self.owner, self.first_msn = node, None
         return epoch
 
     def silent_s(self, now: float) -> float:
-        """How long ago anything was accepted; 0 where there is no writer who may have more."""
+        """Seconds since an announcement was last accepted; 0 if there is no active writer."""
         return 0.0 if self.accepted_at is None else now - self.accepted_at
 
-    def leave(self, epoch: int) -> None:
-        """The writer of an epoch gives no more numbers for now."""
+    def release(self, epoch: int) -> None:
+        """The writer of an epoch pauses, or has finished."""
         if self.position.epoch == epoch:
             self.accepted_at = None
 
     def accept(self, node: str, announcement: Announcement, now: float = 0.0) -> None:
         """
-        Note what a writer announces at ``now``, in seconds.
+        Accept an announcement from a writer at ``now``, in seconds.
 
-        One that is the writer no more may still announce what it had given numbers to.
+        A former writer may still announce segments that it numbered before it was superseded.
 
-        :raises Superseded: the number may be that of a younger epoch, or a younger one goes on after this end.
+        :raises Superseded: the number may belong to a younger epoch, or the end of the stream does.
         """
-        epoch, told = announcement.epoch, position_of(announcement)
+        epoch, announced = announcement.epoch, position_of(announcement)
         if self.position.epoch > epoch.number:
             last_msn = self.position.msn if self.first_msn is None else self.first_msn - 1
-            if told.is_ended or told.msn > last_msn:
+            if announced.is_ended or announced.msn > last_msn:
                 raise Superseded(self.position.epoch)
             return
         if self.position.epoch < epoch.number:
@@ -75,9 +75,9 @@ class Head:
         self.first_msn, self.accepted_at = epoch.first_msn, now
         self.position = StreamPosition(
             epoch.number,
-            max(self.position.msn, told.msn),
-            max(self.position.discontinuity, told.discontinuity),
-            max(self.position.ends_at_ms, told.ends_at_ms),
-            told.target_s or self.position.target_s,
-            told.is_ended,
+            max(self.position.msn, announced.msn),
+            max(self.position.discontinuity, announced.discontinuity),
+            max(self.position.ends_at_ms, announced.ends_at_ms),
+            announced.target_s or self.position.target_s,
+            announced.is_ended,
         )

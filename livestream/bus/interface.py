@@ -1,4 +1,4 @@
-"""What is asked of every bus."""
+"""The protocol that every bus implements, and what it exchanges."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from livestream.model.segments import Announcement, StreamPosition
 
 
 class Tier(Enum):
-    """Who announces: what an ingest has is for origins, what an origin has is for edges."""
+    """The announcing tier: origins listen to ingests, and edges listen to origins."""
 
     INGEST = "ingest"
     ORIGIN = "origin"
 
 
-class NotNow(Exception):
-    """The bus does not answer at the moment, or not with anything that means something."""
+class TemporarilyUnavailable(Exception):
+    """There is no valid answer at the moment; a later attempt may succeed."""
 
 
 @frozen
-class Taken:
+class ClaimReply:
     """
-    The answer to one who takes a stream: the number of its epoch, and what the bus knew before.
+    The answer to a claim: the number of the new epoch, and the stream's state before it.
 
-    ``owner`` is the node that had taken it, empty where there was none; ``silent_s`` is how long ago the bus accepted
-    anything of the stream, and 0 if its owner has left since.
+    ``owner`` is the previous writer, or empty; ``silent_s`` is how long ago the bus last accepted an announcement of
+    the stream, and 0 if that writer has released it.
     """
 
     epoch: int
@@ -39,76 +39,80 @@ class Taken:
 
 
 class Listener(Protocol):
-    """Who hears what a tier announces."""
+    """Receives the announcements of a tier."""
 
     def announced(self, announcement: Announcement) -> None: ...
     def recovered(self, announcements: Sequence[Announcement]) -> None:
-        """What is kept of the tier's streams, at the beginning and whenever something may have been missed."""
+        """The logged announcements of the tier, at the start and whenever some may have been missed."""
 
 
-class Log(Protocol):
-    """What this node has announced to a tier, for a bus that has lost it."""
+class AnnouncementLog(Protocol):
+    """What this node has announced to a tier, for a bus that has lost its own log."""
 
     def streams(self) -> Sequence[str]: ...
     def announcements(self, stream: str) -> Sequence[Announcement]: ...
 
 
 class Bus(Protocol):
-    """Carries announcements from one tier to the next, and keeps a log of them for who comes later."""
+    """Carries announcements from one tier to the next, and logs them for late joiners."""
 
     @property
     def is_healthy(self) -> bool:
-        """Whether what is announced is heard at the moment."""
+        """Whether announcements are being received."""
 
     @property
     def has_caught_up(self) -> bool:
-        """Whether listeners have also been told of what was announced before."""
+        """Whether listeners have also received what was announced before they joined."""
 
-    def take(self, stream: str, epoch: int) -> Deferred[Taken]:
+    def claim(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
         """
-        Make this node the writer of a stream, in an epoch of this number or a higher one.
+        Make this node the writer of a stream, in an epoch with this number or a higher one.
 
-        It fails with `NotNow`.
+        Fails with `TemporarilyUnavailable`.
         """
 
     def accept(self, announcement: Announcement) -> Deferred[None]:
         """
-        Announce to origins as the writer of a stream, if that is who this node still is.
+        Announce to origins as the writer of a stream, provided that this node still is its writer.
 
-        It fails with `Superseded` if somebody else has taken the stream and the number may be theirs, and with
-        `NotNow`; it may then be asked again, as often as one likes.
+        Fails with `Superseded` if another node has claimed the stream and the number may belong to it, and with
+        `TemporarilyUnavailable`, after which it may be retried any number of times.
         """
 
-    def leave(self, stream: str, epoch: int) -> None:
-        """All that was given a number in this epoch of ours has been offered, and no more will be for now."""
+    def release(self, stream: str, epoch: int) -> None:
+        """Stop being the active writer: every segment numbered in this epoch has been passed to `accept`."""
 
     def publish(self, tier: Tier, announcement: Announcement) -> None:
-        """Announce. It never waits and never raises; what cannot be said now is read from the node's `Log` later."""
+        """
+        Announce without confirmation. Never blocks and never raises.
 
-    def restore_from(self, tier: Tier, log: Log) -> None:
-        """Where what this node has announced to a tier is found, should the bus have lost it."""
+        What cannot be sent now is read from the node's `AnnouncementLog` later.
+        """
 
-    def forget(self, tier: Tier, stream: str) -> None:
-        """Keep nothing any more of what this node has announced of a stream."""
+    def restore_from(self, tier: Tier, log: AnnouncementLog) -> None:
+        """Set the log from which the bus restores what this node has announced to a tier."""
+
+    def discard(self, tier: Tier, stream: str) -> None:
+        """Delete what this node has announced of a stream."""
 
     def listen(self, tier: Tier, listener: Listener) -> None:
-        """Tell ``listener`` what a tier announces from here on."""
+        """Deliver a tier's announcements to ``listener`` from now on."""
 
-    def recall(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
-        """What is kept of a stream; nothing also when that cannot be found out in a second."""
+    def fetch_state(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
+        """Fetch the logged announcements of a stream; empty, too, if the bus does not answer within a second."""
 
-    def tell(self, channel: str, message: bytes) -> None:
-        """Say something to all who hear ``channel``, oneself included. It never waits and never raises."""
+    def send(self, channel: str, message: bytes) -> None:
+        """Send a message to all subscribers of ``channel``, this node included. Never blocks and never raises."""
 
-    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
-        """Call ``heard`` with what is told on ``channel`` from here on, by whomever."""
+    def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None:
+        """Call ``on_message`` with every message on ``channel`` from now on, whoever sent it."""
 
-    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+    def retain(self, channel: str, name: str, message: bytes | None) -> None:
         """
-        Keep the newest message of ``name`` for those who come later; ``None``: keep it no more.
+        Retain ``message`` as the newest of ``name`` for late joiners; ``None`` deletes it.
 
-        It never waits and never raises, and may be lost: keep it again now and then.
+        Never blocks and never raises, and the message may be lost: retain it again from time to time.
         """
 
-    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
-        """What is kept of every name, in no order, and at most so many as there may be; it fails if nobody answers."""
+    def retained(self, channel: str) -> Deferred[Sequence[bytes]]:
+        """Fetch the retained messages of all names, unordered, up to a limit. Fails if the bus does not answer."""

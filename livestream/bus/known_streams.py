@@ -1,4 +1,4 @@
-"""What a node knows of every stream: heard on the bus, and asked for where the bus may have missed something."""
+"""What a node knows of every stream: announced on the bus, and fetched where the bus may have missed something."""
 
 from __future__ import annotations
 
@@ -12,77 +12,77 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.bus.interface import Bus, NotNow, Tier
+from livestream.bus.interface import Bus, TemporarilyUnavailable, Tier
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, StreamEnded, StreamPosition
 from livestream.packaging.window import Window
 
-LOOK_S = 0.25
-ASK_S = 1.0
-ASK_ALL_S = 0.5
-"""Without the bus, the tier above is asked for all streams so often; less often where reading the answer takes long."""
-MOST_ASKED = 2
+TICK_S = 0.25
+FETCH_S = 1.0
+POLL_S = 0.5
+"""How often the upstream tier is polled for all streams while the bus is down; less often if decoding takes long."""
+MAX_FETCHES = 2
 """
-So many streams are asked for one by one in `LOOK_S`. What hundreds lack has one reason, such as a node that is busy,
-and to ask it for each of them every second would keep it busy: one answer then tells what is new of all.
+How many single streams are fetched per `TICK_S`. If hundreds lack something, the reason is a shared one, such as an
+overloaded node, and a request per stream would keep it overloaded: one request for all changes replaces them.
 """
 LOST_TARGETS = 2
 """
-Streams that are silent for less are late rather than lost, while the bus is well: to ask for all of them would keep a
-busy node busy, and so make the others late.
+While the bus works, a stream that has been silent for fewer target durations is late rather than lost: polling for all
+streams would load a busy node further, and delay the others.
 """
 SLACK_S = 0.5
-"""A stream that has been silent for so much longer than its target duration is asked for."""
-MOST_EARLY = 64
-"""So many announcements of a stream wait while it is found out what was before them."""
-READING_SHARE = 10
-"""Of a node's time, a tenth at most goes into reading what the tier above knows of all streams."""
-INFORMED_S = 5.0
-"""An answer of the tier above is good for so long."""
+"""A stream that has been silent for this much longer than its target duration is fetched."""
+MAX_HELD = 64
+"""How many announcements of a new stream are held while its history is fetched."""
+POLL_SPACING = 10
+"""Polls are this many times as far apart as an answer takes to process: a tenth of a node's time at most."""
+ANSWER_VALID_S = 5.0
+"""How long an answer of the upstream tier stays valid."""
 KEPT_S = 60.0
-"""A stream that has ended, or of which nothing is heard, is known for so long."""
-LEARN_S = 2.0
-"""So long after its start a node may not know yet what it should have heard of."""
+"""How long a stream is kept after its last announcement."""
+STARTUP_S = 2.0
+"""How long a node that has just started may be missing announcements."""
 
 Changed = Callable[[str, Announcement | None], None]
 
 
 class Upstream(Protocol):
-    """The tier above, asked over HTTP. Each answer may fail."""
+    """The upstream tier, over HTTP. Every request may fail."""
 
     @property
     def has_cut_off_nodes(self) -> bool:
-        """Whether the bus does not carry what some of its nodes announce."""
+        """Whether some of its nodes are cut off from the bus."""
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
-        """What its nodes have announced of all streams, beyond what each answered last time."""
+        """What its nodes have announced of all streams since they were last asked."""
 
     def start_over(self) -> None:
-        """Something that was answered is not known here: the next answer is to have everything."""
+        """Ask for everything again next time: something that was answered is not known here."""
 
     def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
         """What its nodes have announced of one stream."""
 
     def warn(self, stream: str, node: str, epoch: int) -> None:
-        """Tell a node whose numbers are not taken here that the stream has been taken, in this epoch."""
+        """Warn a node whose segments are refused here that the stream was claimed in this epoch."""
 
 
 @define(eq=False)
 class _Entry:
-    """``missing_since`` is since when something is missing that is known to exist; ``None`` while nothing is."""
+    """``missing_since`` is when something known to exist was first missing; ``None`` while nothing is."""
 
     window: Window
-    heard_at: float
-    asked_at: float = float("-inf")
+    updated_at: float
+    fetched_at: float = float("-inf")
     missing_since: float | None = None
 
 
 @define(eq=False)
-class Catalogue:
+class KnownStreams:
     """
     The windows of all streams that ``tier`` announces, each with ``length`` segments listed.
 
-    Whoever subscribes is told of every change, and with ``None`` when a stream is no longer known.
+    Subscribers are called with every change, and with ``None`` when a stream is dropped.
     """
 
     bus: Bus
@@ -92,28 +92,28 @@ class Catalogue:
     clock: IReactorTime
     metrics: Metrics
     _entries: dict[str, _Entry] = field(factory=dict, init=False)
-    _early: dict[str, list[Announcement]] = field(factory=dict, init=False)
+    _held: dict[str, list[Announcement]] = field(factory=dict, init=False)
     _subscribers: list[Changed] = field(factory=list, init=False)
-    _asking_all: bool = field(default=False, init=False)
-    _ask_all_at: float = field(default=float("-inf"), init=False)
-    _asked: int = field(default=0, init=False)
-    """How many streams were asked for since the last look."""
-    _has_complained: bool = field(default=False, init=False)
+    _is_polling: bool = field(default=False, init=False)
+    _poll_at: float = field(default=float("-inf"), init=False)
+    _fetches: int = field(default=0, init=False)
+    """How many single streams were fetched since the last tick."""
+    _has_warned: bool = field(default=False, init=False)
     _answered_at: float = field(default=float("-inf"), init=False)
     _started_at: float = field(default=float("inf"), init=False)
-    _look: IDelayedCall | None = field(default=None, init=False)
+    _ticker: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def start(self) -> None:
-        """Listen, and look regularly for what was missed."""
+        """Listen to the bus, and check regularly for missed announcements."""
         self._started_at = self.clock.seconds()
         self.bus.listen(self.tier, self)
-        self._look = self.clock.callLater(0, self._tick)
+        self._ticker = self.clock.callLater(0, self._tick)
 
     def stop(self) -> None:
-        if self._look is not None and self._look.active():
-            self._look.cancel()
+        if self._ticker is not None and self._ticker.active():
+            self._ticker.cancel()
 
     def subscribe(self, changed: Changed) -> None:
         """Have ``changed(stream, announcement)`` called after every change."""
@@ -128,101 +128,101 @@ class Catalogue:
         """Every stream's window."""
         return [entry.window for entry in self._entries.values()]
 
-    def uninformed(self) -> list[str]:
-        """Why this node does not know what is live; nothing when it does."""
-        if self.bus.is_healthy or self.clock.seconds() - self._answered_at < INFORMED_S:
+    def not_ready_reasons(self) -> list[str]:
+        """Why this node does not know what is live; empty if it does."""
+        if self.bus.is_healthy or self.clock.seconds() - self._answered_at < ANSWER_VALID_S:
             return []
-        return ["the bus is not heard, and the tier above does not answer"]
+        return ["the bus is down, and the upstream tier does not answer"]
 
     @property
     def is_informed(self) -> bool:
-        """Whether a stream of which nothing is known here is one that nobody has."""
-        has_heard = self.bus.is_healthy and self.bus.has_caught_up
-        return has_heard or self.clock.seconds() - self._answered_at < INFORMED_S
+        """Whether a stream that is unknown here can be taken not to exist."""
+        has_caught_up = self.bus.is_healthy and self.bus.has_caught_up
+        return has_caught_up or self.clock.seconds() - self._answered_at < ANSWER_VALID_S
 
     def is_on_air(self, stream: str) -> bool:
-        """Whether a broadcast of a stream has begun, as far as is known here, and is not over."""
+        """Whether a broadcast of the stream has begun and not ended, as far as this node knows."""
         entry = self._entries.get(stream)
         if entry is not None:
             return entry.window.is_on_air
-        early = self._early.get(stream)
-        return early is not None and not isinstance(early[-1], StreamEnded)
+        held = self._held.get(stream)
+        return held is not None and not isinstance(held[-1], StreamEnded)
 
     def holder(self, stream: str) -> str:
-        """The id of the node that has a stream's newest segments; empty when that is not known."""
+        """The id of the node that has the stream's newest segments; empty if unknown."""
         entry = self._entries.get(stream)
         return "" if entry is None else entry.window.node
 
     def epoch(self, stream: str) -> int:
-        """The number of the youngest epoch of which anything was announced; 0 when there is none."""
+        """The number of the youngest epoch that was announced; 0 if there is none."""
         entry = self._entries.get(stream)
         return 0 if entry is None else entry.window.epoch
 
     def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
-        """What is known of an object that may be fetched."""
+        """An object that can still be fetched; ``None`` if it is unknown."""
         entry = self._entries.get(stream)
         return None if entry is None else entry.window.object_info(rendition, name)
 
     def position(self, stream: str) -> StreamPosition:
-        """How far a stream has come, as far as is known here."""
+        """How far the stream has come, as far as this node knows."""
         entry = self._entries.get(stream)
         return StreamPosition() if entry is None else entry.window.position()
 
     def promise(self, stream: str, epoch: int) -> StreamPosition:
         """
-        Say how far a stream has come, and take no further number from epochs older than this one.
+        Return how far the stream has come, and promise to refuse further numbers of epochs older than this one.
 
         :raises Superseded: a younger epoch is known.
-        :raises NotNow: this node has just started, and may have made promises that it does not know of.
+        :raises TemporarilyUnavailable: this node has just started, and may have forgotten earlier promises.
         """
-        if self.clock.seconds() - self._started_at < LEARN_S or self.uninformed():
-            raise NotNow("this node is still learning")
+        if self.clock.seconds() - self._started_at < STARTUP_S or self.not_ready_reasons():
+            raise TemporarilyUnavailable("this node has just started")
         entry = self._entry(stream)
-        entry.heard_at = self.clock.seconds()
+        entry.updated_at = self.clock.seconds()
         return entry.window.promise(epoch)
 
-    # What the bus tells
+    # Called by the bus
 
     def announced(self, announcement: Announcement) -> None:
         entry = self._entries.get(announcement.stream)
         if entry is None:
-            self._first(announcement)
+            self._add_new(announcement)
         else:
-            self._take(entry, [announcement])
+            self._apply(entry, [announcement])
 
     def recovered(self, announcements: Sequence[Announcement]) -> None:
         by_stream: defaultdict[str, list[Announcement]] = defaultdict(list)
         for announcement in announcements:
             by_stream[announcement.stream].append(announcement)
-        for stream, told in by_stream.items():
-            if stream in self._early:
-                self._early[stream].extend(told)
+        for stream, of_stream in by_stream.items():
+            if stream in self._held:
+                self._held[stream].extend(of_stream)
             else:
-                self._take(self._entry(stream), told)
+                self._apply(self._entry(stream), of_stream)
 
-    # Asking
+    # Fetching
 
-    def _first(self, announcement: Announcement) -> None:
-        """Of a stream that is new here, learn what was announced before."""
+    def _add_new(self, announcement: Announcement) -> None:
+        """Fetch the history of a stream that is new to this node."""
         stream = announcement.stream
-        early = self._early.setdefault(stream, [])
-        if len(early) < MOST_EARLY:
-            early.append(announcement)
-        if len(early) == 1:
-            asked: Deferred[Any] = self.bus.recall(self.tier, stream).addErrback(self._unanswered)
-            asked.addCallback(self._or_upstream, stream).addErrback(self._unanswered)
-            asked.addCallback(self._begin, stream)
+        held = self._held.setdefault(stream, [])
+        if len(held) < MAX_HELD:
+            held.append(announcement)
+        if len(held) == 1:
+            fetched: Deferred[Any] = self.bus.fetch_state(self.tier, stream).addErrback(self._unanswered)
+            fetched.addCallback(self._or_upstream, stream).addErrback(self._unanswered)
+            fetched.addCallback(self._add_fetched, stream)
 
     def _or_upstream(
         self, known: Sequence[Announcement] | None, stream: str
     ) -> Sequence[Announcement] | Deferred[Sequence[Announcement]]:
         if known or self.upstream is None:
             return known or ()
-        return self.upstream.one_stream(stream).addTimeout(ASK_S, self.clock)
+        return self.upstream.one_stream(stream).addTimeout(FETCH_S, self.clock)
 
-    def _begin(self, known: Sequence[Announcement] | None, stream: str) -> None:
-        early = self._early.pop(stream, [])
-        self._take(self._entry(stream), [*(known or ()), *early])
+    def _add_fetched(self, known: Sequence[Announcement] | None, stream: str) -> None:
+        held = self._held.pop(stream, [])
+        self._apply(self._entry(stream), [*(known or ()), *held])
 
     def _entry(self, stream: str) -> _Entry:
         entry = self._entries.get(stream)
@@ -230,16 +230,16 @@ class Catalogue:
             entry = self._entries[stream] = _Entry(Window(stream, self.length), self.clock.seconds())
         return entry
 
-    def _take(self, entry: _Entry, announcements: Iterable[Announcement]) -> None:
-        news = entry.window.take(announcements)
+    def _apply(self, entry: _Entry, announcements: Iterable[Announcement]) -> None:
+        news = entry.window.apply(announcements)
         if news:
-            entry.heard_at = self.clock.seconds()
+            entry.updated_at = self.clock.seconds()
         self._note_missing(entry)
         if entry.missing_since is not None:
-            self._ask(entry)
+            self._fetch(entry)
         self.metrics.bus_messages.labels("news" if news else "known").inc()
         for announcement in news:
-            self._tell(entry.window.stream, announcement)
+            self._notify(entry.window.stream, announcement)
 
     def _note_missing(self, entry: _Entry) -> None:
         if not entry.window.is_incomplete:
@@ -248,73 +248,76 @@ class Catalogue:
             entry.missing_since = self.clock.seconds()
 
     def _tick(self) -> None:
-        self._look = self.clock.callLater(LOOK_S, self._tick)
+        self._ticker = self.clock.callLater(TICK_S, self._tick)
         self.metrics.bus_up.set(self.bus.is_healthy)
         if not self.bus.is_healthy or (self.upstream is not None and self.upstream.has_cut_off_nodes):
-            self._ask_all()
-        self._asked = 0
-        for entry in sorted(self._entries.values(), key=lambda entry: entry.asked_at):
-            self._look_at(entry)
+            self._poll()
+        self._fetches = 0
+        for entry in sorted(self._entries.values(), key=lambda entry: entry.fetched_at):
+            self._check(entry)
 
-    def _look_at(self, entry: _Entry) -> None:
+    def _check(self, entry: _Entry) -> None:
         now, window, target_s = self.clock.seconds(), entry.window, max(entry.window.target_s, 1)
-        if now - entry.heard_at > KEPT_S:
-            self._forget(window.stream)
+        if now - entry.updated_at > KEPT_S:
+            self._drop(window.stream)
             return
         if entry.missing_since is not None and now - entry.missing_since > target_s:
-            self._give_up(entry)
-        is_silent = not window.is_ended and now - entry.heard_at > target_s + SLACK_S
+            self._skip_missing(entry)
+        is_silent = not window.is_ended and now - entry.updated_at > target_s + SLACK_S
         if (is_silent and self.bus.is_healthy) or entry.missing_since is not None:
-            self._ask(entry)
+            self._fetch(entry)
         if self.upstream is not None:
-            for node, epoch in window.refused_for:
+            for node, epoch in window.refused_writers:
                 self.upstream.warn(window.stream, node, epoch)
 
-    def _give_up(self, entry: _Entry) -> None:
-        """Nobody has what is missing: go on without it."""
+    def _skip_missing(self, entry: _Entry) -> None:
+        """No node has what is missing: list what follows without it."""
         listed = entry.window.skip_holes()
         self._note_missing(entry)
-        self.log.warn("{stream}: the playlists go on without what was not heard", stream=entry.window.stream)
+        self.log.warn(
+            "{stream}: missing segments could not be recovered; playlists continue without them",
+            stream=entry.window.stream,
+        )
         for announcement in listed:
-            self._tell(entry.window.stream, announcement)
+            self._notify(entry.window.stream, announcement)
 
-    def _ask_all(self) -> None:
+    def _poll(self) -> None:
         now = self.clock.seconds()
-        if self.upstream is not None and not self._asking_all and now >= self._ask_all_at:
-            self._asking_all, self._ask_all_at = True, now + ASK_ALL_S
-            self.upstream.every_stream().addCallbacks(self._answered, self._unanswered).addBoth(self._asked_all)
+        if self.upstream is not None and not self._is_polling and now >= self._poll_at:
+            self._is_polling, self._poll_at = True, now + POLL_S
+            self.upstream.every_stream().addCallbacks(self._on_poll_answer, self._unanswered).addBoth(self._polled)
 
-    def _answered(self, announcements: Sequence[Announcement]) -> None:
-        self._has_complained = False
+    def _on_poll_answer(self, announcements: Sequence[Announcement]) -> None:
+        self._has_warned = False
         self._answered_at = began_at = self.clock.seconds()
         try:
             self.recovered(announcements)
         except Exception:
-            self.log.failure("what the tier above knows was not taken in")
+            self.log.failure("failed to process an answer of the upstream tier")
             self._start_over()
         took_s = self.clock.seconds() - began_at
-        self._ask_all_at = max(self._ask_all_at, began_at + READING_SHARE * took_s)
+        self._poll_at = max(self._poll_at, began_at + POLL_SPACING * took_s)
 
-    def _asked_all(self, _: object) -> None:
-        self._asking_all = False
+    def _polled(self, _: object) -> None:
+        self._is_polling = False
 
     def _unanswered(self, failure: Failure) -> None:
-        if not self._has_complained:
-            self._has_complained = True
-            self.log.info("the tier above does not answer: {reason}", reason=failure.getErrorMessage())
+        if not self._has_warned:
+            self._has_warned = True
+            self.log.info("the upstream tier does not answer: {reason}", reason=failure.getErrorMessage())
 
-    def _ask(self, entry: _Entry) -> None:
-        """Something is missing, or it is too quiet: read what is kept of the stream, and ask the tier above as well."""
+    def _fetch(self, entry: _Entry) -> None:
+        """Fetch a stream that is silent or incomplete, from the log on the bus and from the upstream tier."""
         now, stream = self.clock.seconds(), entry.window.stream
-        if now - entry.asked_at < ASK_S:
+        if now - entry.fetched_at < FETCH_S:
             return
-        if self._asked == MOST_ASKED:
-            if entry.missing_since is not None or now - entry.heard_at > LOST_TARGETS * entry.window.target_s:
-                self._ask_all()
+        if self._fetches == MAX_FETCHES:
+            if entry.missing_since is not None or now - entry.updated_at > LOST_TARGETS * entry.window.target_s:
+                self._poll()
             return
-        self._asked += 1
-        entry.asked_at = now
-        self.bus.recall(self.tier, stream).addCallbacks(self.recovered, self._unanswered)
+        self._fetches += 1
+        entry.fetched_at = now
+        self.bus.fetch_state(self.tier, stream).addCallbacks(self.recovered, self._unanswered)
         if self.upstream is not None:
             self.upstream.one_stream(stream).addCallbacks(self.recovered, self._unanswered)
 
@@ -322,16 +325,16 @@ class Catalogue:
         if self.upstream is not None:
             self.upstream.start_over()
 
-    def _forget(self, stream: str) -> None:
+    def _drop(self, stream: str) -> None:
         entry = self._entries.pop(stream)
         if not entry.window.is_ended:
-            self._start_over()  # it may be there still, and go on
-        self._tell(stream, None)
+            self._start_over()  # it may still exist upstream, and resume
+        self._notify(stream, None)
 
-    def _tell(self, stream: str, announcement: Announcement | None) -> None:
-        """Tell everyone, whatever becomes of one of them."""
+    def _notify(self, stream: str, announcement: Announcement | None) -> None:
+        """Notify every subscriber, even if one of them fails."""
         for changed in self._subscribers:
             try:
                 changed(stream, announcement)
             except Exception:
-                self.log.failure("{stream}: a change was not taken in", stream=stream)
+                self.log.failure("{stream}: a subscriber failed to process a change", stream=stream)

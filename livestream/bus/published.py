@@ -1,4 +1,4 @@
-"""What this node has announced itself: the windows of its own streams, for the bus and for those who ask over HTTP."""
+"""What this node has announced itself: the windows of its own streams, for the bus and for HTTP clients."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Changed = Callable[[str, Announcement | None], None]
 
 
 @define(eq=False)
-class Ledger:
+class PublishedStreams:
     """
-    All that this node, ``node``, has announced to ``tier``'s listeners and that may still be fetched here.
+    What this node, ``node``, has announced as a member of ``tier``, as far as it can still be fetched here.
 
-    It is the node's log (`livestream.bus.interface.Log`), should the bus have lost it.
+    An `livestream.bus.interface.AnnouncementLog`, from which the bus restores its own log.
     """
 
     bus: Bus
@@ -35,16 +35,16 @@ class Ledger:
         self.bus.restore_from(self.tier, self)
 
     def subscribe(self, changed: Changed) -> None:
-        """Have ``changed(stream, announcement)`` called after every change, with ``None`` when a stream goes."""
+        """Have ``changed(stream, announcement)`` called after every change, with ``None`` when a stream is removed."""
         self._subscribers.append(changed)
 
-    def show(self, announcement: Announcement) -> list[Announcement]:
-        """Tell who asks this node, from here on; what is no news changes nothing. Return what was news."""
+    def record(self, announcement: Announcement) -> list[Announcement]:
+        """Record an announcement without sending it to the bus; return what of it was new."""
         stream = announcement.stream
         window = self._windows.get(stream)
         if window is None:
             window = self._windows[stream] = Window(stream, self.length)
-        news = window.take([evolve(announcement, node=self.node)])
+        news = window.apply([evolve(announcement, node=self.node)])
         self._changes.note(window, news)
         for each in news:
             for changed in self._subscribers:
@@ -52,15 +52,15 @@ class Ledger:
         return news
 
     def announce(self, announcement: Announcement) -> None:
-        """Tell who listens on the bus as well."""
-        for news in self.show(announcement):
+        """Record an announcement, and publish it on the bus."""
+        for news in self.record(announcement):
             self.bus.publish(self.tier, news)
 
-    def forget(self, stream: str) -> None:
-        """A stream is long over here."""
+    def remove(self, stream: str) -> None:
+        """Remove a stream, here and from the bus."""
         if self._windows.pop(stream, None) is not None:
-            self._changes.forget(stream)
-            self.bus.forget(self.tier, stream)
+            self._changes.remove(stream)
+            self.bus.discard(self.tier, stream)
             for changed in self._subscribers:
                 changed(stream, None)
 
@@ -71,12 +71,12 @@ class Ledger:
         return list(self._windows.values())
 
     def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
-        """What is known of an object that may be fetched here."""
+        """An object that can still be fetched here; ``None`` if it is unknown."""
         window = self._windows.get(stream)
         return None if window is None else window.object_info(rendition, name)
 
     def position(self, stream: str) -> StreamPosition:
-        """How far a stream has come here."""
+        """How far the stream has come at this node."""
         window = self._windows.get(stream)
         return StreamPosition() if window is None else window.position()
 
@@ -88,19 +88,19 @@ class Ledger:
         return () if window is None else window.announcements()
 
     def every(self) -> bytes:
-        """What was announced of all streams, as the tier below reads it."""
+        """The announcements of all streams, encoded for the downstream tier."""
         return encode_document(each for window in self._windows.values() for each in window.announcements())
 
     def since(self, token: str) -> tuple[bytes, str]:
         """
-        What was announced of all streams since an answer that came with ``token``, and a token for the next time.
+        The announcements of all streams since the answer that carried ``token``, and the token for the next request.
 
-        It is everything where the token is none that this process has given. Of much, the rest comes the next time.
+        An unknown token gets everything. A long answer is split over several requests.
         """
         announcements, next_token = self._changes.since(token)
         return encode_document(announcements), next_token
 
     def one(self, stream: str) -> bytes | None:
-        """What was announced of one stream, as the tier below reads it."""
+        """The announcements of one stream, encoded for the downstream tier; ``None`` if it is unknown."""
         window = self._windows.get(stream)
         return None if window is None else encode_document(window.announcements())

@@ -1,12 +1,12 @@
 """
-A bus between processes, on Redis 7 or Valkey: pub/sub for what is new, and a log for each stream and node.
+A bus between processes, on Redis 7 or Valkey: pub/sub for new announcements, and a log for each stream and node.
 
-A message is a hint and may be lost; what is kept is in the logs, and who writes a stream in its head (see
-`livestream.bus.scripts`). Redis may be absent, die, come back empty or freeze: whoever announces goes on, and puts its
-logs back when Redis is there again.
+A pub/sub message is a hint, and may be lost; the logs have the newest announcements, and a stream's head its writer
+(see `livestream.bus.scripts`). Redis may be absent, die, come back empty or freeze: nodes go on announcing, and restore
+their logs once Redis is back.
 
-What is told on a channel is kept nowhere: ``livestream:2:CHANNEL``, for what is said again and again. What is kept of a
-channel, beside that, is in the hash of the same name.
+Messages on the channel ``livestream:2:CHANNEL`` are not stored, which suits messages that are sent periodically. The
+retained messages of a channel are in the hash of the same name.
 """
 
 from __future__ import annotations
@@ -22,76 +22,68 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.bus.announcements import InvalidMessage, decode, encode
 from livestream.bus.head import WRITERS, position_of
-from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
-from livestream.bus.redis_connection import Link, RedisAddress
-from livestream.bus.redis_protocols import Commands, Subscriber
-from livestream.bus.scripts import ACCEPT, ALL, LEAVE, LIVE, PUBLISH, RECALL, RESTORE, TAKE, Script
+from livestream.bus.interface import AnnouncementLog, ClaimReply, Listener, TemporarilyUnavailable, Tier
+from livestream.bus.redis_codec import AnnouncementCodec
+from livestream.bus.redis_connection import RedisAddress, RedisConnection
+from livestream.bus.redis_protocols import CommandProtocol, SubscriptionProtocol
+from livestream.bus.scripts import ACCEPT, ALL, CLAIM, FETCH, LIVE, PUBLISH, RELEASE, RESTORE, Script
 from livestream.metrics import Metrics
-from livestream.model.segments import Announcement, SegmentAnnounced, StreamPosition, Superseded
-from livestream.net.log_summary import LogSummary
-from livestream.signing import seal, unseal
+from livestream.model.segments import Announcement, StreamPosition, Superseded
 
-ANSWER_S = 1.0
+REPLY_S = 1.0
 KEPT_S = 3600
-"""How long Redis keeps what nobody adds to; longer than numbers may run ahead of the clock."""
+"""How long Redis keeps what is no longer updated; longer than numbers may run ahead of the clock."""
 LIVE_S = 60
-"""A stream of which nothing was announced for so long is not told to those who come late."""
-LAST_S = 0.25
-"""So long may what was said last take to go out when the process ends."""
-MOST_KEPT = 10_000
-"""So many names of a channel are read at most."""
-MOST_UNANSWERED = 1000
-"""A Redis that owes so many answers is told no more for now, and the logs when it has caught up."""
-CATCHING_UP = 100
-"""Logs are put back, and those of others read, while a Redis owes fewer answers: what is new must not wait for that."""
-COMPLAIN_S = 30.0
-FUTURE_MS = 86_400_000
-"""What claims to be of more than a day ahead would shut out all that is of now."""
-PAST_MS = 1_800_000
-"""The longest list, by clocks that are minutes apart, has nothing older."""
+"""A stream with no announcement for this long is not restored to late joiners."""
+SHUTDOWN_S = 0.25
+"""How long the process waits at shutdown for its last commands to be sent."""
+MAX_RETAINED = 10_000
+"""How many retained messages of a channel are read at most."""
+MAX_OUTSTANDING = 1000
+"""With this many replies outstanding nothing more is sent; the logs are restored once Redis has caught up."""
+CATCH_UP_BELOW = 100
+"""Logs are restored and read only while fewer replies are outstanding, so that new announcements never wait for it."""
+WARN_INTERVAL_S = 30.0
 PREFIX = "livestream:2:"
-INVALID = "{count} messages on the bus in the last {seconds} s were none of ours, such as: {error}"
 
 
 @define(eq=False)
 class RedisBus(Service):
     """
-    A bus on the Redis at ``url``, for ``node``. The log of a stream has ``most`` announcements of each node.
+    A bus on the Redis at ``url``, for ``node``. A stream's log has ``log_length`` announcements of each node.
 
-    With a ``secret``, announcements are signed, and nothing else is taken in. Each is true for good: one that is sent
-    again says nothing new. One of long ago could only bring back a stream that is over, and is not taken in.
+    With a ``secret``, announcements are signed, and only signed ones are accepted (`AnnouncementCodec`).
     """
 
     url: str = field(repr=False)
     reactor: Any
     metrics: Metrics
     node: str = ""
-    most: int = 128
+    log_length: int = 128
     secret: str = field(default="", repr=False)
-    _logs: dict[Tier, Log] = field(factory=dict, init=False)
+    _logs: dict[Tier, AnnouncementLog] = field(factory=dict, init=False)
     _behind: set[tuple[Tier, str]] = field(factory=set, init=False)
     _unread: dict[tuple[Tier, str], None] = field(factory=dict, init=False)
     _reading: int = field(default=0, init=False)
-    _unanswered: int = field(default=0, init=False)
+    _outstanding: int = field(default=0, init=False)
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list), init=False)
-    _hearers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
+    _subscribers: defaultdict[str, list[Callable[[bytes], None]]] = field(factory=lambda: defaultdict(list), init=False)
     _subscribed: set[str] = field(factory=set, init=False)
-    _commands: Link = field(init=False)
-    _subscriber: Link = field(init=False)
-    _complained_at: float = field(default=float("-inf"), init=False)
+    _commands: RedisConnection = field(init=False)
+    _subscriber: RedisConnection = field(init=False)
+    _warned_at: float = field(default=float("-inf"), init=False)
     _is_away: bool = field(default=False, init=False)
     _is_too_old: bool = field(default=False, init=False)
-    _invalid: LogSummary = field(init=False)
+    _codec: AnnouncementCodec = field(init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
         address = RedisAddress.of(self.url, self.reactor)
-        self._invalid = LogSummary(self.log, INVALID, self.reactor)
-        self._commands = Link(address, Commands, self.reactor, self._commands_up, self._down)
-        self._subscriber = Link(address, Subscriber, self.reactor, self._subscriber_up, self._down)
+        self._codec = AnnouncementCodec(self.secret, self.reactor, self.metrics)
+        self._commands = RedisConnection(address, CommandProtocol, self.reactor, self._commands_up, self._down)
+        self._subscriber = RedisConnection(address, SubscriptionProtocol, self.reactor, self._subscriber_up, self._down)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -104,8 +96,8 @@ class RedisBus(Service):
         if self._commands.protocol is None:
             self._commands.stop()
             return succeed(None)
-        said: Deferred[Any] = self._commands.protocol.execute_command("PING")
-        return said.addTimeout(LAST_S, self.reactor).addBoth(lambda _: self._commands.stop())
+        flushed: Deferred[Any] = self._commands.protocol.execute_command("PING")
+        return flushed.addTimeout(SHUTDOWN_S, self.reactor).addBoth(lambda _: self._commands.stop())
 
     @property
     def is_healthy(self) -> bool:
@@ -117,187 +109,184 @@ class RedisBus(Service):
         return self.is_healthy and not self._reading and not self._unread
 
     @property
-    def _can_be_asked(self) -> bool:
-        return self._commands.protocol is not None and self._unanswered < MOST_UNANSWERED
+    def _is_accepting(self) -> bool:
+        return self._commands.protocol is not None and self._outstanding < MAX_OUTSTANDING
 
-    # Announcing
+    # Publishing
 
-    def take(self, stream: str, epoch: int) -> Deferred[Taken]:
-        answer = self._run(TAKE, [_key(Tier.INGEST, "head", stream)], [self.node, epoch, WRITERS, KEPT_S])
-        return answer.addCallback(_taken)
+    def claim(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
+        reply = self._run(CLAIM, [_key(Tier.INGEST, "head", stream)], [self.node, epoch, WRITERS, KEPT_S])
+        return reply.addCallback(_claim_reply)
 
     def accept(self, announcement: Announcement) -> Deferred[None]:
-        if not self._can_be_asked:
-            return fail(NotNow("Redis is away"))
-        told = position_of(announcement)
-        numbers = [told.epoch, announcement.epoch.first_msn, told.msn, told.discontinuity, told.ends_at_ms]
-        keys, words = self._append(Tier.INGEST, announcement)
+        if not self._is_accepting:
+            return fail(TemporarilyUnavailable("Redis is away"))
+        end = position_of(announcement)
+        numbers = [end.epoch, announcement.epoch.first_msn, end.msn, end.discontinuity, end.ends_at_ms]
+        keys, arguments = self._append(Tier.INGEST, announcement)
         keys.append(_key(Tier.INGEST, "head", announcement.stream))
-        answer = self._run(ACCEPT, keys, [*words, *numbers, told.target_s, int(told.is_ended)])
-        return answer.addCallback(self._accepted, announcement.stream)
+        reply = self._run(ACCEPT, keys, [*arguments, *numbers, end.target_s, int(end.is_ended)])
+        return reply.addCallback(self._accepted, announcement.stream)
 
-    def leave(self, stream: str, epoch: int) -> None:
-        self._run(LEAVE, [_key(Tier.INGEST, "head", stream)], [epoch]).addErrback(self._complain)
+    def release(self, stream: str, epoch: int) -> None:
+        self._run(RELEASE, [_key(Tier.INGEST, "head", stream)], [epoch]).addErrback(self._warn)
 
     def publish(self, tier: Tier, announcement: Announcement) -> None:
-        if not self._can_be_asked:
+        if not self._is_accepting:
             self._behind.add((tier, announcement.stream))
         else:
             done = self._run(PUBLISH, *self._append(tier, announcement))
             done.addCallback(self._published, tier, announcement.stream)
-            done.addErrback(self._unpublished, tier, announcement.stream)
+            done.addErrback(self._publish_failed, tier, announcement.stream)
 
-    def restore_from(self, tier: Tier, log: Log) -> None:
+    def restore_from(self, tier: Tier, log: AnnouncementLog) -> None:
         self._logs[tier] = log
 
-    def forget(self, tier: Tier, stream: str) -> None:
+    def discard(self, tier: Tier, stream: str) -> None:
         self._command("DEL", _key(tier, "log", stream, self.node))
         self._command("SREM", _key(tier, "logs", stream), self.node)
 
-    def tell(self, channel: str, message: bytes) -> None:
-        if self._unanswered < MOST_UNANSWERED:
+    def send(self, channel: str, message: bytes) -> None:
+        if self._outstanding < MAX_OUTSTANDING:
             self._command("PUBLISH", PREFIX + channel, message)
 
     def _append(self, tier: Tier, announcement: Announcement) -> tuple[list[str], list[Any]]:
-        """The keys and arguments with which every script that adds to a log begins."""
+        """The first keys and arguments of every script that appends to a log."""
         stream = announcement.stream
         keys = [_key(tier, "log", stream, self.node), _key(tier, "logs", stream), _key(tier, "streams")]
-        return keys, [self.node, stream, PREFIX + tier.value, self._sealed(announcement), self.most, KEPT_S]
+        return keys, [self.node, stream, PREFIX + tier.value, self._codec.encode(announcement), self.log_length, KEPT_S]
 
-    def _sealed(self, announcement: Announcement) -> bytes:
-        return seal(encode(announcement), self.secret)
-
-    def _accepted(self, answer: list[Any], stream: str) -> None:
+    def _accepted(self, reply: list[Any], stream: str) -> None:
         """:raises Superseded: as the script found."""
-        is_accepted, number = answer
+        is_accepted, number = reply
         if not is_accepted:
             raise Superseded(int(number))
         self._published(number, Tier.INGEST, stream)
 
     def _published(self, length: int, tier: Tier, stream: str) -> None:
-        """A log that has nothing else has been lost, if there was more."""
-        if length == 1 and len(self._known(tier, stream)) > 1:
+        """A log that was empty before has been lost, if this node had announced more."""
+        if length == 1 and len(self._expected_log(tier, stream)) > 1:
             self._restore(tier, stream)
 
-    def _known(self, tier: Tier, stream: str) -> Sequence[Announcement]:
-        """What should be in this node's log."""
+    def _expected_log(self, tier: Tier, stream: str) -> Sequence[Announcement]:
+        """What this node's log should contain."""
         return self._logs[tier].announcements(stream) if tier in self._logs else ()
 
-    def _unpublished(self, failure: Failure, tier: Tier, stream: str) -> None:
+    def _publish_failed(self, failure: Failure, tier: Tier, stream: str) -> None:
         self._behind.add((tier, stream))
-        self._complain(failure)
+        self._warn(failure)
 
     def _restore(self, tier: Tier, stream: str) -> None:
-        told = self._known(tier, stream)
-        if not told:
+        announced = self._expected_log(tier, stream)
+        if not announced:
             return
-        keys, words = self._append(tier, told[-1])
-        lines = [self._sealed(each) for each in told][-self.most :]
-        self._run(RESTORE, keys, [self.node, stream, KEPT_S, *lines]).addErrback(self._complain)
+        keys, arguments = self._append(tier, announced[-1])
+        lines = [self._codec.encode(each) for each in announced][-self.log_length :]
+        self._run(RESTORE, keys, [self.node, stream, KEPT_S, *lines]).addErrback(self._warn)
         if tier is Tier.INGEST:
-            self.accept(told[-1]).addErrback(self._complain)
+            self.accept(announced[-1]).addErrback(self._warn)
         else:
-            self._run(PUBLISH, keys, words).addErrback(self._complain)
+            self._run(PUBLISH, keys, arguments).addErrback(self._warn)
 
-    # Asking
+    # Reading
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self._listeners[tier].append(listener)
         self._subscribe(tier.value)
 
-    def recall(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
-        answer = self._run(RECALL, [_key(tier, "logs", stream)], [_key(tier, "log", stream, "")])
-        return answer.addCallbacks(self._read, lambda _: ())
+    def fetch_state(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
+        reply = self._run(FETCH, [_key(tier, "logs", stream)], [_key(tier, "log", stream, "")])
+        return reply.addCallbacks(self._codec.decode_lines, lambda _: ())
 
-    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None:
-        self._hearers[channel].append(heard)
+    def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None:
+        self._subscribers[channel].append(on_message)
         self._subscribe(channel)
 
-    def keep(self, channel: str, name: str, message: bytes | None) -> None:
+    def retain(self, channel: str, name: str, message: bytes | None) -> None:
         if message is None:
             self._command("HDEL", PREFIX + channel, name)
-        elif self._unanswered < MOST_UNANSWERED:
+        elif self._outstanding < MAX_OUTSTANDING:
             self._command("HSET", PREFIX + channel, name, message)
             self._command("EXPIRE", PREFIX + channel, KEPT_S)
 
-    def kept(self, channel: str) -> Deferred[Sequence[bytes]]:
+    def retained(self, channel: str) -> Deferred[Sequence[bytes]]:
         if self._commands.protocol is None:
-            return fail(NotNow("Redis is away"))
-        asked: Deferred[Any] = self._commands.protocol.execute_command(
-            "HRANDFIELD", PREFIX + channel, MOST_KEPT, "WITHVALUES"
+            return fail(TemporarilyUnavailable("Redis is away"))
+        reply: Deferred[Any] = self._commands.protocol.execute_command(
+            "HRANDFIELD", PREFIX + channel, MAX_RETAINED, "WITHVALUES"
         )
-        asked.addTimeout(ANSWER_S, self.reactor)
-        return asked.addCallback(lambda names_and_messages: names_and_messages[1::2])
+        reply.addTimeout(REPLY_S, self.reactor)
+        return reply.addCallback(lambda names_and_messages: names_and_messages[1::2])
 
-    def _run(self, script: Script, keys: list[str], words: list[Any]) -> Deferred[Any]:
-        """Have a script done; what goes wrong is `NotNow`, whatever Redis calls it."""
-        if not self._can_be_asked:
-            return fail(NotNow("Redis is away"))
-        protocol, rest = self._commands.protocol, [len(keys), *keys, *words]
-        self._unanswered += 1
-        answer: Deferred[Any] = protocol.execute_command("EVALSHA", script.sha, *rest)
-        answer.addErrback(_unless_unknown, lambda: protocol.execute_command("EVAL", script.text, *rest))
-        answer.addTimeout(ANSWER_S, self.reactor)
-        return answer.addBoth(self._answered).addErrback(_not_now)
+    def _run(self, script: Script, keys: list[str], arguments: list[Any]) -> Deferred[Any]:
+        """Run a script; whatever goes wrong is a `TemporarilyUnavailable`."""
+        if not self._is_accepting:
+            return fail(TemporarilyUnavailable("Redis is away"))
+        protocol, rest = self._commands.protocol, [len(keys), *keys, *arguments]
+        self._outstanding += 1
+        reply: Deferred[Any] = protocol.execute_command("EVALSHA", script.sha, *rest)
+        reply.addErrback(_send_whole, lambda: protocol.execute_command("EVAL", script.text, *rest))
+        reply.addTimeout(REPLY_S, self.reactor)
+        return reply.addBoth(self._on_reply).addErrback(_unavailable)
 
-    def _command(self, *words: object) -> None:
-        """Have a command done; nobody waits for it."""
+    def _command(self, *arguments: object) -> None:
+        """Run a command without waiting for its reply."""
         if self._commands.protocol is not None:
-            self._unanswered += 1
-            asked = self._commands.protocol.execute_command(*words)
-            asked.addBoth(self._answered).addErrback(self._complain)
+            self._outstanding += 1
+            reply = self._commands.protocol.execute_command(*arguments)
+            reply.addBoth(self._on_reply).addErrback(self._warn)
 
-    def _answered(self, result: Any) -> Any:
-        self._unanswered -= 1
+    def _on_reply(self, result: Any) -> Any:
+        self._outstanding -= 1
         self._catch_up()
         return result
 
     def _catch_up(self) -> None:
-        """Put back what Redis may have lost of ours, and then read what was announced by others meanwhile."""
-        while self._commands.protocol is not None and self._unanswered < CATCHING_UP:
+        """Restore this node's own logs, and then read what others have announced meanwhile."""
+        while self._commands.protocol is not None and self._outstanding < CATCH_UP_BELOW:
             if self._behind:
                 self._restore(*self._behind.pop())
             elif self._unread:
                 tier, stream = next(iter(self._unread))
                 del self._unread[tier, stream]
                 self._reading += 1
-                self.recall(tier, stream).addCallback(self._recovered, tier).addBoth(self._has_read)
+                self.fetch_state(tier, stream).addCallback(self._recovered, tier).addBoth(self._reading_done)
             else:
                 return
 
-    def _complain(self, failure: Failure) -> None:
+    def _warn(self, failure: Failure) -> None:
         now = self.reactor.seconds()
-        if self._commands.protocol is not None and now - self._complained_at > COMPLAIN_S:
-            self._complained_at = now
+        if self._commands.protocol is not None and now - self._warned_at > WARN_INTERVAL_S:
+            self._warned_at = now
             self.log.warn("Redis refuses a command: {reason}", reason=failure.getErrorMessage())
 
-    # Coming and going
+    # Connecting
 
     def _commands_up(self, protocol: Any) -> None:
         for script in ALL:
             protocol.execute_command("SCRIPT", "LOAD", script.text).addErrback(self._script_refused)
-        self._back()
+        self._check_recovered()
         self._behind.update((tier, stream) for tier, log in self._logs.items() for stream in log.streams())
         for tier in self._listeners:
             self._recover(tier)
         self._catch_up()
 
     def _script_refused(self, failure: Failure) -> None:
-        """One that does not know ``#!lua`` cannot compile it."""
+        """A Redis that does not know ``#!lua`` fails to compile the script."""
         if "ompil" not in failure.getErrorMessage():
-            self._complain(failure)
+            self._warn(failure)
         elif not self._is_too_old:
             self._is_too_old = True
             self.log.error("this Redis is too old: Redis 7 or newer is needed, or Valkey")
 
     def _subscriber_up(self, protocol: Any) -> None:
-        protocol.heard = self._heard
+        protocol.on_message = self._on_message
         self._subscribed.clear()
-        self._back()
+        self._check_recovered()
         for channel in self._channels():
             self._subscribe(channel)
 
-    def _back(self) -> None:
+    def _check_recovered(self) -> None:
         if self._is_away and self._commands.protocol is not None and self._subscriber.protocol is not None:
             self._is_away = False
             self.log.info("Redis is back")
@@ -309,15 +298,15 @@ class RedisBus(Service):
             self._is_away = True
             self.log.warn("Redis is away: {reason}", reason=reason)
 
-    # Hearing
+    # Receiving
 
     def _channels(self) -> list[str]:
-        return [*(tier.value for tier in self._listeners), *self._hearers]
+        return [*(tier.value for tier in self._listeners), *self._subscribers]
 
     def _subscribe(self, channel: str) -> None:
         if self._subscriber.protocol is not None:
             subscribed: Deferred[Any] = self._subscriber.protocol.subscribe(PREFIX + channel)
-            subscribed.addCallbacks(lambda _: self._is_subscribed(channel), self._complain)
+            subscribed.addCallbacks(lambda _: self._is_subscribed(channel), self._warn)
 
     def _is_subscribed(self, channel: str) -> None:
         self._subscribed.add(channel)
@@ -326,85 +315,58 @@ class RedisBus(Service):
                 self._recover(tier)
 
     def _recover(self, tier: Tier) -> None:
-        """Once no announcement can be missed any more: read what was announced before."""
+        """Read what was announced earlier, once subscribed, so that no announcement is missed in between."""
         if tier.value in self._subscribed and self._commands.protocol is not None:
             self._reading += 1
-            asked = self._run(LIVE, [_key(tier, "streams")], [LIVE_S])
-            asked.addCallback(self._recover_streams, tier).addErrback(self._complain).addBoth(self._has_read)
+            reply = self._run(LIVE, [_key(tier, "streams")], [LIVE_S])
+            reply.addCallback(self._recover_streams, tier).addErrback(self._warn).addBoth(self._reading_done)
 
     def _recover_streams(self, streams: Sequence[bytes], tier: Tier) -> None:
         self._unread.update(((tier, stream.decode("ascii")), None) for stream in streams)
         self._catch_up()
 
-    def _has_read(self, result: Any) -> Any:
+    def _reading_done(self, result: Any) -> Any:
         self._reading -= 1
         return result
 
     def _recovered(self, announcements: Sequence[Announcement], tier: Tier) -> None:
         for listener in self._listeners[tier] if announcements else ():
-            self._guarded(listener.recovered, announcements)
+            self._deliver(listener.recovered, announcements)
 
-    def _read(self, text: bytes) -> list[Announcement]:
-        """The announcements of some logs; what is none of ours is left out."""
-        read = (self._decoded(line) for line in text.splitlines())
-        return [announcement for announcement in read if announcement is not None]
-
-    def _decoded(self, message: bytes) -> Announcement | None:
-        try:
-            payload = unseal(message, self.secret)
-            if payload is None:
-                raise InvalidMessage("not signed with the cluster's secret")
-            announcement = decode(payload)
-            self._check(announcement)
-            return announcement
-        except InvalidMessage as error:
-            self.metrics.bus_messages.labels("invalid").inc()
-            self._invalid.note(error=str(error))
-            return None
-
-    def _heard(self, channel: bytes, message: bytes) -> None:
+    def _on_message(self, channel: bytes, message: bytes) -> None:
         name = channel.decode("ascii").removeprefix(PREFIX)
-        if name in self._hearers:
-            for heard in self._hearers[name]:
-                self._guarded(heard, message)
-        elif (announcement := self._decoded(message)) is not None:
+        if name in self._subscribers:
+            for on_message in self._subscribers[name]:
+                self._deliver(on_message, message)
+        elif (announcement := self._codec.decode(message)) is not None:
             for listener in self._listeners[Tier(name)]:
-                self._guarded(listener.announced, announcement)
+                self._deliver(listener.announced, announcement)
 
-    def _check(self, announcement: Announcement) -> None:
-        latest_ms = announcement.epoch.number // WRITERS
-        if isinstance(announcement, SegmentAnnounced):
-            latest_ms = max(latest_ms, announcement.segment.starts_at_ms)
-            if self.secret and announcement.segment.starts_at_ms < self.reactor.seconds() * 1000 - PAST_MS:
-                raise InvalidMessage("of long ago")
-        if latest_ms > self.reactor.seconds() * 1000 + FUTURE_MS:
-            raise InvalidMessage("of the future")
-
-    def _guarded(self, take: Callable[[Any], None], what: object) -> None:
-        """Have somebody take in what was heard; one who fails keeps nothing from the others."""
+    def _deliver(self, receiver: Callable[[Any], None], message: object) -> None:
+        """Pass on what was received; a receiver that fails does not affect the others."""
         try:
-            take(what)
+            receiver(message)
         except Exception:
-            self.log.failure("what was heard on the bus was not taken in")
+            self.log.failure("failed to process a message from the bus")
 
 
 def _key(tier: Tier, kind: str, *names: str) -> str:
     return PREFIX + ":".join((tier.value, kind, *names))
 
 
-def _taken(answer: list[bytes]) -> Taken:
-    number, before, owner, msn, discontinuity, ends_at_ms, target_s, is_ended, silent_s = answer
+def _claim_reply(reply: list[bytes]) -> ClaimReply:
+    number, before, owner, msn, discontinuity, ends_at_ms, target_s, is_ended, silent_s = reply
     ends = int(ends_at_ms), int(target_s), is_ended == b"1"
     position = StreamPosition(int(before), int(msn), int(discontinuity), *ends)
-    return Taken(int(number), position, owner.decode("ascii"), float(silent_s))
+    return ClaimReply(int(number), position, owner.decode("ascii"), float(silent_s))
 
 
-def _unless_unknown(failure: Failure, load: Callable[[], Deferred[Any]]) -> Any:
-    """A script that Redis has lost is sent whole."""
+def _send_whole(failure: Failure, load: Callable[[], Deferred[Any]]) -> Any:
+    """Send the whole script if Redis has lost it."""
     failure.trap(txredisapi.ResponseError)
     return load() if str(failure.value).startswith("NOSCRIPT") else failure
 
 
-def _not_now(failure: Failure) -> None:
-    """:raises NotNow: in the place of all that can be wrong with a Redis."""
-    raise NotNow(failure.getErrorMessage()) from failure.value
+def _unavailable(failure: Failure) -> None:
+    """Turn any failure into a `TemporarilyUnavailable`."""
+    raise TemporarilyUnavailable(failure.getErrorMessage()) from failure.value

@@ -1,4 +1,4 @@
-"""A connection to Redis that is made again whenever it is lost or falls silent."""
+"""A connection to Redis that reconnects whenever it is lost or stops answering."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from livestream.urls import is_loopback
 
 CONNECT_S = 2.0
 PING_S = 0.5
-SILENT_PINGS = 4
+MAX_UNANSWERED_PINGS = 4
 """
-A server that has said nothing since so many pings is given up: a frozen one closes nothing. They are counted, for this
-process may itself have been busy while the answers came.
+After this many unanswered pings the connection is closed: a frozen server never closes it. Pings are counted instead of
+timed, since this process may itself have been blocked while the answers arrived.
 """
 RETRY_S = (0.2, 1.0)
 
 
 @frozen
 class RedisAddress:
-    """Where a Redis is: ``redis://[USER:PASSWORD@]HOST[:PORT][/DB]`` or ``unix:PATH``."""
+    """The address of a Redis server: ``redis://[USER:PASSWORD@]HOST[:PORT][/DB]`` or ``unix:PATH``."""
 
     endpoint: IStreamClientEndpoint
     database: int = 0
@@ -48,13 +48,13 @@ class RedisAddress:
 
 
 def is_local(url: str) -> bool:
-    """Whether only who is on this machine reaches it."""
+    """Whether the server is reachable only from this machine."""
     return url.startswith("unix:") or is_loopback(urlsplit(url).hostname or "127.0.0.1")
 
 
 @define(eq=False)
-class _Connecting(Factory):
-    """What txredisapi's protocols ask of their factory. They are made anew here, and not by the library."""
+class _ConnectionFactory(Factory):
+    """The factory that txredisapi's protocols expect, without the library's own reconnecting."""
 
     make: Callable[[], Any]
     refused: Callable[[str], None]
@@ -67,18 +67,18 @@ class _Connecting(Factory):
         return protocol
 
     def stopTrying(self) -> None:
-        """Called when the password is wrong: it may be put right, so we go on trying."""
+        """Called when authentication fails. The password may be corrected, so keep trying."""
 
     def connectionError(self, why: str) -> None:
         self.refused(why)
 
 
 @define(eq=False)
-class Link:
+class RedisConnection:
     """
-    Keeps one connection with a protocol of ``kind``, one of txredisapi's with ``pings`` of its own.
+    Maintains one connection. ``kind`` makes its protocol, one of `livestream.bus.redis_protocols`.
 
-    ``up`` is called with every new protocol once it can be used, ``down`` when it no longer can.
+    ``up`` is called with each new protocol once it is usable, ``down`` with the reason when it no longer is.
     """
 
     address: RedisAddress
@@ -88,14 +88,14 @@ class Link:
     down: Callable[[str], None]
     protocol: Any = field(default=None, init=False)
     _raw: Any = field(default=None, init=False)
-    _call: IDelayedCall | None = field(default=None, init=False)
+    _scheduled: IDelayedCall | None = field(default=None, init=False)
     _connecting: Deferred[Any] | None = field(default=None, init=False)
     _is_stopped: bool = field(default=False, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def start(self) -> None:
-        connecting = _Connecting(self._protocol, self.down)
+        connecting = _ConnectionFactory(self._protocol, self.down)
         self._connecting = self.address.endpoint.connect(connecting)
         self._connecting.addCallbacks(self._connected, self._failed)
 
@@ -116,16 +116,16 @@ class Link:
         self._raw = protocol
         protocol.whenDisconnected().addCallback(lambda _: self._lost("the connection was lost"))
         protocol.whenConnected().addCallback(self._usable)
-        self._again(PING_S, self._ping)
+        self._schedule(PING_S, self._ping)
 
     def _usable(self, protocol: Any) -> None:
         self.protocol = protocol
         self.up(protocol)
 
     def _ping(self) -> None:
-        self._again(PING_S, self._ping)
+        self._schedule(PING_S, self._ping)
         self._raw.pings += 1
-        if self._raw.pings > SILENT_PINGS:
+        if self._raw.pings > MAX_UNANSWERED_PINGS:
             self.down("it does not answer")
             self._raw.transport.abortConnection()
         elif self.protocol is not None:
@@ -139,12 +139,12 @@ class Link:
         self.protocol = self._raw = None
         if not self._is_stopped:
             self.down(reason)
-            self._again(uniform(*RETRY_S), self.start)
+            self._schedule(uniform(*RETRY_S), self.start)
 
-    def _again(self, seconds: float, action: Callable[[], None]) -> None:
+    def _schedule(self, seconds: float, action: Callable[[], None]) -> None:
         self._cancel()
-        self._call = self.reactor.callLater(seconds, action)
+        self._scheduled = self.reactor.callLater(seconds, action)
 
     def _cancel(self) -> None:
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        if self._scheduled is not None and self._scheduled.active():
+            self._scheduled.cancel()

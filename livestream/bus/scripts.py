@@ -1,12 +1,12 @@
 """
-What Redis does in one step, as scripts in Lua. Each checks everything before it writes, for an error undoes nothing.
+Atomic operations in Redis, as Lua scripts. Each checks everything before it writes, since an error rolls back nothing.
 
-They begin with ``#!lua``, which Redis 7 and Valkey know: such a script is refused as a whole by a replica and by a
-server that is out of memory, instead of ending in the middle. A stream's keys are
+They begin with ``#!lua``, which Redis 7 and Valkey know: a replica, or a server that is out of memory, then refuses the
+whole script instead of stopping halfway. A stream's keys are
 
-- its head (a hash): ``epoch`` and ``owner`` of who has taken it, the ``first`` number of that epoch once it is known,
+- its head (a hash): ``epoch`` and ``owner`` of the newest claim, the ``first`` number of that epoch once it is known,
   and how far the stream has come: ``msn``, ``disc``, ``ends`` (Unix milliseconds), ``target``, ``ended``, and ``at``,
-  when that was, by Redis's own clock, unless the owner has left since;
+  the time of the last change by Redis's own clock, unless the owner has released the stream since;
 - a log (a list) of the newest announcements for each node that announces it, and the set of those nodes.
 """
 
@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 @frozen
 class Script:
-    """A script, and the name by which Redis knows it once it is loaded."""
+    """A script, and the SHA-1 by which Redis knows it once it is loaded."""
 
     text: str
     sha: str = field(init=False)
@@ -29,7 +29,7 @@ class Script:
         return hashlib.sha1(self.text.encode("ascii"), usedforsecurity=False).hexdigest()
 
 
-TAKE = Script(
+CLAIM = Script(
     """#!lua
 -- KEYS head; ARGV node, epoch that is wanted, writers in the last digits of an epoch, seconds to keep
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'msn', 'disc', 'ends', 'target', 'ended', 'at')
@@ -85,9 +85,9 @@ end
 return {1, append(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], now)}
 """
 )
-"""Answers 1 and the length of the log, or 0 and the epoch that is younger."""
+"""Returns 1 and the length of the log, or 0 and the younger epoch."""
 
-LEAVE = Script(
+RELEASE = Script(
     """#!lua
 -- KEYS head; ARGV epoch
 if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then redis.call('HDEL', KEYS[1], 'at') end
@@ -118,7 +118,7 @@ return #ARGV - 3
 """
 )
 
-RECALL = Script(
+FETCH = Script(
     """#!lua
 -- KEYS logs; ARGV what the names of the logs begin with. The lines of all logs, in one text
 local lines = {}
@@ -137,4 +137,4 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
 )
 
-ALL = (TAKE, ACCEPT, LEAVE, PUBLISH, RESTORE, RECALL, LIVE)
+ALL = (CLAIM, ACCEPT, RELEASE, PUBLISH, RESTORE, FETCH, LIVE)

@@ -1,15 +1,16 @@
 """
-Who else is there: what nodes tell each other about themselves, and where on the earth a viewer is.
+The nodes of a cluster: what they tell each other about themselves, and which of them serves a viewer or a stream.
 
-- ``messages``: what a node says, as signed JSON
-- ``heartbeat``: this node: what it says every second, and all who live
-- ``nodes``: the others, for as long as they go on speaking
-- ``runs``: what they say now, told from recordings, and what their clocks show
-- ``challenges``: what they ask each other for that
-- ``cut_off``: those of them that are not heard, for as long as they answer
-- ``kept``: the list of all of them on the bus, for those that start
-- ``load``: what this node carries
-- ``report``: what is known of a node, for those who look at the cluster
-- ``edge_selection``, ``upstream_selection``: which edge serves a viewer, which nodes above serve a stream
-- ``geography``: where an address is
+- ``messages``: a node's heartbeat, as signed JSON
+- ``membership``: this node, and all others that it knows
+- ``heartbeat``: sends this node's heartbeat every second
+- ``nodes``: the other nodes, for as long as their heartbeats arrive
+- ``runs``: the runs of their processes: tells current messages from recordings, and learns what their clocks show
+- ``challenges``: the nonces that prove a message to be current
+- ``cut_off``: nodes whose heartbeats no longer arrive, for as long as they answer requests
+- ``directory``: the list of all nodes on the bus, for those that start
+- ``load``: measures what this node carries
+- ``report``: a node as JSON, for operators
+- ``edge_selection``, ``upstream_selection``: which edge serves a viewer, which upstream nodes serve a stream
+- ``geography``: where an address is located
 """

@@ -1,12 +1,12 @@
 """
-The nodes that are cut off from the bus: no longer heard on it, with no goodbye, and perhaps well all the same. With
-them are those that are heard and have not answered there yet (see `livestream.cluster.challenges`).
+The nodes that are cut off from the bus: their heartbeats stopped without a goodbye, but they may still work. Also here
+are nodes whose heartbeats arrive but have not been verified yet (see `livestream.cluster.challenges`).
 
-Dead is who does not answer. So they are asked on, and each answer keeps them here. One that has failed to answer for
-``GIVE_UP_S`` is given up: nobody asks it any more, since each request to a host that is silent costs seconds, and half
-a minute is longer than a process takes to be started again, or a link to come back. One that nobody asks costs nothing,
-and stays. One that is given up is still known until nothing was heard of it for ``KNOWN_S``: it may have what no other
-node has, and any answer of it brings it back.
+Only a node that does not answer requests is taken to be dead. So these nodes are still asked, and each answer keeps
+them here. One that has failed to answer for ``GIVE_UP_S`` is given up: it is asked no more, since each request to a
+silent host costs seconds, and half a minute is longer than a process takes to restart, or a link to recover. A node
+that nobody asks costs nothing, and stays. One that is given up is still remembered for ``FORGET_S`` after its last
+sign of life: it may have what no other node has, and any answer from it reinstates it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from twisted.logger import Logger
 from livestream.cluster.messages import Heartbeat
 from livestream.steering.nodes import Load, Node, NodeState
 
-KNOWN_S = 600.0
-"""A node that was not heard and has not answered for so long is forgotten."""
+FORGET_S = 600.0
+"""A node with no heartbeat and no answer for this long is forgotten."""
 GIVE_UP_S = 30.0
-"""A node that has not answered for so long, although it was asked, is asked no more."""
-LOOK_S = 1.0
+"""A node that has failed to answer for this long is given up."""
+CHECK_S = 1.0
 
 
 @define(eq=False)
 class CutOffNode:
     """
-    What is known of one: when it was heard last and has answered last, and since when it has failed to answer.
+    A node that is cut off: its last heartbeat, when it last answered, and since when it has failed to answer.
 
-    One that ``is_heard`` is here until it has proven on the bus that what is heard of it is no recording.
+    One that ``is_unverified`` is here until it has proved on the bus that its messages are no recordings.
     """
 
     heartbeat: Heartbeat
-    heard_at: float
-    is_heard: bool = False
+    seen_at: float
+    is_unverified: bool = False
     node: Node = field(init=False)
     answered_at: float | None = field(default=None, init=False)
     failing_since: float | None = field(default=None, init=False)
@@ -46,22 +46,22 @@ class CutOffNode:
     is_logged: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """What it carried is of another time, and is not known any more."""
+        """Its load is out of date, and therefore unknown."""
         self.node = attrs.evolve(self.heartbeat.node, state=NodeState.CUT_OFF, load=Load())
 
     @property
     def alive_at(self) -> float:
-        """When it gave the last sign of life."""
-        return self.heard_at if self.answered_at is None else max(self.heard_at, self.answered_at)
+        """When it last gave a sign of life."""
+        return self.seen_at if self.answered_at is None else max(self.seen_at, self.answered_at)
 
 
 @define(eq=False)
 class CutOffNodes:
-    """The nodes that are cut off, by their ids. ``changed`` is called when those that are to be asked change."""
+    """The nodes that are cut off, by id. ``changed`` is called when the nodes in use change."""
 
     changed: Callable[[], None]
     _nodes: dict[str, CutOffNode] = field(factory=dict, init=False)
-    _looked_at: float = field(default=float("-inf"), init=False)
+    _checked_at: float = field(default=float("-inf"), init=False)
 
     log: ClassVar[Logger] = Logger()
 
@@ -71,13 +71,13 @@ class CutOffNodes:
     def __contains__(self, name: object) -> bool:
         return name in self._nodes
 
-    def add(self, heartbeat: Heartbeat, heard_at: float, *, is_heard: bool = False) -> None:
-        """A node is cut off that was heard last with ``heartbeat``, or is heard and not believed."""
-        self._nodes[heartbeat.node.id] = CutOffNode(heartbeat, heard_at, is_heard)
+    def add(self, heartbeat: Heartbeat, seen_at: float, *, is_unverified: bool = False) -> None:
+        """Add a node whose last heartbeat was this, or which is not verified yet."""
+        self._nodes[heartbeat.node.id] = CutOffNode(heartbeat, seen_at, is_unverified)
         self.changed()
 
     def remove(self, name: str) -> CutOffNode | None:
-        """A node is heard again, or has left: forget it here, and return what was known of it."""
+        """Remove and return a node that is back, or has left."""
         removed = self._nodes.pop(name, None)
         if removed is not None:
             self.changed()
@@ -87,7 +87,7 @@ class CutOffNodes:
         return self._nodes.get(name)
 
     def remove_oldest(self) -> None:
-        """Make room: forget the one that was the first to be cut off."""
+        """Make room: remove the node that has been cut off the longest."""
         self.remove(next(iter(self._nodes)))
 
     def in_use(self) -> list[CutOffNode]:
@@ -95,10 +95,10 @@ class CutOffNodes:
         return [each for each in self._nodes.values() if not each.is_given_up]
 
     def known(self) -> Sequence[Node]:
-        """All, also those that are given up."""
+        """All nodes, including those that are given up."""
         return [each.node for each in self._nodes.values()]
 
-    # Whether they answer
+    # Answers
 
     def answered(self, url: str, now: float) -> None:
         """The node at ``url`` has answered a request, over HTTP or RTMP."""
@@ -106,52 +106,52 @@ class CutOffNodes:
             each.answered_at, each.failing_since = now, None
             if each.is_given_up:
                 self.log.info("node {id} answers again", id=each.node.id)
-            self._note(each, is_answering=True, is_given_up=False)
+            self._update(each, is_answering=True, is_given_up=False)
 
     def did_not_answer(self, url: str, now: float) -> None:
-        """The node at ``url`` was asked in vain."""
+        """The node at ``url`` did not answer a request."""
         for each in self._at(url):
             if each.failing_since is None:
                 each.failing_since = now
             failing_s = now - each.failing_since
             is_given_up = each.is_given_up or failing_s >= GIVE_UP_S
             if is_given_up and not each.is_given_up:
-                words = "node {id} is given up: it is cut off from the bus, and has not answered for {s:.0f} s"
-                self.log.warn(words, id=each.node.id, s=failing_s)
-            self._note(each, is_answering=False, is_given_up=is_given_up)
+                message = "node {id} is given up: it is cut off from the bus, and has not answered for {s:.0f} s"
+                self.log.warn(message, id=each.node.id, s=failing_s)
+            self._update(each, is_answering=False, is_given_up=is_given_up)
 
     def _at(self, url: str) -> list[CutOffNode]:
         return [each for each in self._nodes.values() if url in (each.node.http, each.node.rtmp)]
 
-    def _note(self, each: CutOffNode, *, is_answering: bool, is_given_up: bool) -> None:
+    def _update(self, each: CutOffNode, *, is_answering: bool, is_given_up: bool) -> None:
         if (each.node.is_answering, each.is_given_up) != (is_answering, is_given_up):
             each.node = attrs.evolve(each.node, is_answering=is_answering)
             each.is_given_up = is_given_up
             self.changed()
 
-    # How long they are known
+    # Expiry
 
-    def look(self, now: float) -> None:
-        """Say which are cut off, and forget those of which there was no sign of life for long."""
-        if now - self._looked_at < LOOK_S:
+    def expire(self, now: float) -> None:
+        """Log the nodes that are newly cut off, and forget those with no sign of life for ``FORGET_S``."""
+        if now - self._checked_at < CHECK_S:
             return
-        self._looked_at = now
+        self._checked_at = now
         for each in list(self._nodes.values()):
-            if not each.is_logged and not each.is_heard:
+            if not each.is_logged and not each.is_unverified:
                 self._log_cut_off(each, now)
-            if now - each.alive_at > KNOWN_S:
+            if now - each.alive_at > FORGET_S:
                 self.remove(each.node.id)
                 if not each.is_given_up:
-                    words = "node {id} is given up: it was not heard, nor has it answered, for {s:.0f} s"
-                    self.log.warn(words, id=each.node.id, s=KNOWN_S)
+                    message = "node {id} is given up: no heartbeat and no answer for {s:.0f} s"
+                    self.log.warn(message, id=each.node.id, s=FORGET_S)
 
     def _log_cut_off(self, each: CutOffNode, now: float) -> None:
         each.is_logged = True
-        words = "node {id} is cut off from the bus: it has not been heard for {s:.0f} s, and is asked while it answers"
-        self.log.warn(words, id=each.node.id, s=now - each.heard_at)
+        message = "node {id} is cut off from the bus: no heartbeat for {s:.0f} s; it is still used while it answers"
+        self.log.warn(message, id=each.node.id, s=now - each.seen_at)
 
     def replaced(self, urls: Collection[str]) -> None:
-        """Forget those at whose HTTP addresses others are heard: an answer from there says nothing of them."""
+        """Remove the nodes whose HTTP addresses other nodes now have: an answer from there says nothing about them."""
         for each in [each for each in self._nodes.values() if each.node.http in urls]:
             self.remove(each.node.id)
-            self.log.info("node {id} is gone: another is at {http}", id=each.node.id, http=each.node.http)
+            self.log.info("node {id} is gone: another node is at {http}", id=each.node.id, http=each.node.http)

@@ -1,4 +1,4 @@
-"""Which edge a viewer is to use: the cluster as it is now, ordered for where the viewer is."""
+"""Which edge serves a viewer: the edges of the cluster, ordered by load and distance."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from livestream.model.names import APP, multivariant_path
 from livestream.net.rtmp.requests import PlayRequest
 from livestream.steering.balance import Balance, Viewer, is_full, used
 from livestream.steering.geo import distance_km
-from livestream.steering.nodes import Node, NodeState, Place
+from livestream.steering.nodes import Location, Node, NodeState
 
 
 @define(eq=False)
-class EdgeGuide:
+class EdgeSelection:
     """
-    Knows the edges. ``node`` is the id of this node, and ``nodes`` has all that live, with this one.
+    Orders the edges for viewers. ``node`` is this node's id; ``nodes`` returns all nodes that are alive, this included.
 
-    Without a geography nobody's place is known, and viewers are spread by load alone.
+    Without a ``geography`` no location is known, and viewers are distributed by load alone.
     """
 
     node: str
@@ -29,14 +29,14 @@ class EdgeGuide:
     _balance: Balance = field(factory=Balance, init=False)
 
     def order(self, stream: str, address: str, current: str) -> Sequence[Node]:
-        """The edges for a viewer, best first; every edge has every stream."""
+        """The edges for a viewer, best first. Every edge has every stream."""
         edges = [node for node in self.nodes() if node.role == "edge"]
-        return self._balance.order(Viewer(self._place(address), current=current, key=address), edges)
+        return self._balance.order(Viewer(self._location(address), current=current, key=address), edges)
 
-    def elsewhere(self, request: PlayRequest) -> str | None:
-        """Where an RTMP player is to go, if this is an edge that is going or full, and another has room."""
+    def redirect_url(self, request: PlayRequest) -> str | None:
+        """Where to redirect an RTMP player, if this edge is draining or full and another has room."""
         here = next((node for node in self.nodes() if node.id == self.node), None)
-        if here is None or here.role != "edge" or not (_is_going(here) or is_full(here)):
+        if here is None or here.role != "edge" or not (_is_draining(here) or is_full(here)):
             return None
         for node in self.order(request.name, request.address, ""):
             if node.id != here.id and node.rtmp and node.is_ready and not is_full(node):
@@ -44,20 +44,20 @@ class EdgeGuide:
         return None
 
     def route(self, stream: str, address: str) -> list[Mapping[str, Any]]:
-        """The same order as what becomes JSON, for those who send viewers here by other means."""
-        place = self._place(address)
-        return [_described(node, stream, place) for node in self.order(stream, address, "")]
+        """The same order as JSON values, for services that direct viewers by other means."""
+        location = self._location(address)
+        return [_described(node, stream, location) for node in self.order(stream, address, "")]
 
-    def _place(self, address: str) -> Place | None:
-        return None if self.geography is None else self.geography.place(address)
+    def _location(self, address: str) -> Location | None:
+        return None if self.geography is None else self.geography.locate(address)
 
 
-def _is_going(node: Node) -> bool:
+def _is_draining(node: Node) -> bool:
     return node.state is NodeState.DRAINING
 
 
-def _described(node: Node, stream: str, place: Place | None) -> Mapping[str, Any]:
-    distance = distance_km(place, node.place) if place is not None and node.place is not None else None
+def _described(node: Node, stream: str, location: Location | None) -> Mapping[str, Any]:
+    distance = distance_km(location, node.location) if location is not None and node.location is not None else None
     return {
         "node": node.id,
         "http": f"{node.http}{multivariant_path(stream)}",

@@ -1,4 +1,4 @@
-"""Where an address is, by a database in MaxMind's format (https://maxmind.github.io/MaxMind-DB/)."""
+"""Locates IP addresses by a database in MaxMind's format (https://maxmind.github.io/MaxMind-DB/)."""
 
 from __future__ import annotations
 
@@ -11,70 +11,70 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from livestream.config import ConfigError
-from livestream.steering.nodes import Place
+from livestream.steering.nodes import Location
 
 
 @define(eq=False)
 class Geography:
     """
-    The database in the file at ``path``, once it is :meth:`load`\\ ed; until then nobody is anywhere.
+    The database in the file at ``path``, once it is :meth:`load`\\ ed; until then every location is unknown.
 
-    It is kept in memory: a file that is cut short while it is mapped ends the process.
+    It is read into memory, since truncating a mapped file would crash the process.
     """
 
     path: str
     _reader: maxminddb.Reader | None = field(default=None, init=False)
-    _is_sound: bool = field(default=True, init=False)
+    _is_intact: bool = field(default=True, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def load(self) -> None:
         """
-        Read the file, at the start or again; what was read before stays when that fails.
+        Load or reload the file; if that fails, what was loaded before stays.
 
-        :raises ConfigError: there is no such file, or it is no such database.
+        :raises ConfigError: the file does not exist, or is not such a database.
         """
         try:
             reader = maxminddb.open_database(self.path, maxminddb.MODE_MEMORY)
-        except Exception as error:  # what is no such database may make its reader raise anything
-            raise ConfigError([f"cluster.geo_database: {self.path!r} cannot be read: {_words(error)}"]) from None
-        self._reader, self._is_sound = reader, True
+        except Exception as error:  # its reader may raise anything for a malformed file
+            raise ConfigError([f"cluster.geo_database: {self.path!r} cannot be read: {_message(error)}"]) from None
+        self._reader, self._is_intact = reader, True
 
-    def place(self, address: str) -> Place | None:
-        """Where an address is; ``None`` when that is not known, or the address is none."""
+    def locate(self, address: str) -> Location | None:
+        """The location of an address; ``None`` if it is unknown, or not an address."""
         if self._reader is None:
             return None
         try:
-            numeric = _plain(address)
+            numeric = _parse(address)
         except ValueError:
             return None
         if numeric.version > self._reader.metadata().ip_version:
             return None
         try:
-            return _place(self._reader.get(numeric))
-        except Exception as error:  # as above
-            self._distrust(error)
+            return _location(self._reader.get(numeric))
+        except Exception as error:  # see above
+            self._log_corrupt(error)
             return None
 
-    def _distrust(self, error: Exception) -> None:
-        """Viewers are served whatever the file is like; it is said once."""
-        if self._is_sound:
-            self._is_sound = False
-            words = "{path} is corrupt, so that some viewers' places are not known; replace it and reload: {error}"
-            self.log.error(words, path=self.path, error=_words(error))
+    def _log_corrupt(self, error: Exception) -> None:
+        """Log a corrupt database once; viewers are served all the same."""
+        if self._is_intact:
+            self._is_intact = False
+            message = "{path} is corrupt, so some viewers cannot be located; replace it and reload: {error}"
+            self.log.error(message, path=self.path, error=_message(error))
 
 
-def _plain(address: str) -> IPv4Address | IPv6Address:
+def _parse(address: str) -> IPv4Address | IPv6Address:
     """
-    An address as a number: one of IPv4 that comes in the clothes of IPv6 (``::ffff:192.0.2.1``) is one of IPv4.
+    Parse an address; an IPv4-mapped IPv6 address (``::ffff:192.0.2.1``) becomes IPv4.
 
-    :raises ValueError: it is no address.
+    :raises ValueError: it is not an address.
     """
     numeric = ip_address(address)
     return getattr(numeric, "ipv4_mapped", None) or numeric
 
 
-def _place(record: Any) -> Place | None:
+def _location(record: Any) -> Location | None:
     location = record.get("location") if isinstance(record, dict) else None
     if not isinstance(location, dict):
         return None
@@ -83,9 +83,9 @@ def _place(record: Any) -> Place | None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or not isfinite(value) or abs(value) > limit:
             return None
-    return Place(float(degrees[0]), float(degrees[1]))
+    return Location(float(degrees[0]), float(degrees[1]))
 
 
-def _words(error: Exception) -> str:
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return said.partition("\n")[0][:200] or type(error).__name__
+def _message(error: Exception) -> str:
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return message.partition("\n")[0][:200] or type(error).__name__

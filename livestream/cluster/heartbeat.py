@@ -1,4 +1,4 @@
-"""What this node says of itself every second."""
+"""Sends this node's heartbeat every second."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from attrs import define, field
 
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.membership import Membership
-from livestream.cluster.messages import MOST_STREAMS, Heartbeat, encode
-from livestream.cluster.nodes import LastHeard
+from livestream.cluster.messages import MAX_STREAMS, Heartbeat, encode
+from livestream.cluster.nodes import LastSeen
 from livestream.cluster.report import clock_time, described, iso_time
 from livestream.config import ROLES
 from livestream.steering.nodes import NodeState
@@ -22,82 +22,82 @@ PERIOD_S = 1.0
 
 
 @define(eq=False)
-class Presence:
+class HeartbeatSender:
     """
-    What this node, ``members.own``, says of itself by ``tell``, with every :meth:`tick`.
+    Sends the heartbeat of this node, ``members.own``, by ``send``, with every :meth:`tick`.
 
-    It is ready while ``reasons`` has none, in words, why it is not. ``streams`` has those it serves, each with how many
-    watch its push here.
+    The node is ready while ``not_ready_reasons`` returns none. ``streams`` returns the streams it serves, each with its
+    number of push viewers.
     """
 
     members: Membership
-    tell: Callable[[bytes], None]
+    send: Callable[[bytes], None]
     meter: LoadMeter
-    reasons: Callable[[], Sequence[str]]
+    not_ready_reasons: Callable[[], Sequence[str]]
     streams: Callable[[], Mapping[str, int]] = dict
     _cut_off_since: float | None = field(default=None, init=False)
     _sequence: int = field(default=0, init=False)
     _has_left: bool = field(default=False, init=False)
 
     def warnings(self) -> list[str]:
-        """What an operator should know of this node, though it may be ready."""
+        """What an operator should know about this node, even if it is ready."""
         if self._cut_off_since is None:
             return []
         lasted_s = self.members.others.seconds() - self._cut_off_since
         return [f"cut off from the bus since {clock_time(self._cut_off_since)} ({lasted_s:.0f} s)"]
 
     def tick(self) -> None:
-        """Look at ourselves, and say what there is to say."""
-        self._look_at_bus()
+        """Update this node's state and load, send its heartbeat, and count the nodes."""
+        self._check_bus()
         state = self.members.own.state
         if state is not NodeState.DRAINING:
-            state = NodeState.STARTING if self.reasons() else NodeState.READY
+            state = NodeState.STARTING if self.not_ready_reasons() else NodeState.READY
         self.members.own = attrs.evolve(self.members.own, state=state, load=self.meter.measure())
-        self._say()
+        self._send_heartbeat()
         counts = Counter((node.role, node.state) for node in self.members.nodes())
         for role in ROLES:
             for each in NodeState:
                 self.members.others.metrics.nodes.labels(role, each.value).set(counts[role, each])
 
     def drain(self) -> None:
-        """Take no new work from here on; the others know at once."""
+        """Take no new work from now on, and tell the other nodes at once."""
         self.members.own = attrs.evolve(self.members.own, state=NodeState.DRAINING)
-        self._say()
+        self._send_heartbeat()
 
     def leave(self) -> None:
-        """Be no more: the others forget this node at once."""
-        self._say(is_last=True)
+        """Say goodbye: the other nodes remove this one at once."""
+        self._send_heartbeat(is_last=True)
         self._has_left = True
-        if self.members.kept is not None:
-            self.members.kept.remove()
+        if self.members.directory is not None:
+            self.members.directory.deregister()
 
     def report(self) -> list[Mapping[str, Any]]:
-        """The nodes that live, this one first, as what becomes JSON."""
+        """The nodes that are alive, this one first, as JSON values."""
         now = self.members.others.seconds()
-        own = {**described(LastHeard(self._heartbeat(), 0.0), now), "is_self": True}
+        own = {**described(LastSeen(self._heartbeat(), 0.0), now), "is_self": True}
         if self._cut_off_since is not None:
             own["cut_off_since"] = iso_time(self._cut_off_since)
-        return [own, *(described(last, now) for last in self.members.others.heard_last())]
+        return [own, *(described(last, now) for last in self.members.others.last_seen())]
 
-    def _look_at_bus(self) -> None:
+    def _check_bus(self) -> None:
         if self.members.others.is_bus_healthy():
             self._cut_off_since = None
         elif self._cut_off_since is None:
             self._cut_off_since = self.members.others.seconds()
 
-    def _say(self, *, is_last: bool = False) -> None:
+    def _send_heartbeat(self, *, is_last: bool = False) -> None:
         if not self._has_left:
             self._sequence += 1
             heartbeat = self._heartbeat(is_last=is_last)
             asking = attrs.evolve(heartbeat, nonce=self.members.others.nonce(), answers=self.members.others.answers())
             message = encode(asking, self.members.others.secret)
-            self.tell(message)
-            if self.members.kept is not None and not is_last:
-                self.members.kept.keep(message)
+            self.send(message)
+            if self.members.directory is not None and not is_last:
+                self.members.directory.register(message)
 
     def _heartbeat(self, *, is_last: bool = False) -> Heartbeat:
         streams = self.streams()
-        most = nlargest(MOST_STREAMS, streams.items(), key=lambda item: (item[1], item[0]))
+        most = nlargest(MAX_STREAMS, streams.items(), key=lambda item: (item[1], item[0]))
         return Heartbeat(
             self.members.own,
             self.members.others.boot,

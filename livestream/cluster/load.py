@@ -1,4 +1,4 @@
-"""What this node carries, from what it counts anyway."""
+"""Measures this node's load, from its metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from livestream.steering.nodes import Load
 
 @define(eq=False)
 class LoadMeter:
-    """Measures once every ``period_s``, which tells how late the reactor is."""
+    """Called once every ``period_s``, which also shows how late the reactor is."""
 
     period_s: float
     metrics: Metrics
@@ -25,7 +25,7 @@ class LoadMeter:
         self._read_at = self.monotonic()
 
     def measure(self) -> Load:
-        """The load since it was measured last."""
+        """The load since the last measurement."""
         now, metrics = self.monotonic(), self.metrics
         passed_s = max(now - self._read_at, 1e-3)
         requests = metrics.total(metrics.http_requests)

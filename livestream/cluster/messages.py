@@ -1,9 +1,8 @@
 """
-What nodes tell each other: one message a second from each, as JSON with a signature before it.
+Heartbeats: one message a second from each node, as signed JSON.
 
 A message is ``SIGNATURE JSON``; the signature is the HMAC-SHA256 of the JSON under the cluster's secret, in hex digits.
-Whoever has no secret can write none, and what was written is read strictly all the same: a node that is broken must
-not break the others.
+Decoding is strict even though the sender has the secret: a broken node must not break the others.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ from attrs import field, frozen
 
 from livestream.config import ROLES
 from livestream.model.names import InvalidName, node_name, stream_name
-from livestream.steering.nodes import SAID, Load, Node, NodeState, Place
+from livestream.steering.nodes import REPORTED_STATES, Load, Location, Node, NodeState
 from livestream.urls import split_url
 
 VERSION = 1
-LARGEST_BYTES = 8192
-MOST_STREAMS = 16
-"""So many streams, those with the most viewers, are named in a message."""
-MOST_ANSWERS = 64
-"""So many nonces of others are repeated in a message."""
+MAX_MESSAGE_BYTES = 8192
+MAX_STREAMS = 16
+"""How many streams a message names: those with the most viewers."""
+MAX_ANSWERS = 64
+"""How many nonces of other nodes a message repeats."""
 NONCE_BYTES = 8
-MOST_PROTOCOLS = 16
+MAX_PROTOCOLS = 16
 GONE = "gone"
 """The state in a node's last message."""
-_MOST = 1 << 53
-_PEOPLE = 10**9
-_LARGEST = 1e15
+_MAX_NUMBER = 1 << 53
+_MAX_COUNT = 10**9
+_MAX_VALUE = 1e15
 _LATEST_S = 1e11
 _SIGNATURE_BYTES = 64
-_STATES = [state.value for state in SAID]
+_STATES = [state.value for state in REPORTED_STATES]
 _HTTP = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,260}")
 _RTMP = re.compile(r"(rtmp://[A-Za-z0-9._:\[\]-]{1,260}:[0-9]{1,5})?")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9_-]{0,15}")
@@ -48,7 +47,7 @@ RunId = tuple[str, int]
 
 
 class Fault(Enum):
-    """Why a message is not taken in, as it is counted."""
+    """Why a message is dropped; the values are metric labels."""
 
     UNSIGNED = "unsigned"
     ALTERED = "altered"
@@ -62,15 +61,15 @@ class Fault(Enum):
 
 
 class InvalidHeartbeat(ValueError):
-    """A message that is not taken in; it says what is wrong with it."""
+    """A message that is dropped; the error says why."""
 
-    def __init__(self, fault: Fault, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, fault: Fault, reason: str) -> None:
+        super().__init__(reason)
         self.fault = fault
 
     @classmethod
     def of(cls, fault: Fault, heartbeat: Heartbeat) -> InvalidHeartbeat:
-        """A message that can be read; it is said who claims to have sent it."""
+        """The error for a message that can be decoded; it names the claimed sender."""
         node = heartbeat.node
         return cls(fault, f"{node.id}, {node.role} at {node.http}")
 
@@ -78,11 +77,11 @@ class InvalidHeartbeat(ValueError):
 @frozen
 class Heartbeat:
     """
-    What a node says of itself. ``boot`` is of one run of its process, and ``sequence`` rises within it.
+    A node's description of itself. ``boot`` identifies one run of its process, within which ``sequence`` rises.
 
-    ``streams`` has those with the most viewers, by name, and ``stream_count`` is how many there are in all. ``sent_at``
-    is by the node's own clock, which may be wrong. With ``is_last`` the node is no more. ``nonce`` is for the others to
-    repeat, if it is not empty, and ``answers`` are nonces of theirs.
+    ``streams`` are those with the most viewers, with their numbers, and ``stream_count`` counts all. ``sent_at`` is by
+    the node's own clock, which may be wrong. ``is_last`` says that the node leaves. ``nonce``, unless empty, is for the
+    other nodes to repeat, and ``answers`` are nonces of theirs.
     """
 
     node: Node
@@ -102,7 +101,7 @@ class Heartbeat:
 
 
 def encode(heartbeat: Heartbeat, secret: str) -> bytes:
-    """A signed message."""
+    """Encode and sign a heartbeat."""
     node = heartbeat.node
     fields = {
         "v": VERSION,
@@ -115,8 +114,8 @@ def encode(heartbeat: Heartbeat, secret: str) -> bytes:
         "rtmp": node.rtmp,
         "state": GONE if heartbeat.is_last else node.state.value,
         "region": node.region,
-        "latitude": node.place and node.place.latitude,
-        "longitude": node.place and node.place.longitude,
+        "latitude": node.location and node.location.latitude,
+        "longitude": node.location and node.location.longitude,
         "capacity_rps": node.capacity_rps,
         "capacity_mbps": node.capacity_mbps,
         "load": _load_fields(node.load),
@@ -131,7 +130,7 @@ def encode(heartbeat: Heartbeat, secret: str) -> bytes:
 
 def decode(data: bytes, secret: str) -> Heartbeat:
     """
-    Read a message.
+    Decode a message.
 
     :raises InvalidHeartbeat: it is not signed with ``secret``, or does not follow the schema.
     """
@@ -146,15 +145,15 @@ def decode(data: bytes, secret: str) -> Heartbeat:
             rtmp=_url(fields, "rtmp", _RTMP),
             state=NodeState.DRAINING if is_last else _state(state),
             region=_name(fields, "region", node_name),
-            place=_place(fields),
-            capacity_rps=_number(fields, "capacity_rps", 0.001, _LARGEST),
-            capacity_mbps=_number(fields, "capacity_mbps", 0.001, _LARGEST),
+            location=_location(fields),
+            capacity_rps=_number(fields, "capacity_rps", 0.001, _MAX_VALUE),
+            capacity_mbps=_number(fields, "capacity_mbps", 0.001, _MAX_VALUE),
             load=_load(_mapping(fields, "load", 5)),
         ),
         boot=_whole(fields, "boot"),
         sequence=_whole(fields, "sequence"),
         sent_at=_number(fields, "sent_at", 0, _LATEST_S),
-        streams=_counts(_mapping(fields, "streams", MOST_STREAMS), _is_stream),
+        streams=_counts(_mapping(fields, "streams", MAX_STREAMS), _is_stream),
         stream_count=_whole(fields, "stream_count"),
         is_last=is_last,
         nonce=_nonce(fields["nonce"]) if fields.get("nonce") else "",
@@ -167,13 +166,13 @@ def _signature(payload: bytes, secret: str) -> bytes:
 
 
 def _payload(data: bytes, secret: str) -> bytes:
-    if len(data) > LARGEST_BYTES:
-        raise InvalidHeartbeat(Fault.IMPOSSIBLE, f"{len(data)} bytes, and {LARGEST_BYTES} are the most")
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise InvalidHeartbeat(Fault.IMPOSSIBLE, f"{len(data)} bytes, of {MAX_MESSAGE_BYTES} at most")
     signature, space, payload = data.partition(b" ")
     if not space or len(signature) != _SIGNATURE_BYTES:
         raise InvalidHeartbeat(Fault.UNSIGNED, "no signature")
     if not hmac.compare_digest(signature, _signature(payload, secret)):
-        raise InvalidHeartbeat(Fault.ALTERED, "another signature")
+        raise InvalidHeartbeat(Fault.ALTERED, "wrong signature")
     return payload
 
 
@@ -181,24 +180,24 @@ def _fields(payload: bytes) -> Mapping[str, Any]:
     try:
         fields = _JSON.decode(payload.decode("ascii"))
     except (ValueError, RecursionError):
-        _impossible("no JSON")
+        _invalid("not JSON")
     if not isinstance(fields, dict):
-        _impossible("no object")
+        _invalid("not an object")
     if fields.get("v") != VERSION or type(fields["v"]) is not int:
-        raise InvalidHeartbeat(Fault.VERSION, f"v: {VERSION} is the version that is known here")
+        raise InvalidHeartbeat(Fault.VERSION, f"v: not {VERSION}, the version of this node")
     return fields
 
 
-def _no_number(text: str) -> float:
-    """JSON has no numbers such as NaN, though Python reads them."""
+def _refuse_constant(text: str) -> float:
+    """Refuse NaN and infinities, which Python decodes although JSON does not have them."""
     raise ValueError(text)
 
 
-_JSON = json.JSONDecoder(parse_constant=_no_number)
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def _impossible(words: str) -> NoReturn:
-    raise InvalidHeartbeat(Fault.IMPOSSIBLE, words)
+def _invalid(reason: str) -> NoReturn:
+    raise InvalidHeartbeat(Fault.IMPOSSIBLE, reason)
 
 
 def _load_fields(load: Load) -> Mapping[str, Any]:
@@ -213,40 +212,40 @@ def _load_fields(load: Load) -> Mapping[str, Any]:
 
 def _load(fields: Mapping[str, Any]) -> Load:
     return Load(
-        connections=_whole(fields, "connections", _PEOPLE),
-        requests_per_s=_number(fields, "requests_per_s", 0, _LARGEST),
-        bits_per_s=_number(fields, "bits_per_s", 0, _LARGEST),
-        delay_ms=_number(fields, "delay_ms", 0, _LARGEST),
-        viewers=_counts(_mapping(fields, "viewers", MOST_PROTOCOLS), _PROTOCOL.fullmatch),
+        connections=_whole(fields, "connections", _MAX_COUNT),
+        requests_per_s=_number(fields, "requests_per_s", 0, _MAX_VALUE),
+        bits_per_s=_number(fields, "bits_per_s", 0, _MAX_VALUE),
+        delay_ms=_number(fields, "delay_ms", 0, _MAX_VALUE),
+        viewers=_counts(_mapping(fields, "viewers", MAX_PROTOCOLS), _PROTOCOL.fullmatch),
     )
 
 
 def _id(fields: Mapping[str, Any]) -> str:
-    return _name(fields, "id", node_name) or _impossible("id: empty")
+    return _name(fields, "id", node_name) or _invalid("id: empty")
 
 
-def _place(fields: Mapping[str, Any]) -> Place | None:
+def _location(fields: Mapping[str, Any]) -> Location | None:
     if fields.get("latitude") is None and fields.get("longitude") is None:
         return None
-    return Place(_number(fields, "latitude", -90, 90), _number(fields, "longitude", -180, 180))
+    return Location(_number(fields, "latitude", -90, 90), _number(fields, "longitude", -180, 180))
 
 
 def _nonce(value: object) -> str:
     if not isinstance(value, str) or _NONCE.fullmatch(value) is None:
-        _impossible("a nonce that can be none")
+        _invalid("invalid nonce")
     return value
 
 
 def _answers(values: object) -> tuple[str, ...]:
-    if not isinstance(values, list) or len(values) > MOST_ANSWERS:
-        _impossible(f"answers: no list of at most {MOST_ANSWERS} nonces")
+    if not isinstance(values, list) or len(values) > MAX_ANSWERS:
+        _invalid(f"answers: not a list of at most {MAX_ANSWERS} nonces")
     return tuple(map(_nonce, values))
 
 
 def _counts(fields: Mapping[str, Any], is_name: Any) -> Mapping[str, int]:
     if not all(map(is_name, fields)):
-        _impossible("a name that can be none")
-    return {name: _whole(fields, name, _PEOPLE) for name in fields}
+        _invalid("invalid name")
+    return {name: _whole(fields, name, _MAX_COUNT) for name in fields}
 
 
 def _is_stream(name: str) -> bool:
@@ -262,14 +261,14 @@ def _state(value: object) -> NodeState:
 
 def _one_of(value: object, known: Any, key: str) -> str:
     if not isinstance(value, str) or value not in known:
-        _impossible(f"{key}: none that is known here")
+        _invalid(f"{key}: unknown value")
     return value
 
 
 def _url(fields: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> str:
     value = fields.get(key)
     if not isinstance(value, str) or pattern.fullmatch(value) is None or (value and not _has_host(value)):
-        _impossible(f"{key}: no address")
+        _invalid(f"{key}: not a URL")
     return value
 
 
@@ -285,25 +284,25 @@ def _name(fields: Mapping[str, Any], key: str, check: Any) -> str:
     try:
         return str(check(fields.get(key)))
     except (InvalidName, TypeError):
-        _impossible(f"{key}: no name")
+        _invalid(f"{key}: not a name")
 
 
-def _mapping(fields: Mapping[str, Any], key: str, most: int) -> Mapping[str, Any]:
+def _mapping(fields: Mapping[str, Any], key: str, maximum: int) -> Mapping[str, Any]:
     value = fields.get(key)
-    if not isinstance(value, dict) or len(value) > most:
-        _impossible(f"{key}: no object of at most {most} values")
+    if not isinstance(value, dict) or len(value) > maximum:
+        _invalid(f"{key}: not an object of at most {maximum} values")
     return value
 
 
-def _whole(fields: Mapping[str, Any], key: str, most: int = _MOST) -> int:
+def _whole(fields: Mapping[str, Any], key: str, maximum: int = _MAX_NUMBER) -> int:
     value = fields.get(key)
-    if type(value) is not int or not 0 <= value <= most:
-        _impossible(f"{key}: no whole number from 0 to {most}")
+    if type(value) is not int or not 0 <= value <= maximum:
+        _invalid(f"{key}: not an integer from 0 to {maximum}")
     return value
 
 
-def _number(fields: Mapping[str, Any], key: str, least: float, most: float) -> float:
+def _number(fields: Mapping[str, Any], key: str, minimum: float, maximum: float) -> float:
     value = fields.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-        _impossible(f"{key}: no number from {least:g} to {most:g}")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not minimum <= value <= maximum:
+        _invalid(f"{key}: not a number from {minimum:g} to {maximum:g}")
     return float(value)

@@ -1,4 +1,4 @@
-"""What is known of a node, for those who look at the cluster."""
+"""A node of the cluster as JSON, for operators."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from livestream.cluster.nodes import LastHeard
+from livestream.cluster.nodes import LastSeen
 from livestream.steering.balance import used
 from livestream.steering.nodes import NodeState
 
 
 def iso_time(seconds: float) -> str:
-    """A time of our wall clock as programs read it: ``2026-11-30T12:34:56Z``."""
+    """A wall clock time in ISO 8601: ``2026-11-30T12:34:56Z``."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def clock_time(seconds: float) -> str:
-    """A time of our wall clock as people read it: ``12:34:56 UTC``."""
+    """A wall clock time for people: ``12:34:56 UTC``."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S UTC")
 
 
-def described(last: LastHeard, now: float) -> Mapping[str, Any]:
+def described(last: LastSeen, now: float) -> Mapping[str, Any]:
     """
-    A node as what becomes JSON, with what it said last, some time before ``now``, our wall clock.
+    A node, with its last heartbeat, as JSON values. ``now`` is the local wall clock.
 
-    ``clock_ahead_s`` is by how much its clock is ahead of ours, or behind if it is negative.
+    ``clock_ahead_s`` is how far the node's clock is ahead of the local one; negative if it is behind.
     """
     heartbeat, age_s = last.heartbeat, last.age_s
     node, load = heartbeat.node, heartbeat.node.load
@@ -38,8 +38,8 @@ def described(last: LastHeard, now: float) -> Mapping[str, Any]:
         "http": node.http,
         "rtmp": node.rtmp,
         "region": node.region,
-        "latitude": None if node.place is None else node.place.latitude,
-        "longitude": None if node.place is None else node.place.longitude,
+        "latitude": None if node.location is None else node.location.latitude,
+        "longitude": None if node.location is None else node.location.longitude,
         "capacity_rps": node.capacity_rps,
         "capacity_mbps": node.capacity_mbps,
         "utilisation": round(used(node), 4),

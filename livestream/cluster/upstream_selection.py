@@ -1,4 +1,4 @@
-"""Which nodes of the tier above serve a stream: the cluster as it is now, and those that the configuration names."""
+"""Which upstream nodes serve a stream: those of the cluster, and those in the configuration."""
 
 from __future__ import annotations
 
@@ -11,65 +11,69 @@ from livestream.steering.nodes import Node, NodeState
 from livestream.steering.rendezvous import ranked
 
 
-def nobody(_stream: str) -> str:
-    """The id of the node that has a stream, where that is not known."""
+def unknown_holder(_stream: str) -> str:
+    """The id of the node that has a stream, where that is unknown."""
     return ""
 
 
 @define(eq=False)
-class Choice:
+class UpstreamSelection:
     """
     The nodes of ``role``, in the order in which they are asked for a stream.
 
-    ``nodes`` has all that live, and those that are cut off from the bus. They come in an order that is the same on
-    every node and another for every stream, those that are cut off after the others. But the node that ``holder`` names
-    comes first while it answers, heard or not, for it announced the stream. Those that are still starting come last,
-    for all nodes may be, after an outage. ``fixed`` are asked after them, in their own order, and are all that there is
-    where no cluster is known.
+    ``nodes`` returns all nodes that are alive or cut off from the bus. Their order is the same on every node and
+    differs by stream, with those that are cut off after the others. The node that ``holder`` names comes first while it
+    answers, even if cut off, since it announced the stream. Nodes that are still starting come last, in case all are,
+    as after an outage. The ``fixed`` ones of the configuration follow in their own order; without a cluster they are
+    the only ones.
     """
 
     role: str
     fixed: Sequence[Upstream]
     nodes: Callable[[], Sequence[Node]]
-    holder: Callable[[str], str] = nobody
+    holder: Callable[[str], str] = unknown_holder
 
     def urls(self, stream: str) -> list[str]:
-        """Where they answer HTTP."""
-        return _each_once([node.http for node in self._of(stream)] + [each.http for each in self.fixed])
+        """Their HTTP URLs."""
+        return _unique([node.http for node in self._of(stream)] + [each.http for each in self.fixed])
 
     def every_url(self) -> list[str]:
-        """Where all of them answer HTTP, whatever the stream and their state."""
-        return _each_once([node.http for node in self._above()] + [each.http for each in self.fixed])
+        """The HTTP URLs of all nodes, whatever their state."""
+        return _unique([node.http for node in self._candidates()] + [each.http for each in self.fixed])
 
     def rtmp_urls(self, stream: str) -> list[str]:
         """
-        Where those that play RTMP do, without those that do not answer, unless none does.
+        Their RTMP URLs, without the nodes that do not answer, unless none does.
 
-        Each of them would cost a relay seconds whenever it looks for its stream; that one answers again is found out by
-        the requests over HTTP.
+        Each such node would cost a relay seconds whenever it looks for its stream; that one answers again is discovered
+        by requests over HTTP.
         """
         nodes = self._of(stream)
         answering = [node for node in nodes if node.is_answering]
-        return _each_once([node.rtmp for node in answering or nodes] + [each.rtmp for each in self.fixed])
+        return _unique([node.rtmp for node in answering or nodes] + [each.rtmp for each in self.fixed])
 
     def addresses(self) -> dict[str, str]:
-        """Where each of them that has both answers HTTP, and where it plays RTMP."""
-        nodes = [(node.http, node.rtmp) for node in self._above()] + [(each.http, each.rtmp) for each in self.fixed]
+        """The RTMP URLs of all nodes that have one, by their HTTP URLs."""
+        nodes = [(node.http, node.rtmp) for node in self._candidates()] + [
+            (each.http, each.rtmp) for each in self.fixed
+        ]
         return {http: rtmp for http, rtmp in nodes if http and rtmp}
 
     @property
     def has_cut_off_nodes(self) -> bool:
-        """Whether some of them are cut off from the bus: what those announce is not heard."""
-        return any(node.state is NodeState.CUT_OFF for node in self._above())
+        """Whether some nodes are cut off from the bus, so that their announcements do not arrive."""
+        return any(node.state is NodeState.CUT_OFF for node in self._candidates())
 
     def _of(self, stream: str) -> list[Node]:
-        holder, above = self.holder(stream), self._above()
-        starting = [node for node in above if node.state is NodeState.STARTING]
-        return sorted([*ranked(stream, above), *starting], key=lambda node: node.id != holder or not node.is_answering)
+        holder, candidates = self.holder(stream), self._candidates()
+        starting = [node for node in candidates if node.state is NodeState.STARTING]
+        return sorted(
+            [*ranked(stream, candidates), *starting], key=lambda node: node.id != holder or not node.is_answering
+        )
 
-    def _above(self) -> list[Node]:
+    def _candidates(self) -> list[Node]:
         return [node for node in self.nodes() if node.role == self.role]
 
 
-def _each_once(urls: Sequence[str]) -> list[str]:
+def _unique(urls: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(url for url in urls if url))

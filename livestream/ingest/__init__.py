@@ -1,12 +1,12 @@
 """
-Publishers come in.
+Publishers and their broadcasts.
 
-- ``publish_admission``: the door, and who may pass it with which of the ``keys``
-- ``elsewhere``: which streams other ingests have
-- ``broadcasts``: every broadcast of this ingest, and what is remembered of those that are over
+- ``publish_admission``: who may publish, and replace whom, by the ``keys``; ``takeovers`` counts replacements
+- ``other_ingests``: which streams have publishers at other ingests
+- ``broadcasts``: every broadcast of this ingest, and what is kept of those that have ended
 - ``broadcast``: one live run of a stream, from its publisher to its segments and frames
+- ``services``: what a broadcast needs from its surroundings
 - ``rendition``: one of its renditions
-- ``take``: how an ingest becomes the writer of a stream
-- ``writer``: who has a broadcast's segments numbered (``numbers``) and announced (``offers``)
-- ``takeovers``: how often a publisher was replaced
+- ``claims``: how an ingest becomes the writer of a stream
+- ``writer``: numbers a broadcast's segments (``segment_numbering``) and announces them (``pending_announcements``)
 """

@@ -12,15 +12,16 @@ from attrs import field, frozen
 @frozen
 class PublishKeys:
     """
-    The secrets of ``[ingest.keys]``: a stream's own name goes before a pattern, a longer pattern before a shorter.
+    The secrets of ``[ingest.keys]``: a stream's own name takes precedence over patterns, and longer patterns over
+    shorter ones.
 
-    With no secret at all anyone may publish, which the configuration allows on loopback only.
+    Without any secret anyone may publish, which the configuration allows on loopback only.
     """
 
     secrets: Mapping[str, str] = field(repr=False)
 
     def admits(self, stream: str, secret: str) -> bool:
-        """Say whether ``secret`` opens ``stream``, in a time that tells nothing about the right one."""
+        """Whether ``secret`` allows publishing ``stream``, compared in constant time."""
         if not self.secrets:
             return True
         return compare_digest(self._secret(stream).encode(), secret.encode()) and bool(secret)

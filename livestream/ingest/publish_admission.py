@@ -48,10 +48,10 @@ class Broadcaster(Protocol):
         """The publisher has gone, and may come back."""
 
 
-class Stage(Protocol):
+class BroadcastRegistry(Protocol):
     """Where broadcasts live."""
 
-    def enter(self, stream: str) -> Broadcaster:
+    def resume_or_start(self, stream: str) -> Broadcaster:
         """
         The broadcast of ``stream``, for a new publisher: the one that waits for its publisher's return, or a new one.
 
@@ -130,7 +130,7 @@ class PublishDoor:
     """Decides who may publish (the ``Publishing`` of an RTMP port)."""
 
     keys: PublishKeys
-    stage: Stage
+    stage: BroadcastRegistry
     clock: IReactorTime
     metrics: Metrics
     limit: int
@@ -176,7 +176,7 @@ class PublishDoor:
         for publisher in list(self._publishers.values()):
             publisher.connection.close(self._closed)
 
-    def outdone(self, stream: str, node: str) -> None:
+    def superseded(self, stream: str, node: str) -> None:
         """The publisher of a stream has come back to another ingest, and the connection here is no longer its own."""
         publisher = self._publishers.pop(stream, None)
         if publisher is not None:
@@ -209,7 +209,7 @@ class PublishDoor:
             present.replace()
         elif holder := self.elsewhere.holder(stream):
             self._check_takeover(stream, where=f" at {holder}")
-        publisher = Publisher(stream, connection, self.stage.enter(stream), self, self.clock.seconds())
+        publisher = Publisher(stream, connection, self.stage.resume_or_start(stream), self, self.clock.seconds())
         self._publishers[stream] = publisher
         return publisher
 

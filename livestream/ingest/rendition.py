@@ -1,4 +1,4 @@
-"""One rendition of a broadcast: its frames packaged, shelved and announced, and fed to those who want them live."""
+"""One rendition of a broadcast: packages its frames, stores and announces the segments, and feeds the push."""
 
 from __future__ import annotations
 
@@ -6,85 +6,72 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
-from typing import Protocol
 
 from attrs import define, field
 
-from livestream.ingest.numbers import Numberless
+from livestream.ingest.segment_numbering import UnnumberedSegment
+from livestream.ingest.services import Feed, SegmentStore
 from livestream.model.frames import Frame, Track
 from livestream.model.names import init_name
 from livestream.model.segments import ObjectInfo, RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
 
-
-class Feed(Protocol):
-    """Those who want the frames of a rendition pushed."""
-
-    def add(self, frame: Frame) -> None: ...
-
-
-class Shelf(Protocol):
-    """Where objects are fetched from."""
-
-    def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
-        """Have an object fetched from here on."""
-
-
-HELD_SOUNDS = 512
+MAX_HELD_AUDIO = 512
+"""How many audio frames of a rung wait for its video frames."""
 
 
 @define(eq=False)
 class Rendition:
     """
-    ``give`` is called with every segment, in order; it goes on the shelf once it has a number. ``broadcast`` is the
-    number that tells the broadcast from others.
+    ``submit`` is called with every segment, in order; a segment is stored once it has a number. ``broadcast`` is the
+    number that identifies the broadcast.
 
-    The sounds of a rung come before its pictures, which take their way through the transcoder; those who watch live
-    get them together.
+    The audio frames of a rung arrive before its video frames, which pass through the transcoder; they are held back,
+    and fed to the push together.
     """
 
     stream: str
     broadcast: int
     packager: Packager
     feed: Feed
-    shelf: Shelf
-    give: Callable[[Numberless], None]
+    store: SegmentStore
+    submit: Callable[[UnnumberedSegment], None]
     _info: RenditionInfo | None = field(default=None, init=False)
     _init: ObjectInfo | None = field(default=None, init=False)
     _fed_ms: int = field(default=-1, init=False)
     _needs_key: bool = field(default=False, init=False)
-    _sounds: deque[Frame] = field(factory=lambda: deque(maxlen=HELD_SOUNDS), init=False)
+    _held_audio: deque[Frame] = field(factory=lambda: deque(maxlen=MAX_HELD_AUDIO), init=False)
 
     @property
     def name(self) -> str:
         return self.packager.name
 
     def cut(self, cut: Cut) -> None:
-        """A segment begins."""
-        self._ship(self.packager.add_cut(cut))
+        """Begin a segment."""
+        self._submit_packaged(self.packager.add_cut(cut))
 
     def add(self, frame: Frame) -> None:
         """
-        Take a frame of the source.
+        Add a frame of the source.
 
-        :raises MediaError: it does not make sense.
+        :raises MediaError: it is malformed.
         """
         self.feed.add(frame)
         packaged = self.packager.add(frame)
         if packaged:
-            self._ship(packaged)
+            self._submit_packaged(packaged)
 
-    def add_sound(self, frame: Frame) -> None:
-        """Take a sound (or its configuration) of a rung."""
+    def add_audio(self, frame: Frame) -> None:
+        """Add an audio frame, or audio configuration, of a rung."""
         if frame.is_config:
             self.feed.add(frame)
         elif not self.packager.is_shed:
-            self._sounds.append(frame)
-        self._ship(self.packager.add(frame))
+            self._held_audio.append(frame)
+        self._submit_packaged(self.packager.add(frame))
 
-    def add_picture(self, frame: Frame) -> None:
-        """Take a picture (or its configuration) of a rung, which a transcoder may send twice, or too late."""
+    def add_video(self, frame: Frame) -> None:
+        """Add a video frame, or video configuration, of a rung; a transcoder may send one twice, or too late."""
         if self.packager.is_shed:
             return
         if frame.is_config:
@@ -92,51 +79,51 @@ class Rendition:
         elif frame.dts_ms > self._fed_ms and (frame.is_key or not self._needs_key):
             self._needs_key = False
             self._fed_ms = frame.dts_ms
-            while self._sounds and self._sounds[0].dts_ms <= frame.dts_ms:
-                self.feed.add(self._sounds.popleft())
+            while self._held_audio and self._held_audio[0].dts_ms <= frame.dts_ms:
+                self.feed.add(self._held_audio.popleft())
             self.feed.add(frame)
-        self._ship(self.packager.add(frame))
+        self._submit_packaged(self.packager.add(frame))
 
     def restart(self) -> None:
-        """Another transcoder begins where segments are not out yet."""
+        """Expect frames from a new transcoder, beginning with the first open segment."""
         self._needs_key = True
         self.packager.restart()
 
     def shed(self) -> None:
-        """Give the rendition up: gaps from here on."""
-        self._sounds.clear()
-        self._ship(self.packager.shed())
+        """Drop the rendition: submit gaps from now on."""
+        self._held_audio.clear()
+        self._submit_packaged(self.packager.shed())
 
     def finish(self, end_ms: int) -> None:
-        """The media has ended for now."""
-        self._ship(self.packager.finish(end_ms))
+        """Close all open segments, since the publisher has left."""
+        self._submit_packaged(self.packager.finish(end_ms))
 
     def gap(self, cut: Cut, duration_ms: int) -> None:
-        """Announce that there is nothing for a while; before the first segment there is nothing to announce it of."""
+        """Submit a gap, unless nothing was submitted before."""
         if self._info is not None:
-            self.give(Numberless(cut, duration_ms, 0, self._info, self._init))
+            self.submit(UnnumberedSegment(cut, duration_ms, 0, self._info, self._init))
 
     def close(self) -> None:
-        """The broadcast is over: let go of it, so that it is freed at once and not when cycles are collected."""
-        self.give = _to_nobody
+        """Drop the reference to the broadcast, which is over, so that it is freed without garbage collection."""
+        self.submit = _discard
 
-    def _ship(self, packaged: Sequence[Packaged]) -> None:
+    def _submit_packaged(self, packaged: Sequence[Packaged]) -> None:
         for each in packaged:
             if isinstance(each, PackagedInit):
                 self._init = self._put(each.data, init_name(self.broadcast, each.number))
             elif isinstance(each, PackagedSegment):
                 self._info, cut = each.info, each.cut
                 independent = cut.independent or Track.VIDEO not in cut.tracks
-                shelve = partial(self._put, each.data)
-                self.give(Numberless(cut, each.duration_ms, 0, each.info, self._init, shelve, independent))
+                store = partial(self._put, each.data)
+                self.submit(UnnumberedSegment(cut, each.duration_ms, 0, each.info, self._init, store, independent))
             else:
                 self.gap(each.cut, each.duration_ms)
 
     def _put(self, data: bytes, name: str) -> ObjectInfo:
         info = ObjectInfo(name, len(data), sha256(data).hexdigest())
-        self.shelf.put(self.stream, self.name, info, data)
+        self.store.put(self.stream, self.name, info, data)
         return info
 
 
-def _to_nobody(segment: Numberless) -> None:
-    """Takes segments in place of a broadcast that is over."""
+def _discard(segment: UnnumberedSegment) -> None:
+    """Replaces ``submit`` once the broadcast is over."""

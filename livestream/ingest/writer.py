@@ -1,4 +1,4 @@
-"""The writer of a stream at this ingest: takes the stream for a broadcast, and has its segments announced."""
+"""The writer of a stream: claims the stream for a broadcast, and numbers and announces its segments."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.ingest.numbers import Numberless, Numbers, begin_turn
-from livestream.ingest.offers import Offers
-from livestream.ingest.take import Claim, Takes
+from livestream.ingest.claims import Claim, Claims
+from livestream.ingest.pending_announcements import PendingAnnouncements
+from livestream.ingest.segment_numbering import SegmentNumbering, UnnumberedSegment, begin_term
 from livestream.model.segments import EpochBegan, SegmentAnnounced, StreamEnded
 
-RETAKE_S = 4.0
-"""One who has taken the stream and has not begun by then never will: any take has ended before."""
-MOST_WAITING = 256
-"""So many segments wait for their numbers, of all renditions together."""
+RECLAIM_S = 4.0
+"""A node that has claimed the stream and announced nothing by then never will, since any claim ends earlier."""
+MAX_WAITING = 256
+"""How many segments may wait for numbers, of all renditions together."""
 
 
-class Stage(Enum):
-    """Whether numbers are given."""
+class WriterState(Enum):
+    """Whether a writer gives numbers."""
 
-    TAKING = "not yet"
+    CLAIMING = "not yet: the stream is being claimed"
     WRITING = "yes"
-    SUSPENDED = "not now: somebody has taken the stream, and has not begun"
-    FENCED = "no more: another ingest goes on with the stream"
+    SUSPENDED = "not now: another node has claimed the stream, and has not begun"
+    FENCED = "no more: another ingest continues the stream"
     CLOSED = "no more: the broadcast is over"
 
 
-class Owner(Protocol):
+class WriterOwner(Protocol):
     """The broadcast that a writer works for."""
 
-    def displaced_another(self) -> None:
+    def displaced_publisher(self) -> None:
         """The stream had a publisher at another ingest until now."""
 
-    def begun(self) -> None:
-        """Its segments have numbers from here on, in a new epoch."""
+    def writing_began(self) -> None:
+        """Its segments are numbered from now on, in a new epoch."""
 
     def wants_to_write(self) -> bool:
-        """Whether it has a publisher, who would be lost if somebody had taken the stream in vain."""
+        """Whether it has a publisher, whose stream should be claimed again if another claim comes to nothing."""
 
 
-class Nobody:
-    """Stands in for a broadcast that is over here, so that its writer, which may live longer, does not keep it."""
+class NullOwner:
+    """Replaces a broadcast that is over here, so that its writer, which may live longer, does not keep it alive."""
 
-    def displaced_another(self) -> None:
-        """Nobody is concerned."""
+    def displaced_publisher(self) -> None:
+        """Ignored."""
 
-    def begun(self) -> None:
-        """Nobody waits for it."""
+    def writing_began(self) -> None:
+        """Ignored."""
 
     def wants_to_write(self) -> bool:
         return False
@@ -63,177 +63,182 @@ class Nobody:
 @define(eq=False)
 class Writer:
     """
-    The writer for one broadcast at the ingest ``node``. ``leave(stream, epoch)`` tells the bus that it has no more.
-    ``segment_s`` is how long its segments usually are; ``seconds`` is the wall clock.
+    The writer of one broadcast at the ingest ``node``. ``release(stream, epoch)`` tells the bus that it has finished.
+    ``segment_s`` is the usual length of a segment; ``seconds`` is the wall clock.
 
-    Segments that come while the stream is being taken get their numbers when it is.
+    Segments that are submitted while the stream is being claimed are numbered afterwards.
     """
 
     stream: str
     node: str
     segment_s: int
-    takes: Takes
-    offers: Offers
-    leave: Callable[[str, int], None]
+    claims: Claims
+    pending: PendingAnnouncements
+    release: Callable[[str, int], None]
     clock: IReactorTime
     seconds: Callable[[], float]
     bus_answers: Callable[[], bool]
-    owner: Owner
-    stage: Stage = field(default=Stage.TAKING, init=False)
-    _numbers: Numbers = field(init=False)
-    _waiting: list[Numberless] = field(factory=list, init=False)
+    owner: WriterOwner
+    state: WriterState = field(default=WriterState.CLAIMING, init=False)
+    _numbers: SegmentNumbering = field(init=False)
+    _waiting: list[UnnumberedSegment] = field(factory=list, init=False)
     _ends: bool = field(default=False, init=False)
     _younger: int = field(default=0, init=False)
-    _trying: int = field(default=0, init=False)
-    _taking: Deferred[None] | None = field(default=None, init=False)
-    _retake: IDelayedCall | None = field(default=None, init=False)
+    _attempted: int = field(default=0, init=False)
+    _claiming: Deferred[None] | None = field(default=None, init=False)
+    _reclaim: IDelayedCall | None = field(default=None, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._numbers = Numbers(self.stream, self.node)
+        self._numbers = SegmentNumbering(self.stream, self.node)
 
     @property
     def epoch(self) -> int:
-        """The number of the newest epoch that is ours, or may come to be; 0 while there is none."""
+        """The number of the newest epoch of this writer, claimed or attempted; 0 if there is none."""
         newest = self._numbers.newest
-        return max(self._trying, 0 if newest is None else newest.epoch.number)
+        return max(self._attempted, 0 if newest is None else newest.epoch.number)
 
     @property
     def last(self) -> tuple[int, int] | None:
-        """The newest epoch that is ours, and the last number given in it; ``None`` while there is none."""
+        """The newest claimed epoch, and the last number given in it; ``None`` if there is none."""
         newest = self._numbers.newest
         return None if newest is None else (newest.epoch.number, newest.msn(newest.last))
 
     @property
     def has_waiting(self) -> bool:
-        """Whether something waits for its number while the stream is being taken."""
-        return self.stage is Stage.TAKING and bool(self._waiting)
+        """Whether segments wait for numbers while the stream is being claimed."""
+        return self.state is WriterState.CLAIMING and bool(self._waiting)
 
     @property
-    def fills_gaps(self) -> bool:
-        """Whether a gap may be given a number now: not where somebody else may be giving them by now."""
-        return self.stage in (Stage.TAKING, Stage.WRITING) and self.bus_answers()
+    def may_fill_gaps(self) -> bool:
+        """Whether a gap may be numbered now: not if another node may be giving numbers."""
+        return self.state in (WriterState.CLAIMING, WriterState.WRITING) and self.bus_answers()
 
-    def take(self, above: int = 0) -> None:
-        """Become the stream's writer, in an epoch younger than ``above`` and all others that are known."""
+    def claim(self, above: int = 0) -> None:
+        """Claim the stream in an epoch younger than ``above`` and all others that are known."""
         self._younger = max(self._younger, above)
         self._cancel()
-        self.stage = Stage.TAKING
-        taking = Deferred.fromCoroutine(self._take())
-        if not taking.called:
-            self._taking = taking
-        taking.addErrback(self._failed)
+        self.state = WriterState.CLAIMING
+        claiming = Deferred.fromCoroutine(self._claim())
+        if not claiming.called:
+            self._claiming = claiming
+        claiming.addErrback(self._failed)
 
-    def give(self, segment: Numberless) -> None:
-        """Have a segment announced, or a gap."""
-        if self.stage is Stage.WRITING or (self.stage is not Stage.CLOSED and self._numbers.has_number(segment)):
+    def submit(self, segment: UnnumberedSegment) -> None:
+        """Number and announce a segment or gap, now or once the stream is claimed."""
+        if self.state is WriterState.WRITING or (
+            self.state is not WriterState.CLOSED and self._numbers.has_number(segment)
+        ):
             self._announce(segment)
-        elif self.stage in (Stage.TAKING, Stage.SUSPENDED):
-            self._waiting = [*self._waiting[1 - MOST_WAITING :], segment]
+        elif self.state in (WriterState.CLAIMING, WriterState.SUSPENDED):
+            self._waiting = [*self._waiting[1 - MAX_WAITING :], segment]
 
     def end(self) -> None:
-        """The broadcast is over: say so, if it ever began."""
-        if self.stage is Stage.TAKING:
+        """Announce the end of the broadcast, if it ever began."""
+        if self.state is WriterState.CLAIMING:
             self._ends = True
             return
         newest = self._numbers.newest
-        if self.stage is Stage.WRITING and newest is not None and self._numbers.next:
+        if self.state is WriterState.WRITING and newest is not None and self._numbers.next:
             ended = StreamEnded(self.stream, newest.epoch, newest.msn(newest.last), self.node)
-            self.offers.add(ended, self.suspend)
+            self.pending.add(ended, self.suspend)
         self.close()
 
     def close(self) -> None:
-        """Give no more numbers, and say nothing of an end. What has a number is still announced."""
-        if self.stage is Stage.WRITING:
-            self.leave(self.stream, self.epoch)
+        """Give no more numbers, without announcing an end. Numbered segments are still announced."""
+        if self.state is WriterState.WRITING:
+            self.release(self.stream, self.epoch)
         self._cancel()
-        self.stage, self.owner = Stage.CLOSED, Nobody()
+        self.state, self.owner = WriterState.CLOSED, NullOwner()
         self._waiting.clear()
 
     def suspend(self, epoch: int) -> None:
         """
-        Somebody has taken the stream in a younger epoch.
+        Another node has claimed the stream in a younger epoch: give no numbers for now.
 
-        If nothing more is heard of it, and there still is a publisher here, the stream is taken again.
+        If that comes to nothing, and there still is a publisher here, the stream is claimed again.
         """
         self._younger = max(self._younger, epoch)
-        if self.stage is Stage.WRITING and epoch > self.epoch:
-            self.log.info("{stream}: somebody has taken the stream; no more numbers are given here", stream=self.stream)
-            self.stage = Stage.SUSPENDED
-            self._retake = self.clock.callLater(RETAKE_S, self._take_again)
+        if self.state is WriterState.WRITING and epoch > self.epoch:
+            message = "{stream}: another node has claimed the stream; no more segments are numbered here"
+            self.log.info(message, stream=self.stream)
+            self.state = WriterState.SUSPENDED
+            self._reclaim = self.clock.callLater(RECLAIM_S, self._claim_again)
 
-    def go_on(self) -> None:
-        """A publisher is here: if somebody else had taken the stream in vain, take it again."""
-        if self.stage is Stage.SUSPENDED:
-            self.take()
+    def resume(self) -> None:
+        """Claim the stream again if it is suspended, since a publisher is connected."""
+        if self.state is WriterState.SUSPENDED:
+            self.claim()
 
-    def fence(self, epoch: int, *, shows: bool) -> None:
+    def fence(self, epoch: int, *, commit: bool) -> None:
         """
-        Another ingest goes on with the stream in this epoch: give no more numbers.
+        Give no more numbers, since another ingest continues the stream in this epoch.
 
-        With ``shows``, all that were given are shown, for the other counts them.
+        With ``commit``, all numbered segments are committed, since the other ingest counts them.
         """
         self._younger = max(self._younger, epoch)
         self._cancel()
-        self.stage, self.owner = Stage.FENCED, Nobody()
+        self.state, self.owner = WriterState.FENCED, NullOwner()
         self._waiting.clear()
-        if shows:
-            self.offers.show_all()
+        if commit:
+            self.pending.commit_all()
 
     # Inside
 
-    async def _take(self) -> None:
-        claim = await self.takes.take(self.stream, max(self.epoch, self._younger), self._try)
-        self._taking = None
+    async def _claim(self) -> None:
+        claim = await self.claims.claim(self.stream, max(self.epoch, self._younger), self._on_attempt)
+        self._claiming = None
         if claim.owner in (None, self.node):
-            self.offers.show_all()  # the bus may have accepted them, and counted them
-        self._begin(self.takes.with_heard(self.stream, claim))
+            self.pending.commit_all()  # the bus may have accepted and counted them
+        self._begin(self.claims.with_known(self.stream, claim))
 
-    def _try(self, epoch: int) -> None:
-        self._trying = epoch
+    def _on_attempt(self, epoch: int) -> None:
+        self._attempted = epoch
 
     def _begin(self, claim: Claim) -> None:
         if claim.displaced:
-            self.owner.displaced_another()
+            self.owner.displaced_publisher()
         first = min((each.cut.msn for each in self._waiting if not self._numbers.has_number(each)), default=None)
-        turn = begin_turn(claim, self._numbers.next if first is None else first, self.segment_s, self.seconds())
-        self._numbers.turns.append(turn)
-        self.stage = Stage.WRITING
-        self.offers.add(EpochBegan(self.stream, turn.epoch, self.node), self.suspend, at_once=True)
+        term = begin_term(claim, self._numbers.next if first is None else first, self.segment_s, self.seconds())
+        self._numbers.terms.append(term)
+        self.state = WriterState.WRITING
+        self.pending.add(EpochBegan(self.stream, term.epoch, self.node), self.suspend, at_once=True)
         waiting, self._waiting = self._waiting, []
         for segment in waiting:
             self._announce(segment)
-        self.owner.begun()
+        self.owner.writing_began()
         if self._ends:
             self.end()
 
-    def _announce(self, segment: Numberless) -> None:
-        told = self._numbers.announcement(segment)
-        self.offers.add(told, partial(self._taken_back, segment, told), at_once=self.stage is Stage.FENCED)
+    def _announce(self, segment: UnnumberedSegment) -> None:
+        announcement = self._numbers.announcement(segment)
+        self.pending.add(
+            announcement, partial(self._on_revoked, segment, announcement), at_once=self.state is WriterState.FENCED
+        )
 
-    def _taken_back(self, segment: Numberless, told: SegmentAnnounced, epoch: int) -> None:
-        """A number was refused before it was shown; in another rendition it may have been shown all the same."""
+    def _on_revoked(self, segment: UnnumberedSegment, announcement: SegmentAnnounced, epoch: int) -> None:
+        """Handle a number that was refused before it was committed; another rendition may have committed it."""
         self.suspend(epoch)
-        if self.offers.has_shown(told.epoch.number, told.segment.msn):
-            self.offers.add(told, self.suspend, at_once=True)
-        elif told.epoch.number == self._numbers.turns[-1].epoch.number:
-            self._numbers.take_back(segment)
-            self.give(segment)
+        if self.pending.has_committed(announcement.epoch.number, announcement.segment.msn):
+            self.pending.add(announcement, self.suspend, at_once=True)
+        elif announcement.epoch.number == self._numbers.terms[-1].epoch.number:
+            self._numbers.revoke(segment)
+            self.submit(segment)
 
-    def _take_again(self) -> None:
-        self._retake = None
+    def _claim_again(self) -> None:
+        self._reclaim = None
         if self.owner.wants_to_write():
-            self.take()
+            self.claim()
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("{stream}: the stream could not be taken", failure, stream=self.stream)
+            self.log.failure("{stream}: the stream could not be claimed", failure, stream=self.stream)
 
     def _cancel(self) -> None:
-        if self._retake is not None and self._retake.active():
-            self._retake.cancel()
-        self._retake = None
-        taking, self._taking = self._taking, None
-        if taking is not None:
-            taking.cancel()
+        if self._reclaim is not None and self._reclaim.active():
+            self._reclaim.cancel()
+        self._reclaim = None
+        claiming, self._claiming = self._claiming, None
+        if claiming is not None:
+            claiming.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.bus.acknowledgements import Receipts
+from livestream.bus.acknowledgements import Acknowledgements
 from livestream.cache.cache import Cache
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
@@ -76,15 +76,18 @@ def drain_cache(draining: Drain, cache: Cache) -> None:
     draining.wait_for(Phase.CLOSING, "objects being fetched", lambda: cache.filling)
 
 
-def drain_publishers(draining: Drain, door: PublishDoor, broadcasts: Broadcasts, receipts: Receipts | None) -> None:
+def drain_publishers(
+    draining: Drain, door: PublishDoor, broadcasts: Broadcasts, acknowledgements: Acknowledgements | None
+) -> None:
     """
     New publishers are refused, and those here go on while there is time. Then all that has come is cut, announced and,
-    with ``receipts``, kept until the origins have it. No broadcast is announced as ended: its publisher will go on.
+    with ``acknowledgements``, kept until the origins have it. No broadcast is announced as ended: its publisher will go
+    on.
     """
     draining.at(Phase.ANNOUNCED, lambda: door.shut(SHUT))
     draining.wait_for(Phase.MIGRATING, "publishers", lambda: door.publishing)
     draining.at(Phase.CLOSING, door.send_away)
     draining.wait_for(Phase.CLOSING, "broadcasts with segments to announce", lambda: broadcasts.unsettled)
-    if receipts is not None:
-        draining.at(Phase.ANNOUNCED, receipts.start)
-        draining.wait_for(Phase.CLOSING, "renditions that origins are fetching", lambda: receipts.missing)
+    if acknowledgements is not None:
+        draining.at(Phase.ANNOUNCED, acknowledgements.start)
+        draining.wait_for(Phase.CLOSING, "renditions that origins are fetching", lambda: acknowledgements.outstanding)

@@ -8,9 +8,9 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from livestream.cache.store import Store
-from livestream.cluster.edge_selection import EdgeGuide
+from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.geography import Geography
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
 from livestream.hls.steering import Steering
 from livestream.http.access_log import AccessLog
@@ -211,21 +211,21 @@ def renew_store(reloading: Reloading, store: Store) -> None:
     reloading.follow(lambda config: config.cache.limit_mb << 20, limit)
 
 
-def renew_edge_upstreams(reloading: Reloading, choice: Choice) -> None:
+def renew_edge_upstreams(reloading: Reloading, choice: UpstreamSelection) -> None:
     def upstreams(new: tuple[Upstream, ...]) -> None:
         choice.fixed = new
 
     reloading.follow(lambda config: config.edge.upstreams, upstreams)
 
 
-def renew_origin_upstreams(reloading: Reloading, choice: Choice) -> None:
+def renew_origin_upstreams(reloading: Reloading, choice: UpstreamSelection) -> None:
     def upstreams(new: tuple[Upstream, ...]) -> None:
         choice.fixed = new
 
     reloading.follow(lambda config: config.origin.upstreams, upstreams)
 
 
-def renew_guide(reloading: Reloading, guide: EdgeGuide) -> None:
+def renew_guide(reloading: Reloading, guide: EdgeSelection) -> None:
     """The database is read again each time, for it may be another behind the same path."""
 
     def places(new: Config) -> None:

@@ -1,4 +1,4 @@
-"""NAL units (ITU-T H.264 and H.265), behind start codes (Annex B) or behind their lengths, as MP4 and FLV have them."""
+"""NAL units (ITU-T H.264 and H.265) with start codes (Annex B), or with length prefixes as in MP4 and FLV."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from livestream.media.errors import MediaError
 
 FEW_UNITS = 64
 UNIT_BYTES = 64
-"""A frame of more than a few units has one for so many bytes at most: no encoder cuts its pictures smaller."""
+"""Beyond a few units, a frame may have one per this many bytes: no encoder uses smaller slices."""
 _LENGTH = Struct(">I")
 
 
-def most_units(size: int) -> int:
-    """How many units a frame of so many bytes may have: to look at each takes time."""
+def max_units(size: int) -> int:
+    """How many units a frame of ``size`` bytes may have, since each takes time to process."""
     return FEW_UNITS + size // UNIT_BYTES
 
 
 def nal_units(data: bytes) -> Iterator[bytes]:
-    """The units between start codes of three or of four bytes; zeros that trail a unit are not part of it."""
+    """The units between start codes of three or four bytes; trailing zeros are not part of a unit."""
     start = data.find(b"\x00\x00\x01")
     while start >= 0:
         start += 3
@@ -33,58 +33,58 @@ def nal_units(data: bytes) -> Iterator[bytes]:
 
 def to_length_prefixed(data: bytes) -> bytes:
     """
-    The same units, each behind its length in four bytes.
+    Replace start codes by lengths of four bytes.
 
-    :raises MediaError: there are too many.
+    :raises MediaError: there are too many units.
     """
-    most = most_units(len(data))
-    units = list(islice(nal_units(data), most + 1))
-    _check_count(len(units), most)
+    limit = max_units(len(data))
+    units = list(islice(nal_units(data), limit + 1))
+    _check_count(len(units), limit)
     prefixed = b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
-    _check_count(len(units), most_units(len(prefixed)))  # for a relay checks it again
+    _check_count(len(units), max_units(len(prefixed)))  # since a relay checks it again
     return prefixed
 
 
-def mended_units(data: bytes, begin: int = 0) -> bytes | None:
+def repair_units(data: bytes, begin: int = 0) -> bytes | None:
     """
-    What is sound of ``data`` from ``begin`` on, length-prefixed; ``None`` when all of it is.
+    The intact units of ``data`` from ``begin`` on, length-prefixed; ``None`` if all are intact.
 
-    Some encoders write start codes where lengths belong, and some end a unit early: those that follow are lost.
+    Some encoders write start codes instead of lengths, and some truncate a unit, which loses those that follow.
 
     :raises MediaError: there are too many units.
     """
     at, end = begin, len(data)
-    most, count = most_units(end - begin), 0
-    is_sound = True
-    while at + 4 <= end and count <= most:
+    limit, count = max_units(end - begin), 0
+    is_intact = True
+    while at + 4 <= end and count <= limit:
         count += 1
         following = at + 4 + _LENGTH.unpack_from(data, at)[0]
         if following > end:
             break
         if following == at + 4:
-            is_sound = False
+            is_intact = False
         at = following
-    _check_count(count, most)
-    if at == end and is_sound:
+    _check_count(count, limit)
+    if at == end and is_intact:
         return None
     if data.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01"), begin):
         return to_length_prefixed(data[begin:])
     return _without_empty_units(data[begin:at])
 
 
-def _check_count(count: int, most: int) -> None:
-    if count > most:
-        raise MediaError(f"a frame with more than {most} NAL units")
+def _check_count(count: int, limit: int) -> None:
+    if count > limit:
+        raise MediaError(f"a frame with more than {limit} NAL units")
 
 
 def _without_empty_units(data: bytes) -> bytes:
-    """Drop empty units. The limit holds for the result too, for a relay checks it again."""
+    """Drop empty units. The limit applies to the result too, since a relay checks it again."""
     at, kept = 0, []
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if size:
             kept.append(data[at : at + 4 + size])
         at += 4 + size
-    mended = b"".join(kept)
-    _check_count(len(kept), most_units(len(mended)))
-    return mended
+    repaired = b"".join(kept)
+    _check_count(len(kept), max_units(len(repaired)))
+    return repaired

@@ -1,4 +1,4 @@
-"""Bits of a parameter set, most significant first."""
+"""A bit reader for parameter sets, most significant bit first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def without_emulation(unit: bytes) -> bytes:
 
 @define(eq=False)
 class BitReader:
-    """Reads ``data`` from its first bit on; reading past the end is a :class:`MediaError`."""
+    """Reads ``data`` bit by bit; reading past the end raises :class:`MediaError`."""
 
     data: bytes
     _value: int = field(init=False)

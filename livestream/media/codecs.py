@@ -1,4 +1,4 @@
-"""Decoder configuration records: what a track is, as a playlist and an MP4 header name it."""
+"""Decoder configuration records: a track's parameters, as playlists and MP4 headers need them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from livestream.media.pictures import UNKNOWN, PictureFormat, av1_format, avc_fo
 from livestream.model.frames import Codec, Frame
 
 MAX_SETS = 32
-"""ITU-T H.264, 7.4.2.1.1, numbers them 0 to 31; HEVC has fewer."""
+"""Their ids are 0 to 31 (ITU-T H.264, 7.4.2.1.1); HEVC has fewer."""
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 _AAC_CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
 
@@ -21,9 +21,9 @@ _AAC_CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
 @frozen
 class VideoConfig:
     """
-    A video track. ``codec_string`` is its RFC 6381 name; ``width`` and ``height`` are of the picture that is shown.
+    A video track. ``codec_string`` is its RFC 6381 name; ``width`` and ``height`` are the display size.
 
-    Where the record has several parameter sets, the first says what is shown, and ``pictures`` has room for all.
+    If the record has several parameter sets, the first determines the display size, and ``pictures`` has room for all.
     """
 
     codec: Codec
@@ -42,7 +42,7 @@ class VideoConfig:
 
 @frozen
 class AudioConfig:
-    """An audio track. ``samples_per_frame`` is what :func:`samples_in` usually says, at ``sample_rate`` a second."""
+    """An audio track. ``samples_per_frame``, at ``sample_rate``, is the usual result of :func:`samples_in`."""
 
     codec: Codec
     record: bytes
@@ -56,8 +56,8 @@ def parse_config(frame: Frame) -> VideoConfig | AudioConfig:
     """
     Read the configuration record that ``frame`` carries.
 
-    :raises MediaError: the record is cut short or does not make sense.
-    :raises OversizedPicture: it is sound, and asks for more than is served.
+    :raises MediaError: the record is truncated or inconsistent.
+    :raises OversizedPicture: it is valid, but larger than what is served.
     """
     record = bytes(frame.data)
     try:
@@ -78,16 +78,16 @@ def _avc(record: bytes) -> VideoConfig:
             units.append(record[at : at + size])
             at += size
         if not count or at > len(record):
-            raise MediaError("an AVC configuration without whole parameter sets")
+            raise MediaError("an AVC configuration without complete parameter sets")
     first = units[0]
     if not is_avc_set(first):
-        raise MediaError("an AVC configuration whose sequence parameter set is none")
+        raise MediaError("an AVC configuration with an invalid sequence parameter set")
     pictures = _with_room_for_all(avc_format(unit) for unit in units if is_avc_set(unit))
     return VideoConfig(Codec.H264, record, f"avc1.{first[1:4].hex()}", pictures)
 
 
 def _hevc(record: bytes) -> VideoConfig:
-    """ISO/IEC 14496-15, 8.3.3.1; the codec's name by annex E.3."""
+    """ISO/IEC 14496-15, 8.3.3.1; the codec string by annex E.3."""
     if record[0] != 1 or record[21] & 3 != 3:
         raise MediaError("an HEVC configuration of an unknown version, or with NAL lengths of other than four bytes")
     space = ("", "A", "B", "C")[record[1] >> 6]
@@ -113,7 +113,7 @@ def _hevc_units(record: bytes) -> Iterator[bytes]:
 
 
 def _with_room_for_all(formats: Iterable[PictureFormat]) -> PictureFormat:
-    """The first format, where a decoder makes room for each of the others too."""
+    """The first format, with room in the decoder for all others."""
     found: PictureFormat | None = None
     for number, pictures in enumerate(formats):
         if number == MAX_SETS:
@@ -136,7 +136,7 @@ def _av1(record: bytes) -> VideoConfig:
 
 
 def _vp9(record: bytes) -> VideoConfig:
-    """VP Codec ISO Media File Format Binding. The record has no size: :func:`sized` finds it in the pictures."""
+    """VP Codec ISO Media File Format Binding. The record has no size: :func:`sized` reads it from a key frame."""
     profile, level, depth = record[4], record[5], record[6] >> 4
     if profile > 3 or level > 62 or depth not in (8, 10, 12):
         raise MediaError(f"a VP9 configuration of profile {profile}, level {level} and {depth} bits")
@@ -145,10 +145,10 @@ def _vp9(record: bytes) -> VideoConfig:
 
 def sized(config: VideoConfig, picture: Frame) -> VideoConfig:
     """
-    The same configuration with the size of a key frame, where the record does not have it.
+    The same configuration with the size read from a key frame, if the record does not have it.
 
-    :raises MediaError: the picture is none of its codec.
-    :raises OversizedPicture: it is larger than is served.
+    :raises MediaError: the key frame is malformed.
+    :raises OversizedPicture: it is larger than what is served.
     """
     if config.codec is not Codec.VP9 or not picture.is_key:
         return config
@@ -157,12 +157,12 @@ def sized(config: VideoConfig, picture: Frame) -> VideoConfig:
 
 
 def _aac(record: bytes) -> AudioConfig:
-    """ISO/IEC 14496-3, 1.6.2.1. The rate of an HE-AAC stream is that of its core, which is what its frames count in."""
+    """ISO/IEC 14496-3, 1.6.2.1. The rate of an HE-AAC stream is that of its core, in which frames are counted."""
     bits = BitReader(record)
     kind, rate = _aac_type(bits), _aac_rate(bits)
     channels = _AAC_CHANNELS.get(bits.bits(4))
     if channels is None:
-        raise MediaError("AAC with a channel layout of its own cannot be served; use mono, stereo or 5.1")
+        raise MediaError("AAC with a custom channel layout cannot be served; use mono, stereo or 5.1")
     name = f"mp4a.40.{kind}"
     if kind in (5, 29):
         _aac_rate(bits)
@@ -187,7 +187,7 @@ def _aac_rate(bits: BitReader) -> int:
 
 
 def _opus(record: bytes) -> AudioConfig:
-    """An identification header (RFC 7845, 5.1). Frames count at 48 kHz whatever the input was."""
+    """An identification header (RFC 7845, 5.1). Samples are counted at 48 kHz whatever the input rate."""
     if not record.startswith(b"OpusHead") or len(record) < 19 or record[8] >> 4:
         raise MediaError("an Opus configuration that is no identification header")
     channels, family = record[9], record[18]
@@ -197,7 +197,7 @@ def _opus(record: bytes) -> AudioConfig:
 
 
 def samples_in(config: AudioConfig, data: memoryview) -> int:
-    """How long a frame of the track is, in samples. Opus says so in each packet (RFC 6716, 3.1 and 3.2)."""
+    """The duration of a frame in samples. In Opus, each packet has its own (RFC 6716, 3.1 and 3.2)."""
     if config.codec is not Codec.OPUS:
         return config.samples_per_frame
     mode, code = data[0] >> 3, data[0] & 3

@@ -1,4 +1,4 @@
-"""What can be wrong with media that a stranger sent."""
+"""What can be wrong with media from an untrusted publisher."""
 
 
 class MediaError(ValueError):
@@ -6,8 +6,8 @@ class MediaError(ValueError):
 
 
 class UnsupportedCodec(MediaError):
-    """A codec that this system does not serve; the words are for the broadcaster."""
+    """A codec that this system does not serve; the message is for the broadcaster."""
 
 
 class OversizedPicture(UnsupportedCodec):
-    """Pictures that a decoder would need more memory for than is granted; the words are for the broadcaster."""
+    """Pictures that would take a decoder too much memory; the message is for the broadcaster."""

@@ -6,7 +6,7 @@ The legacy layout is Adobe's "Video File Format Specification 10.1", E.4; the ot
 
 from __future__ import annotations
 
-from livestream.media.annexb import mended_units
+from livestream.media.annexb import repair_units
 from livestream.media.errors import MediaError, UnsupportedCodec
 from livestream.model.frames import Codec, Frame, Track
 
@@ -14,7 +14,7 @@ AUDIO, VIDEO, DATA = 8, 9, 18
 """The types of tags (E.4.1), and of the RTMP messages that carry the same bodies (RTMP specification 1.0, 7.1)."""
 
 MAX_COMPOSITION_MS = 3_000
-"""The farthest that a picture is shown after or before it is decoded; more is an error of the encoder's."""
+"""The largest composition time offset, either way; more is an encoder error."""
 
 _FOURCC = {
     b"avc1": Codec.H264,
@@ -33,17 +33,17 @@ _AUDIO_MULTITRACK, _VIDEO_MULTITRACK = 5, 6
 _ONE_TRACK, _MANY_CODECS = 0, 2
 _COMMAND_FRAME = 5
 _KEY_FRAME = 1
-_SHOWN_AT_ONCE = bytes(3)
+_NO_OFFSET = bytes(3)
 _WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
 _AAC = Codec.AAC
 
 
 def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:
     """
-    Read the body of a video tag; ``None`` for one that carries no media (a sequence's end, HDR metadata, a command).
+    Parse the body of a video tag; ``None`` if it carries no media (end of sequence, HDR metadata, command).
 
-    :raises MediaError: the body is cut short or inconsistent.
-    :raises UnsupportedCodec: nothing of this kind can be served.
+    :raises MediaError: the body is truncated or inconsistent.
+    :raises UnsupportedCodec: the codec cannot be served.
     """
     if len(body) < 2:
         raise MediaError(f"a tag of {len(body)} bytes is cut short")
@@ -59,24 +59,24 @@ def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
         raise UnsupportedCodec(f"video {name} cannot be served; use H.264 (or HEVC, AV1, VP9)")
     if packet > 1:
         return None
-    cts_ms = 0 if body[2:5] == _SHOWN_AT_ONCE else _composition_ms(body, 2)
+    cts_ms = 0 if body[2:5] == _NO_OFFSET else _composition_ms(body, 2)
     return _video(codec, timestamp_ms, body, 5, cts_ms, kind == _KEY_FRAME, packet == 0, arrived)
 
 
 def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:
     """
-    Read the body of an audio tag; ``None`` for one that carries no media.
+    Parse the body of an audio tag; ``None`` if it carries no media.
 
-    :raises MediaError: the body is cut short.
-    :raises UnsupportedCodec: nothing of this kind can be served.
+    :raises MediaError: the body is truncated.
+    :raises UnsupportedCodec: the codec cannot be served.
     """
     if len(body) < 2:
         raise MediaError(f"a tag of {len(body)} bytes is cut short")
-    sound, packet = body[0] >> 4, body[1]
-    if sound == 9:
+    sound_format, packet = body[0] >> 4, body[1]
+    if sound_format == 9:
         return _enhanced_audio(timestamp_ms, body, arrived)
-    if sound != 10:
-        name = _LEGACY_AUDIO.get(sound, f"with id {sound}")
+    if sound_format != 10:
+        name = _LEGACY_AUDIO.get(sound_format, f"with id {sound_format}")
         raise UnsupportedCodec(f"audio {name} cannot be served; use AAC (or Opus)")
     if packet > 1 or len(body) == 2:
         return None
@@ -116,11 +116,11 @@ def _video(
     if len(body) <= at:
         raise MediaError("a video tag without data")
     if codec in _WITH_NAL_UNITS and not is_config:
-        mended = mended_units(body, at)
-        if mended is not None:
-            if not mended:
-                raise MediaError("a video tag without a whole NAL unit")
-            body = body[:at] + mended
+        repaired = repair_units(body, at)
+        if repaired is not None:
+            if not repaired:
+                raise MediaError("a video tag without a complete NAL unit")
+            body = body[:at] + repaired
     return Frame(codec, dts_ms, body, at, cts_ms, is_key, is_config, arrived)
 
 
@@ -128,7 +128,7 @@ def _audio(codec: Codec, dts_ms: int, body: bytes, at: int, is_config: bool, arr
     if len(body) <= at:
         raise MediaError("an audio tag without data")
     if body[at] == 0xFF and codec is Codec.AAC and not is_config and len(body) > at + 1 and body[at + 1] & 0xF6 == 0xF0:
-        raise MediaError("AAC with ADTS headers, where raw AAC belongs")
+        raise MediaError("AAC with ADTS headers instead of raw AAC")
     return Frame(codec, dts_ms, body, at, 0, True, is_config, arrived)
 
 
@@ -142,7 +142,7 @@ def _codec(body: bytes, at: int, track: Track) -> Codec:
 
 
 def _skip_modifiers(body: bytes, packet: int) -> tuple[int, int]:
-    """Pass over ModEx prefixes: the packet type behind them, and where its data begins."""
+    """Skip ModEx prefixes; return the packet type behind them, and where its data begins."""
     at = 1
     while packet == _MOD_EX:
         size, at = _byte(body, at) + 1, at + 1
@@ -154,7 +154,7 @@ def _skip_modifiers(body: bytes, packet: int) -> tuple[int, int]:
 
 
 def _first_track(body: bytes, at: int) -> tuple[int, bytes]:
-    """The packet type of a multitrack packet, and track 0 of it from its FourCC on; nothing if that is not in it."""
+    """The packet type of a multitrack packet, and its track 0 from the FourCC on; empty if it has none."""
     kind, packet = _byte(body, at) >> 4, body[at] & 15
     if packet in (_VIDEO_MULTITRACK, _AUDIO_MULTITRACK, _MOD_EX):
         raise MediaError("a multitrack packet within another")
@@ -183,13 +183,13 @@ def _byte(body: bytes, at: int) -> int:
 
 
 def _composition_ms(body: bytes, at: int) -> int:
-    """The time from decoding to showing, held to what an encoder can mean."""
+    """The composition time offset, clamped to a plausible range."""
     if len(body) < at + 3:
         raise MediaError("a tag is cut short in its composition time")
-    told_ms = int.from_bytes(body[at : at + 3], "big", signed=True)
-    if -MAX_COMPOSITION_MS <= told_ms <= MAX_COMPOSITION_MS:
-        return told_ms
-    return MAX_COMPOSITION_MS if told_ms > 0 else -MAX_COMPOSITION_MS
+    offset_ms = int.from_bytes(body[at : at + 3], "big", signed=True)
+    if -MAX_COMPOSITION_MS <= offset_ms <= MAX_COMPOSITION_MS:
+        return offset_ms
+    return MAX_COMPOSITION_MS if offset_ms > 0 else -MAX_COMPOSITION_MS
 
 
 def avc_config(record: bytes, dts_ms: int = 0) -> Frame:
@@ -214,12 +214,12 @@ def aac_frame(dts_ms: int, data: bytes, arrived: float = 0.0) -> Frame:
 
 
 def file_header(video: bool, audio: bool) -> bytes:
-    """The header of an FLV file, with the size of the tag before the first, which is none."""
+    """The header of an FLV file, with the zero size of the tag before the first."""
     return b"FLV\x01" + bytes([(4 if audio else 0) | (1 if video else 0)]) + b"\x00\x00\x00\x09\x00\x00\x00\x00"
 
 
 def tag(type_id: int, timestamp_ms: int, body: bytes) -> bytes:
-    """A whole FLV tag with the size that follows it; the timestamp is taken modulo 2^32."""
+    """A complete FLV tag with its trailing size; the timestamp is taken modulo 2^32."""
     size = len(body)
     time = timestamp_ms & 0xFFFFFFFF
     head = bytes([type_id]) + size.to_bytes(3, "big") + (time & 0xFFFFFF).to_bytes(3, "big") + bytes([time >> 24])

@@ -1,4 +1,4 @@
-"""What a new viewer is given first: the decoder configurations, and every frame since the last key frame."""
+"""The frames that a new viewer starts with: the decoder configurations, and all since the last key frame."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from livestream.model.frames import VIDEO, Frame, Track
 @define(eq=False)
 class GopCache:
     """
-    The newest group of pictures of a stream, bounded in bytes and in time.
+    The newest group of pictures (GOP) of a stream, bounded in bytes and in time.
 
-    A group that outgrows a bound is dropped whole: a viewer then waits for the next key frame, and memory stays flat.
+    A group that exceeds a bound is dropped entirely, and a viewer then waits for the next key frame.
     """
 
     limit_bytes: int = 16 << 20
@@ -22,7 +22,7 @@ class GopCache:
     _bytes: int = field(default=0, init=False)
 
     def add(self, frame: Frame) -> None:
-        """Keep a frame, and let go of what came before it if it begins a group."""
+        """Add a frame; if it begins a group, drop the previous one."""
         if frame.is_config:
             self.configs[frame.track] = frame
             return
@@ -42,12 +42,12 @@ class GopCache:
         return [*self.configs.values(), *self._group]
 
     def clear(self) -> None:
-        """Keep nothing of what was added."""
+        """Drop everything."""
         self.configs.clear()
         self._clear()
 
     def _begins_group(self, frame: Frame) -> bool:
-        """Whether this key frame does: where there are pictures, a sound, which is always one, does not."""
+        """Whether this key frame begins a group: with video, an audio frame, which is always a key frame, does not."""
         return VIDEO not in self.configs or frame.codec.track is VIDEO
 
     def _clear(self) -> None:

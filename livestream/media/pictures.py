@@ -1,4 +1,4 @@
-"""The format of a stream's pictures, out of each codec's own headers."""
+"""The format of a stream's pictures, parsed from each codec's own headers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from livestream.media.bits import BitReader, without_emulation
 from livestream.media.errors import MediaError, OversizedPicture
 
 MAX_WIDTH, MAX_HEIGHT = 4096, 2304
-"""No larger picture is accepted, as it is coded: a small parameter set could make a decoder ask for gigabytes."""
+"""The largest coded size accepted: a small parameter set could make a decoder allocate gigabytes."""
 MAX_DEPTH = 12
 MAX_REFERENCES = 16
 """ITU-T H.264, A.3.1 and H.265, A.4.2: no decoded picture buffer has more."""
-LONGEST_BYTES = 1024
-"""No parameter set says its size later than this; a stranger's may be long, and slow to read."""
+PREFIX_BYTES = 1024
+"""How much of a parameter set is parsed: its size comes before this, and a crafted one may be slow to parse."""
 
 _AV1_SAMPLES = {0: (1, 10), 1: (3, 10)}
-"""The chroma format and the depth that a profile allows at most; of the others (3, 12)."""
+"""The largest chroma format and bit depth of a profile; (3, 12) for the others."""
 _HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
 
 @frozen
 class PictureFormat:
     """
-    The pictures of a sequence. ``width`` and ``height`` are of what is shown, the others of what a decoder makes room
-    for, before the crop; all in luma samples. ``chroma`` is a ``chroma_format_idc`` (1: 4:2:0, 3: 4:4:4), ``depth`` the
-    bits of a sample, ``references`` how many pictures a decoder keeps besides the current one.
+    The pictures of a sequence. ``width`` and ``height`` are the display size, ``coded_width`` and ``coded_height`` what
+    a decoder allocates, before cropping; all in luma samples. ``chroma`` is a ``chroma_format_idc`` (1: 4:2:0,
+    3: 4:4:4), ``depth`` the bits per sample, ``references`` how many pictures a decoder keeps besides the current one.
     """
 
     width: int
@@ -41,7 +41,7 @@ class PictureFormat:
         return self.coded_width * self.coded_height
 
     def with_room_for(self, other: PictureFormat) -> PictureFormat:
-        """The same, where a decoder makes room for pictures of ``other`` too, which may be upright where these lie."""
+        """The same format, with room in the decoder for ``other`` too, which may have another orientation."""
         larger = max(self, other, key=lambda pictures: pictures.coded_pixels)
         return evolve(
             self,
@@ -54,14 +54,14 @@ class PictureFormat:
 
 
 UNKNOWN = PictureFormat(0, 0, 0, 0)
-"""Of a track whose configuration record does not say it."""
+"""The format of a track whose configuration record does not have it."""
 
 
 def checked(pictures: PictureFormat) -> PictureFormat:
     """
-    The same format, which can be served.
+    The same format, if it can be served.
 
-    :raises MediaError: it does not make sense.
+    :raises MediaError: it is invalid.
     :raises OversizedPicture: a decoder would need too much memory for it.
     """
     width, height = pictures.coded_width, pictures.coded_height
@@ -80,8 +80,8 @@ def checked(pictures: PictureFormat) -> PictureFormat:
 
 
 def avc_format(unit: bytes) -> PictureFormat:
-    """What a sequence parameter set, with its NAL header, says (ITU-T H.264, 7.3.2.1.1)."""
-    bits = BitReader(without_emulation(unit[1:LONGEST_BYTES]))
+    """Parse a sequence parameter set with its NAL header (ITU-T H.264, 7.3.2.1.1)."""
+    bits = BitReader(without_emulation(unit[1:PREFIX_BYTES]))
     profile = bits.bits(8)
     bits.bits(16)
     bits.ue()
@@ -95,12 +95,12 @@ def avc_format(unit: bytes) -> PictureFormat:
     if fields == 2:
         bits.flag()
     bits.flag()
-    shown = _cropped(bits, width, height * fields, planes, fields)
-    return PictureFormat(*shown, width, height * fields, chroma, depth, references)
+    displayed = _cropped(bits, width, height * fields, planes, fields)
+    return PictureFormat(*displayed, width, height * fields, chroma, depth, references)
 
 
 def _avc_samples(bits: BitReader) -> tuple[int, int, int]:
-    """Read what the high profiles add: the chroma format, the one by which a crop is counted, and the depth."""
+    """Parse what the high profiles add: the chroma format, that of the cropping units, and the bit depth."""
     chroma = planes = bits.ue()
     if chroma == 3 and bits.flag():
         planes = 0
@@ -126,7 +126,7 @@ def _skip_avc_order_count(bits: BitReader) -> None:
 
 
 def _cropped(bits: BitReader, width: int, height: int, chroma: int, fields: int) -> tuple[int, int]:
-    """What is left of a size after the crop that follows in ``bits``, counted in samples of chroma."""
+    """The display size after the cropping that follows in ``bits``, which is in chroma samples."""
     if bits.flag():
         left, right, top, bottom = (bits.ue() for _ in range(4))
         width -= (left + right) * (2 if chroma in (1, 2) else 1)
@@ -143,8 +143,8 @@ def _skip_scaling_list(bits: BitReader, size: int) -> None:
 
 
 def hevc_format(unit: bytes) -> PictureFormat:
-    """What a sequence parameter set, with its NAL header, says (ITU-T H.265, 7.3.2.2.1)."""
-    bits = BitReader(without_emulation(unit[2:LONGEST_BYTES]))
+    """Parse a sequence parameter set with its NAL header (ITU-T H.265, 7.3.2.2.1)."""
+    bits = BitReader(without_emulation(unit[2:PREFIX_BYTES]))
     bits.bits(4)
     sub_layers = bits.bits(3)
     bits.flag()
@@ -160,7 +160,7 @@ def hevc_format(unit: bytes) -> PictureFormat:
     if chroma == 3 and bits.flag():
         planes = 0
     width, height = bits.ue(), bits.ue()
-    shown = _cropped(bits, width, height, planes, 1)
+    displayed = _cropped(bits, width, height, planes, 1)
     depth = 8 + max(bits.ue(), bits.ue())
     bits.ue()
     references = 0
@@ -168,16 +168,16 @@ def hevc_format(unit: bytes) -> PictureFormat:
         references = max(references, bits.ue())
         bits.ue()
         bits.ue()
-    return PictureFormat(*shown, width, height, chroma, depth, references)
+    return PictureFormat(*displayed, width, height, chroma, depth, references)
 
 
 def av1_format(units: bytes) -> PictureFormat:
-    """The largest pictures that the sequence header OBU allows (AV1 bitstream specification, 5.5.1)."""
+    """The largest pictures that a sequence header OBU allows (AV1 bitstream specification, 5.5.1)."""
     kind, has_extension, has_size = units[0] >> 3 & 15, units[0] >> 2 & 1, units[0] >> 1 & 1
     at = 1 + has_extension
     while has_size and units[at] & 0x80:
         at += 1
-    bits = BitReader(units[at + has_size : at + LONGEST_BYTES])
+    bits = BitReader(units[at + has_size : at + PREFIX_BYTES])
     if kind != 1:
         raise MediaError("an AV1 configuration without a sequence header")
     profile = bits.bits(3)
@@ -213,7 +213,7 @@ def _skip_av1_operating_points(bits: BitReader) -> None:
 
 
 def vp9_format(picture: bytes) -> PictureFormat | None:
-    """VP9 bitstream specification, 6.2: what a key frame begins with; ``None`` for any other frame."""
+    """Parse the header of a key frame (VP9 bitstream specification, 6.2); ``None`` for any other frame."""
     bits = BitReader(picture[:24])
     if bits.bits(2) != 2:
         raise MediaError("a VP9 picture without its marker")

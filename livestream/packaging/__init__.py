@@ -1,12 +1,12 @@
 """
-Frames, made into what players download. Pure: no I/O, no clock.
+Frames into HLS segments and playlists. Pure: no I/O, no clock.
 
 - ``cuts``: where a broadcast is cut into segments
-- ``track_activity``: which tracks a broadcast has at the moment
+- ``track_activity``: which tracks a broadcast currently has
 - ``segmenter``: a rendition's frames into initialisation and media segments at those cuts
-- ``samples``: frames as the samples of a segment
+- ``samples``: queued frames, and the samples of a segment that they become
 - ``fmp4``: fragmented MP4, out of ``boxes``
-- ``rates``: what a rendition really costs and shows
-- ``window``: the segments of a stream that are listed or may still be fetched, with their ``numbering``
+- ``rates``: a rendition's measured bit rate and frame rate
+- ``window``: a stream's segments that are listed or can still be fetched, with their ``numbering``
 - ``playlist``: a window as HLS playlists
 """

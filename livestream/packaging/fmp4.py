@@ -27,11 +27,11 @@ _FRAGMENT_BYTES, _TRACK_BYTES, _ROW_BYTES = 24, 64, 16
 
 
 @define(eq=False)
-class Run:
+class TrackRun:
     """
     Samples of one track in decoding order, as columns; the first is decoded at ``base``, in the track's time scale.
 
-    ``offsets`` are from the decoding of each to its showing, and may be left out where all are 0.
+    ``offsets`` are the composition time offsets, and may be left out if all are 0.
     """
 
     track: int
@@ -58,8 +58,8 @@ def init_segment(video: VideoConfig | None, audio: AudioConfig | None) -> bytes:
     return box(b"ftyp", b"iso6\x00\x00\x00\x00iso6mp41cmfc") + moov
 
 
-def media_segment(sequence: int, runs: Sequence[Run]) -> bytes:
-    """One media segment: a movie fragment with a run for each track, and their data. ``sequence`` rises."""
+def media_segment(sequence: int, runs: Sequence[TrackRun]) -> bytes:
+    """One media segment: a movie fragment with one run per track, and their data. ``sequence`` must rise."""
     tracks: list[bytes] = []
     offset = 8 + _FRAGMENT_BYTES + sum(_TRACK_BYTES + _ROW_BYTES * len(run.data) for run in runs)
     size = 8
@@ -73,7 +73,7 @@ def media_segment(sequence: int, runs: Sequence[Run]) -> bytes:
     return b"".join((styp, moof, pack(">I4s", size, b"mdat"), *chain.from_iterable(run.data for run in runs)))
 
 
-def _track_fragment(run: Run, sizes: Sequence[int], offset: int) -> bytes:
+def _track_fragment(run: TrackRun, sizes: Sequence[int], offset: int) -> bytes:
     """Default-base-is-moof; each sample with its duration, size, flags and (signed) composition offset."""
     rows = [0] * (4 * len(sizes))
     rows[0::4], rows[1::4], rows[2::4] = run.durations, sizes, run.flags

@@ -1,4 +1,4 @@
-"""A window as HLS playlists (RFC 8216 and its successor draft). URLs in them are relative, always."""
+"""A window as HLS playlists (RFC 8216 and its successor draft), whose URLs are always relative."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def multivariant(window: Window, is_steered: bool = False) -> str | None:
     """
     The multivariant playlist; ``None`` while no rendition has a segment.
 
-    With ``is_steered`` players ask ``/steer/STREAM`` which host to play from, and may be told the URL of each variant
-    there by its stable id, which is its rendition's name.
+    With ``is_steered`` players ask ``/steer/STREAM`` which host to play from; the answer refers to the variants by
+    their stable ids, which are the renditions' names.
     """
     infos = window.renditions()
     if not infos:
@@ -72,7 +72,7 @@ def _stream_inf(info: RenditionInfo) -> str:
 
 def _segment(segment: Segment, before: Segment | None) -> list[str]:
     breaks = 0 if before is None else segment.discontinuity - before.discontinuity
-    lines = ["#EXT-X-DISCONTINUITY"] * breaks  # each counts as one, and a broadcast begun anew may be several ahead
+    lines = ["#EXT-X-DISCONTINUITY"] * breaks  # one per step, and a restarted broadcast may be several ahead
     if segment.init is not None and (before is None or before.init != segment.init):
         lines.append(f'#EXT-X-MAP:URI="{segment.init.name}"')
     if before is None or breaks:

@@ -1,4 +1,4 @@
-"""Frames of one rendition, made into initialisation segments and media segments at the cuts of its broadcast."""
+"""Packages the frames of one rendition into initialisation and media segments, at the cuts of its broadcast."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
 from livestream.packaging.rates import RateMeter
-from livestream.packaging.samples import Heard, Pictures, Shown, Sounds
-from livestream.packaging.track_activity import SILENT_MS
+from livestream.packaging.samples import AudioQueue, AudioRun, VideoQueue, VideoRun
+from livestream.packaging.track_activity import AUDIO_LOST_MS
 
-LIMIT_BYTES = 64 << 20
-"""No more waits for the end of its segment: an encoder whose clock stands still is never cut."""
+MAX_HELD_BYTES = 64 << 20
+"""The limit of queued frames: an encoder whose clock stands still would never be cut."""
 
 
 @frozen
 class PackagedInit:
-    """A new initialisation segment; it is needed from the next segment on. Numbers rise from 0."""
+    """A new initialisation segment, which applies from the next segment on. Numbers rise from 0."""
 
     number: int
     data: bytes
@@ -30,7 +30,7 @@ class PackagedInit:
 
 @frozen
 class PackagedSegment:
-    """A media segment, needing the newest initialisation segment; its rendition as measured up to it."""
+    """A media segment, which needs the newest initialisation segment; ``info`` is measured up to it."""
 
     cut: Cut
     duration_ms: int
@@ -40,7 +40,7 @@ class PackagedSegment:
 
 @frozen
 class PackagedGap:
-    """There is no media of this rendition for this stretch of the broadcast."""
+    """The rendition has no media for this segment of the broadcast."""
 
     cut: Cut
     duration_ms: int
@@ -52,21 +52,21 @@ Packaged = PackagedInit | PackagedSegment | PackagedGap
 @define(eq=False)
 class Packager:
     """
-    Takes a rendition's frames, and the cuts before the frames that they precede, and gives whole segments.
+    Takes a rendition's frames and the cuts of the broadcast, and returns complete segments.
 
-    A segment is whole when the next cut is known, the pictures before it have come, and the audio has passed it (or is
-    so late that it has stopped). For every cut there is one segment or one gap, in order.
+    A segment is complete once the next cut is known, all video frames before it have arrived, and the audio has passed
+    it, or is so late that it must have stopped. Every cut results in one segment or one gap, in order.
 
-    The source's frames are given as they come; those of a rung come later, from a transcoder, and are told apart by
-    their times. A segment of a rung begins with a key frame; one of the source may begin between two.
+    A cut of the source is added right before the frame it precedes. Frames of a rung arrive later, from a transcoder,
+    and are assigned by their times. A segment of a rung begins with a key frame; one of the source may begin without.
     """
 
     name: str
-    limit_bytes: int = LIMIT_BYTES
+    limit_bytes: int = MAX_HELD_BYTES
     is_shed: bool = field(default=False, init=False)
     _cuts: deque[Cut] = field(factory=deque, init=False)
-    _pictures: Pictures = field(factory=Pictures, init=False)
-    _sounds: Sounds = field(factory=Sounds, init=False)
+    _video: VideoQueue = field(factory=VideoQueue, init=False)
+    _audio: AudioQueue = field(factory=AudioQueue, init=False)
     _discontinuity: int | None = field(default=None, init=False)
     _init: tuple[VideoConfig | None, AudioConfig | None] = field(default=(None, None), init=False)
     _init_number: int = field(default=-1, init=False)
@@ -74,120 +74,120 @@ class Packager:
     _meter: RateMeter = field(factory=RateMeter, init=False)
 
     def add_cut(self, cut: Cut) -> list[Packaged]:
-        """A segment begins at ``cut``; of the source, its first frame follows. Return what is whole now."""
+        """Begin a segment at ``cut``; in the source, its first frame follows. Return what is now complete."""
         if cut.discontinuity != self._discontinuity:
             self._discontinuity = cut.discontinuity
-            self._sounds.anchor()
+            self._audio.anchor()
         self._cuts.append(cut)
-        return self._close_whole()
+        return self._close_complete()
 
     def add(self, frame: Frame) -> list[Packaged]:
         """
-        Take a frame or a configuration, and return what is whole now.
+        Add a frame or a configuration, and return what is now complete.
 
-        :raises MediaError: it does not make sense, and was left out.
+        :raises MediaError: it is malformed, and was dropped.
         """
         if frame.is_config:
             self._configure(frame)
             return []
-        cuts, pictures, sounds = self._cuts, self._pictures, self._sounds
+        cuts, video, audio = self._cuts, self._video, self._audio
         if not cuts or self.is_shed:
             return []
-        if pictures.held_bytes + sounds.held_bytes > self.limit_bytes:
-            self._let_go()
+        if video.held_bytes + audio.held_bytes > self.limit_bytes:
+            self._clear()
         if frame.codec.track is AUDIO:
-            sounds.add(frame, cuts[0].pts_ms)
+            audio.add(frame, cuts[0].pts_ms)
         else:
             cut = cuts[-1] if self.name == SOURCE else self._cut_before(frame)
             if cut is not None and VIDEO in cut.tracks:
-                pictures.add(frame, cut.msn)
-        return self._close_whole() if len(cuts) > 1 else []
+                video.add(frame, cut.msn)
+        return self._close_complete() if len(cuts) > 1 else []
 
     def finish(self, end_ms: int) -> list[Packaged]:
-        """The publisher has gone and its last segment ends at ``end_ms``: close what is open, with what there is."""
+        """Close all open segments with what they have, the last one at ``end_ms``, since the publisher has left."""
         packaged: list[Packaged] = []
         while self._cuts:
             packaged += self._close(self._cuts[1].pts_ms if len(self._cuts) > 1 else end_ms)
-        self._let_go()
-        self._sounds.anchor()
+        self._clear()
+        self._audio.anchor()
         return packaged
 
     def restart(self) -> None:
-        """The pictures come again, from the first cut whose segment is not out yet, or from before it."""
-        self._pictures.clear()
+        """Expect the video frames again, from the first cut whose segment is still open, or from before it."""
+        self._video.clear()
 
     def shed(self) -> list[Packaged]:
-        """Give the rendition up: gaps from here on."""
+        """Drop the rendition: return gaps from now on."""
         self.is_shed = True
-        self._let_go()
-        return self._close_whole()
+        self._clear()
+        return self._close_complete()
 
     @property
-    def whole_before_ms(self) -> int | None:
-        """Every segment that begins before this time is out; ``None`` before the first cut and after the end."""
+    def complete_before_ms(self) -> int | None:
+        """Every segment that begins before this time is closed; ``None`` before the first cut and after the end."""
         return self._cuts[0].pts_ms if self._cuts else None
 
     def _configure(self, frame: Frame) -> None:
         config = parse_config(frame)
         if isinstance(config, VideoConfig):
-            self._pictures.configure(config)
+            self._video.configure(config)
         else:
-            self._sounds.configure(config)
+            self._audio.configure(config)
 
     def _cut_before(self, frame: Frame) -> Cut | None:
-        """The cut that a rung's picture belongs to."""
-        shown_ms = frame.dts_ms + frame.cts_ms
+        """The cut whose segment a rung's frame belongs to."""
+        pts_ms = frame.dts_ms + frame.cts_ms
         for cut in reversed(self._cuts):
-            if cut.pts_ms <= shown_ms:
+            if cut.pts_ms <= pts_ms:
                 return cut
         return None
 
-    def _let_go(self) -> None:
-        self._pictures.clear()
-        self._sounds.clear()
+    def _clear(self) -> None:
+        self._video.clear()
+        self._audio.clear()
 
-    def _close_whole(self) -> list[Packaged]:
+    def _close_complete(self) -> list[Packaged]:
         packaged: list[Packaged] = []
-        while len(self._cuts) > 1 and self._is_whole(self._cuts[0], self._cuts[1]):
+        while len(self._cuts) > 1 and self._is_complete(self._cuts[0], self._cuts[1]):
             packaged += self._close(self._cuts[1].pts_ms)
         return packaged
 
-    def _is_whole(self, cut: Cut, following: Cut) -> bool:
+    def _is_complete(self, cut: Cut, following: Cut) -> bool:
         if self.is_shed:
             return True
-        has_pictures = VIDEO in cut.tracks and VIDEO in self._cuts[-1].tracks
-        if has_pictures and self._pictures.newest_msn < following.msn:
+        needs_video = VIDEO in cut.tracks and VIDEO in self._cuts[-1].tracks
+        if needs_video and self._video.newest_msn < following.msn:
             return False
-        if AUDIO not in cut.tracks or self._sounds.newest_ms >= following.pts_ms:
+        if AUDIO not in cut.tracks or self._audio.newest_ms >= following.pts_ms:
             return True
-        return self._pictures.newest_ms > following.pts_ms + SILENT_MS
+        return self._video.newest_ms > following.pts_ms + AUDIO_LOST_MS
 
     def _close(self, end_ms: int) -> list[Packaged]:
         cut = self._cuts.popleft()
         duration_ms = end_ms - cut.pts_ms
-        pictures, sounds = self._pictures.take(cut.msn), self._sounds.take(end_ms)
+        video, audio = self._video.take(cut.msn), self._audio.take(end_ms)
         if AUDIO not in cut.tracks:
-            sounds = None
-        if self.name != SOURCE and not (pictures and pictures.frames[0].is_key):
+            audio = None
+        if self.name != SOURCE and not (video and video.frames[0].is_key):
             return [PackagedGap(cut, duration_ms)]
-        if pictures is None and sounds is None:
+        if video is None and audio is None:
             return [PackagedGap(cut, duration_ms)]
-        runs = [self._pictures.run(pictures, end_ms)] if pictures else []
-        if sounds:
-            runs.append(self._sounds.run(sounds))
-        packaged = self._needed_init(cut, pictures, sounds)
+        runs = [self._video.track_run(video, end_ms)] if video else []
+        if audio:
+            runs.append(self._audio.track_run(audio))
+        packaged = self._needed_init(cut, video, audio)
         self._sequence += 1
         data = media_segment(self._sequence, runs)
-        self._meter.add(len(data), len(pictures.frames) if pictures else 0, duration_ms)
+        self._meter.add(len(data), len(video.frames) if video else 0, duration_ms)
         return [*packaged, PackagedSegment(cut, duration_ms, data, self._info())]
 
-    def _needed_init(self, cut: Cut, pictures: Shown | None, sounds: Heard | None) -> list[Packaged]:
-        """The header that fits the segment, if that is not the newest one."""
+    def _needed_init(self, cut: Cut, video_run: VideoRun | None, audio_run: AudioRun | None) -> list[Packaged]:
+        """The initialisation segment for a segment, unless the newest one fits."""
         video = audio = None
         if VIDEO in cut.tracks:
-            video = pictures.config if pictures else self._init[0] or self._pictures.config
+            video = video_run.config if video_run else self._init[0] or self._video.config
         if AUDIO in cut.tracks:
-            audio = sounds.config if sounds else self._init[1] or self._sounds.config
+            audio = audio_run.config if audio_run else self._init[1] or self._audio.config
         if (video, audio) == self._init:
             return []
         self._init = video, audio

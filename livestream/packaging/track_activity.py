@@ -1,4 +1,4 @@
-"""Which tracks a broadcast has at the moment: what its configurations promise, and what then really comes."""
+"""Which tracks a broadcast currently has: those with a configuration whose frames actually arrive."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from attrs import define, field
 from livestream.model.frames import AUDIO, VIDEO, Codec, Frame, Track
 
 START_MS = 2_000
-"""Sound that has come for so long with no picture is a broadcast without pictures."""
-SILENT_MS = 2_000
-"""Audio so far behind the video has stopped."""
-DARK_MS = 4_000
-"""Video so far behind the audio has stopped. Encoders on a bad network drop pictures, and keep the sound, for long."""
-BACK_MS = 1_000
-"""Audio is there again when it is no farther behind than this."""
+"""A broadcast that has had audio but no video for this long is one without video."""
+AUDIO_LOST_MS = 2_000
+"""Audio this far behind the video has stopped."""
+VIDEO_LOST_MS = 4_000
+"""Video this far behind the audio has stopped. On a bad network encoders drop video for long, and keep the audio."""
+AUDIO_BACK_MS = 1_000
+"""Audio has resumed once it is no farther behind than this."""
 
-NOTHING: frozenset[Track] = frozenset()
-SOUND = frozenset({AUDIO})
-PICTURES = frozenset({VIDEO})
+NO_TRACKS: frozenset[Track] = frozenset()
+AUDIO_ONLY = frozenset({AUDIO})
+VIDEO_ONLY = frozenset({VIDEO})
 BOTH = frozenset(Track)
 
 
 @define(eq=False)
-class Presence:
-    """The tracks of one publisher's media."""
+class TrackActivity:
+    """The active tracks of one publisher's media."""
 
-    tracks: frozenset[Track] = field(default=NOTHING, init=False)
+    tracks: frozenset[Track] = field(default=NO_TRACKS, init=False)
     leader: Track | None = field(default=None, init=False)
-    """The track whose frames are cut at."""
+    """The track at whose frames segments are cut."""
     _configs: dict[Track, tuple[Codec, bytes]] = field(factory=dict, init=False)
     _is_begun: bool = field(default=False, init=False)
-    _shown_ms: int = field(default=0, init=False)
-    _heard_ms: int = field(default=0, init=False)
+    _video_ms: int = field(default=0, init=False)
+    _audio_ms: int = field(default=0, init=False)
 
-    def changes(self, frame: Frame) -> bool:
-        """Watch a frame; whether the tracks, or the configuration of one of them, are others from here on."""
+    def update(self, frame: Frame) -> bool:
+        """Process a frame; return whether the tracks, or the configuration of one, change with it."""
         if frame.is_config:
             return self._configure(frame)
         if self.tracks is not BOTH:
-            return self._joins(frame)
-        seen_ms = frame.dts_ms + frame.cts_ms
+            return self._update_tracks(frame)
+        pts_ms = frame.dts_ms + frame.cts_ms
         if frame.codec.track is VIDEO:
-            if seen_ms <= self._shown_ms:
+            if pts_ms <= self._video_ms:
                 return False
-            self._shown_ms = seen_ms
-            return seen_ms - self._heard_ms > SILENT_MS and self._turn_to(PICTURES)
-        if seen_ms <= self._heard_ms:
+            self._video_ms = pts_ms
+            return pts_ms - self._audio_ms > AUDIO_LOST_MS and self._set_tracks(VIDEO_ONLY)
+        if pts_ms <= self._audio_ms:
             return False
-        self._heard_ms = seen_ms
-        return seen_ms - self._shown_ms > DARK_MS and self._turn_to(SOUND)
+        self._audio_ms = pts_ms
+        return pts_ms - self._video_ms > VIDEO_LOST_MS and self._set_tracks(AUDIO_ONLY)
 
     def _configure(self, frame: Frame) -> bool:
         track, record = frame.codec.track, (frame.codec, bytes(frame.data))
@@ -56,35 +56,35 @@ class Presence:
         self._configs[track] = record
         return known is not None and known != record and track in self.tracks
 
-    def _joins(self, frame: Frame) -> bool:
-        """Watch a frame of a broadcast that lacks a track; whether the tracks are others from here on."""
-        track, seen_ms = frame.codec.track, frame.dts_ms + frame.cts_ms
+    def _update_tracks(self, frame: Frame) -> bool:
+        """Process a frame of a broadcast that lacks a track; return whether the tracks change with it."""
+        track, pts_ms = frame.codec.track, frame.dts_ms + frame.cts_ms
         if track not in self._configs:
             return False
         if not self._is_begun:
             self._is_begun = True
-            self._shown_ms = self._heard_ms = seen_ms
+            self._video_ms = self._audio_ms = pts_ms
         if track is VIDEO:
-            self._shown_ms = max(seen_ms, self._shown_ms)
-            return self._turn_to(self._seen_from_video(frame.is_key, self._shown_ms - self._heard_ms))
-        self._heard_ms = max(seen_ms, self._heard_ms)
-        return self._turn_to(self._seen_from_audio(self._heard_ms - self._shown_ms))
+            self._video_ms = max(pts_ms, self._video_ms)
+            return self._set_tracks(self._tracks_after_video(frame.is_key, self._video_ms - self._audio_ms))
+        self._audio_ms = max(pts_ms, self._audio_ms)
+        return self._set_tracks(self._tracks_after_audio(self._audio_ms - self._video_ms))
 
-    def _turn_to(self, tracks: frozenset[Track]) -> bool:
+    def _set_tracks(self, tracks: frozenset[Track]) -> bool:
         if tracks is self.tracks:
             return False
         self.tracks = tracks
-        self.leader = AUDIO if tracks is SOUND else VIDEO
+        self.leader = AUDIO if tracks is AUDIO_ONLY else VIDEO
         return True
 
-    def _seen_from_video(self, is_key: bool, audio_late_ms: int) -> frozenset[Track]:
-        if self.tracks is PICTURES or not is_key or -audio_late_ms > DARK_MS:
+    def _tracks_after_video(self, is_key: bool, audio_late_ms: int) -> frozenset[Track]:
+        if self.tracks is VIDEO_ONLY or not is_key or -audio_late_ms > VIDEO_LOST_MS:
             return self.tracks
-        return BOTH if AUDIO in self._configs and audio_late_ms <= SILENT_MS else PICTURES
+        return BOTH if AUDIO in self._configs and audio_late_ms <= AUDIO_LOST_MS else VIDEO_ONLY
 
-    def _seen_from_audio(self, video_late_ms: int) -> frozenset[Track]:
-        if self.tracks is NOTHING:
-            return SOUND if video_late_ms >= START_MS else NOTHING
-        if self.tracks is SOUND or video_late_ms > DARK_MS:
-            return SOUND
-        return BOTH if -video_late_ms <= BACK_MS else self.tracks
+    def _tracks_after_audio(self, video_late_ms: int) -> frozenset[Track]:
+        if self.tracks is NO_TRACKS:
+            return AUDIO_ONLY if video_late_ms >= START_MS else NO_TRACKS
+        if self.tracks is AUDIO_ONLY or video_late_ms > VIDEO_LOST_MS:
+            return AUDIO_ONLY
+        return BOTH if -video_late_ms <= AUDIO_BACK_MS else self.tracks

@@ -1,4 +1,4 @@
-"""The segments of a stream that are listed, or may still be fetched, as one node knows them."""
+"""The segments of a stream that are listed or can still be fetched, as one node knows them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from livestream.model.segments import (
 )
 from livestream.packaging.numbering import Epochs
 
-LEAST_TARGETS = 3
+MIN_TARGETS = 3
 """RFC 8216, 6.2.2: a playlist is never shortened to less than this many target durations."""
-MOST_PENDING = 256
-"""So many segments of a rendition wait at most for one before them that is missing."""
-MOST_BREAKS = 16
-"""A discontinuity number that jumps farther begins the list anew, for each step is a line in the playlist."""
+MAX_PENDING = 256
+"""How many segments of a rendition may wait for a missing one before them."""
+MAX_DISCONTINUITY_STEP = 16
+"""A larger jump of the discontinuity number restarts the list, since each step is a line in the playlist."""
 
 
 @define(eq=False)
 class _Rendition:
-    """What is known, by number; all from ``start`` up to ``end`` (exclusive) is, and is listed or was."""
+    """The known segments, by number; all from ``start`` up to ``end`` (exclusive) are known, and are or were listed."""
 
     info: RenditionInfo
     known: dict[int, SegmentAnnounced] = field(factory=dict)
@@ -37,8 +37,8 @@ class _Rendition:
     end: int = 0
     _objects: dict[str, ObjectInfo] | None = None
 
-    def put(self, told: SegmentAnnounced) -> None:
-        self.known[told.segment.msn] = told
+    def add(self, announced: SegmentAnnounced) -> None:
+        self.known[announced.segment.msn] = announced
         self._objects = None
 
     def drop(self, msn: int) -> None:
@@ -47,40 +47,40 @@ class _Rendition:
 
     @property
     def objects(self) -> dict[str, ObjectInfo]:
-        """What may be fetched, by name."""
+        """The objects that can be fetched, by name."""
         if self._objects is None:
-            segments = [told.segment for told in self.known.values()]
+            segments = [announced.segment for announced in self.known.values()]
             infos = [info for segment in segments for info in (segment.init, segment.media) if info is not None]
             self._objects = {info.name: info for info in infos}
         return self._objects
 
     @property
     def pending(self) -> list[int]:
-        """The numbers that wait for one before them."""
+        """The numbers that wait for a missing one before them."""
         return [msn for msn in self.known if msn > self.end]
 
     def extend(self, list_start: int, length: int) -> None:
         """
-        Begin a list that is empty or ends before ``list_start``, and list what follows without a hole.
+        Start the list if it is empty or ends before ``list_start``, and list all that follows contiguously.
 
-        A list that is empty begins with what of the newest ``length`` there is; that of an epoch which has no more,
-        with the epoch's first, which others may list.
+        An empty list starts with the oldest known of the newest ``length`` numbers; if its epoch begins among them,
+        with the epoch's first, which other nodes may list.
         """
         if self.start == self.end or self.end < list_start:
-            self._begin_late(list_start, length)
-        self.go_on()
+            self._start(list_start, length)
+        self.advance()
 
-    def go_on(self) -> None:
-        """List what follows without a hole."""
+    def advance(self) -> None:
+        """List all that follows contiguously."""
         while self.end in self.known:
             self.end += 1
 
-    def begin(self, msn: int) -> None:
-        """Begin the list anew with this number, unless it stands there."""
+    def restart_at(self, msn: int) -> None:
+        """Restart the list at this number, unless that is next anyway."""
         if msn != self.end:
             self.start = self.end = msn
 
-    def _begin_late(self, list_start: int, length: int) -> None:
+    def _start(self, list_start: int, length: int) -> None:
         is_empty = self.start == self.end
         late = [msn for msn in self.known if msn >= max(self.end, list_start)]
         if late or (is_empty and self.known):
@@ -88,19 +88,19 @@ class _Rendition:
             oldest = max(known) - length + 1
             msn = min(msn for msn in known if msn >= oldest)
             first = self.known[msn].epoch.first_msn
-            self.begin(first if is_empty and first >= max(oldest, list_start) else msn)
+            self.restart_at(first if is_empty and first >= max(oldest, list_start) else msn)
 
 
 @define(eq=False)
 class Window:
     """
     One stream: the newest ``length`` segments of each rendition are listed, and as many more can still be fetched,
-    since a viewer may have a playlist that is as old as it is long.
+    since a viewer's playlist may be as old as it is long.
 
-    It is a function of what is known and not of the order in which that came: of two nodes, each lists the same segment
-    with the same date and discontinuity under every number that both list. Numbers, dates and discontinuities are the
-    writer's; see `Epochs` for who that is. A segment is listed once all before it are, as far as they are listed here
-    at all, or once somebody has said, with `skip_holes`, that they will not come.
+    The state depends on what is known, not on the order in which it arrived: two nodes list the same segment, date and
+    discontinuity under every number that both list. Numbers, dates and discontinuities are the writer's; see `Epochs`
+    for who that is. A segment is listed once all before it in the list are, or once `skip_holes` has declared those
+    lost.
     """
 
     stream: str
@@ -119,24 +119,24 @@ class Window:
     _trimmed_msn: int = field(default=-1, init=False)
     _skipped_to_end: bool = field(default=False, init=False)
 
-    # What becomes known
+    # Updates
 
-    def take(self, announcements: Iterable[Announcement]) -> list[Announcement]:
-        """Take in what was announced, and return what of it is news and holds, together with what holds only now."""
+    def apply(self, announcements: Iterable[Announcement]) -> list[Announcement]:
+        """Apply announcements; return those that are new and valid, and earlier ones that have become valid."""
         news: list[Announcement] = []
         for announcement in announcements:
             is_new_epoch = self._epochs.add(announcement.epoch)
             if is_new_epoch:
-                self._drop_what_is_superseded()
-                news += self._look_again()
+                self._drop_superseded()
+                news += self._retry_refused()
             if announcement.epoch.number >= self._epoch:
-                self._follow(announcement)
+                self._update_stream(announcement)
             if isinstance(announcement, SegmentAnnounced) and announcement.epoch.number >= self._target_epoch:
                 self._target_epoch, self.target_s = announcement.epoch.number, announcement.target_s
             if isinstance(announcement, SegmentAnnounced):
-                news += self._put(announcement)
+                news += self._add_segment(announcement)
             elif isinstance(announcement, StreamEnded):
-                news += self._end(announcement)
+                news += self._add_end(announcement)
             elif is_new_epoch:
                 news.append(announcement)
         for rendition in self._renditions.values():
@@ -146,7 +146,7 @@ class Window:
 
     def promise(self, epoch: int) -> StreamPosition:
         """
-        Say how far the stream has come, and take no further number from epochs older than this one.
+        Return how far the stream has come, and refuse further numbers from epochs older than this one.
 
         :raises Superseded: a younger epoch is known, or was promised.
         """
@@ -157,12 +157,12 @@ class Window:
         return position
 
     def skip_holes(self) -> list[Announcement]:
-        """Nobody has what is missing: begin the lists anew behind it. Return what is listed only for that."""
+        """Restart the lists after what is missing, since no node has it. Return what is newly listed."""
         listed: list[Announcement] = []
         for rendition in self._renditions.values():
             if pending := rendition.pending:
-                rendition.begin(min(pending))
-                rendition.go_on()
+                rendition.restart_at(min(pending))
+                rendition.advance()
                 listed.append(rendition.known[rendition.start])
         if self.is_ended and not self._skipped_to_end:
             self._skipped_to_end = True
@@ -170,42 +170,45 @@ class Window:
         self._trim()
         return listed
 
-    # What is known
+    # Queries
 
     @property
     def epoch(self) -> int:
-        """The number of the youngest epoch of which anything was announced."""
+        """The number of the youngest epoch that was announced."""
         return self._epoch
 
     @property
-    def refused_for(self) -> list[tuple[str, int]]:
-        """The nodes that announced what is not taken because of a promise, each with the epoch of the promise."""
-        pairs = ((told, self._epochs.refusing(told.epoch, told.segment.msn)) for told in self._refused.values())
-        return list({(told.node, promise.epoch) for told, promise in pairs if promise is not None})
+    def refused_writers(self) -> list[tuple[str, int]]:
+        """The nodes whose segments are refused for a promise, each with the epoch of that promise."""
+        pairs = (
+            (announced, self._epochs.refusal(announced.epoch, announced.segment.msn))
+            for announced in self._refused.values()
+        )
+        return list({(announced.node, promise.epoch) for announced, promise in pairs if promise is not None})
 
     @property
     def is_ended(self) -> bool:
-        """Whether the broadcast is over, as far as is known."""
+        """Whether the broadcast has ended, as far as is known."""
         return self._epoch in self._ended
 
     @property
     def is_on_air(self) -> bool:
-        """Whether a broadcast has begun, of which nothing may be listed yet, and is not over."""
+        """Whether a broadcast has begun, even if nothing is listed yet, and has not ended."""
         return self._epoch > 0 and not self.is_ended
 
     @property
     def is_live(self) -> bool:
-        """Whether there is something to see, and more to come."""
+        """Whether something is listed, and more is to come."""
         return not self.is_ended and self.last_msn is not None
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether something is known to exist that is missing here."""
+        """Whether something that is known to exist is missing here."""
         is_behind = any(rendition.pending for rendition in self._renditions.values())
         return is_behind or (self.is_ended and not all(self.is_complete(name) for name in self._renditions))
 
     def is_complete(self, rendition: str) -> bool:
-        """Whether the broadcast is over and a rendition lists its last segment, or will list no more."""
+        """Whether the broadcast has ended and the rendition lists its last segment, or will list no more."""
         if not self.is_ended:
             return False
         known = self._renditions.get(rendition)
@@ -213,12 +216,12 @@ class Window:
 
     @property
     def last_msn(self) -> int | None:
-        """The newest number that any rendition lists."""
+        """The newest number that any rendition lists; ``None`` if there is none."""
         return max((rendition.end - 1 for rendition in self._renditions.values() if rendition.known), default=None)
 
     def position(self) -> StreamPosition:
-        """How far the stream has come, with what is not listed and what is refused for now."""
-        segments = [told.segment for told in (*self._refused.values(), *self._segments())]
+        """How far the stream has come, including what is not listed or currently refused."""
+        segments = [announced.segment for announced in (*self._refused.values(), *self._segments())]
         msns = [segment.msn for segment in segments]
         msns += [epoch.first_msn - 1 for epoch in self._epochs.all()]
         msns += [ended.last_msn for ended in self._ended.values()]
@@ -232,107 +235,111 @@ class Window:
         )
 
     def announcements(self) -> list[Announcement]:
-        """All that is known and still matters, for another window to take in."""
-        segments = sorted(self._segments(), key=lambda told: told.segment.msn)
-        shown = {told.epoch.number for told in segments}
-        begun = [EpochBegan(self.stream, epoch, self.node) for epoch in self._epochs.all() if epoch.number not in shown]
+        """All that is known and still matters, to be applied to another window."""
+        segments = sorted(self._segments(), key=lambda announced: announced.segment.msn)
+        with_segments = {announced.epoch.number for announced in segments}
+        begun = [
+            EpochBegan(self.stream, epoch, self.node)
+            for epoch in self._epochs.all()
+            if epoch.number not in with_segments
+        ]
         return [*begun, *segments, *self._ended.values()]
 
     def has_rendition(self, rendition: str) -> bool:
-        """Whether anything of a rendition is known, if only a gap."""
+        """Whether any segment or gap of a rendition is known."""
         return rendition in self._renditions
 
     def renditions(self) -> list[RenditionInfo]:
-        """The renditions that have media listed, the most demanding first."""
+        """The renditions that have media listed, by falling bandwidth."""
         infos = [r.info for name, r in self._renditions.items() if any(s.media for s in self.listed(name))]
         return sorted(infos, key=lambda info: -info.bandwidth)
 
     def listed(self, rendition: str) -> list[Segment]:
-        """What the playlist of a rendition lists: nothing of one that has fallen a whole list behind the others."""
+        """The segments in a rendition's playlist; none if it has fallen a whole list behind the others."""
         known, last_msn = self._renditions.get(rendition), self.last_msn
         if known is None or last_msn is None:
             return []
-        if last_msn + 1 - self._reached(known) > self.length:
+        if last_msn + 1 - self._list_end(known) > self.length:
             return []
         segments: list[Segment] = []
         total_ms = 0
         for msn in range(known.end - 1, known.start - 1, -1):
-            is_enough = len(segments) >= self.length and total_ms >= LEAST_TARGETS * self.target_s * 1000
-            told = known.known.get(msn)
-            if is_enough or told is None or (segments and not _follows(told.segment, segments[-1])):
+            is_enough = len(segments) >= self.length and total_ms >= MIN_TARGETS * self.target_s * 1000
+            announced = known.known.get(msn)
+            if is_enough or announced is None or (segments and not _follows(announced.segment, segments[-1])):
                 break
-            segments.append(told.segment)
-            total_ms += told.segment.duration_ms
+            segments.append(announced.segment)
+            total_ms += announced.segment.duration_ms
         segments.reverse()
         return segments
 
     def is_listed(self, rendition: str, name: str) -> bool:
-        """Whether the playlist of a rendition names this object."""
+        """Whether a rendition's playlist lists this object."""
         objects = (info for segment in self.listed(rendition) for info in (segment.media, segment.init))
         return any(info is not None and info.name == name for info in objects)
 
     def object_info(self, rendition: str, name: str) -> ObjectInfo | None:
-        """What is known of an object that may be fetched."""
+        """An object that can be fetched; ``None`` if it is unknown."""
         known = self._renditions.get(rendition)
         return None if known is None else known.objects.get(name)
 
     # Inside
 
-    def _reached(self, rendition: _Rendition) -> int:
-        """Where a rendition's list ends, as far behind as that is: nobody is behind by numbers that were left out."""
+    def _list_end(self, rendition: _Rendition) -> int:
+        """Where a rendition's list ends; numbers that were skipped do not count as lag."""
         return max(rendition.end, min(self._epochs.list_start, (self.last_msn or 0) + 1))
 
     def _segments(self) -> list[SegmentAnnounced]:
-        return [told for rendition in self._renditions.values() for told in rendition.known.values()]
+        return [announced for rendition in self._renditions.values() for announced in rendition.known.values()]
 
-    def _follow(self, announcement: Announcement) -> None:
-        """What is said of the youngest epoch is said of the stream."""
+    def _update_stream(self, announcement: Announcement) -> None:
+        """Update the state of the stream, which is that of its youngest epoch."""
         self._epoch = announcement.epoch.number
         self.node = announcement.node or self.node
         if isinstance(announcement, SegmentAnnounced):
             self._skipped_to_end = False
 
-    def _put(self, told: SegmentAnnounced) -> list[Announcement]:
-        msn, epoch = told.segment.msn, told.epoch
+    def _add_segment(self, announced: SegmentAnnounced) -> list[Announcement]:
+        msn, epoch = announced.segment.msn, announced.epoch
         if msn < self._oldest_msn or not self._epochs.owns(epoch, msn):
             return []
-        if self._epochs.refusing(epoch, msn) is not None:
-            if len(self._refused) < MOST_PENDING:
-                self._refused[told.info.name, epoch.number, msn] = told
+        if self._epochs.refusal(epoch, msn) is not None:
+            if len(self._refused) < MAX_PENDING:
+                self._refused[announced.info.name, epoch.number, msn] = announced
             return []
-        rendition = self._renditions.setdefault(told.info.name, _Rendition(told.info))
+        rendition = self._renditions.setdefault(announced.info.name, _Rendition(announced.info))
         known = rendition.known.get(msn)
-        if known is not None and (told.segment.is_gap or not known.segment.is_gap):
+        if known is not None and (announced.segment.is_gap or not known.segment.is_gap):
             return []
-        rendition.put(told)
+        rendition.add(announced)
         if msn >= rendition.end - 1:
-            rendition.info = told.info
-        if len(pending := rendition.pending) > MOST_PENDING:
+            rendition.info = announced.info
+        if len(pending := rendition.pending) > MAX_PENDING:
             rendition.drop(min(pending))
-        return [told]
+        return [announced]
 
-    def _end(self, ended: StreamEnded) -> list[Announcement]:
+    def _add_end(self, ended: StreamEnded) -> list[Announcement]:
         if ended.epoch.number in self._ended:
             return []
         self._ended[ended.epoch.number] = ended
         return [ended] if self.is_ended else []
 
-    def _drop_what_is_superseded(self) -> None:
-        """A younger epoch began: numbers from its first on are not of an older one."""
+    def _drop_superseded(self) -> None:
+        """Drop the segments whose numbers now belong to a younger epoch."""
         for rendition in self._renditions.values():
-            for msn, told in list(rendition.known.items()):
-                if not self._epochs.owns(told.epoch, msn):
+            for msn, announced in list(rendition.known.items()):
+                if not self._epochs.owns(announced.epoch, msn):
                     rendition.drop(msn)
                     rendition.end = min(rendition.end, msn)
             rendition.start = min(rendition.start, rendition.end)
 
-    def _look_again(self) -> list[Announcement]:
-        """Take in what was refused for a promise that is settled now."""
+    def _retry_refused(self) -> list[Announcement]:
+        """Apply again what was refused for a promise, which may be settled now."""
         refused, self._refused = self._refused, {}
-        return [news for told in refused.values() for news in self._put(told)]
+        return [news for announced in refused.values() for news in self._add_segment(announced)]
 
     def _trim(self) -> None:
-        """Forget what no viewer can ask for any more, whenever there is a newer number."""
+        """Drop what no viewer can request any more, whenever the newest number has changed."""
         last_msn = self.last_msn
         if last_msn is None or last_msn == self._trimmed_msn:
             return
@@ -340,7 +347,7 @@ class Window:
         listed = max(len(self.listed(name)) for name in self._renditions)
         self._oldest_msn = max(self._oldest_msn, last_msn - 2 * max(self.length, listed))
         for name, rendition in list(self._renditions.items()):
-            is_to_follow = rendition.end <= self._epochs.list_start and self._reached(rendition) > self._oldest_msn
+            is_to_follow = rendition.end <= self._epochs.list_start and self._list_end(rendition) > self._oldest_msn
             for msn in [msn for msn in rendition.known if msn < self._oldest_msn and not is_to_follow]:
                 rendition.drop(msn)
             if not rendition.known:
@@ -348,8 +355,10 @@ class Window:
         self._epochs.trim(self._oldest_msn)
         kept = {epoch.number for epoch in self._epochs.all()}
         self._ended = {number: ended for number, ended in self._ended.items() if number in kept}
-        self._refused = {key: told for key, told in self._refused.items() if told.segment.msn >= self._oldest_msn}
+        self._refused = {
+            key: announced for key, announced in self._refused.items() if announced.segment.msn >= self._oldest_msn
+        }
 
 
 def _follows(before: Segment, after: Segment) -> bool:
-    return 0 <= after.discontinuity - before.discontinuity <= MOST_BREAKS
+    return 0 <= after.discontinuity - before.discontinuity <= MAX_DISCONTINUITY_STEP

@@ -6,12 +6,12 @@ from typing import Any
 
 from livestream.bus.interface import Tier
 from livestream.bus.memory import MemoryBus
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
+from livestream.ingest.claims import NoPeerNodes
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.ingest.take import NoOthers
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.drain import Phase
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
@@ -43,16 +43,16 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     bus = MemoryBus(node.bus_name) if has_cluster else node.bus
 
     # What is published here, for viewers to fetch and to be pushed.
-    ledger = Ledger(bus, Tier.INGEST, config.hls.window, node.bus_name)
-    shelf = SegmentStore(object_store(config, process, node, ledger))
+    published = PublishedStreams(bus, Tier.INGEST, config.hls.window, node.bus_name)
+    segment_store = SegmentStore(object_store(config, process, node, published))
     feeds = push_feeds(config, process, node)
 
     # Publishers and their broadcasts.
     transcoders = TranscoderPool(reactor, node.metrics, config.transcode.preset)
-    services, takeovers = LocalServices(shelf, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
+    services, takeovers = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
     broadcasts = broadcasts_of(
-        config, process, node, bus, ledger, services, takeovers,
-        others=NoOthers(), position=ledger.position, publisher_changed=lambda _: None,
+        config, process, node, bus, published, services, takeovers,
+        others=NoPeerNodes(), position=published.position, publisher_changed=lambda _: None,
     )  # fmt: skip
     keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
     door = PublishDoor(keys, broadcasts, reactor, node.metrics, most, takeovers)
@@ -60,11 +60,13 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     # What publishers, viewers and operators are served.
     responses = ResponseFactory(node.name)
     flv = FlvPush(feeds, responses)
-    pages, access = Watch(lambda: live_streams(ledger.windows())).resource(), access_log(config, reactor)
-    site = http_site(config, process, node, responses, ledger, shelf, guide=None, flv=flv, pages=pages, access=access)
+    pages, access = Watch(lambda: live_streams(published.windows())).resource(), access_log(config, reactor)
+    site = http_site(
+        config, process, node, responses, published, segment_store, guide=None, flv=flv, pages=pages, access=access
+    )
     rtmp = rtmp_server(config, process, node, feeds, guide=None, publishing=door)
-    heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(ledger.windows(), feeds.viewers()))
-    ops = operations(config, process, node, heartbeat, ledger, list, guide=None)
+    heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
+    ops = operations(config, process, node, heartbeat, published, list, guide=None)
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
     viewers = process.listen("edge.http", config.edge.http, site)
     process.listen("ops.http", config.ops.http, ops)

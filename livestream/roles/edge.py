@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.known_streams import KnownStreams
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import EdgePrefetcher
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
 from livestream.lifecycle.drain import Phase
@@ -40,10 +40,10 @@ def build_edge(config: Config, reactor: Any) -> Process:
     guide = edge_guide(config, process, node)
 
     # What origins announce, and what is fetched from them.
-    choice = Choice("origin", config.edge.upstreams, node.members.nodes)
+    choice = UpstreamSelection("origin", config.edge.upstreams, node.members.nodes)
     upstreams = fetching_from(choice, node, reactor)
     states = UpstreamStates(choice, upstreams)
-    known = Catalogue(node.bus, Tier.ORIGIN, states, config.hls.window, reactor, node.metrics)
+    known = KnownStreams(node.bus, Tier.ORIGIN, states, config.hls.window, reactor, node.metrics)
     store = object_store(config, process, node, known)
     cache = Cache(store, upstreams, known.object_info, reactor, reactor.seconds)
     known.subscribe(EdgePrefetcher(cache).on_announcement)
@@ -55,7 +55,7 @@ def build_edge(config: Config, reactor: Any) -> Process:
     known.subscribe(lambda stream, _: feeds.waiting.announced(stream))
 
     def not_ready() -> list[str]:
-        return [*known.uninformed(), *states.missing()]
+        return [*known.not_ready_reasons(), *states.missing()]
 
     # What viewers and operators are served.
     responses = ResponseFactory(node.name)

@@ -9,18 +9,18 @@ from typing import Any, Protocol
 
 from attrs import define
 
-from livestream.bus.acknowledgements import Receipts
+from livestream.bus.acknowledgements import Acknowledgements
 from livestream.bus.interface import Bus, Tier
-from livestream.bus.known_streams import Catalogue
-from livestream.bus.published import Ledger
+from livestream.bus.known_streams import KnownStreams
+from livestream.bus.published import PublishedStreams
 from livestream.cache.upstream.node import UpstreamNode
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
-from livestream.ingest.broadcast import Broadcast, BroadcastSettings, Transcode
-from livestream.ingest.broadcasts import Broadcasts, Numbering
+from livestream.ingest.broadcasts import Broadcasts, WriterServices
+from livestream.ingest.claims import WRITERS, Claims, PeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.ingest.take import WRITERS, Others, Takes, farthest
+from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
@@ -38,7 +38,7 @@ from livestream.roles.serving import edge_guide, http_site, object_store, operat
 from livestream.roles.takes import IngestAnswers, OtherNodes, TakeRequests
 from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import Rung, ladder_for
-from livestream.transcode.pool import RungSink, TranscoderPool
+from livestream.transcode.pool import TranscoderPool
 
 
 class Transcoders(Protocol):
@@ -50,9 +50,9 @@ class Transcoders(Protocol):
 
 @define(eq=False)
 class LocalServices:
-    """What broadcasts find around them (`livestream.ingest.broadcast.Site`)."""
+    """What broadcasts find around them (`livestream.ingest.services.BroadcastServices`)."""
 
-    shelf: SegmentStore
+    store: SegmentStore
     feeds: Feeds
     transcoders: Transcoders
     heights: Sequence[int]
@@ -69,7 +69,7 @@ class LocalServices:
     def rungs(self, height: int) -> Sequence[str]:
         return [rung.name for rung in ladder_for(height, self.heights)]
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> Transcode:
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode:
         ladder = [rung for rung in ladder_for(1 << 16, self.heights) if rung.name in rungs]
         return self.transcoders.open(stream, ladder, sink)
 
@@ -79,28 +79,28 @@ def broadcasts_of(
     process: Process,
     node: LocalNode,
     bus: Bus,
-    ledger: Ledger,
+    published: PublishedStreams,
     services: LocalServices,
     takeovers: Takeovers,
     *,
-    others: Others,
+    others: PeerNodes,
     position: Callable[[str], StreamPosition],
     publisher_changed: Callable[[PublisherChange], None],
 ) -> Broadcasts:
     """
-    All broadcasts of this process, each the writer of its stream on ``bus`` and in ``ledger``.
+    All broadcasts of this process, each the writer of its stream on ``bus`` and in ``published``.
 
     ``others`` are asked before a stream is taken, ``position`` has how far it has come anywhere, and
     ``publisher_changed`` is called when a publisher comes or leaves.
     """
     seconds, writer = process.reactor.seconds, secrets.randbelow(WRITERS)
-    takes = Takes(node.bus_name, bus.take, others, position, writer, process.reactor, seconds)
-    numbering = Numbering(
-        node.bus_name, takes, bus.accept, bus.leave, ledger.show, lambda: bus.is_healthy, publisher_changed
+    claims = Claims(node.bus_name, bus.claim, others, position, writer, process.reactor, seconds)
+    writer_services = WriterServices(
+        node.bus_name, claims, bus.accept, bus.release, published.record, lambda: bus.is_healthy, publisher_changed
     )
     settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
     return Broadcasts(
-        settings, services, numbering, ledger.forget, takeovers.count, process.reactor, seconds, node.metrics
+        settings, services, writer_services, published.remove, takeovers.count, process.reactor, seconds, node.metrics
     )
 
 
@@ -111,12 +111,12 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     guide = edge_guide(config, process, node)
 
     # What this ingest has, for origins to fetch and to relay.
-    ledger = Ledger(node.bus, Tier.INGEST, config.hls.window, node.bus_name)
-    shelf = SegmentStore(object_store(config, process, node, ledger))
+    published = PublishedStreams(node.bus, Tier.INGEST, config.hls.window, node.bus_name)
+    segment_store = SegmentStore(object_store(config, process, node, published))
     feeds = push_feeds(config, process, node)
 
     # What other ingests have, and what is asked of them and of origins before a stream is taken.
-    known = Catalogue(node.bus, Tier.INGEST, None, config.hls.window, reactor, node.metrics)
+    known = KnownStreams(node.bus, Tier.INGEST, None, config.hls.window, reactor, node.metrics)
     other_ingests = OtherIngests(node.bus_name, node.members.nodes, reactor)
     channel = PublisherChannel(node.bus, node.bus_name, config.cluster.secret)
     connect = partial(UpstreamNode.at, reactor=reactor, observer=node.members.others, credentials=node.credentials)
@@ -125,28 +125,30 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     )
 
     def position(stream: str) -> StreamPosition:
-        return farthest([ledger.position(stream), known.position(stream)])
+        return farthest([published.position(stream), known.position(stream)])
 
     # Publishers and their broadcasts.
     transcoders = transcoders or TranscoderPool(reactor, node.metrics, config.transcode.preset)
-    services, takeovers = LocalServices(shelf, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
+    services, takeovers = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
     broadcasts = broadcasts_of(
-        config, process, node, node.bus, ledger, services, takeovers,
+        config, process, node, node.bus, published, services, takeovers,
         others=others, position=position, publisher_changed=channel.send,
     )  # fmt: skip
     keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
     door = PublishDoor(keys, broadcasts, reactor, node.metrics, most, takeovers, other_ingests)
-    known.subscribe(giving_way(node.bus_name, broadcasts.give_up, door.outdone))
+    known.subscribe(giving_way(node.bus_name, broadcasts.give_up, door.superseded))
     known.subscribe(other_ingests.changed)
     channel.subscribe(other_ingests.publisher_changed)
 
     # What publishers, origins and operators are served.
     responses = ResponseFactory(node.name)
     takes = TakeRequests(node.credentials, IngestAnswers(broadcasts, door, position))
-    site = http_site(config, process, node, responses, ledger, shelf, guide=guide, states=ledger, takes=takes)
+    site = http_site(
+        config, process, node, responses, published, segment_store, guide=guide, states=published, takes=takes
+    )
     rtmp = rtmp_server(config, process, node, feeds, guide=guide, publishing=door, takes_viewers=False)
-    heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(ledger.windows(), feeds.viewers()))
-    ops = operations(config, process, node, heartbeat, ledger, list, guide=guide)
+    heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
+    ops = operations(config, process, node, heartbeat, published, list, guide=guide)
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
     process.listen("ingest.http", config.ingest.http, site)
     process.listen("ops.http", config.ops.http, ops)
@@ -154,10 +156,10 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     # How it takes new settings, drains, starts and stops; its listeners stay, for the last segments are to be fetched.
     renew_door(process.reloading, door)
     limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
-    receipts = Receipts(node.bus, ledger, lambda: heard_origins(node.members.nodes()))
+    acknowledgements = Acknowledgements(node.bus, published, lambda: heard_origins(node.members.nodes()))
     drain_http(process.draining, site)
     drain_rtmp(process.draining, rtmp, keeps_relays=True)
-    drain_publishers(process.draining, door, broadcasts, receipts)
+    drain_publishers(process.draining, door, broadcasts, acknowledgements)
     process.when_running(known.start)
     for stop in (known.stop, broadcasts.stop, feeds.stop):
         process.at_stop(stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.known_streams import KnownStreams
 from livestream.model.names import SOURCE
 from livestream.push.feeds import Standing
 
@@ -19,15 +19,15 @@ seconds after the source. No playlist that is complete has fewer.
 class LiveRenditions:
     """What a node has heard of streams. A broadcast is live from its beginning, before it has anything to list."""
 
-    catalogue: Catalogue
+    known_streams: KnownStreams
 
     def standing(self, stream: str, rendition: str) -> Standing:
-        catalogue = self.catalogue
-        if not catalogue.is_on_air(stream):
-            return Standing.NOT_LIVE if catalogue.is_informed else Standing.UNKNOWN
+        known_streams = self.known_streams
+        if not known_streams.is_on_air(stream):
+            return Standing.NOT_LIVE if known_streams.is_informed else Standing.UNKNOWN
         if rendition == SOURCE:
             return Standing.LIVE
-        window = catalogue.window(stream)
+        window = known_streams.window(stream)
         if window is not None and window.has_rendition(rendition):
             return Standing.LIVE
         is_settled = window is not None and len(window.listed(SOURCE)) >= SETTLED_SEGMENTS

@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from livestream.bus.interface import Bus
 from livestream.bus.memory import MemoryBus
 from livestream.bus.redis_connection import is_local
-from livestream.cluster.heartbeat import PERIOD_S, Presence
-from livestream.cluster.kept import KeptList
+from livestream.cluster.directory import NodeDirectory
+from livestream.cluster.heartbeat import PERIOD_S, HeartbeatSender
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.membership import Membership
 from livestream.cluster.nodes import Nodes
@@ -24,7 +24,7 @@ from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload import Reloading
 from livestream.metrics import Metrics
 from livestream.signing import Credentials
-from livestream.steering.nodes import Node, NodeState, Place
+from livestream.steering.nodes import Location, Node, NodeState
 from livestream.urls import without_password
 
 CHANNEL = "nodes"
@@ -68,7 +68,7 @@ class LocalNode:
         process: Process,
         not_ready: Callable[[], Sequence[str]],
         streams: Callable[[], Mapping[str, int]],
-    ) -> Presence:
+    ) -> HeartbeatSender:
         """Tell the others every second what this node is, what it carries, and whether it is ready."""
         heartbeat = heartbeat_of(self.members, self.bus, self.metrics, not_ready, streams)
         process.every(PERIOD_S, heartbeat.tick)
@@ -99,8 +99,8 @@ def join(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callabl
     others = Nodes(name, boot, secret, lambda: bus.is_healthy, time.monotonic, seconds, metrics)
     if not secret:
         return Membership(own_node(config, name), others)
-    bus.hear(CHANNEL, others.heard)
-    return Membership(own_node(config, name), others, KeptList(bus, CHANNEL, others))
+    bus.subscribe(CHANNEL, others.on_message)
+    return Membership(own_node(config, name), others, NodeDirectory(bus, CHANNEL, others))
 
 
 def heartbeat_of(
@@ -109,22 +109,22 @@ def heartbeat_of(
     metrics: Metrics,
     not_ready: Callable[[], Sequence[str]],
     streams: Callable[[], Mapping[str, int]],
-) -> Presence:
+) -> HeartbeatSender:
     """What a member tells the others; nothing, if there can be none."""
     meter = LoadMeter(PERIOD_S, metrics, time.monotonic)
-    tell = partial(bus.tell, CHANNEL) if members.others.secret else lambda _: None
-    return Presence(members, tell, meter, not_ready, streams)
+    tell = partial(bus.send, CHANNEL) if members.others.secret else lambda _: None
+    return HeartbeatSender(members, tell, meter, not_ready, streams)
 
 
 def renew_membership(reloading: Reloading, members: Membership) -> None:
     """Let a node stand elsewhere, and carry more or less, while it runs."""
-    reloading.follow(lambda config: own_node(config, members.own.id), members.become)
+    reloading.follow(lambda config: own_node(config, members.own.id), members.update)
 
 
 def own_node(config: Config, name: str) -> Node:
     """The node ``name`` as the configuration has it, when its process begins."""
     node = config.node
-    place = None if node.latitude is None or node.longitude is None else Place(node.latitude, node.longitude)
+    place = None if node.latitude is None or node.longitude is None else Location(node.latitude, node.longitude)
     return Node(
         name,
         config.role,

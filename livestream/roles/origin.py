@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
-from livestream.bus.published import Ledger
+from livestream.bus.known_streams import KnownStreams
+from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import OriginReplicator
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
 from livestream.lifecycle.drain import Phase
@@ -37,16 +37,16 @@ def build_origin(config: Config, reactor: Any) -> Process:
     def holder(stream: str) -> str:
         return known.holder(stream)
 
-    choice = Choice("ingest", config.origin.upstreams, node.members.nodes, holder)
+    choice = UpstreamSelection("ingest", config.origin.upstreams, node.members.nodes, holder)
     upstreams = fetching_from(choice, node, reactor)
     states = UpstreamStates(choice, upstreams)
-    known = Catalogue(node.bus, Tier.INGEST, states, config.hls.window, reactor, node.metrics)
+    known = KnownStreams(node.bus, Tier.INGEST, states, config.hls.window, reactor, node.metrics)
     store = object_store(config, process, node, known)
     cache = Cache(store, upstreams, known.object_info, reactor, reactor.seconds)
 
     # What is here whole is announced to edges.
-    ledger = Ledger(node.bus, Tier.ORIGIN, config.hls.window, node.bus_name)
-    replicator = OriginReplicator(cache, config.hls.window, ledger.announce, ledger.forget, reactor)
+    published = PublishedStreams(node.bus, Tier.ORIGIN, config.hls.window, node.bus_name)
+    replicator = OriginReplicator(cache, config.hls.window, published.announce, published.remove, reactor)
     known.subscribe(replicator.on_announcement)
 
     # What ingests relay, pushed on.
@@ -62,11 +62,11 @@ def build_origin(config: Config, reactor: Any) -> Process:
     known.subscribe(lambda stream, _: feeds.waiting.announced(stream))
 
     def not_ready() -> list[str]:
-        return [*known.uninformed(), *states.missing()]
+        return [*known.not_ready_reasons(), *states.missing()]
 
     # What edges, and ingests that take a stream, are served.
     responses, takes = ResponseFactory(node.name), TakeRequests(node.credentials, OriginAnswers(known))
-    site = http_site(config, process, node, responses, ledger, cache, guide=guide, states=ledger, takes=takes)
+    site = http_site(config, process, node, responses, published, cache, guide=guide, states=published, takes=takes)
     rtmp = rtmp_server(config, process, node, feeds, guide=guide)
     heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)

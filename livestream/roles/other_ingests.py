@@ -1,9 +1,9 @@
 """
-Other ingests: which streams they have, and when one that is here has gone elsewhere.
+Other ingests: which streams they have publishers of, and when a stream that is here continues at another.
 
-Two ingests that have the same stream must not both go on with it. Ingests tell each other on the channel ``publishers``
-whose publisher has come or left, signed with the cluster's secret. Nothing of that is kept: who has missed it waits
-until the stream has been silent for long enough.
+Only one ingest may continue a stream. Ingests tell each other on the channel ``publishers`` when a publisher arrives or
+leaves, signed with the cluster's secret. These messages are not stored: an ingest that has missed one waits until the
+stream has been silent for long enough.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from livestream.steering.nodes import Node
 CHANNEL = "publishers"
 
 BEGINS_S = 6.0
-"""So long may the first segment of a publisher take."""
-MOST_CHANGES = 10_000
-"""Of so many streams it is remembered that their publisher came or left."""
+"""How long a publisher's first segment may take."""
+MAX_CHANGES = 10_000
+"""For how many streams the last arrival or departure of a publisher is remembered."""
 
 
 @frozen
-class _Heard:
-    """What was announced last, by which node, and until when its publisher is taken to be there."""
+class _RemotePublisher:
+    """The last announcement, of which node, and until when its publisher is assumed to be connected."""
 
     node: str
     epoch: int
@@ -40,61 +40,61 @@ class _Heard:
     until: float
 
     def is_before(self, change: PublisherChange) -> bool:
-        """Whether a publisher who left has sent nothing since that is known of."""
+        """Whether nothing is known to have been sent since the publisher left."""
         return change.node == self.node and change.epoch == self.epoch and self.msn <= change.last_msn
 
 
 @define(eq=False)
 class OtherIngests:
     """
-    Which ingest has a publisher of which stream. ``node`` is this one's id; ``nodes`` has all that live.
+    Which ingest has a publisher of which stream. ``node`` is this one's id; ``nodes`` returns all that are alive.
 
-    A publisher who has left is known to have done so at once where its ingest can say it (`publisher_changed`), and
-    else after a segment and a silence.
+    A publisher who has left is known to have done so at once if its ingest says so (`publisher_changed`), otherwise
+    after the length of a segment and a silence.
     """
 
     node: str
     nodes: Callable[[], Sequence[Node]]
     clock: IReactorTime
-    _heard: dict[str, _Heard] = field(factory=dict, init=False)
+    _publishers: dict[str, _RemotePublisher] = field(factory=dict, init=False)
     _changes: dict[str, PublisherChange] = field(factory=dict, init=False)
     _waiting: dict[str, list[Deferred[None]]] = field(factory=dict, init=False)
 
     def changed(self, stream: str, announcement: Announcement | None) -> None:
-        """Take an announcement of any ingest; ``None`` says that nothing is heard of the stream any more."""
+        """Process an announcement of any ingest; ``None`` says that the stream is no longer known."""
         if is_of_another(announcement, self.node):
             self._note(announcement)
         else:
-            self._heard.pop(stream, None)
+            self._publishers.pop(stream, None)
         self._wake(stream)
 
     def publisher_changed(self, change: PublisherChange) -> None:
-        """Take it that the publisher of another ingest has come or left. What comes late or twice changes nothing."""
+        """Process the arrival or departure of a publisher. Late and repeated messages are ignored."""
         known = self._changes.get(change.stream)
         if change.node == self.node or (known and (known.epoch, known.count) >= (change.epoch, change.count)):
             return
         self._changes.pop(change.stream, None)
         self._changes[change.stream] = change
-        if len(self._changes) > MOST_CHANGES:
+        if len(self._changes) > MAX_CHANGES:
             del self._changes[next(iter(self._changes))]
         self._wake(change.stream)
 
     def holder(self, stream: str) -> str:
-        """The id of another ingest that has a publisher of the stream at present; empty when none has."""
-        heard = self._heard.get(stream)
+        """The id of another ingest that has a publisher of the stream; empty if none has."""
+        heard = self._publishers.get(stream)
         if heard is None or self.clock.seconds() > heard.until or self._has_left(stream, heard):
             return ""
         return heard.node if any(node.id == heard.node and node.is_ready for node in self.nodes()) else ""
 
     def when_free(self, stream: str) -> Deferred[None]:
-        """Fires when no other ingest has a publisher of the stream; who no longer waits for that cancels it."""
+        """Fires when no other ingest has a publisher of the stream. Can be cancelled."""
         waiting = self._waiting.setdefault(stream, [])
         free: Deferred[None] = Deferred(lambda _: self._stop_waiting(stream, free))
         waiting.append(free)
         self._wake(stream)
         return free
 
-    def _has_left(self, stream: str, heard: _Heard) -> bool:
+    def _has_left(self, stream: str, heard: _RemotePublisher) -> bool:
         change = self._changes.get(stream)
         return change is not None and not change.is_here and heard.is_before(change)
 
@@ -109,16 +109,16 @@ class OtherIngests:
             del self._waiting[stream]
 
     def _note(self, announcement: EpochBegan | SegmentAnnounced) -> None:
-        """A gap says that the publisher is away."""
+        """Note what an announcement says about its publisher. A gap says that it is away."""
         stream, epoch, now = announcement.stream, announcement.epoch, self.clock.seconds()
-        noted = _Heard(announcement.node, epoch.number, epoch.first_msn - 1, now + BEGINS_S + SILENT_S)
+        publisher = _RemotePublisher(announcement.node, epoch.number, epoch.first_msn - 1, now + BEGINS_S + SILENT_S)
         if isinstance(announcement, SegmentAnnounced):
             if announcement.segment.is_gap:
-                self._heard.pop(stream, None)
+                self._publishers.pop(stream, None)
                 return
             until = now + announcement.target_s + SILENT_S
-            noted = evolve(noted, msn=announcement.segment.msn, until=until)
-        self._heard[stream] = noted
+            publisher = evolve(publisher, msn=announcement.segment.msn, until=until)
+        self._publishers[stream] = publisher
 
 
 def is_of_another(announcement: Announcement | None, node: str) -> TypeGuard[EpochBegan | SegmentAnnounced]:
@@ -156,7 +156,7 @@ class PublisherChannel:
     def send(self, change: PublisherChange) -> None:
         """Tell the other ingests."""
         message = encode_change(evolve(change, node=self.node))
-        self.bus.tell(CHANNEL, seal(message, self.secret))
+        self.bus.send(CHANNEL, seal(message, self.secret))
 
     def subscribe(self, changed: Callable[[PublisherChange], None]) -> None:
         """Call ``changed`` with what ingests tell, this one included; what is not sealed or makes no sense is left."""
@@ -169,4 +169,4 @@ class PublisherChannel:
             except InvalidMessage:
                 return
 
-        self.bus.hear(CHANNEL, heard)
+        self.bus.subscribe(CHANNEL, heard)

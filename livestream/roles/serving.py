@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from twisted.web.resource import IResource
 
 from livestream.cache.store import Key, Store
-from livestream.cluster.edge_selection import EdgeGuide
-from livestream.cluster.heartbeat import Presence
+from livestream.cluster.edge_selection import EdgeSelection
+from livestream.cluster.heartbeat import HeartbeatSender
 from livestream.config import Config
 from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Lookup
@@ -96,7 +96,7 @@ def push_feeds(
     return feeds
 
 
-def edge_guide(config: Config, process: Process, node: LocalNode) -> EdgeGuide | None:
+def edge_guide(config: Config, process: Process, node: LocalNode) -> EdgeSelection | None:
     """
     Who tells viewers which edge of the cluster to use; there is none without a cluster.
 
@@ -104,7 +104,7 @@ def edge_guide(config: Config, process: Process, node: LocalNode) -> EdgeGuide |
     """
     if not config.cluster.secret:
         return None
-    guide = EdgeGuide(node.name, node.members.nodes, geography(config))
+    guide = EdgeSelection(node.name, node.members.nodes, geography(config))
     renew_guide(process.reloading, guide)
     return guide
 
@@ -117,7 +117,7 @@ def http_site(
     windows: Windows,
     library: Library,
     *,
-    guide: EdgeGuide | None,
+    guide: EdgeSelection | None,
     states: States | None = None,
     takes: Takes | None = None,
     flv: FlvPush | None = None,
@@ -155,13 +155,13 @@ def rtmp_server(
     node: LocalNode,
     feeds: Feeds,
     *,
-    guide: EdgeGuide | None,
+    guide: EdgeSelection | None,
     publishing: Publishing | None = None,
     takes_viewers: bool = True,
 ) -> RtmpServerFactory:
     """Take RTMP connections: of publishers, of downstream relays, and of viewers."""
     relays = RelayAdmission(relay_rule(config, node.credentials), takes_viewers, process.reactor.seconds)
-    elsewhere = (lambda _: None) if guide is None else guide.elsewhere
+    elsewhere = (lambda _: None) if guide is None else guide.redirect_url
     play, limits = RtmpPlay(feeds, relays), rtmp_limits(config)
     factory = RtmpServerFactory(publishing, play, limits, process.reactor, node.metrics, elsewhere)
     renew_rtmp(process.reloading, factory)
@@ -173,11 +173,11 @@ def operations(
     config: Config,
     process: Process,
     node: LocalNode,
-    heartbeat: Presence,
+    heartbeat: HeartbeatSender,
     streams: Streams,
     not_ready: Callable[[], list[str]],
     *,
-    guide: EdgeGuide | None,
+    guide: EdgeSelection | None,
 ) -> HttpSite:
     """Health, readiness, metrics, and what this node and its cluster carry."""
     ops = Ops(

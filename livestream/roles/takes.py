@@ -1,5 +1,5 @@
 """
-How nodes ask and answer each other when an ingest takes a stream (see `livestream.ingest.take`), over HTTP.
+How nodes ask and answer each other when an ingest takes a stream (see `livestream.ingest.claims`), over HTTP.
 
 ``POST /take/STREAM?epoch=EPOCH`` is answered with how far the stream had come, with 409 and the younger epoch, or with
 503 by a node that does not know. ``POST /taken/STREAM?epoch=EPOCH`` tells an ingest whose numbers are refused why.
@@ -22,13 +22,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from livestream.bus.announcements import InvalidMessage, decode_position, encode_epochs, encode_position
-from livestream.bus.interface import NotNow
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.interface import TemporarilyUnavailable
+from livestream.bus.known_streams import KnownStreams
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import UpstreamNode
 from livestream.ingest.broadcasts import Broadcasts
+from livestream.ingest.claims import Survey
 from livestream.ingest.publish_admission import PublishDoor
-from livestream.ingest.take import Survey
 from livestream.model.names import take_path
 from livestream.model.segments import StreamPosition, Superseded
 from livestream.signing import Credentials
@@ -111,7 +111,7 @@ class Answering(Protocol):
         How far a stream has come, as what becomes JSON.
 
         :raises Superseded: a younger epoch is known.
-        :raises NotNow: this node does not know.
+        :raises TemporarilyUnavailable: this node does not know.
         """
 
     def taken(self, stream: str, epoch: int) -> None:
@@ -131,11 +131,11 @@ class IngestAnswers:
 
     def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
         was_live = self.broadcasts.fence(stream, epoch)
-        self.door.outdone(stream, "")
+        self.door.superseded(stream, "")
         return {**encode_position(self.position(stream)), "live": was_live}
 
     def taken(self, stream: str, epoch: int) -> None:
-        self.broadcasts.warn(stream, epoch)
+        self.broadcasts.suspend(stream, epoch)
 
     def epochs(self) -> Mapping[str, int]:
         return self.broadcasts.epochs()
@@ -145,16 +145,16 @@ class IngestAnswers:
 class OriginAnswers:
     """Promises to take no older numbers."""
 
-    catalogue: Catalogue
+    known_streams: KnownStreams
 
     def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
-        return encode_position(self.catalogue.promise(stream, epoch))
+        return encode_position(self.known_streams.promise(stream, epoch))
 
     def taken(self, stream: str, epoch: int) -> None:
         """An origin gives no numbers."""
 
     def epochs(self) -> Mapping[str, int]:
-        return {window.stream: window.epoch for window in self.catalogue.windows() if window.is_live}
+        return {window.stream: window.epoch for window in self.known_streams.windows() if window.is_live}
 
 
 @define(eq=False)
@@ -179,7 +179,7 @@ class TakeRequests:
             return "200 OK", _json(self.answering.take(stream, int(epoch)))
         except Superseded as error:
             return "409 Conflict", _json(encode_position(StreamPosition(error.epoch)))
-        except NotNow:
+        except TemporarilyUnavailable:
             return "503 Service Unavailable", b""
 
 

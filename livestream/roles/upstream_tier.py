@@ -15,7 +15,7 @@ from livestream.bus.announcements import InvalidMessage, decode_document, decode
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import UpstreamNode
 from livestream.cache.upstream.tier import UpstreamTier
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.model.names import taken_path
 from livestream.model.segments import Announcement
 from livestream.net.rtmp.client import RtmpUpstream
@@ -29,7 +29,7 @@ ANSWER_S = 0.4
 """So long a stream that is silent stays silent for the sake of a node that does not answer."""
 
 
-def fetching_from(choice: Choice, node: LocalNode, reactor: Any) -> UpstreamTier:
+def fetching_from(choice: UpstreamSelection, node: LocalNode, reactor: Any) -> UpstreamTier:
     """The nodes of ``choice``, as objects and states are fetched from them by ``node``."""
 
     def connect(url: str) -> UpstreamNode:
@@ -42,7 +42,7 @@ def fetching_from(choice: Choice, node: LocalNode, reactor: Any) -> UpstreamTier
 class UpstreamStates:
     """What the tier above knows of streams, for a node that has missed announcements of them."""
 
-    choice: Choice
+    choice: UpstreamSelection
     upstreams: UpstreamTier
     _had_somebody: bool = field(default=False, init=False)
 
@@ -83,7 +83,7 @@ class UpstreamStates:
 class UpstreamPlayers:
     """Where the tier above plays streams, for the relays of ``node``."""
 
-    choice: Choice
+    choice: UpstreamSelection
     upstreams: UpstreamTier
     node: LocalNode
     reactor: Any

@@ -1,4 +1,4 @@
-"""A node of the cluster, as the others know it from what it said last, and from whether it is heard and answers."""
+"""A node of the cluster as the others know it, from its last heartbeat and its answers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from attrs import field, frozen
 
 
 class NodeState(Enum):
-    """What a node says of itself, or that it is not heard."""
+    """The state that a node reports, or that its heartbeats stopped."""
 
     STARTING = "starting"
     READY = "ready"
     DRAINING = "draining"
     CUT_OFF = "cut_off"
-    """It is not heard on the bus and has not said goodbye: it may be dead, or well and cut off from the bus alone."""
+    """Its heartbeats stopped without a goodbye: it may be dead, or only cut off from the bus."""
 
 
-SAID = (NodeState.STARTING, NodeState.READY, NodeState.DRAINING)
-"""What a node may say of itself; that it is cut off is for the others to find out."""
+REPORTED_STATES = (NodeState.STARTING, NodeState.READY, NodeState.DRAINING)
+"""The states that a node may report itself; others find out that it is cut off."""
 
 
 @frozen
-class Place:
+class Location:
     """A point on the earth, in degrees."""
 
     latitude: float
@@ -32,7 +32,7 @@ class Place:
 
 @frozen
 class Load:
-    """What a node carries at present. ``delay_ms`` is how late its reactor is; ``viewers`` are by protocol."""
+    """A node's current load. ``delay_ms`` is how late its reactor is; ``viewers`` are by protocol."""
 
     connections: int = 0
     requests_per_s: float = 0.0
@@ -46,9 +46,10 @@ class Node:
     """
     One process of the cluster.
 
-    ``http`` and ``rtmp`` are where viewers and other tiers reach it: ``http://HOST:PORT`` and ``rtmp://HOST:PORT``, the
-    latter empty when it serves none. ``place`` is ``None`` where only the region is known, and ``region`` may be empty.
-    Of a node that is cut off no load is known, and ``is_answering`` is false when it did not answer the last request.
+    ``http`` and ``rtmp`` are the URLs at which viewers and other tiers reach it, ``http://HOST:PORT`` and
+    ``rtmp://HOST:PORT``; ``rtmp`` is empty if it serves none. ``location`` is ``None`` if only the region is known, and
+    ``region`` may be empty. The load of a node that is cut off is unknown; ``is_answering`` is false if it did not
+    answer the last request.
     """
 
     id: str
@@ -57,7 +58,7 @@ class Node:
     rtmp: str = ""
     state: NodeState = NodeState.READY
     region: str = ""
-    place: Place | None = None
+    location: Location | None = None
     capacity_rps: float = 200_000.0
     capacity_mbps: float = 10_000.0
     load: Load = Load()
@@ -65,5 +66,5 @@ class Node:
 
     @property
     def is_ready(self) -> bool:
-        """Whether new work may be given to it."""
+        """Whether it may be given new work."""
         return self.state is NodeState.READY

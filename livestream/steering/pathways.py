@@ -16,8 +16,8 @@ VERSION = 1
 PATHWAY = "."
 """The pathway of variants whose playlist names none (4.4.6.2)."""
 
-MOST = 8
-"""No more edges are told to a player than this, for with a thousand each answer would be as long as a segment."""
+MAX_EDGES = 8
+"""How many edges a manifest lists: with a thousand, it would be as large as a segment."""
 
 _ID = re.compile(NODE)
 
@@ -29,25 +29,30 @@ def manifest(
     The manifest, as JSON, for a player whose multivariant playlist came from the node ``base``.
 
     ``order`` is the edges for it, best first. The base is the pathway ``.``, since its playlist names none; every other
-    node is a clone of that, by its id, and ``variants`` are the stable ids of what it has. A base that is not among the
-    best stays the last resort while it is alive; when there is no node at all, the player is to stay where it is.
+    node is a clone of it, named by its id, and ``variants`` are the stable ids of its variants. A base that is not
+    among the best remains the last choice while it is alive; without any node, the player stays where it is.
 
-    A clone's ``HOST`` is a hostname and no more, as the draft has it: browsers ignore one with a port. A player that
-    only replaces the host keeps the port and scheme of the base; the URL of each variant depends on neither.
+    A clone's ``HOST`` is a hostname without a port, as the draft requires: browsers ignore one with a port. A player
+    that only replaces the host keeps the port and scheme of the base; the URL of each variant depends on neither.
 
     ``reload`` is where to ask for the next manifest, after ``ttl_s`` seconds.
     """
-    told: list[Node] = []
+    listed: list[Node] = []
     for node in order:
-        if (len(told) < MOST or node.id == base) and _ID.fullmatch(node.id) and node.id != PATHWAY and _host(node.http):
-            told.append(node)
+        if (
+            (len(listed) < MAX_EDGES or node.id == base)
+            and _ID.fullmatch(node.id)
+            and node.id != PATHWAY
+            and _host(node.http)
+        ):
+            listed.append(node)
     body: dict[str, Any] = {
         "VERSION": VERSION,
         "TTL": ttl_s,
         "RELOAD-URI": reload,
-        "PATHWAY-PRIORITY": [PATHWAY if node.id == base else node.id for node in told] or [PATHWAY],
+        "PATHWAY-PRIORITY": [PATHWAY if node.id == base else node.id for node in listed] or [PATHWAY],
     }
-    clones = [_clone(node, stream, variants) for node in told if node.id != base]
+    clones = [_clone(node, stream, variants) for node in listed if node.id != base]
     if clones:
         body["PATHWAY-CLONES"] = clones
     return json.dumps(body, separators=(",", ":"))
@@ -62,7 +67,7 @@ def _clone(node: Node, stream: str, variants: Sequence[str]) -> dict[str, Any]:
 
 
 def _host(url: str) -> str:
-    """The hostname of a node, as it stands in a URL; empty when its URL is none."""
+    """The hostname in a node's URL, with brackets if it is an IPv6 address; empty if the URL is invalid."""
     try:
         parts = urlsplit(url)
         is_url = parts.scheme in ("http", "https") and parts.port != 0

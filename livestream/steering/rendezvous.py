@@ -1,4 +1,4 @@
-"""Which node has which key, the same on every node that knows the same nodes: weighted rendezvous hashing."""
+"""Weighted rendezvous hashing: which node has which key, the same on every node that knows the same nodes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ RANK = {NodeState.READY: 0, NodeState.DRAINING: 1, NodeState.CUT_OFF: 2}
 
 def ranked(key: str, nodes: Iterable[Node]) -> list[Node]:
     """
-    The nodes for a key, the first choice first, and none that starts.
+    The nodes for a key, the first choice first, without those that are starting.
 
-    Those that are ready come before those that drain, and last are those that are cut off from the bus: first those
-    that answered when they were asked last.
+    Ready nodes come before draining ones, and those that are cut off from the bus come last, among them first those
+    that answered their last request.
 
     Each node scores ``-capacity / ln(h)``, where ``h`` in (0, 1) is a hash of the key and its id, and the highest
-    score wins. So each has a share of the keys that is as large as its link, a node that comes or goes moves only what
-    it gains or loses, and the second choices of one node's keys are spread over all others (Thaler and Ravishankar
-    1998; Schindelhauer and Schomaker 2005 for the weights).
+    score wins. So each node's share of the keys is proportional to its capacity, a node that joins or leaves moves only
+    the keys that it gains or loses, and the second choices of one node's keys are spread over all other nodes (Thaler
+    and Ravishankar 1998; Schindelhauer and Schomaker 2005 for the weights).
     """
-    there = [node for node in nodes if node.state is not NodeState.STARTING]
-    return sorted(there, key=lambda node: (RANK[node.state], not node.is_answering, -_score(key, node), node.id))
+    candidates = [node for node in nodes if node.state is not NodeState.STARTING]
+    return sorted(candidates, key=lambda node: (RANK[node.state], not node.is_answering, -_score(key, node), node.id))
 
 
 def _score(key: str, node: Node) -> float:

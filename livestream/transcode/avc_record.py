@@ -10,9 +10,9 @@ _WITH_FORMAT = (100, 110, 122, 144)
 
 def avc_record(extradata: bytes) -> bytes:
     """
-    The record of the parameter sets that an encoder of 8 bit 4:2:0 has behind start codes.
+    The record of an 8 bit 4:2:0 encoder, from its parameter sets with start codes.
 
-    :raises ValueError: they are not there.
+    :raises ValueError: there are no parameter sets.
     """
     units = list(nal_units(extradata))
     sets = [unit for unit in units if unit[0] & 31 == _SPS], [unit for unit in units if unit[0] & 31 == _PPS]

@@ -1,4 +1,4 @@
-"""A source's pictures decoded once and encoded for every rung, its sounds as AAC."""
+"""Transcodes a source: decodes video once and encodes it for every rung, and encodes audio as AAC."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from livestream.media.pictures import MAX_WIDTH, PictureFormat
 from livestream.model.frames import Frame
 from livestream.transcode.avc_record import avc_record
 from livestream.transcode.commands import Produced, Refused
-from livestream.transcode.decoding import MILLISECONDS, PictureDecoder, opened
+from livestream.transcode.decoding import MILLISECONDS, VideoDecoder, open_decoder
 from livestream.transcode.ladder import Rung
 
 AUDIO = "audio"
 USUAL_FPS = 30
 AAC_RATE, AAC_KBPS, AAC_SAMPLES = 48_000, 128, 1024
-OFF_MS = 150
+MAX_DRIFT_MS = 150
 
 
 @define(eq=False)
 class RungEncoder:
-    """Makes one rung. Its picture is the same that the next smaller one is scaled from."""
+    """Encodes one rung. The next smaller rung is scaled from its pictures."""
 
     rung: Rung
     preset: str
@@ -45,21 +45,21 @@ class RungEncoder:
 
     def scale(self, picture: VideoFrame, size: tuple[int, int]) -> VideoFrame:
         """
-        ``picture`` at the rung's height, where ``size`` is the source's; an upright picture's width counts.
+        Scale ``picture`` so that its shorter side is the rung's height. ``size`` is the source's.
 
-        It takes one thread: there are as many broadcasts as make use of the others.
+        Uses one thread: other broadcasts use the other cores.
 
-        :raises OversizedPicture: it would be wider than any source.
+        :raises OversizedPicture: the result would be wider than any source.
         """
         short = min(size)
         width, height = (max(round(side * self.rung.height / short / 2), 1) * 2 for side in size)
         if max(width, height) > MAX_WIDTH:
-            raise OversizedPicture(f"a picture of {size[0]}x{size[1]} cannot be made {self.rung.height} lines high")
+            raise OversizedPicture(f"a picture of {size[0]}x{size[1]} cannot be scaled to {self.rung.height} lines")
         bicubic = Interpolation.BICUBIC
         return self._reformatter.reformat(picture, width, height, "yuv420p", interpolation=bicubic, threads=1)
 
     def encode(self, picture: VideoFrame, source: VideoCodecContext, is_key: bool, arrived: float) -> list[Produced]:
-        """The picture's frame; the configuration comes before the first."""
+        """Encode a picture; the configuration precedes the first frame."""
         produced: list[Produced] = []
         if self._encoder is not None and (self._encoder.width, self._encoder.height) != (picture.width, picture.height):
             produced.extend(self.flush())
@@ -73,7 +73,7 @@ class RungEncoder:
         return produced
 
     def flush(self) -> Iterator[Produced]:
-        """What is left; the next picture is the first of another encoder."""
+        """Drain and close the encoder; the next picture opens another."""
         if self._encoder is not None:
             encoder, self._encoder = self._encoder, None
             for packet in encoder.encode(None):
@@ -85,16 +85,16 @@ class RungEncoder:
 
     def _open(self, picture: VideoFrame, source: VideoCodecContext) -> VideoCodecContext:
         """
-        An encoder that makes a key picture when it is told to, and never else.
+        Open an encoder that makes key frames only on request.
 
-        Its rate control goes by the number of pictures, so that it has to know how many there are in a second.
+        Its rate control counts frames, so it needs the frame rate.
         """
         encoder = VideoCodecContext.create("libx264", "w")
         assert isinstance(encoder, VideoCodecContext)
         encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuv420p"
         encoder.time_base = MILLISECONDS
-        told = source.framerate
-        encoder.framerate = told if told and 5 <= told <= 125 else Fraction(USUAL_FPS)
+        rate = source.framerate
+        encoder.framerate = rate if rate and 5 <= rate <= 125 else Fraction(USUAL_FPS)
         if source.sample_aspect_ratio:
             encoder.sample_aspect_ratio = source.sample_aspect_ratio
         encoder.color_primaries, encoder.color_trc = source.color_primaries, source.color_trc
@@ -116,11 +116,11 @@ class RungEncoder:
 
 
 @define(eq=False)
-class Pictures:
+class VideoTranscoder:
     """
-    Decodes a video track once and has every rung made, highest first, a thread for each.
+    Decodes a video track once and encodes every rung, highest first, in a thread each.
 
-    ``grant`` is told the format of what is decoded before it is.
+    ``grant`` is called with the format of what follows before it is decoded.
     """
 
     preset: str
@@ -128,7 +128,7 @@ class Pictures:
     grant: Callable[[PictureFormat], None]
     _encoders: list[RungEncoder] = field(init=False)
     _threads: ThreadPoolExecutor = field(init=False)
-    _decoder: PictureDecoder | None = field(default=None, init=False)
+    _decoder: VideoDecoder | None = field(default=None, init=False)
     _cuts_ms: list[int] = field(factory=list, init=False)
     _arrived: dict[int, float] = field(factory=dict, init=False)
     _last_ms: int = field(default=-1, init=False)
@@ -139,14 +139,14 @@ class Pictures:
         self._threads = ThreadPoolExecutor(max(len(rungs), 1))
 
     def keep(self, rungs: Sequence[Rung]) -> Iterator[Produced]:
-        """Give up the others."""
+        """Drop all other rungs."""
         for encoder in self._encoders:
             if encoder.rung not in rungs:
                 yield from encoder.flush()
         self._encoders = [encoder for encoder in self._encoders if encoder.rung in rungs]
 
-    def take(self, frame: Frame, is_cut: bool) -> Iterator[Produced | Refused]:
-        """Give what comes out for a frame, or for another configuration."""
+    def transcode(self, frame: Frame, is_cut: bool) -> Iterator[Produced | Refused]:
+        """Process a frame or a configuration, and yield what comes out."""
         if frame.is_config:
             yield from self._configure(frame)
             return
@@ -158,7 +158,7 @@ class Pictures:
         yield from self._decode(self._decoder, frame)
 
     def flush(self) -> Iterator[Produced | Refused]:
-        """Everything that decoder and encoders hold; the next frame is decoded anew."""
+        """Drain the decoder and the encoders; the next frame opens new ones."""
         if self._decoder is not None:
             yield from self._decode(self._decoder, None)
             self._decoder.reset()
@@ -170,9 +170,9 @@ class Pictures:
     def _configure(self, frame: Frame) -> Iterator[Produced | Refused]:
         if self._decoder is None or frame.body != self._decoder.config.body:
             yield from self.flush()
-            self._decoder = PictureDecoder(frame, self.grant)
+            self._decoder = VideoDecoder(frame, self.grant)
 
-    def _decode(self, decoder: PictureDecoder, frame: Frame | None) -> Iterator[Produced | Refused]:
+    def _decode(self, decoder: VideoDecoder, frame: Frame | None) -> Iterator[Produced | Refused]:
         pictures: list[VideoFrame] = []
         try:
             pictures = decoder.flush() if frame is None else decoder.decode(frame)
@@ -181,19 +181,19 @@ class Pictures:
         except MemoryError:
             raise
         except (FFmpegError, MediaError) as error:
-            print(f"a picture cannot be decoded: {error}", file=sys.stderr)
+            print(f"a video frame cannot be decoded: {error}", file=sys.stderr)
         for picture in pictures:
             yield from self._encode(picture, decoder.context)
 
     def _encode(self, picture: VideoFrame, decoder: VideoCodecContext | None) -> Iterator[Produced | Refused]:
-        """A cut whose own picture is lost is made at the next one."""
+        """Scale and encode a picture. A cut whose own picture is lost is made at the next one."""
         at_ms = picture.pts
         if decoder is None or at_ms is None or at_ms <= self._last_ms:
             return
         self._last_ms = at_ms
         arrived = self._arrived.get(at_ms, 0.0)
-        for passed in [past for past in self._arrived if past <= at_ms - 5_000 or past == at_ms]:
-            del self._arrived[passed]
+        for stale in [past for past in self._arrived if past <= at_ms - 5_000 or past == at_ms]:
+            del self._arrived[stale]
         is_key = any(cut <= at_ms for cut in self._cuts_ms)
         self._cuts_ms = [cut for cut in self._cuts_ms if cut > at_ms]
         size, scaled = (picture.width, picture.height), []
@@ -205,14 +205,14 @@ class Pictures:
         except OversizedPicture as error:
             yield Refused(str(error))
             return
-        waits = [self._threads.submit(each.encode, small, decoder, is_key, arrived) for each, small in scaled]
-        for wait in waits:
-            yield from wait.result()
+        results = [self._threads.submit(each.encode, small, decoder, is_key, arrived) for each, small in scaled]
+        for result in results:
+            yield from result.result()
 
 
 @define(eq=False)
-class Sounds:
-    """Makes AAC of an audio track that has another codec. Time is counted in samples, from an anchor."""
+class AudioTranscoder:
+    """Encodes an audio track of another codec as AAC. Time is counted in samples, from an anchor."""
 
     _config: Frame | None = field(default=None, init=False)
     _decoder: AudioCodecContext | None = field(default=None, init=False)
@@ -221,8 +221,8 @@ class Sounds:
     _anchor_ms: int = field(default=0, init=False)
     _samples: int = field(default=0, init=False)
 
-    def take(self, frame: Frame) -> Iterator[Produced]:
-        """Give what comes out for a frame, or for another configuration."""
+    def transcode(self, frame: Frame) -> Iterator[Produced]:
+        """Process a frame or a configuration, and yield what comes out."""
         if frame.is_config:
             if self._config is None or frame.body != self._config.body:
                 yield from self.flush()
@@ -230,46 +230,46 @@ class Sounds:
             return
         if self._config is None:
             return
-        if self._encoder is not None and abs(self._now_ms - frame.dts_ms) > OFF_MS:
+        if self._encoder is not None and abs(self._now_ms - frame.dts_ms) > MAX_DRIFT_MS:
             yield from self.flush()
         try:
             if self._decoder is None:
-                self._decoder = opened(self._config, AudioCodecContext)
-            sounds = self._decoder.decode(Packet(bytes(frame.data)))
+                self._decoder = open_decoder(self._config, AudioCodecContext)
+            decoded = self._decoder.decode(Packet(bytes(frame.data)))
         except MemoryError:
             raise
         except FFmpegError as error:
-            print(f"a sound cannot be decoded: {error}", file=sys.stderr)
+            print(f"an audio frame cannot be decoded: {error}", file=sys.stderr)
             return
-        for sound in sounds:
-            yield from self._encode(sound, frame.dts_ms)
+        for audio in decoded:
+            yield from self._encode(audio, frame.dts_ms)
 
     def flush(self) -> Iterator[Produced]:
-        """Everything that is held; the next sound is the first of another encoder."""
+        """Drain and close the encoder; the next audio frame opens another."""
         encoder, resampler, self._encoder, self._resampler = self._encoder, self._resampler, None, None
         if encoder is None or resampler is None:
             return
-        for sound in resampler.resample(None):
-            yield from self._produced(encoder.encode(sound))
+        for chunk in resampler.resample(None):
+            yield from self._produced(encoder.encode(chunk))
         yield from self._produced(encoder.encode(None))
 
     @property
     def _now_ms(self) -> int:
         return self._anchor_ms + self._samples * 1000 // AAC_RATE
 
-    def _encode(self, sound: AudioFrame, dts_ms: int) -> Iterator[Produced]:
+    def _encode(self, audio: AudioFrame, dts_ms: int) -> Iterator[Produced]:
         if self._encoder is None or self._resampler is None:
             self._anchor_ms, self._samples = dts_ms, 0
             self._resampler = AudioResampler("fltp", "stereo", AAC_RATE, AAC_SAMPLES)
             self._encoder = _aac_encoder()
             yield Produced(AUDIO, aac_config(bytes(self._encoder.extradata or b""), dts_ms))
-        sound.pts, sound.time_base = self._samples * sound.sample_rate // AAC_RATE, Fraction(1, sound.sample_rate)
-        self._samples += sound.samples * AAC_RATE // sound.sample_rate
-        for whole in self._resampler.resample(sound):
-            yield from self._produced(self._encoder.encode(whole))
+        audio.pts, audio.time_base = self._samples * audio.sample_rate // AAC_RATE, Fraction(1, audio.sample_rate)
+        self._samples += audio.samples * AAC_RATE // audio.sample_rate
+        for chunk in self._resampler.resample(audio):
+            yield from self._produced(self._encoder.encode(chunk))
 
     def _produced(self, packets: Sequence[Packet]) -> Iterator[Produced]:  # type: ignore[type-arg]
-        """An encoder's first frame only primes a decoder: at the very start there is no time for it."""
+        """An encoder's first frame only primes the decoder; it is dropped if its time is below zero."""
         for packet in packets:
             dts_ms = self._anchor_ms + (packet.pts or 0) * 1000 // AAC_RATE
             if dts_ms >= 0:

@@ -1,9 +1,9 @@
 """
-What is said over the two pipes of a transcoding child: each record is its length, its kind and its fields.
+The records on the two pipes of a transcoding child: each is a length, a kind and its fields.
 
-The parent writes :class:`Setup` once, then :class:`Source` frames and now and then a :class:`Flush`; the child answers
-with :class:`Produced` frames, and with :class:`Done` for every frame and flush that it was given, in their order.
-:class:`Refused` and :class:`OutOfMemory` tell why there may be fewer frames.
+The parent writes a :class:`Setup`, then :class:`Source` frames and sometimes a :class:`Flush`; the child answers with
+:class:`Produced` frames, and with a :class:`Done` for every frame and flush that it was given, in order.
+:class:`Refused` and :class:`OutOfMemory` explain why there may be fewer frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from livestream.model.frames import Codec, Frame
 from livestream.transcode.ladder import Rung
 
 MAX_RECORD_BYTES = 32 << 20
-"""More than any source frame; a longer record means that the two ends have lost step."""
+"""More than any source frame; a longer record means that the two ends are out of sync."""
 
 _SIZE = struct.Struct(">I")
 _RUNG = struct.Struct(">HI")
@@ -28,12 +28,12 @@ _KEY, _CONFIG, _CUT = 1, 2, 4
 
 
 class PipeError(ValueError):
-    """Bytes on a pipe that are none of what is said there."""
+    """Malformed data on a pipe."""
 
 
 @frozen
 class Setup:
-    """What is to be made, and with which of x264's presets."""
+    """The rungs to encode, and the x264 preset to use."""
 
     preset: str
     rungs: tuple[Rung, ...]
@@ -41,7 +41,7 @@ class Setup:
 
 @frozen
 class Source:
-    """A frame of the source. With ``is_cut`` an IDR picture is made of it in every rung."""
+    """A frame of the source. With ``is_cut`` it becomes an IDR picture in every rung."""
 
     frame: Frame
     is_cut: bool = False
@@ -49,7 +49,7 @@ class Source:
 
 @frozen
 class Flush:
-    """Everything that was given is to come out now."""
+    """Output everything that was given."""
 
 
 @frozen
@@ -62,21 +62,21 @@ class Produced:
 
 @frozen
 class Done:
-    """A frame, or a flush, has been dealt with; ``flushed`` tells which."""
+    """A frame, or with ``flushed`` a flush, has been processed."""
 
     flushed: bool = False
 
 
 @frozen
 class Refused:
-    """The source sends what is not decoded, for it would take too much; ``reason`` is for the broadcaster."""
+    """The source exceeds a limit, and is not decoded; ``reason`` is for the broadcaster."""
 
     reason: str
 
 
 @frozen
 class OutOfMemory:
-    """The child ends, for it needs more than ``limit_bytes`` of address space."""
+    """The child ends, since it needs more than ``limit_bytes`` of address space."""
 
     limit_bytes: int
 
@@ -85,17 +85,17 @@ Command = Setup | Source | Flush | Produced | Done | Refused | OutOfMemory
 
 
 def encode(command: Command) -> bytes:
-    """The record that says ``command``."""
+    """Encode a command as a record."""
     match command:
         case Setup(preset, rungs):
-            told = (_text(rung.name) + _RUNG.pack(rung.height, rung.video_kbps) for rung in rungs)
-            kind, rest = _SETUP, b"".join((_text(preset), *told))
+            encoded = (_encode_string(rung.name) + _RUNG.pack(rung.height, rung.video_kbps) for rung in rungs)
+            kind, rest = _SETUP, b"".join((_encode_string(preset), *encoded))
         case Source(frame, is_cut):
             kind, rest = _SOURCE, _frame(frame, _CUT if is_cut else 0)
         case Flush():
             kind, rest = _FLUSH, b""
         case Produced(rendition, frame):
-            kind, rest = _PRODUCED, _text(rendition) + _frame(frame, 0)
+            kind, rest = _PRODUCED, _encode_string(rendition) + _frame(frame, 0)
         case Done(flushed):
             kind, rest = _DONE, bytes([flushed])
         case Refused(reason):
@@ -106,16 +106,16 @@ def encode(command: Command) -> bytes:
 
 
 @define(eq=False)
-class Records:
-    """Finds the records in bytes that come in any pieces."""
+class RecordReader:
+    """Decodes records from a byte stream."""
 
     _pending: bytearray = field(factory=bytearray, init=False)
 
     def receive(self, data: bytes) -> Iterator[Command]:
         """
-        Take bytes and give the commands that they complete.
+        Process bytes, and yield the commands that they complete.
 
-        :raises PipeError: they are no commands.
+        :raises PipeError: the data is malformed.
         """
         self._pending += data
         while len(self._pending) >= _SIZE.size:
@@ -138,7 +138,7 @@ def _decode(record: bytes) -> Command:
                 frame, flags = _unframe(record, 1)
                 return Source(frame, bool(flags & _CUT))
             case b"P":
-                rendition, at = _untext(record, 1)
+                rendition, at = _decode_string(record, 1)
                 return Produced(rendition, _unframe(record, at)[0])
             case b"X" if len(record) == 1:
                 return Flush()
@@ -154,10 +154,10 @@ def _decode(record: bytes) -> Command:
 
 
 def _setup(record: bytes) -> Setup:
-    preset, at = _untext(record, 1)
+    preset, at = _decode_string(record, 1)
     rungs = []
     while at < len(record):
-        name, at = _untext(record, at)
+        name, at = _decode_string(record, at)
         rungs.append(Rung(name, *_RUNG.unpack_from(record, at)))
         at += _RUNG.size
     return Setup(preset, tuple(rungs))
@@ -173,18 +173,18 @@ def _unframe(record: bytes, at: int) -> tuple[Frame, int]:
     codec, dts_ms, offset, cts_ms, arrived, flags = _FRAME.unpack_from(record, at)
     body = record[at + _FRAME.size :]
     if offset > len(body) or flags > _KEY | _CONFIG | _CUT:
-        raise ValueError("a frame whose fields do not fit")
+        raise ValueError("a frame with inconsistent fields")
     is_key, is_config = bool(flags & _KEY), bool(flags & _CONFIG)
     return Frame(Codec(codec.decode()), dts_ms, body, offset, cts_ms, is_key, is_config, arrived), flags
 
 
-def _text(text: str) -> bytes:
-    data = text.encode()
+def _encode_string(string: str) -> bytes:
+    data = string.encode()
     return bytes([len(data)]) + data
 
 
-def _untext(record: bytes, at: int) -> tuple[str, int]:
+def _decode_string(record: bytes, at: int) -> tuple[str, int]:
     end = at + 1 + record[at]
     if end > len(record):
-        raise ValueError("a text that is cut short")
+        raise ValueError("a truncated string")
     return record[at + 1 : end].decode(), end

@@ -1,4 +1,4 @@
-"""Decoders of what strangers send. No picture is decoded that is larger than can be served."""
+"""Decoders for untrusted media, which refuse pictures larger than can be served."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from livestream.model.frames import Codec, Frame
 
 MILLISECONDS = Fraction(1, 1000)
 ALIGNMENT = 128
-"""A decoder may align the sides of a picture to so many pixels."""
+"""A decoder may align the sides of a picture to this many pixels."""
 _DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d", Codec.VP9: "vp9", Codec.OPUS: "opus"}
 _WITHOUT_EXTRADATA = (Codec.VP9,)
 Decoder = TypeVar("Decoder", VideoCodecContext, AudioCodecContext)
 
 
 @define(eq=False)
-class PictureDecoder:
+class VideoDecoder:
     """
-    Decodes the pictures of one configuration, and of what may be announced among them in its place.
+    Decodes video of one configuration, and of those announced within the stream.
 
-    ``grant`` is called with the format of what follows before libavcodec makes room for it. libavcodec's own limit,
-    ``max_pixels``, is for what is shown; an H.264 or HEVC picture that is cropped is found in the parameter sets.
+    ``grant`` is called with the format of what follows before libavcodec allocates memory for it. libavcodec's own
+    limit, ``max_pixels``, applies to the display size; the coded size of cropped H.264 and HEVC pictures is read from
+    the parameter sets.
     """
 
     config: Frame
@@ -45,10 +46,10 @@ class PictureDecoder:
 
     def decode(self, frame: Frame) -> list[VideoFrame]:
         """
-        The pictures that come out for a frame.
+        Decode a frame, and return the pictures that come out.
 
-        :raises OversizedPicture: a picture is larger than can be served; what follows is decoded anew.
-        :raises MediaError: the frame, or the configuration, does not make sense.
+        :raises OversizedPicture: a picture is larger than can be served; the next frame opens a new decoder.
+        :raises MediaError: the frame, or the configuration, is malformed.
         :raises FFmpegError: it cannot be decoded.
         """
         try:
@@ -58,26 +59,26 @@ class PictureDecoder:
             packet = Packet(bytes(frame.data))
             packet.pts, packet.dts, packet.time_base = frame.pts_ms, frame.dts_ms, MILLISECONDS
             pictures += self.context.decode(packet)
-            self._check()
+            self._check_size()
         except OversizedPicture:
             self.context, self._room = None, UNKNOWN
             raise
         except FFmpegError:
             if frame.is_key:
-                self.context = None  # some decoders take nothing more once they were asked for too much
+                self.context = None  # some decoders accept nothing more after they were given too much
             raise
         return pictures
 
     def flush(self) -> list[VideoFrame]:
-        """Everything that is held. :meth:`reset` is to follow."""
+        """Drain the decoder. Call :meth:`reset` afterwards."""
         return [] if self.context is None else self.context.decode(None)
 
     def reset(self) -> None:
-        """What follows is decoded anew."""
+        """Open a new decoder for what follows."""
         self.context = None
 
     def _make_room(self, announced: PictureFormat | None) -> list[VideoFrame]:
-        """Have a decoder for what was announced, and give what the one before it still has."""
+        """Open a decoder that has room for what was announced; return what the previous one still held."""
         if self._room is UNKNOWN:
             config = parse_config(self.config)
             self._room = config.pictures if isinstance(config, VideoConfig) else UNKNOWN
@@ -88,28 +89,28 @@ class PictureDecoder:
             self.context, self._room = None, room
         if self.context is None and room != UNKNOWN:
             self.grant(room)
-            self.context = opened(self.config, VideoCodecContext, {"max_pixels": str(_most_pixels(room))})
+            self.context = open_decoder(self.config, VideoCodecContext, {"max_pixels": str(_max_pixels(room))})
         return pictures
 
-    def _check(self) -> None:
-        """Look at what libavcodec has found itself."""
+    def _check_size(self) -> None:
+        """Check the size that libavcodec has found itself."""
         context = self.context
         if context is not None:
             width = max(context.coded_width, context.width)
             height = max(context.coded_height, context.height)
-            if width * height > _most_pixels(self._room):
+            if width * height > _max_pixels(self._room):
                 raise OversizedPicture(
                     f"a picture coded as {width}x{height}, which was not announced, cannot be served"
                 )
 
 
-def _most_pixels(room: PictureFormat) -> int:
+def _max_pixels(room: PictureFormat) -> int:
     width, height = (-(-side // ALIGNMENT) * ALIGNMENT for side in (room.coded_width, room.coded_height))
     return width * height
 
 
-def opened(config: Frame, kind: type[Decoder], options: dict[str, str] | None = None) -> Decoder:
-    """A decoder of one thread: the broadcasts are what there are many of."""
+def open_decoder(config: Frame, kind: type[Decoder], options: dict[str, str] | None = None) -> Decoder:
+    """A decoder with one thread: other broadcasts use the other cores."""
     decoder = av.CodecContext.create(_DECODERS[config.codec], "r")
     assert isinstance(decoder, kind)
     if config.codec not in _WITHOUT_EXTRADATA:

@@ -1,4 +1,4 @@
-"""Which renditions are made of a source, and at what rate."""
+"""Which renditions a source gets, and their bit rates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KBPS = {1080: 4_500, 720: 2_500, 480: 1_200, 360: 700}
 
 @frozen
 class Rung:
-    """A rendition of ``height`` lines, named as playlists name it; its width follows the source's shape."""
+    """A rendition of ``height`` lines, with its name in playlists; its width follows from the source's aspect ratio."""
 
     name: str
     height: int
@@ -19,12 +19,12 @@ class Rung:
 
 
 def ladder_for(height: int, heights: Sequence[int]) -> tuple[Rung, ...]:
-    """The rungs of ``heights`` that lie below a source of ``height`` lines, the highest first."""
+    """The rungs of ``heights`` below a source of ``height`` lines, highest first."""
     below = sorted({rung for rung in heights if 0 < rung < height}, reverse=True)
     return tuple(Rung(f"{rung}p", rung, _kbps(rung)) for rung in below)
 
 
 def _kbps(height: int) -> int:
-    """A usual rate for the height; for an unusual one, what the nearest usual one spends on as many pixels."""
+    """A typical bit rate; for an uncommon height, scaled by pixels from the nearest common one."""
     nearest = min(_KBPS, key=lambda usual: abs(usual - height))
     return max(_KBPS[nearest] * height**2 // nearest**2, 100)

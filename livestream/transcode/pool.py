@@ -1,4 +1,4 @@
-"""The parent's end of the transcoding children: one for each broadcast, replaced when it dies or is stuck."""
+"""The parent's side of the transcoding children: one per broadcast, replaced when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from livestream.transcode.commands import (
     OutOfMemory,
     PipeError,
     Produced,
-    Records,
+    RecordReader,
     Refused,
     Setup,
     Source,
@@ -42,15 +42,15 @@ LAG_S = 2.0
 STARTING_S = 5.0
 TICK_S = 0.5
 PAUSE_S = 0.8
-"""Before a child is replaced that did nothing at all."""
-DEATHS, DEATHS_S = 8, 60.0
-"""When so many children have died within so many seconds, there is no other: each costs a start."""
+"""The delay before replacing a child that processed nothing at all."""
+MAX_DEATHS, DEATHS_S = 8, 60.0
+"""After this many deaths within this time a broadcast gets no other child, since each start is expensive."""
 
 _ARGS = (sys.executable, "-m", "livestream.transcode.worker")
 
 
 class Reactor(Protocol):
-    """What is used of a reactor."""
+    """The part of a reactor that is used."""
 
     def seconds(self) -> float: ...
     def callLater(self, delay: float, call: Callable[..., object], *args: object) -> IDelayedCall: ...
@@ -60,24 +60,24 @@ class Reactor(Protocol):
 
 
 class RungSink(Protocol):
-    """Where the rungs of a broadcast go."""
+    """Receives the rungs of a broadcast."""
 
     def rung_frame(self, rendition: str, frame: Frame) -> None:
-        """A frame of a rung, or, with ``audio`` for its rendition, one for all of them."""
+        """A video frame of a rung or, with ``audio`` as its rendition, an audio frame for all rungs."""
 
     def rung_restarted(self, from_dts_ms: int) -> None:
-        """Another child makes everything from this time on again."""
+        """Everything from this time on is produced again, by another child."""
 
     def rung_shed(self, rendition: str, reason: str) -> None:
-        """Nothing more comes of this rendition."""
+        """Nothing more is produced for this rendition."""
 
     def source_refused(self, reason: str) -> None:
-        """The source sends what is not decoded, for it would take too much; ``reason`` is for the broadcaster."""
+        """The source exceeds a limit, and is not decoded; ``reason`` is for the broadcaster."""
 
 
 @define(eq=False)
 class TranscoderPool:
-    """``preset`` is x264's."""
+    """Opens the transcoders of all broadcasts, with x264's ``preset``."""
 
     reactor: Reactor
     metrics: Metrics
@@ -85,7 +85,7 @@ class TranscoderPool:
     _open: set[Transcode] = field(factory=set, init=False)
 
     def open(self, stream: str, ladder: Sequence[Rung], sink: RungSink) -> Transcode:
-        """A child that makes the rungs of ``ladder``."""
+        """Start a child that encodes the rungs of ``ladder``."""
         transcode = Transcode(self, stream, sink, list(ladder))
         self._open.add(transcode)
         transcode.start()
@@ -93,16 +93,16 @@ class TranscoderPool:
 
     def closed(self, transcode: Transcode) -> None:
         self._open.discard(transcode)
-        self.tell_lag()
+        self.report_lag()
 
-    def tell_lag(self) -> None:
+    def report_lag(self) -> None:
         lags_ms = [transcode.lag_ms for transcode in self._open]
         self.metrics.transcoder_lag.set(max(lags_ms, default=0) / 1000)
 
 
 @define(eq=False)
 class Transcode:
-    """The transcoding of one broadcast, over as many children as it takes."""
+    """The transcoding of one broadcast, by one child after another."""
 
     pool: TranscoderPool
     stream: str
@@ -116,12 +116,12 @@ class Transcode:
     _calls: dict[str, IDelayedCall] = field(factory=dict, init=False)
     _progressed_at: float = field(default=0.0, init=False)
     _has_progressed: bool = field(default=False, init=False)
-    _patience_s: float = field(default=STARTING_S, init=False)
+    _max_lag_s: float = field(default=STARTING_S, init=False)
     _from_ms: int = field(default=-1, init=False)
     _crashed_gop: int | None = field(default=None, init=False)
-    _skips: bool = field(default=False, init=False)
+    _is_skipping: bool = field(default=False, init=False)
     _is_closed: bool = field(default=False, init=False)
-    _deaths: deque[float] = field(factory=lambda: deque(maxlen=DEATHS), init=False)
+    _deaths: deque[float] = field(factory=lambda: deque(maxlen=MAX_DEATHS), init=False)
 
     @property
     def lag_ms(self) -> int:
@@ -129,33 +129,33 @@ class Transcode:
 
     @property
     def pid(self) -> int | None:
-        """The child's, if there is one now."""
+        """The child's, if there is one."""
         return None if self._child is None else self._child.pid
 
     def start(self) -> None:
-        """Have a first child."""
+        """Start the first child."""
         self._spawn()
         self._call("tick", TICK_S, self._tick)
 
     def feed(self, frame: Frame, is_cut: bool) -> None:
-        """Have every rung made of a frame of the source; with ``is_cut`` its picture is an IDR picture in each."""
+        """Transcode a frame of the source; with ``is_cut`` it becomes an IDR picture in every rung."""
         if self._is_closed or not self.rungs:
             return
-        if self._skips and frame.track is Track.VIDEO and not frame.is_config:
+        if self._is_skipping and frame.track is Track.VIDEO and not frame.is_config:
             if not frame.is_key:
                 return
-            self._skips = False
+            self._is_skipping = False
         if not len(self._replay):
             self._progressed_at = self.pool.reactor.seconds()
         self._replay.add(Source(frame, is_cut), self.pool.reactor.seconds())
         self._pump()
 
     def release(self, before_pts_ms: int) -> None:
-        """Every rung has whole segments of what comes before this time: that is not needed again."""
+        """Every rung has complete segments up to this time: earlier frames are not needed again."""
         self._replay.release(before_pts_ms)
 
     def flush(self) -> Deferred[None]:
-        """Fires when all that was fed has come out, or when it takes too long."""
+        """Fires when everything that was fed has been produced, or that takes too long."""
         self._end_flush()
         self._flushed = flushed = Deferred[None]()
         if self._is_closed or not self.rungs:
@@ -167,7 +167,7 @@ class Transcode:
         return flushed
 
     def close(self) -> None:
-        """Nothing more is to come out."""
+        """Stop; nothing more is produced."""
         self._is_closed = True
         self._end_flush()
         for call in self._calls.values():
@@ -179,7 +179,7 @@ class Transcode:
         self._replay = Replay()
         self.pool.closed(self)
 
-    # What a child tells
+    # Called by the child
 
     def produced(self, child: Child, rendition: str, frame: Frame) -> None:
         if child is self._child and (frame.is_config or frame.dts_ms >= self._from_ms):
@@ -193,7 +193,7 @@ class Transcode:
         if flushed:
             self._end_flush()
         elif not self._replay.done():
-            self.died(child, "confused", "it has answered more than it was asked")
+            self.died(child, "confused", "it has answered more than it was given")
         self._pump()
 
     def refused(self, child: Child, reason: str) -> None:
@@ -201,7 +201,7 @@ class Transcode:
             self.sink.source_refused(reason)
 
     def lost(self, child: Child, reason: str, detail: str = "") -> None:
-        """A child has gone, or is of no use any more: another is to do its work."""
+        """Replace a child that has ended or no longer works."""
         if child is not self._child:
             return
         child.kill()
@@ -211,31 +211,31 @@ class Transcode:
         self.pool.metrics.transcoder_restarts.labels(reason).inc()
         what = detail or reason
         self.log.warn("{stream}: the transcoder is replaced: {what}", stream=self.stream, what=what)
-        self._skip_if_again()
+        self._skip_repeated_crash()
         self._call("spawn", 0 if self._has_progressed else PAUSE_S, self._replace)
 
     def died(self, child: Child, reason: str, detail: str) -> None:
-        """A child has ended by itself, or could not go on, which what it was given may well be the cause of."""
+        """A child has ended by itself or failed, possibly because of the media it was given."""
         if child is not self._child:
             return
         now = self.pool.reactor.seconds()
         self._deaths.append(now)
-        if len(self._deaths) < DEATHS or now - self._deaths[0] > DEATHS_S:
+        if len(self._deaths) < MAX_DEATHS or now - self._deaths[0] > DEATHS_S:
             self.lost(child, reason, detail)
             return
         self.pool.metrics.limit_hit("transcoder_deaths")
         for rung in list(self.rungs):
-            self._shed(rung, f"{DEATHS} transcoders have died within {DEATHS_S:.0f} s, the last one: {detail}")
+            self._shed(rung, f"{MAX_DEATHS} transcoders have died within {DEATHS_S:.0f} s, the last one: {detail}")
         self.close()
 
     # Inside
 
-    def _skip_if_again(self) -> None:
-        """What two children died of is not given to a third."""
+    def _skip_repeated_crash(self) -> None:
+        """Skip the GOP at which two children in a row died."""
         gop_ms = self._replay.current_gop() if len(self._replay) else None
         if gop_ms is not None and gop_ms == self._crashed_gop:
-            self.log.warn("{stream}: the pictures from {at} ms on are left out", stream=self.stream, at=gop_ms)
-            self._skips = self._replay.drop_gop(gop_ms)
+            self.log.warn("{stream}: the video from {at} ms on is skipped", stream=self.stream, at=gop_ms)
+            self._is_skipping = self._replay.drop_gop(gop_ms)
             gop_ms = None
         self._crashed_gop = gop_ms
 
@@ -249,12 +249,12 @@ class Transcode:
         except OSError as error:
             self.log.warn("{stream}: no transcoder can be started: {error}", stream=self.stream, error=error)
             self.lost(child, "not started")
-        child.tell(Setup(self.pool.preset, tuple(self.rungs)))
+        child.send(Setup(self.pool.preset, tuple(self.rungs)))
 
     def _replace(self) -> None:
         self._replay.rewind(self.pool.reactor.seconds())
         self._from_ms = self._replay.from_ms
-        self._patience_s = STARTING_S + self.lag_ms / 1000
+        self._max_lag_s = STARTING_S + self.lag_ms / 1000
         self._spawn()
         self.sink.rung_restarted(self._from_ms)
         self._pump()
@@ -264,10 +264,10 @@ class Transcode:
         if child is None:
             return
         while self._replay.in_flight < IN_FLIGHT and (source := self._replay.next()) is not None:
-            child.tell(source)
+            child.send(source)
         if self._flushed is not None and not self._flush_sent and self._replay.in_flight == len(self._replay):
             self._flush_sent = True
-            child.tell(Flush())
+            child.send(Flush())
 
     def _end_flush(self) -> None:
         flushed, self._flushed, self._flush_sent = self._flushed, None, False
@@ -276,24 +276,24 @@ class Transcode:
 
     def _tick(self) -> None:
         self._call("tick", TICK_S, self._tick)
-        self.pool.tell_lag()
+        self.pool.report_lag()
         oldest, now = self._replay.oldest, self.pool.reactor.seconds()
         if self._child is None or (oldest is None and self._flushed is None):
-            self._patience_s = LAG_S
+            self._max_lag_s = LAG_S
         elif now - self._progressed_at > STUCK_S:
             self.lost(self._child, "stuck")
         elif oldest is not None:
-            self._weigh(min(now - oldest.fed_at, self.lag_ms / 1000))
+            self._check_lag(min(now - oldest.fed_at, self.lag_ms / 1000))
 
-    def _weigh(self, lag_s: float) -> None:
-        """Give up the costliest rung when the others would come too late."""
+    def _check_lag(self, lag_s: float) -> None:
+        """Drop the most expensive rung if the output lags too far behind."""
         if lag_s < LAG_S / 2:
-            self._patience_s = LAG_S
-        elif lag_s > self._patience_s and self._child is not None:
-            self._patience_s = lag_s + LAG_S
+            self._max_lag_s = LAG_S
+        elif lag_s > self._max_lag_s and self._child is not None:
+            self._max_lag_s = lag_s + LAG_S
             self._shed(max(self.rungs, key=lambda rung: rung.height), f"it is {lag_s:.1f} s late")
             if self.rungs:
-                self._child.tell(Setup(self.pool.preset, tuple(self.rungs)))
+                self._child.send(Setup(self.pool.preset, tuple(self.rungs)))
             else:
                 self.close()
 
@@ -311,23 +311,23 @@ class Transcode:
 
 @define(eq=False)
 class Child(ProcessProtocol):
-    """The pipes of one child."""
+    """One child, and its pipes."""
 
     transcode: Transcode
     log = Logger()
-    _records: Records = field(factory=Records, init=False)
+    _records: RecordReader = field(factory=RecordReader, init=False)
     _ended: bool = field(default=False, init=False)
 
     @property
     def pid(self) -> int | None:
         return None if self.transport is None else self.transport.pid
 
-    def tell(self, command: Command) -> None:
+    def send(self, command: Command) -> None:
         if self.transport is not None and not self._ended:
             self.transport.write(encode(command))
 
     def kill(self) -> None:
-        """It has nothing to put in order."""
+        """Kill the child, which has nothing to clean up."""
         if self.transport is not None and not self._ended:
             self._ended = True
             try:
@@ -350,7 +350,7 @@ class Child(ProcessProtocol):
                     limit_mib = command.limit_bytes >> 20
                     self.transcode.died(self, "memory", f"it needs more memory than its limit, {limit_mib} MiB")
         except PipeError as error:
-            self.transcode.died(self, "confused", f"it cannot be understood: {error}")
+            self.transcode.died(self, "confused", f"it sent malformed data: {error}")
 
     def errReceived(self, data: bytes) -> None:
         for line in data.decode("utf-8", "replace").splitlines():
@@ -362,7 +362,7 @@ class Child(ProcessProtocol):
 
 
 def _end_of(reason: Failure) -> str:
-    """How a process ended."""
+    """The signal or exit code with which a process ended."""
     ended = reason.value
     if isinstance(ended, ProcessTerminated) and ended.signal is not None:
         return f"signal {ended.signal}"

@@ -1,4 +1,4 @@
-"""What a child of the daemon has of the machine: its environment, its limits and the system calls left to it."""
+"""Confines a child of the daemon: its environment, resource limits and system calls."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class _Program(ctypes.Structure):
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a child needs of the environment to run this program: where things are, and the language; no secrets."""
+    """The environment that a child needs to run this program: paths and the locale, but no secrets."""
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIX)}
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, kept.get("PYTHONPATH"))))
     return kept
 
 
-def confine(memory_bytes: int, most_memory_bytes: int) -> str:
+def confine(memory_bytes: int, max_memory_bytes: int) -> str:
     """
-    Take from this process, and from every thread that it begins, what a decoder has no use for.
+    Restrict this process, and every thread that it starts, to what a decoder needs.
 
-    The address space has ``memory_bytes``; :func:`grant_memory` may change that up to ``most_memory_bytes``. Return why
-    there is no filter of system calls, or nothing if there is one.
+    The address space is limited to ``memory_bytes``; :func:`grant_memory` may change that up to ``max_memory_bytes``.
+    Return why there is no system call filter; empty if there is one.
     """
-    _limit(resource.RLIMIT_AS, memory_bytes, most_memory_bytes)
+    _limit(resource.RLIMIT_AS, memory_bytes, max_memory_bytes)
     _limit(resource.RLIMIT_NOFILE, FILES, FILES)
     _limit(resource.RLIMIT_FSIZE, 0, 0)
     _limit(resource.RLIMIT_CORE, 0, 0)
@@ -46,7 +46,7 @@ def confine(memory_bytes: int, most_memory_bytes: int) -> str:
 
 
 def grant_memory(memory_bytes: int) -> None:
-    """Let the address space be so large, as far as that is allowed."""
+    """Set the limit of the address space, as far as that is allowed."""
     _limit(resource.RLIMIT_AS, memory_bytes, resource.RLIM_INFINITY)
 
 
@@ -62,7 +62,7 @@ def free_memory() -> int:
 
 
 def _limit(which: int, soft: int, hard: int) -> None:
-    """Set a limit, or the one that was set before if that is lower: it cannot be raised."""
+    """Set a limit, or the current hard limit if that is lower, since it cannot be raised."""
     _, now = resource.getrlimit(which)
     limits = [limit for limit in (hard, now) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(which, (min(soft, *limits), min(limits)) if limits else (soft, resource.RLIM_INFINITY))

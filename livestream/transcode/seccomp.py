@@ -1,8 +1,8 @@
 """
-The system calls that a transcoding child is denied, as a program for Linux's seccomp (seccomp(2), bpf(4)).
+The system call filter of a transcoding child, as a program for Linux's seccomp (seccomp(2), bpf(4)).
 
-A child computes: it reads one pipe and writes another, and may begin threads and open files to read them. What reaches
-the network, other processes or anything that lasts fails with EPERM, whatever a decoder is made to do.
+A child computes: it reads one pipe and writes another, and may start threads and open files for reading. Anything that
+affects the network, other processes or persistent state fails with EPERM, even if a decoder is exploited.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRITES = 0o1 | 0o2 | 0o100 | 0o1000
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _JUMP_IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _FAIL = 0x7FFF0000, 0x00050000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-"""Where ``struct seccomp_data`` has them; each argument is 8 bytes, its low half first."""
+"""Offsets in ``struct seccomp_data``; each argument has 8 bytes, low half first."""
 _X32 = 0x40000000
 """System calls of x86's x32 ABI have this bit, and do the same under other numbers."""
 _INSTRUCTION = Struct("=HBBI")
@@ -53,16 +53,16 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "init_module": (175, 105),
     "finit_module": (313, 273), "kexec_load": (246, 104), "personality": (135, 92),
 }  # fmt: skip
-"""On x86_64 and on aarch64; ``None`` where there is none."""
+"""The numbers on x86_64 and aarch64; ``None`` if a call does not exist there."""
 
 
 @frozen
 class Architecture:
     """
-    An instruction set's part in a program: ``audit`` is its AUDIT_ARCH, ``column`` its place in the table.
+    The numbers of one instruction set: ``audit`` is its AUDIT_ARCH, ``column`` its index in the table.
 
-    The calls that are denied by their arguments are named one by one; ``open_at`` has the flags as third argument,
-    ``open_old`` as second.
+    The other fields are the calls that are filtered by their arguments; ``open_at`` has the flags as its third
+    argument, ``open_old`` as its second.
     """
 
     audit: int
@@ -85,46 +85,50 @@ ARCHITECTURES = {"x86_64": X86_64, "aarch64": AARCH64}
 
 
 def architecture() -> Architecture | None:
-    """This machine's, if there is a program for it."""
+    """This machine's architecture, if it is supported."""
     return ARCHITECTURES.get(platform.machine())
 
 
 def denied(machine: Architecture) -> dict[str, int]:
-    """The calls that fail whatever their arguments, by name."""
+    """The calls that always fail, by name."""
     numbers = ((name, each[machine.column]) for name, each in _DENIED.items())
     return {name: number for name, number in numbers if number is not None}
 
 
 def program(machine: Architecture, pid: int) -> bytes:
     """
-    The filter of the process ``pid``, an array of ``struct sock_filter``: what it does not deny is allowed.
+    The filter for the process ``pid``, an array of ``struct sock_filter``. What is not denied is allowed.
 
-    ``clone`` has to be for a thread; ``clone3``, whose arguments a filter cannot see, is said not to exist, and the C
-    library uses ``clone``. Files are opened to be read; signals and limits are for the process itself.
+    ``clone`` must create a thread; ``clone3``, whose arguments a filter cannot inspect, fails with ENOSYS, and the C
+    library falls back to ``clone``. Files can only be opened for reading; signals and limits can only be set for the
+    process itself.
     """
     fail, absent = _fail(errno.EPERM), _fail(errno.ENOSYS)
     rules = [
         _load(_ARCHITECTURE) + _unless_equal(machine.audit, fail),
         _load(_NUMBER) + _step(_JUMP_IF_AT_LEAST, _X32, 0, 1) + fail,
-        *(_of(number, fail) for number in denied(machine).values()),
-        *(_of(number, absent) for number in (machine.clone3, machine.open_at2)),
-        _of(machine.clone, _argument(0) + _step(_JUMP_IF_ANY_BIT, CLONE_THREAD, 1, 0) + fail + _allow()),
-        _of(machine.open_at, _reads(2)),
-        *(_of(number, _argument(0) + _unless_equal(pid, fail) + _allow()) for number in (machine.kill, machine.tgkill)),
-        _of(machine.prlimit, _argument(0) + _step(_JUMP_IF_EQUAL, 0, 2, 0) + _unless_equal(pid, fail) + _allow()),
+        *(_for_call(number, fail) for number in denied(machine).values()),
+        *(_for_call(number, absent) for number in (machine.clone3, machine.open_at2)),
+        _for_call(machine.clone, _argument(0) + _step(_JUMP_IF_ANY_BIT, CLONE_THREAD, 1, 0) + fail + _allow()),
+        _for_call(machine.open_at, _reads(2)),
+        *(
+            _for_call(number, _argument(0) + _unless_equal(pid, fail) + _allow())
+            for number in (machine.kill, machine.tgkill)
+        ),
+        _for_call(machine.prlimit, _argument(0) + _step(_JUMP_IF_EQUAL, 0, 2, 0) + _unless_equal(pid, fail) + _allow()),
     ]
     if machine.open_old is not None:
-        rules.append(_of(machine.open_old, _reads(1)))
+        rules.append(_for_call(machine.open_old, _reads(1)))
     return b"".join((*rules, _allow()))
 
 
 def _reads(flags: int) -> bytes:
-    """Allow a file to be opened, if it is not to be written."""
+    """Allow opening a file unless for writing."""
     return _argument(flags) + _step(_JUMP_IF_ANY_BIT, WRITES, 0, 1) + _fail(errno.EPERM) + _allow()
 
 
-def _of(number: int, instructions: bytes) -> bytes:
-    """Do so for this call, whose number is loaded, and go on with any other."""
+def _for_call(number: int, instructions: bytes) -> bytes:
+    """Execute the instructions for this call, whose number is loaded, and skip them for any other."""
     return _step(_JUMP_IF_EQUAL, number, 0, len(instructions) // _INSTRUCTION.size) + instructions
 
 
@@ -133,7 +137,7 @@ def _unless_equal(value: int, instructions: bytes) -> bytes:
 
 
 def _argument(index: int) -> bytes:
-    """Load the low half of an argument: what is denied by its arguments has ``int`` ones."""
+    """Load the low half of an argument: the arguments that are inspected are ``int``."""
     return _load(_ARGUMENTS + 8 * index)
 
 

@@ -1,4 +1,4 @@
-"""A test card that moves: bars, a clock and a square that crosses the picture once in four seconds."""
+"""A moving test card: bars, a clock and a square that crosses the picture once in four seconds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BLACK, _WHITE = 16, 235
 
 
 def picture(number: int, clock: str) -> VideoFrame:
-    """The picture of this number, with up to twelve digits, colons and points on it."""
+    """Draw picture ``number``, with a clock of up to twelve digits, colons and points."""
     frame = VideoFrame(WIDTH, HEIGHT, "yuv420p")
     for index, plane in enumerate(frame.planes):
         across, down = (WIDTH, HEIGHT) if index == 0 else (WIDTH // 2, HEIGHT // 2)
@@ -41,7 +41,7 @@ def picture(number: int, clock: str) -> VideoFrame:
 
 
 def _overlays(number: int, clock: str, row: bytes, index: int) -> Iterator[tuple[int, int, bytes]]:
-    """Strips of lines that are alike: where each begins, how many lines it has, and one of them."""
+    """Strips of identical lines: the first line, the number of lines, and the line's content."""
     half = 1 if index == 0 else 2
     across = len(row)
     left = number * (WIDTH - _SQUARE) // (4 * FPS) % (WIDTH - _SQUARE) // 2 * 2 // half

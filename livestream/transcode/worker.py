@@ -1,8 +1,8 @@
 """
 The child that transcodes one broadcast: commands on its standard input, frames on its standard output.
 
-It is a process of its own because codecs are native code that strangers feed; it dies with its parent, and has of the
-machine what `livestream.transcode.sandbox` leaves it.
+It is a process of its own because codecs are native code that processes untrusted media; it dies with its parent, and
+is confined by `livestream.transcode.sandbox`.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from attrs import define, field
 
 from livestream.media.pictures import PictureFormat
 from livestream.model.frames import Frame, Track
-from livestream.transcode.coding import Pictures, Sounds
+from livestream.transcode.coding import AudioTranscoder, VideoTranscoder
 from livestream.transcode.commands import (
     Command,
     Done,
     Flush,
     OutOfMemory,
     Produced,
-    Records,
+    RecordReader,
     Refused,
     Setup,
     Source,
     encode,
 )
-from livestream.transcode.memory import MOST_BYTES, needed_bytes
+from livestream.transcode.memory import MAX_BYTES, needed_bytes
 from livestream.transcode.sandbox import confine, free_memory, grant_memory, granted_memory
 
 PIPE_BYTES = 256 << 10
 SCARCE_BYTES = 64 << 20
-"""With less that is free, an error is one of memory: x264 and the start of a thread have others of their own for it."""
+"""With less memory free, any error counts as out of memory: x264 and thread creation raise other errors for it."""
 NICENESS = 5
 _PR_SET_PDEATHSIG = 1
 
@@ -43,77 +43,77 @@ _PR_SET_PDEATHSIG = 1
 @define(eq=False)
 class Worker:
     """
-    Answers commands; whatever a frame gives comes before its :class:`Done`.
+    Executes commands; what a frame produces comes before its :class:`Done`.
 
-    ``grant`` is called with the bytes of memory that are needed from here on.
+    ``grant`` is called with the bytes of memory that are needed from now on.
     """
 
     grant: Callable[[int], None]
     _setup: Setup = field(default=Setup("", ()), init=False)
     _granted_bytes: int = field(default=0, init=False)
-    _pictures: Pictures | None = field(default=None, init=False)
-    _sounds: Sounds = field(factory=Sounds, init=False)
+    _video: VideoTranscoder | None = field(default=None, init=False)
+    _audio: AudioTranscoder = field(factory=AudioTranscoder, init=False)
 
-    def obey(self, command: object) -> Iterator[Command]:
+    def execute(self, command: object) -> Iterator[Command]:
         match command:
             case Setup(preset, rungs):
-                if self._pictures is None:
+                if self._video is None:
                     self._setup = command
-                    self._pictures = Pictures(preset, rungs, self._grant)
+                    self._video = VideoTranscoder(preset, rungs, self._grant)
                     self._grant(None)
                 else:
-                    yield from self._pictures.keep(rungs)
+                    yield from self._video.keep(rungs)
             case Source(frame, is_cut):
-                yield from self._take(frame, is_cut)
+                yield from self._transcode(frame, is_cut)
                 yield Done()
             case Flush():
-                if self._pictures is not None:
-                    yield from self._pictures.flush()
-                yield from self._sounds.flush()
+                if self._video is not None:
+                    yield from self._video.flush()
+                yield from self._audio.flush()
                 yield Done(flushed=True)
 
     def _grant(self, pictures: PictureFormat | None) -> None:
-        """What was needed once is not taken back: it is not all free."""
+        """Raise the memory limit if needed. It is never lowered, since not all memory is freed."""
         needed = needed_bytes(pictures, self._setup.rungs, self._setup.preset)
         if needed > self._granted_bytes:
             self._granted_bytes = needed
             self.grant(needed)
 
-    def _take(self, frame: Frame, is_cut: bool) -> Iterator[Produced | Refused]:
+    def _transcode(self, frame: Frame, is_cut: bool) -> Iterator[Produced | Refused]:
         if frame.track is Track.AUDIO:
-            yield from self._sounds.take(frame)
-        elif self._pictures is not None:
-            yield from self._pictures.take(frame, is_cut)
+            yield from self._audio.transcode(frame)
+        elif self._video is not None:
+            yield from self._video.transcode(frame, is_cut)
 
 
 def main() -> None:
-    """Work until the input ends."""
+    """Confine this process, and work until the input ends."""
     _die_with(os.getppid())
     os.nice(NICENESS)
-    unfiltered = confine(MOST_BYTES, MOST_BYTES)
+    unfiltered = confine(MAX_BYTES, MAX_BYTES)
     if unfiltered:
-        print(f"there is no filter of system calls: {unfiltered}", file=sys.stderr)
+        print(f"system calls are not filtered: {unfiltered}", file=sys.stderr)
     work(Worker(grant_memory))
 
 
 def work(worker: Worker) -> None:
-    """Have ``worker`` do what is asked on the standard input, until that ends, or until there is no memory left."""
-    records = Records()
+    """Execute the commands on the standard input, until it ends or memory runs out."""
+    records = RecordReader()
     try:
         while data := os.read(0, PIPE_BYTES):
             for command in records.receive(data):
-                _say(*worker.obey(command))
+                _send(*worker.execute(command))
     except Exception as error:
         if not isinstance(error, MemoryError) and free_memory() > SCARCE_BYTES:
             raise
-        _say(OutOfMemory(granted_memory()))
+        _send(OutOfMemory(granted_memory()))
         sys.exit(1)
 
 
-def _say(*commands: Command) -> None:
-    answer = b"".join(map(encode, commands))
-    while answer:
-        answer = answer[os.write(1, answer) :]
+def _send(*commands: Command) -> None:
+    data = b"".join(map(encode, commands))
+    while data:
+        data = data[os.write(1, data) :]
 
 
 def _die_with(parent: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.bus.announcements import (
-    LARGEST_BYTES,
+    MAX_MESSAGE_BYTES,
     InvalidMessage,
     UnknownKind,
     decode,
@@ -133,7 +133,7 @@ def test_a_target_duration_of_nothing_is_an_invalid_message() -> None:
         decode(json.dumps(fields).encode())
 
 
-@pytest.mark.parametrize("data", [b" " * LARGEST_BYTES + encode(ANNOUNCED), b"[" * 10_000], ids=["long", "deep"])
+@pytest.mark.parametrize("data", [b" " * MAX_MESSAGE_BYTES + encode(ANNOUNCED), b"[" * 10_000], ids=["long", "deep"])
 def test_what_is_too_long_or_too_deep_is_an_invalid_message(data: bytes) -> None:
     with pytest.raises(InvalidMessage):
         decode(data)

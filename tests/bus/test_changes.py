@@ -14,11 +14,11 @@ from twisted.internet.task import Clock
 
 from livestream.bus import changes
 from livestream.bus.announcements import decode_document
-from livestream.bus.changes import MOST_AT_ONCE, SLACK
+from livestream.bus.changes import MAX_AT_ONCE, SLACK
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import ASK_ALL_S, KEPT_S, Catalogue
+from livestream.bus.known_streams import KEPT_S, POLL_S, KnownStreams
 from livestream.bus.memory import MemoryBus
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import Document
 from livestream.cache.upstream.tier import UpstreamTier
@@ -51,7 +51,7 @@ class Node:
     """A node above, as it is reached: its answers may be lost on their way, and it may start again with nothing."""
 
     url: str
-    ledger: Ledger = field(init=False)
+    published: PublishedStreams = field(init=False)
     loses: bool = False
     is_up: bool = True
     is_backed_off: bool = False
@@ -61,14 +61,14 @@ class Node:
         self.restart()
 
     def restart(self) -> None:
-        self.ledger = Ledger(MemoryBus(), Tier.ORIGIN, LENGTH, self.url[-1])
+        self.published = PublishedStreams(MemoryBus(), Tier.ORIGIN, LENGTH, self.url[-1])
 
     async def document(self, path: str) -> Document:
         """Streams that are asked for one by one are not answered, for that would mend what was missed."""
         where, _, token = path.partition("?since=")
         if not self.is_up or where != "/state":
             raise UpstreamError("refuses")
-        text, next_token = self.ledger.since(token)
+        text, next_token = self.published.since(token)
         self.read_bytes += len(text)
         if self.loses:
             raise UpstreamError("broke off")
@@ -105,14 +105,14 @@ class World:
     clock: Clock = field(factory=Clock)
     nodes: list[Node] = field(factory=lambda: [Node("http://a"), Node("http://b")])
     steps: dict[tuple[str, str], int] = field(factory=dict)
-    reader: Catalogue = field(init=False)
+    reader: KnownStreams = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(EPOCH / 1000)
         by_url = {node.url: node for node in self.nodes}
         upstreams = UpstreamTier(self, by_url.__getitem__, Metrics(), decode_document, self.clock)  # type: ignore[arg-type]
         bus = FakeBus(is_healthy=False)
-        self.reader = Catalogue(bus, Tier.ORIGIN, Above(upstreams), LENGTH, self.clock, Metrics())
+        self.reader = KnownStreams(bus, Tier.ORIGIN, Above(upstreams), LENGTH, self.clock, Metrics())
         self.reader.start()
 
     def urls(self, stream: str) -> Sequence[str]:
@@ -125,14 +125,14 @@ class World:
         """The next announcements of a stream come to a node; it may have missed those before."""
         step = self.steps.get((node.url, stream), 0)
         for each in range(step, step + count):
-            node.ledger.announce(said(stream, each))
+            node.published.announce(said(stream, each))
         self.steps[node.url, stream] = step + count
 
     def skip(self, node: Node, stream: str, count: int) -> None:
         self.steps[node.url, stream] = self.steps.get((node.url, stream), 0) + count
 
     def poll(self) -> None:
-        self.clock.advance(ASK_ALL_S)
+        self.clock.advance(POLL_S)
 
 
 def segments(window: Window | None) -> set[tuple[str, int]]:
@@ -147,7 +147,7 @@ def missed(world: World) -> set[tuple[str, str, int]]:
     """
     found = set()
     for node in world.nodes:
-        for theirs in node.ledger.windows():
+        for theirs in node.published.windows():
             ours = world.reader.window(theirs.stream)
             if ours is None and theirs.is_ended:
                 continue
@@ -185,7 +185,7 @@ def act(world: World, what: str, *how: object) -> None:
             world.poll()
         assert missed(world) == set()
     elif what == "silence":
-        world.clock.pump([ASK_ALL_S] * int(how[0] / ASK_ALL_S))  # type: ignore[operator]
+        world.clock.pump([POLL_S] * int(how[0] / POLL_S))  # type: ignore[operator]
     else:
         node = world.nodes[how[0]]  # type: ignore[index]
         {
@@ -194,7 +194,7 @@ def act(world: World, what: str, *how: object) -> None:
             "lose": lambda: setattr(node, "loses", how[1]),
             "down": lambda: setattr(node, "is_up", not how[1]),
             "restart": node.restart,
-            "forget": lambda: node.ledger.forget(how[1]),  # type: ignore[arg-type]
+            "forget": lambda: node.published.remove(how[1]),  # type: ignore[arg-type]
         }[what]()
 
 
@@ -209,7 +209,7 @@ def test_who_only_asks_what_has_changed_misses_nothing(acts: list[tuple[object, 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ACTS, max_size=60))
 def test_nor_does_who_is_told_a_little_at_once(monkeypatch: pytest.MonkeyPatch, acts: list[tuple[object, ...]]) -> None:
-    monkeypatch.setattr(changes, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(changes, "MAX_AT_ONCE", 3)
     world = World(polls=len(STREAMS) * 4 * LENGTH)
     for what, *how in [*acts, ("check",)]:
         act(world, str(what), *how)
@@ -217,16 +217,16 @@ def test_nor_does_who_is_told_a_little_at_once(monkeypatch: pytest.MonkeyPatch, 
 
 def test_an_answer_has_a_bound_and_the_next_goes_on() -> None:
     node = Node("http://a")
-    for number in range(MOST_AT_ONCE):
-        node.ledger.announce(said(f"stream{number}", 0))
-        node.ledger.announce(said(f"stream{number}", 1))
+    for number in range(MAX_AT_ONCE):
+        node.published.announce(said(f"stream{number}", 0))
+        node.published.announce(said(f"stream{number}", 1))
     told, token, answers = [], "", []
-    while text := node.ledger.since(token)[0]:
-        token = node.ledger.since(token)[1]
+    while text := node.published.since(token)[0]:
+        token = node.published.since(token)[1]
         answers.append(decode_document(text))
         told += answers[-1]
-    assert [len(answer) for answer in answers] == [MOST_AT_ONCE + 1, MOST_AT_ONCE - 1]
-    assert told == decode_document(node.ledger.every())
+    assert [len(answer) for answer in answers] == [MAX_AT_ONCE + 1, MAX_AT_ONCE - 1]
+    assert told == decode_document(node.published.every())
 
 
 def test_a_poll_costs_what_is_new_and_nothing_when_nothing_is() -> None:
@@ -247,16 +247,16 @@ def test_no_more_is_counted_than_is_kept() -> None:
     world = World()
     node = world.nodes[0]
     world.say(node, "first", 3000)
-    (counted,) = node.ledger._changes._streams.values()
+    (counted,) = node.published._changes._streams.values()
     assert len(counted.counts) <= 4 * 2 * LENGTH + SLACK
 
 
 def test_a_token_that_this_process_did_not_give_is_answered_with_everything() -> None:
     node = Node("http://a")
-    node.ledger.announce(said("first", 0))
-    everything, token = node.ledger.since("")
+    node.published.announce(said("first", 0))
+    everything, token = node.published.since("")
     run, _, count = token.partition("-")
-    assert node.ledger.since(token) == (b"", token)
+    assert node.published.since(token) == (b"", token)
     for wrong in (
         "0-" + count,
         f"{run}-{int(count) + 1}",
@@ -266,4 +266,4 @@ def test_a_token_that_this_process_did_not_give_is_answered_with_everything() ->
         "-",
         f"{run}--1",
     ):
-        assert node.ledger.since(wrong) == (everything, token)
+        assert node.published.since(wrong) == (everything, token)

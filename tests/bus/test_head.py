@@ -59,8 +59,8 @@ async def test_the_scripts_and_the_head_give_the_same_answers(server: Server, bu
             if random.random() < 0.25:
                 wanted = EPOCH + random.randrange(0, 9000)
                 before, owner = head.position, head.owner
-                taken = await nodes[name].take("show", wanted)
-                assert (taken.epoch, taken.position, taken.owner) == (head.take(name, wanted), before, owner), seed
+                taken = await nodes[name].claim("show", wanted)
+                assert (taken.epoch, taken.position, taken.owner) == (head.claim(name, wanted), before, owner), seed
                 epochs.append(taken.epoch)
             else:
                 told = some(random, epochs)

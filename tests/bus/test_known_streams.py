@@ -10,8 +10,16 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
-from livestream.bus.known_streams import INFORMED_S, KEPT_S, LEARN_S, LOOK_S, LOST_TARGETS, MOST_ASKED, Catalogue
+from livestream.bus.interface import AnnouncementLog, ClaimReply, Listener, TemporarilyUnavailable, Tier
+from livestream.bus.known_streams import (
+    ANSWER_VALID_S,
+    KEPT_S,
+    LOST_TARGETS,
+    MAX_FETCHES,
+    STARTUP_S,
+    TICK_S,
+    KnownStreams,
+)
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
 from tests.packaging.windows import EPOCH, announced, ended
@@ -29,23 +37,23 @@ class FakeBus:
     waiting: list[Deferred[Sequence[Announcement]]] = field(factory=list)
     listener: Listener | None = None
 
-    def take(self, stream: str, epoch: int) -> Deferred[Taken]:
-        return fail(NotNow())
+    def claim(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
+        return fail(TemporarilyUnavailable())
 
     def accept(self, announcement: Announcement) -> Deferred[None]:
-        return fail(NotNow())
+        return fail(TemporarilyUnavailable())
 
-    def leave(self, stream: str, epoch: int) -> None: ...
+    def release(self, stream: str, epoch: int) -> None: ...
     def publish(self, tier: Tier, announcement: Announcement) -> None: ...
-    def restore_from(self, tier: Tier, log: Log) -> None: ...
-    def forget(self, tier: Tier, stream: str) -> None: ...
-    def tell(self, channel: str, message: bytes) -> None: ...
-    def hear(self, channel: str, heard: Callable[[bytes], None]) -> None: ...
+    def restore_from(self, tier: Tier, log: AnnouncementLog) -> None: ...
+    def discard(self, tier: Tier, stream: str) -> None: ...
+    def send(self, channel: str, message: bytes) -> None: ...
+    def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None: ...
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self.listener = listener
 
-    def recall(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
+    def fetch_state(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
         self.asked.append(stream)
         if not self.is_slow:
             return succeed(self.kept.get(stream, []))
@@ -86,17 +94,17 @@ class Scene:
     above: Upstream = field(factory=Upstream)
     clock: Clock = field(factory=Clock)
     told: list[Announcement | None] = field(factory=list)
-    catalogue: Catalogue = field(init=False)
+    known_streams: KnownStreams = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(EPOCH / 1000 + 36)
-        self.catalogue = Catalogue(self.bus, Tier.INGEST, self.above, 4, self.clock, Metrics())
-        self.catalogue.subscribe(lambda _, announcement: self.told.append(announcement))
-        self.catalogue.start()
+        self.known_streams = KnownStreams(self.bus, Tier.INGEST, self.above, 4, self.clock, Metrics())
+        self.known_streams.subscribe(lambda _, announcement: self.told.append(announcement))
+        self.known_streams.start()
 
     def hear(self, *announcements: Announcement) -> None:
         for announcement in announcements:
-            self.catalogue.announced(announcement)
+            self.known_streams.announced(announcement)
 
     @property
     def numbers(self) -> list[int]:
@@ -104,7 +112,7 @@ class Scene:
 
     @property
     def listed(self) -> list[int]:
-        window = self.catalogue.window("show")
+        window = self.known_streams.window("show")
         return [] if window is None else [segment.msn for segment in window.listed("source")]
 
 
@@ -159,11 +167,11 @@ def test_a_hole_is_filled_from_all_nodes_above_together(scene: Scene) -> None:
 
 
 def test_the_node_that_announced_a_stream_last_is_known(scene: Scene) -> None:
-    assert scene.catalogue.holder("show") == ""
+    assert scene.known_streams.holder("show") == ""
     scene.hear(attrs.evolve(announced(10), node="ingest-1"))
-    assert scene.catalogue.holder("show") == "ingest-1"
+    assert scene.known_streams.holder("show") == "ingest-1"
     scene.hear(attrs.evolve(announced(11, epoch=EPOCH + 1, first=11, discontinuity=1), node="ingest-2"))
-    assert scene.catalogue.holder("show") == "ingest-2"
+    assert scene.known_streams.holder("show") == "ingest-2"
 
 
 def test_a_stream_that_is_too_quiet_is_asked_about_until_it_is_heard(scene: Scene) -> None:
@@ -193,24 +201,24 @@ def test_without_the_bus_the_tier_above_is_asked_every_second(scene: Scene) -> N
 
 
 def test_a_node_says_when_it_does_not_know_what_is_live(scene: Scene) -> None:
-    assert scene.catalogue.uninformed() == []
+    assert scene.known_streams.not_ready_reasons() == []
     scene.bus.is_healthy = False
     scene.clock.advance(1)
-    assert len(scene.catalogue.uninformed()) == 1
+    assert len(scene.known_streams.not_ready_reasons()) == 1
     scene.above.answer = []
     scene.clock.advance(1)
-    assert scene.catalogue.uninformed() == []
+    assert scene.known_streams.not_ready_reasons() == []
     scene.above.answer = None
-    scene.clock.advance(INFORMED_S + 0.1)
-    assert len(scene.catalogue.uninformed()) == 1
+    scene.clock.advance(ANSWER_VALID_S + 0.1)
+    assert len(scene.known_streams.not_ready_reasons()) == 1
 
 
 def test_a_stream_of_which_nothing_is_heard_is_known_for_a_while_and_then_no_more(scene: Scene) -> None:
     scene.hear(announced(10), ended(10))
     scene.clock.pump([1] * int(KEPT_S))
-    assert scene.catalogue.window("show") is not None
+    assert scene.known_streams.window("show") is not None
     scene.clock.pump([1, 1])
-    assert scene.catalogue.window("show") is None
+    assert scene.known_streams.window("show") is None
     assert scene.told[-1] is None and scene.told.count(None) == 1
 
 
@@ -220,8 +228,8 @@ def test_a_subscriber_that_fails_does_not_keep_the_news_from_others(scene: Scene
     def fails(stream: str, announcement: Announcement | None) -> None:
         raise RuntimeError("a fault of ours")
 
-    scene.catalogue.subscribe(fails)
-    scene.catalogue.subscribe(lambda _, announcement: late.append(announcement))
+    scene.known_streams.subscribe(fails)
+    scene.known_streams.subscribe(lambda _, announcement: late.append(announcement))
     scene.hear(announced(10), announced(11))
     assert late == [announced(10), announced(11)]
 
@@ -229,7 +237,7 @@ def test_a_subscriber_that_fails_does_not_keep_the_news_from_others(scene: Scene
 def test_nothing_is_left_on_the_clock_when_it_stops(scene: Scene) -> None:
     scene.hear(announced(10))
     scene.clock.advance(1)
-    scene.catalogue.stop()
+    scene.known_streams.stop()
     assert scene.clock.getDelayedCalls() == []
 
 
@@ -260,38 +268,38 @@ def test_an_older_epoch_does_not_break_the_silence(scene: Scene) -> None:
 
 def test_a_bus_that_came_back_empty_ends_nothing(scene: Scene) -> None:
     scene.hear(announced(10))
-    scene.catalogue.recovered([])
-    assert scene.catalogue.window("show") is not None
+    scene.known_streams.recovered([])
+    assert scene.known_streams.window("show") is not None
     assert scene.told == [announced(10)]
 
 
 def test_what_is_recovered_while_a_stream_is_learnt_comes_with_the_rest() -> None:
     scene = Scene(FakeBus(is_slow=True))
     scene.hear(announced(12))
-    scene.catalogue.recovered(state(10, 11))
+    scene.known_streams.recovered(state(10, 11))
     assert scene.numbers == []
     scene.bus.waiting[0].callback([])
     assert scene.listed == [10, 11, 12]
 
 
 def test_a_promise_is_made_once_this_node_has_learnt_what_there_is(scene: Scene) -> None:
-    with pytest.raises(NotNow):
-        scene.catalogue.promise("show", EPOCH + 9)
-    scene.clock.advance(LEARN_S)
+    with pytest.raises(TemporarilyUnavailable):
+        scene.known_streams.promise("show", EPOCH + 9)
+    scene.clock.advance(STARTUP_S)
     scene.hear(announced(10))
-    assert scene.catalogue.promise("show", EPOCH + 9).msn == 10
+    assert scene.known_streams.promise("show", EPOCH + 9).msn == 10
     with pytest.raises(Superseded):
-        scene.catalogue.promise("show", EPOCH + 9)
-    assert scene.catalogue.promise("other", EPOCH + 9).msn == 0
+        scene.known_streams.promise("show", EPOCH + 9)
+    assert scene.known_streams.promise("other", EPOCH + 9).msn == 0
     scene.bus.is_healthy = False
-    with pytest.raises(NotNow):
-        scene.catalogue.promise("third", EPOCH + 9)
+    with pytest.raises(TemporarilyUnavailable):
+        scene.known_streams.promise("third", EPOCH + 9)
 
 
 def test_who_is_not_heard_because_of_a_promise_is_told_so_until_the_younger_epoch_begins(scene: Scene) -> None:
-    scene.clock.advance(LEARN_S)
+    scene.clock.advance(STARTUP_S)
     scene.hear(announced(10))
-    scene.catalogue.promise("show", EPOCH + 9)
+    scene.known_streams.promise("show", EPOCH + 9)
     scene.hear(attrs.evolve(announced(11), node="ingest-1"))
     scene.clock.advance(0.5)
     assert scene.above.warned == [("show", "ingest-1", EPOCH + 9)] and scene.numbers == [10]
@@ -303,7 +311,7 @@ def test_who_is_not_heard_because_of_a_promise_is_told_so_until_the_younger_epoc
 def test_while_a_node_above_is_cut_off_from_the_bus_all_of_them_are_asked_for_what_is_new(scene: Scene) -> None:
     scene.above.answer = state(10, 11)
     scene.clock.pump([0.5] * 4)
-    assert scene.above.asked == [] and scene.catalogue.window("show") is None
+    assert scene.above.asked == [] and scene.known_streams.window("show") is None
     scene.above.has_cut_off_nodes = True
     scene.clock.pump([0.5] * 4)
     assert scene.above.asked == ["*"] * 4 and scene.numbers == [10, 11]
@@ -314,13 +322,13 @@ def test_while_a_node_above_is_cut_off_from_the_bus_all_of_them_are_asked_for_wh
 
 
 def test_the_epoch_of_a_stream_is_the_youngest_that_was_announced_and_no_promise(scene: Scene) -> None:
-    assert scene.catalogue.epoch("show") == 0
-    scene.clock.advance(LEARN_S)
+    assert scene.known_streams.epoch("show") == 0
+    scene.clock.advance(STARTUP_S)
     scene.hear(announced(10))
-    scene.catalogue.promise("show", EPOCH + 9)
-    assert scene.catalogue.epoch("show") == EPOCH
+    scene.known_streams.promise("show", EPOCH + 9)
+    assert scene.known_streams.epoch("show") == EPOCH
     scene.hear(EpochBegan("show", Epoch(EPOCH + 9, 12), "ingest-2"))
-    assert scene.catalogue.epoch("show") == EPOCH + 9
+    assert scene.known_streams.epoch("show") == EPOCH + 9
 
 
 def test_what_was_answered_above_and_could_not_be_taken_in_is_asked_for_again(scene: Scene) -> None:
@@ -339,7 +347,7 @@ def test_a_stream_that_is_silent_and_not_over_is_asked_for_whole_when_it_is_forg
 ) -> None:
     scene.hear(announced(10), *([ended(10)] if is_over else []))
     scene.clock.pump([1] * int(KEPT_S + 2))
-    assert scene.catalogue.window("show") is None and scene.above.starts == starts
+    assert scene.known_streams.window("show") is None and scene.above.starts == starts
 
 
 def test_when_many_streams_stay_silent_one_answer_tells_of_all_and_each_is_asked_for_in_turn(scene: Scene) -> None:
@@ -349,43 +357,43 @@ def test_when_many_streams_stay_silent_one_answer_tells_of_all_and_each_is_asked
     scene.bus.asked.clear()
     scene.above.asked.clear()
     late_s, lost_s = LOST_TARGETS * announced(10).target_s, 5
-    scene.clock.pump([LOOK_S] * round(late_s / LOOK_S))
+    scene.clock.pump([TICK_S] * round(late_s / TICK_S))
     assert "*" not in scene.above.asked
-    scene.clock.pump([LOOK_S] * round(lost_s / LOOK_S))
+    scene.clock.pump([TICK_S] * round(lost_s / TICK_S))
     asked = [stream for stream in scene.above.asked if stream != "*"]
     assert asked == scene.bus.asked and set(asked) == set(streams)
-    assert len(asked) <= MOST_ASKED * (late_s + lost_s) / LOOK_S
+    assert len(asked) <= MAX_FETCHES * (late_s + lost_s) / TICK_S
     assert max(map(asked.count, streams)) - min(map(asked.count, streams)) <= 1
     assert 4 <= scene.above.asked.count("*") <= 2 * lost_s
 
 
 def test_a_broadcast_is_on_air_before_it_is_known_what_was_before_it() -> None:
     scene = Scene(FakeBus(is_slow=True))
-    assert not scene.catalogue.is_on_air("show")
+    assert not scene.known_streams.is_on_air("show")
     scene.hear(EpochBegan("show", Epoch(EPOCH, 10)))
-    assert scene.catalogue.is_on_air("show")
+    assert scene.known_streams.is_on_air("show")
     scene.bus.waiting[0].callback([])
-    assert scene.catalogue.is_on_air("show") and scene.told == [EpochBegan("show", Epoch(EPOCH, 10))]
+    assert scene.known_streams.is_on_air("show") and scene.told == [EpochBegan("show", Epoch(EPOCH, 10))]
     scene.hear(announced(10, first=10), ended(10, first=10))
-    assert not scene.catalogue.is_on_air("show")
+    assert not scene.known_streams.is_on_air("show")
 
 
 def test_of_a_stream_that_is_over_nothing_is_on_air_before_the_rest_is_known() -> None:
     scene = Scene(FakeBus(is_slow=True))
     scene.hear(ended(10))
-    assert not scene.catalogue.is_on_air("show")
+    assert not scene.known_streams.is_on_air("show")
 
 
 def test_a_node_is_informed_while_it_hears_the_bus_and_has_read_all_or_the_tier_above_has_told_it(scene: Scene) -> None:
-    assert scene.catalogue.is_informed
+    assert scene.known_streams.is_informed
     scene.bus.has_caught_up = False
-    assert not scene.catalogue.is_informed and scene.catalogue.uninformed() == []
+    assert not scene.known_streams.is_informed and scene.known_streams.not_ready_reasons() == []
     scene.bus.is_healthy = False
-    scene.clock.advance(LOOK_S)
-    assert not scene.catalogue.is_informed
+    scene.clock.advance(TICK_S)
+    assert not scene.known_streams.is_informed
     scene.above.answer = []
-    scene.clock.pump([LOOK_S] * 4)
-    assert scene.catalogue.is_informed
+    scene.clock.pump([TICK_S] * 4)
+    assert scene.known_streams.is_informed
     scene.above.answer = None
-    scene.clock.pump([LOOK_S] * round(INFORMED_S / LOOK_S))
-    assert not scene.catalogue.is_informed
+    scene.clock.pump([TICK_S] * round(ANSWER_VALID_S / TICK_S))
+    assert not scene.known_streams.is_informed

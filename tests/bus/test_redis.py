@@ -19,9 +19,10 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, globalLogPublisher
 
 from livestream.bus.announcements import encode
-from livestream.bus.interface import NotNow, Tier
-from livestream.bus.redis import MOST_UNANSWERED, PAST_MS, RedisBus
-from livestream.bus.redis_connection import PING_S, SILENT_PINGS
+from livestream.bus.interface import TemporarilyUnavailable, Tier
+from livestream.bus.redis import MAX_OUTSTANDING, RedisBus
+from livestream.bus.redis_codec import PAST_MS
+from livestream.bus.redis_connection import MAX_UNANSWERED_PINGS, PING_S
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 from tests.bus.conftest import Server
 from tests.packaging.windows import announced, ended
@@ -64,7 +65,7 @@ class Speaker:
     def speak(self) -> None:
         self.told.append(announcement(self.next))
         self.next += 1
-        self.bus.accept(self.told[-1]).addErrback(lambda failure: failure.trap(NotNow) and None)
+        self.bus.accept(self.told[-1]).addErrback(lambda failure: failure.trap(TemporarilyUnavailable) and None)
 
     def streams(self) -> list[str]:
         return ["show"] if self.told else []
@@ -105,8 +106,8 @@ async def test_what_one_announces_the_other_hears_and_a_latecomer_learns(server:
     late, late_heard = buses(), Heard()
     late.listen(Tier.INGEST, late_heard)
     await until(lambda: late_heard.recalled)
-    assert await late.recall(Tier.INGEST, "show") == late_heard.recalled == speaker.told
-    assert await late.recall(Tier.ORIGIN, "show") == []
+    assert await late.fetch_state(Tier.INGEST, "show") == late_heard.recalled == speaker.told
+    assert await late.fetch_state(Tier.ORIGIN, "show") == []
     assert await redis(late, "TTL", LOG + speaker.bus.node) > 60
 
 
@@ -142,17 +143,17 @@ async def test_the_logs_of_all_nodes_are_read_together_and_each_is_bounded(serve
     for msn in range(100, 300):
         first.publish(Tier.ORIGIN, announcement(msn))
     second.publish(Tier.ORIGIN, announcement(42))
-    await until(lambda: not first._unanswered and not second._unanswered)
-    told = await first.recall(Tier.ORIGIN, "show")
+    await until(lambda: not first._outstanding and not second._outstanding)
+    told = await first.fetch_state(Tier.ORIGIN, "show")
     numbers = sorted(each.segment.msn for each in told if isinstance(each, SegmentAnnounced))
-    assert numbers[0] == 42 and numbers[-1] == 299 and first.most <= len(numbers) <= first.most + 18
+    assert numbers[0] == 42 and numbers[-1] == 299 and first.log_length <= len(numbers) <= first.log_length + 18
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_forgotten_is_in_no_log(server: Server, buses: Buses) -> None:
     server.start()
     speaker, listener, _ = await conversation(buses)
-    speaker.bus.forget(Tier.INGEST, "show")
+    speaker.bus.discard(Tier.INGEST, "show")
     await redis(speaker.bus, "PING")
     assert await redis(listener, "KEYS", "livestream:2:*log*") == []
 
@@ -162,18 +163,18 @@ async def test_one_who_takes_a_stream_learns_how_far_it_had_come_and_whose_it_wa
     server.start()
     first, second = buses("a"), buses("b")
     await until(lambda: first.is_healthy and second.is_healthy)
-    taken = await first.take("show", EPOCH + 7)
+    taken = await first.claim("show", EPOCH + 7)
     assert (taken.epoch, taken.position, taken.owner) == (EPOCH + 7, StreamPosition(), "")
     await first.accept(EpochBegan("show", Epoch(EPOCH + 7, 100), "a"))
     await first.accept(announcement(100, EPOCH + 7))
     for wanted, given in ((EPOCH + 3, EPOCH + 1003), (EPOCH + 5003, EPOCH + 5003)):
-        again = await second.take("show", wanted)
+        again = await second.claim("show", wanted)
         assert again.epoch == given and again.silent_s < 5
     assert (again.position.msn, again.position.target_s, again.owner) == (100, 3, "b")
     assert again.position.ends_at_ms == announcement(100).segment.starts_at_ms + 3000
     await second.accept(announcement(101, EPOCH + 5003, 101))
     await second.accept(attrs.evolve(ended(101), epoch=Epoch(EPOCH + 5003, 101)))
-    assert (await first.take("show", EPOCH)).position.is_ended
+    assert (await first.claim("show", EPOCH)).position.is_ended
 
 
 @pytest_twisted.ensureDeferred
@@ -184,7 +185,7 @@ async def test_only_a_younger_epoch_ends_a_writer_and_what_it_had_given_before_i
     old, young = buses("a"), buses("b")
     await until(lambda: old.is_healthy and young.is_healthy)
     await old.accept(announcement(100))
-    taken = await young.take("show", EPOCH + 1000)
+    taken = await young.claim("show", EPOCH + 1000)
     await old.accept(announcement(100))
     with pytest.raises(Superseded) as refused:
         await old.accept(announcement(101))
@@ -214,12 +215,12 @@ async def test_a_redis_that_can_do_nothing_now_ends_no_writer_and_writes_nothing
     await until(lambda: bus.is_healthy)
     await bus.accept(announcement(100))
     await redis(bus, *NOT_NOW[state])
-    for asked in (bus.accept(announcement(101)), bus.take("show", EPOCH)):
-        with pytest.raises(NotNow):
+    for asked in (bus.accept(announcement(101)), bus.claim("show", EPOCH)):
+        with pytest.raises(TemporarilyUnavailable):
             await asked
     await redis(bus, "REPLICAOF", "NO", "ONE")
     await redis(bus, "CONFIG", "SET", "maxmemory", "0")
-    assert await bus.recall(Tier.INGEST, "show") == [announcement(100)]
+    assert await bus.fetch_state(Tier.INGEST, "show") == [announcement(100)]
     await bus.accept(announcement(101))
 
 
@@ -243,7 +244,7 @@ async def test_a_log_that_was_lost_is_put_back_with_the_next_announcement(server
     speaker.speak()
     await until(lambda: announcement(104) in heard.news)
     await redis(speaker.bus, "PING")
-    recalled = await listener.recall(Tier.INGEST, "show")
+    recalled = await listener.fetch_state(Tier.INGEST, "show")
     assert [announcement(msn) for msn in range(100, 105)] == sorted(
         {each.segment.msn: each for each in recalled if isinstance(each, SegmentAnnounced)}.values(),
         key=lambda each: each.segment.msn,
@@ -256,12 +257,12 @@ async def test_a_redis_that_is_absent_at_first_is_found_and_told_all(server: Ser
     listener.listen(Tier.INGEST, heard)
     for _ in range(3):
         speaker.speak()
-    assert await listener.recall(Tier.INGEST, "show") == ()
+    assert await listener.fetch_state(Tier.INGEST, "show") == ()
     assert not listener.is_healthy
     server.start()
     await until(lambda: heard.recalled or heard.news)
     await until(lambda: listener.is_healthy)
-    assert set(map(encode, speaker.told)) == set(map(encode, await listener.recall(Tier.INGEST, "show")))
+    assert set(map(encode, speaker.told)) == set(map(encode, await listener.fetch_state(Tier.INGEST, "show")))
 
 
 @pytest_twisted.ensureDeferred
@@ -276,7 +277,7 @@ async def test_a_redis_that_comes_back_empty_is_told_again_within_two_seconds(se
     await until(server.socket.exists)
     await until(lambda: heard.news or heard.recalled, 2)
     await until(lambda: listener.is_healthy)
-    assert announcement(101) in await listener.recall(Tier.INGEST, "show")
+    assert announcement(101) in await listener.fetch_state(Tier.INGEST, "show")
 
 
 @pytest_twisted.ensureDeferred
@@ -304,7 +305,7 @@ async def test_a_frozen_redis_is_noticed_and_found_again(server: Server, buses: 
     speaker, listener, heard = await conversation(buses)
     server.signal(signal.SIGSTOP)
     try:
-        asked = listener.recall(Tier.INGEST, "show")
+        asked = listener.fetch_state(Tier.INGEST, "show")
         speaker.speak()
         await until(lambda: not listener.is_healthy and not speaker.bus.is_healthy, 4)
         assert await asked == ()
@@ -313,7 +314,7 @@ async def test_a_frozen_redis_is_noticed_and_found_again(server: Server, buses: 
         server.signal(signal.SIGCONT)
     await until(lambda: announcement(102) in heard.news or announcement(102) in heard.recalled)
     await until(lambda: listener.is_healthy)
-    assert announcement(102) in await listener.recall(Tier.INGEST, "show")
+    assert announcement(102) in await listener.fetch_state(Tier.INGEST, "show")
 
 
 @pytest_twisted.ensureDeferred
@@ -321,7 +322,7 @@ async def test_a_process_that_was_busy_itself_does_not_take_redis_for_frozen(ser
     server.start()
     speaker, _, _ = await conversation(buses)
     before = await redis(speaker.bus, "CLIENT", "ID")
-    busy_until = reactor.seconds() + 2 * SILENT_PINGS * PING_S
+    busy_until = reactor.seconds() + 2 * MAX_UNANSWERED_PINGS * PING_S
     while reactor.seconds() < busy_until:
         pass
     await deferLater(reactor, 2 * PING_S)
@@ -354,13 +355,13 @@ async def test_whoever_reads_too_slowly_is_cut_off_and_learns_what_it_missed(ser
 async def test_a_redis_that_does_not_keep_up_is_told_what_it_missed_when_it_does(server: Server, buses: Buses) -> None:
     server.start()
     speaker, listener, _ = await conversation(buses)
-    for msn in range(101, 101 + 2 * MOST_UNANSWERED):
+    for msn in range(101, 101 + 2 * MAX_OUTSTANDING):
         speaker.told = [*speaker.told[-50:], announcement(msn)]
         speaker.bus.publish(Tier.INGEST, speaker.told[-1])
-    assert speaker.bus._unanswered <= MOST_UNANSWERED + 2
-    await until(lambda: speaker.bus._unanswered == 0)
+    assert speaker.bus._outstanding <= MAX_OUTSTANDING + 2
+    await until(lambda: speaker.bus._outstanding == 0)
     await DeferredList([speaker.bus.accept(announcement(5000))])
-    assert speaker.told[-1] in await listener.recall(Tier.INGEST, "show")
+    assert speaker.told[-1] in await listener.fetch_state(Tier.INGEST, "show")
 
 
 @pytest_twisted.ensureDeferred
@@ -390,7 +391,7 @@ async def test_garbage_on_the_channel_and_in_the_keys_is_counted_and_harms_nothi
     for each in garbage:
         await redis(speaker.bus, "PUBLISH", "livestream:2:ingest", each)
     await redis(speaker.bus, "RPUSH", LOG + speaker.bus.node, b"\xff[")
-    assert await listener.recall(Tier.INGEST, "show") == [announcement(100)]
+    assert await listener.fetch_state(Tier.INGEST, "show") == [announcement(100)]
     speaker.speak()
     await until(lambda: announcement(101) in heard.news)
     assert heard.news == [announcement(100), announcement(101)]
@@ -412,7 +413,7 @@ async def test_with_a_secret_nothing_is_taken_in_that_none_of_ours_has_signed(se
     )
     await speaker.accept(told)
     await until(lambda: heard.news)
-    assert heard.news == [told] == await listener.recall(Tier.INGEST, "show")
+    assert heard.news == [told] == await listener.fetch_state(Tier.INGEST, "show")
     assert listener.metrics.bus_messages.labels("invalid")._value.get() >= 3
 
 
@@ -461,9 +462,9 @@ async def test_a_listener_that_fails_keeps_nothing_from_the_others(server: Serve
 async def whispers(buses: Buses) -> tuple[RedisBus, list[bytes]]:
     """Someone who hears what is told, and has heard something."""
     bus, heard = buses(), list[bytes]()
-    bus.hear("nodes", heard.append)
+    bus.subscribe("nodes", heard.append)
     await until(lambda: bus.is_healthy)
-    bus.tell("nodes", b"1")
+    bus.send("nodes", b"1")
     await until(lambda: heard)
     return bus, heard
 
@@ -475,8 +476,8 @@ async def test_what_is_told_on_a_channel_is_heard_by_all_who_hear_it_and_kept_no
     server.start()
     bus, heard = await whispers(buses)
     other, others = await whispers(buses)
-    bus.tell("nodes", b"2 \xff\x00")
-    bus.tell("weather", b"rain")
+    bus.send("nodes", b"2 \xff\x00")
+    bus.send("weather", b"rain")
     await until(lambda: others[-1] == heard[-1] == b"2 \xff\x00")
     assert await redis(other, "KEYS", "*") == []
 
@@ -489,10 +490,10 @@ async def test_a_channel_is_heard_again_after_redis_was_away_and_what_was_told_m
     bus, heard = await whispers(buses)
     server.kill()
     await until(lambda: not bus.is_healthy)
-    bus.tell("nodes", b"2")
+    bus.send("nodes", b"2")
     server.start()
     await until(lambda: bus.is_healthy)
-    bus.tell("nodes", b"3")
+    bus.send("nodes", b"3")
     await until(lambda: heard[1:])
     assert heard == [b"1", b"3"]
 
@@ -502,7 +503,7 @@ async def test_what_is_told_last_goes_out_before_the_connection_ends(server: Ser
     server.start()
     _, heard = await whispers(buses)
     leaving, _ = await whispers(buses)
-    leaving.tell("nodes", b"goodbye")
+    leaving.send("nodes", b"goodbye")
     await leaving.stopService()
     await until(lambda: heard[-1] == b"goodbye")
 
@@ -524,11 +525,11 @@ async def test_a_bus_whose_redis_is_frozen_ends_all_the_same(server: Server, bus
 async def test_a_redis_that_does_not_keep_up_is_told_no_more_for_a_while(server: Server, buses: Buses) -> None:
     server.start()
     bus, heard = await whispers(buses)
-    for _ in range(2 * MOST_UNANSWERED):
-        bus.tell("nodes", b"2")
-    assert bus._unanswered == MOST_UNANSWERED
-    await until(lambda: bus._unanswered == 0)
-    assert len(heard) <= MOST_UNANSWERED + 1
+    for _ in range(2 * MAX_OUTSTANDING):
+        bus.send("nodes", b"2")
+    assert bus._outstanding == MAX_OUTSTANDING
+    await until(lambda: bus._outstanding == 0)
+    assert len(heard) <= MAX_OUTSTANDING + 1
 
 
 @define(eq=False)
@@ -549,7 +550,7 @@ class ManyStreams:
 async def test_whatever_the_number_of_streams_all_are_put_back_and_read_again(
     server: Server, buses: Buses, tier: Tier
 ) -> None:
-    many, heard, late_heard = ManyStreams(MOST_UNANSWERED + 200), Heard(), Heard()
+    many, heard, late_heard = ManyStreams(MAX_OUTSTANDING + 200), Heard(), Heard()
     speaker, late = buses("node-1"), buses("node-2")
     speaker.restore_from(tier, many)
     speaker.listen(tier, heard)
@@ -557,4 +558,4 @@ async def test_whatever_the_number_of_streams_all_are_put_back_and_read_again(
     await until(lambda: {told.stream for told in (*heard.news, *heard.recalled)} == set(many.streams()))
     late.listen(tier, late_heard)
     await until(lambda: {told.stream for told in late_heard.recalled} == set(many.streams()))
-    assert await late.recall(tier, "show-7") == [*many.announcements("show-7"), many.announcements("show-7")[-1]]
+    assert await late.fetch_state(tier, "show-7") == [*many.announcements("show-7"), many.announcements("show-7")[-1]]

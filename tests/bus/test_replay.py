@@ -13,8 +13,9 @@ from twisted.internet import reactor
 
 from livestream.bus.announcements import encode
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
-from livestream.bus.redis import PAST_MS, RedisBus
+from livestream.bus.known_streams import KnownStreams
+from livestream.bus.redis import RedisBus
+from livestream.bus.redis_codec import PAST_MS
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan, StreamEnded
 from livestream.packaging.window import Window
@@ -40,7 +41,7 @@ class Broadcast:
 
     def __attrs_post_init__(self) -> None:
         self.before, self.epoch = Epoch((self.now_ms - 60_000) * 1000, 100), Epoch((self.now_ms - 30_000) * 1000, 110)
-        self.bus.hear(Tier.INGEST.value, self.recording.append)
+        self.bus.subscribe(Tier.INGEST.value, self.recording.append)
 
     def segment(self, msn: int, epoch: Epoch, age_ms: int = 0) -> Announcement:
         told = announced(msn, epoch=epoch.number, first=epoch.first_msn)
@@ -76,15 +77,15 @@ class Late:
     """A node that starts, and what it makes of the stream; ``told`` is what its subscribers hear."""
 
     bus: RedisBus
-    catalogue: Catalogue = field(init=False)
+    known_streams: KnownStreams = field(init=False)
     told: list[Announcement | None] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.catalogue = Catalogue(self.bus, Tier.INGEST, None, LENGTH, self.bus.reactor, Metrics())
-        self.catalogue.subscribe(lambda _, announcement: self.told.append(announcement))
+        self.known_streams = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, self.bus.reactor, Metrics())
+        self.known_streams.subscribe(lambda _, announcement: self.told.append(announcement))
 
     def window(self) -> Window | None:
-        return self.catalogue.window("show")
+        return self.known_streams.window("show")
 
     def shown(self) -> Any:
         window = self.window()
@@ -96,7 +97,9 @@ class Late:
 
     def count(self) -> float:
         """How many messages have been looked at."""
-        return sum(self.catalogue.metrics.bus_messages.labels(outcome)._value.get() for outcome in ("news", "known"))
+        return sum(
+            self.known_streams.metrics.bus_messages.labels(outcome)._value.get() for outcome in ("news", "known")
+        )
 
 
 @pytest.fixture
@@ -106,12 +109,12 @@ def starts(buses: Buses) -> Iterator[Callable[[float], Late]]:
 
     def start(clock_s: float) -> Late:
         late.append(Late(buses(secret=SECRET, clock_s=clock_s)))
-        late[-1].catalogue.start()
+        late[-1].known_streams.start()
         return late[-1]
 
     yield start
     for each in late:
-        each.catalogue.stop()
+        each.known_streams.stop()
 
 
 async def broadcast(server: Server, buses: Buses) -> Broadcast:

@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.bus.memory import MemoryBus
-from livestream.cluster.heartbeat import PERIOD_S, Presence
+from livestream.cluster.heartbeat import PERIOD_S, HeartbeatSender
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.membership import Membership
 from livestream.cluster.nodes import Nodes
@@ -31,7 +31,7 @@ class Member:
     is_deaf: bool = False
     metrics: Metrics = field(factory=Metrics)
     nodes: Nodes = field(init=False)
-    presence: Presence = field(init=False)
+    heartbeats: HeartbeatSender = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         role, _, number = self.name.partition("-")
@@ -42,8 +42,8 @@ class Member:
         )
         meter = LoadMeter(PERIOD_S, self.metrics, monotonic)
         members = Membership(own, self.nodes)
-        self.presence = Presence(members, lambda message: self.bus.tell(CHANNEL, message), meter, list)
-        self.bus.hear(CHANNEL, self.hear)
+        self.heartbeats = HeartbeatSender(members, lambda message: self.bus.send(CHANNEL, message), meter, list)
+        self.bus.subscribe(CHANNEL, self.hear)
 
     @property
     def seconds(self) -> float:
@@ -51,7 +51,7 @@ class Member:
 
     def hear(self, message: bytes) -> None:
         if not self.is_deaf:
-            self.nodes.heard(message)
+            self.nodes.on_message(message)
 
     def believed(self) -> list[str]:
         """The others that it believes, as they say they are."""
@@ -77,7 +77,7 @@ class Members:
     boots: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.bus.hear(CHANNEL, self.recording.append)
+        self.bus.subscribe(CHANNEL, self.recording.append)
 
     def start(self, name: str, clock_s: float = 0.0) -> Member:
         self.boots += 1
@@ -94,8 +94,8 @@ class Members:
         for _ in range(seconds):
             for member in list(self.running):
                 self.clock.advance(PERIOD_S / len(self.running))
-                member.presence.tick()
+                member.heartbeats.tick()
 
     def replay(self, messages: Sequence[bytes]) -> None:
         for message in list(messages):
-            self.bus.tell(CHANNEL, message)
+            self.bus.send(CHANNEL, message)

@@ -111,7 +111,7 @@ class Scene:
         """Have these say something every second from here on, and now."""
         self.speaking += processes
         for process in processes:
-            self.nodes.heard(process.says())
+            self.nodes.on_message(process.says())
 
     def pass_s(self, seconds: float, step_s: float = 0.25) -> None:
         """Let time pass; every whole second each says something, and who asks about the nodes asks often."""
@@ -121,7 +121,7 @@ class Scene:
                 for process in [self.own, *self.speaking]:
                     message = process.says()
                     if not self.is_deaf:
-                        self.nodes.heard(message)
+                        self.nodes.on_message(message)
             self.alive()
 
     def alive(self) -> list[str]:

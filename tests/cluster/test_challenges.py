@@ -8,14 +8,14 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from livestream.cluster.challenges import NONCE_S, SELDOM_S, Challenges
+from livestream.cluster.challenges import MAX_RETRY_S, NONCE_VALID_S, Challenges
 from livestream.cluster.cut_off import GIVE_UP_S
-from livestream.cluster.messages import MOST_ANSWERS, decode
+from livestream.cluster.messages import MAX_ANSWERS, decode
 from livestream.signing import LEARNT_APART_S
 from tests.cluster.members import Member, Members
 from tests.cluster.nodes import SECRET, Process, Scene
 
-UNANSWERED = "does not answer what is asked of it"
+UNANSWERED = "does not answer challenges on the bus"
 APART = pytest.mark.parametrize("clocks_s", [(0, 0), (290, 0), (0, 290), (-290, 0), (-145, 145), (145, -145)])
 
 
@@ -106,7 +106,7 @@ def test_one_that_does_not_answer_on_the_bus_is_used_while_it_answers_at_its_add
         late.nodes.did_not_answer("http://127.0.0.1:8080")
     assert late.tried() == late.believed() == []
     mute.is_deaf = False
-    members.pass_s(int(SELDOM_S) + 2)
+    members.pass_s(int(MAX_RETRY_S) + 2)
     assert late.believed() == ["origin-1"]
 
 
@@ -127,12 +127,12 @@ def test_a_clock_that_is_set_anew_costs_no_node_its_place(members: Members, said
 def test_a_message_that_was_held_back_for_half_a_minute_is_of_another_time(clock_s: float, late_s: float) -> None:
     scene = Scene()
     edge = scene.process("edge-2", clock_s=clock_s)
-    scene.nodes.heard(edge.says())
+    scene.nodes.on_message(edge.says())
     edge.is_deaf = True
     held_back = edge.says()
     scene.pass_s(late_s)
     assert scene.heard() == []
-    scene.nodes.heard(held_back)
+    scene.nodes.on_message(held_back)
     assert scene.heard() == (["edge-2"] if late_s < LEARNT_APART_S else [])
 
 
@@ -140,8 +140,8 @@ def test_an_answer_to_an_old_question_is_none() -> None:
     scene = Scene()
     edge = scene.process("edge-2")
     answer = edge.says()
-    scene.clock.advance(NONCE_S + 1)
-    scene.nodes.heard(answer)
+    scene.clock.advance(NONCE_VALID_S + 1)
+    scene.nodes.on_message(answer)
     assert scene.heard() == [] and scene.cut_off() == ["edge-2"]
 
 
@@ -173,14 +173,14 @@ def test_a_recording_of_one_that_was_where_another_is_now_is_not_asked_there() -
     before = scene.process("origin-2")
     before.is_deaf = True
     scene.speak(after := scene.process("origin-3", host="127.0.0.2"))
-    scene.nodes.heard(before.says())
+    scene.nodes.on_message(before.says())
     assert scene.nodes.alive() == (after.node,)
 
 
 def test_the_goodbye_of_another_run_ends_none_that_is_heard() -> None:
     scene = Scene()
     scene.speak(edge := scene.process("edge-2", boot=2))
-    scene.nodes.heard(scene.process("edge-2", boot=1).says(is_last=True))
+    scene.nodes.on_message(scene.process("edge-2", boot=1).says(is_last=True))
     assert scene.nodes.alive() == (edge.node,)
 
 
@@ -198,7 +198,7 @@ def test_one_that_never_answers_is_asked_ever_more_seldom(members: Members) -> N
     mute = members.start("edge-2")
     mute.is_deaf = True
     members.pass_s(600)
-    assert 600 / SELDOM_S <= len(nonces(members)) <= 600 / SELDOM_S + 8
+    assert 600 / MAX_RETRY_S <= len(nonces(members)) <= 600 / MAX_RETRY_S + 8
     members.kill(mute)
     members.pass_s(60)
     asked = len(nonces(members))
@@ -207,7 +207,7 @@ def test_one_that_never_answers_is_asked_ever_more_seldom(members: Members) -> N
 
 
 def test_more_nodes_than_one_message_can_answer_start_at_once_and_know_each_other_soon(members: Members) -> None:
-    count = MOST_ANSWERS + 6
+    count = MAX_ANSWERS + 6
     started = [members.start(f"edge-{number}") for number in range(1, count + 1)]
     members.pass_s(5)
     assert {len(member.believed()) for member in started} == {count - 1}
@@ -218,15 +218,15 @@ def test_what_is_kept_of_questions_is_bounded() -> None:
     scene = Scene()
     for number in range(2, 12):
         heartbeat = decode(scene.process(f"edge-{number}").says(nonce="0" * 16), SECRET)
-        challenges.ask(heartbeat)
-        challenges.owe(heartbeat)
-    assert (len(challenges._asked), len(challenges.answers()), challenges.answers()) == (3, 3, ())
+        challenges.challenge(heartbeat)
+        challenges.receive(heartbeat)
+    assert (len(challenges._pending), len(challenges.answers()), challenges.answers()) == (3, 3, ())
 
 
 def test_one_who_left_before_it_answered_is_not_complained_of(members: Members, said: list[str]) -> None:
     late = members.start("edge-1")
-    leaving = Process(late.presence.members.own, 77, members.clock, lambda: "")
-    leaving.node = members.start("edge-2").presence.members.own
+    leaving = Process(late.heartbeats.members.own, 77, members.clock, lambda: "")
+    leaving.node = members.start("edge-2").heartbeats.members.own
     members.kill(members.running[-1])
     leaving.is_deaf = True
     members.replay([leaving.says()])

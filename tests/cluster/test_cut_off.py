@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from livestream.cluster.cut_off import GIVE_UP_S, KNOWN_S
+from livestream.cluster.cut_off import FORGET_S, GIVE_UP_S
 from livestream.steering.nodes import Load, NodeState
 from tests.cluster.nodes import Process, Scene
 
@@ -37,25 +37,25 @@ def reachable(scene: Scene) -> list[str]:
 
 
 def test_one_that_nobody_asks_is_known_for_ten_minutes(scene: Scene, origin: Process) -> None:
-    scene.pass_s(KNOWN_S - 10, step_s=1)
+    scene.pass_s(FORGET_S - 10, step_s=1)
     assert scene.cut_off() == reachable(scene) == ["origin-2"]
     scene.pass_s(10, step_s=1)
     assert scene.alive() == reachable(scene) == []
-    assert scene.said("node origin-2 is given up: it was not heard, nor has it answered, for 600 s") == 1
+    assert scene.said("node origin-2 is given up: no heartbeat and no answer for 600 s") == 1
 
 
 @pytest.mark.parametrize("url", [HTTP, RTMP])
 def test_every_answer_keeps_it_for_ten_minutes_more(scene: Scene, origin: Process, url: str) -> None:
     for _ in range(3):
-        scene.pass_s(KNOWN_S - 10, step_s=1)
+        scene.pass_s(FORGET_S - 10, step_s=1)
         scene.nodes.answered(url)
-    scene.pass_s(KNOWN_S - 10, step_s=1)
+    scene.pass_s(FORGET_S - 10, step_s=1)
     assert scene.cut_off() == reachable(scene) == ["origin-2"]
     assert scene.said("cut off from the bus") == 1 and scene.said("given up") == 0
 
 
 def test_answers_of_others_say_nothing_of_it(scene: Scene, origin: Process) -> None:
-    scene.pass_s(KNOWN_S - 10, step_s=1)
+    scene.pass_s(FORGET_S - 10, step_s=1)
     scene.nodes.answered("http://127.0.0.3:8080")
     scene.pass_s(10, step_s=1)
     assert scene.alive() == []
@@ -69,7 +69,7 @@ def test_one_that_does_not_answer_is_given_up_after_half_a_minute_and_any_answer
         assert scene.cut_off() == ["origin-2"]
         scene.pass_s(1)
     scene.nodes.did_not_answer(HTTP)
-    assert scene.alive() == [] and scene.nodes.heard_last() == []
+    assert scene.alive() == [] and scene.nodes.last_seen() == []
     scene.nodes.did_not_answer(HTTP)
     assert scene.said("node origin-2 is given up: it is cut off from the bus, and has not answered for 30 s") == 1
     assert reachable(scene) == ["origin-2"]
@@ -122,13 +122,13 @@ def test_what_it_carried_is_not_known_any_more(scene: Scene) -> None:
 
 
 def test_a_goodbye_ends_it_at_once(scene: Scene, origin: Process) -> None:
-    scene.nodes.heard(origin.says(is_last=True))
+    scene.nodes.on_message(origin.says(is_last=True))
     assert scene.alive() == reachable(scene) == []
     assert scene.said("node origin-2 has left") == 1
 
 
 def test_the_goodbye_of_another_run_of_its_name_does_not_end_it(scene: Scene, origin: Process) -> None:
-    scene.nodes.heard(scene.process("origin-2", boot=2).says(is_last=True))
+    scene.nodes.on_message(scene.process("origin-2", boot=2).says(is_last=True))
     assert scene.cut_off() == ["origin-2"]
 
 
@@ -136,7 +136,7 @@ def test_it_is_no_second_process_that_starts_with_its_name(scene: Scene, origin:
     again = scene.process("origin-2", boot=2, host="127.0.0.9")
     scene.speak(again)
     assert scene.nodes.alive() == (again.node,) and scene.count("duplicate") == 0
-    scene.nodes.heard(origin.says())
+    scene.nodes.on_message(origin.says())
     assert scene.nodes.alive() == (again.node,) and scene.count("duplicate") == 1
 
 
@@ -144,7 +144,7 @@ def test_another_node_at_its_address_takes_its_place(scene: Scene, origin: Proce
     other = scene.process("origin-3", host="127.0.0.2")
     scene.speak(other)
     assert scene.alive() == reachable(scene) == ["origin-3"]
-    assert scene.said("node origin-2 is gone: another is at http://127.0.0.2:8080") == 1
+    assert scene.said("node origin-2 is gone: another node is at http://127.0.0.2:8080") == 1
 
 
 def test_a_node_whose_place_another_took_before_it_fell_silent_is_not_waited_for(scene: Scene) -> None:
@@ -165,7 +165,7 @@ def test_while_our_own_bus_is_away_nobody_is_cut_off_or_forgotten(scene: Scene, 
     edge = scene.process("edge-3")
     scene.speak(edge)
     scene.is_bus_healthy, scene.is_deaf = False, True
-    scene.pass_s(2 * KNOWN_S, step_s=1)
+    scene.pass_s(2 * FORGET_S, step_s=1)
     assert (scene.heard(), scene.cut_off()) == (["edge-3"], ["origin-2"])
 
 
@@ -187,10 +187,10 @@ def test_the_nodes_that_may_be_reached_are_those_that_are_heard_and_those_that_a
 
 
 def test_what_is_told_of_one_is_what_it_said_last_and_when_it_has_answered(scene: Scene, origin: Process) -> None:
-    [last] = scene.nodes.heard_last()
+    [last] = scene.nodes.last_seen()
     assert (last.heartbeat.node, last.is_cut_off, last.answered_age_s) == (origin.node, True, None)
     assert last.age_s == 4
     scene.nodes.answered(HTTP)
     scene.pass_s(2)
-    [last] = scene.nodes.heard_last()
+    [last] = scene.nodes.last_seen()
     assert (last.age_s, last.answered_age_s) == (6, 2)

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from livestream.cluster.edge_selection import EdgeGuide
+from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.geography import Geography
 from livestream.net.rtmp.requests import PlayRequest
-from livestream.steering.nodes import Load, Node, NodeState, Place
+from livestream.steering.nodes import Load, Location, Node, NodeState
 from tests.cluster.maxmind import at, database
 
-PARIS = Node("paris", "edge", "http://paris:80", "rtmp://paris:1937", place=Place(48.85, 2.35), capacity_rps=100.0)
-TOKYO = evolve(PARIS, id="tokyo", http="http://tokyo:80", rtmp="rtmp://tokyo:1937", place=Place(35.68, 139.69))
+PARIS = Node(
+    "paris", "edge", "http://paris:80", "rtmp://paris:1937", location=Location(48.85, 2.35), capacity_rps=100.0
+)
+TOKYO = evolve(PARIS, id="tokyo", http="http://tokyo:80", rtmp="rtmp://tokyo:1937", location=Location(35.68, 139.69))
 ORIGIN = evolve(PARIS, id="origin-1", role="origin")
 ALL = evolve(PARIS, id="all", role="all")
 FULL = Load(requests_per_s=150.0)
@@ -31,8 +33,8 @@ def geography(tmp_path: Path) -> Geography:
     return geography
 
 
-def guide(geography: Geography | None, *nodes: Node, here: str = "paris") -> EdgeGuide:
-    return EdgeGuide(here, lambda: nodes, geography)
+def guide(geography: Geography | None, *nodes: Node, here: str = "paris") -> EdgeSelection:
+    return EdgeSelection(here, lambda: nodes, geography)
 
 
 def play(address: str = IN_PARIS, **query: str) -> PlayRequest:
@@ -59,7 +61,7 @@ def test_one_edge_that_is_going_is_better_than_none(geography: Geography) -> Non
 
 @pytest.mark.parametrize("here", [evolve(PARIS, state=GOING), evolve(PARIS, load=FULL)], ids=["going", "full"])
 def test_players_are_sent_away_from_an_edge_that_is_going_or_full(geography: Geography, here: Node) -> None:
-    assert guide(geography, here, TOKYO).elsewhere(play()) == "rtmp://tokyo:1937/live"
+    assert guide(geography, here, TOKYO).redirect_url(play()) == "rtmp://tokyo:1937/live"
 
 
 @pytest.mark.parametrize(
@@ -78,11 +80,15 @@ def test_players_are_sent_away_from_an_edge_that_is_going_or_full(geography: Geo
     ids=["ready", "starting", "both go", "that starts", "that is full", "no rtmp", "no edge", "an origin", "unknown"],
 )
 def test_they_stay_when_there_is_no_need_or_nowhere_to_go(geography: Geography, here: Node, there: Node) -> None:
-    assert guide(geography, here, there).elsewhere(play()) is None
+    assert guide(geography, here, there).redirect_url(play()) is None
 
 
 def test_a_route_says_how_far_and_how_busy_each_edge_is(geography: Geography) -> None:
-    nodes = [PARIS, evolve(TOKYO, load=Load(requests_per_s=25.0)), evolve(PARIS, id="somewhere", place=None, rtmp="")]
+    nodes = [
+        PARIS,
+        evolve(TOKYO, load=Load(requests_per_s=25.0)),
+        evolve(PARIS, id="somewhere", location=None, rtmp=""),
+    ]
     routes = {route["node"]: route for route in guide(geography, *nodes).route("show", IN_PARIS)}
     assert routes["paris"] == {
         "node": "paris",
@@ -101,5 +107,5 @@ def test_an_edge_that_is_cut_off_is_the_last_that_viewers_are_shown_and_how_busy
     first, last = guide(None, cut_off, TOKYO).route("show", IN_PARIS)
     assert first["node"] == "tokyo" and first["utilisation"] == 0
     assert (last["node"], last["state"], last["utilisation"]) == ("paris", "cut_off", None)
-    assert guide(None, evolve(PARIS, state=GOING), evolve(TOKYO, state=NodeState.CUT_OFF)).elsewhere(play()) is None
+    assert guide(None, evolve(PARIS, state=GOING), evolve(TOKYO, state=NodeState.CUT_OFF)).redirect_url(play()) is None
     assert [node.id for node in guide(None, cut_off).order("show", IN_PARIS, "")] == ["paris"]

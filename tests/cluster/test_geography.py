@@ -8,10 +8,10 @@ from twisted.logger import LogLevel, capturedLogs
 
 from livestream.cluster.geography import Geography
 from livestream.config import ConfigError
-from livestream.steering.nodes import Place
+from livestream.steering.nodes import Location
 from tests.cluster.maxmind import MARKER, at, database
 
-PARIS, TOKYO = Place(48.85, 2.35), Place(35.68, 139.69)
+PARIS, TOKYO = Location(48.85, 2.35), Location(35.68, 139.69)
 
 
 def loaded(folder: Path, data: bytes) -> Geography:
@@ -43,13 +43,15 @@ def world(tmp_path: Path) -> Geography:
         ("198.51.100.7", None),
     ],
 )
-def test_an_address_is_somewhere_or_its_place_is_not_known(world: Geography, address: str, place: Place | None) -> None:
-    assert world.place(address) == place
+def test_an_address_is_somewhere_or_its_place_is_not_known(
+    world: Geography, address: str, place: Location | None
+) -> None:
+    assert world.locate(address) == place
 
 
 @pytest.mark.parametrize("garbage", ["", "unix", "192.0.2", "192.0.2.1.5", "192.0.2.1, 1", "::g", "\x00", "9" * 5000])
 def test_what_is_no_address_is_nowhere(world: Geography, garbage: str) -> None:
-    assert world.place(garbage) is None
+    assert world.locate(garbage) is None
 
 
 @pytest.mark.parametrize(
@@ -70,14 +72,14 @@ def test_what_is_no_address_is_nowhere(world: Geography, garbage: str) -> None:
     ids=repr,
 )
 def test_a_place_that_is_none_is_not_known(tmp_path: Path, record: Any) -> None:
-    assert loaded(tmp_path, database({"192.0.2.0/24": record})).place("192.0.2.1") is None
+    assert loaded(tmp_path, database({"192.0.2.0/24": record})).locate("192.0.2.1") is None
 
 
 def test_a_database_of_ipv4_knows_no_place_for_ipv6(tmp_path: Path) -> None:
     geography = loaded(tmp_path, database({"192.0.2.0/24": at(48.85, 2.35)}, version=4))
-    assert geography.place("192.0.2.1") == geography.place("::ffff:192.0.2.1") == PARIS
+    assert geography.locate("192.0.2.1") == geography.locate("::ffff:192.0.2.1") == PARIS
     with capturedLogs() as logged:
-        assert geography.place("2001:db8::1") is None
+        assert geography.locate("2001:db8::1") is None
     assert not logged
 
 
@@ -100,8 +102,8 @@ def test_a_corrupt_file_makes_places_unknown_and_is_said_once(tmp_path: Path) ->
     data[where] = 0xFF
     geography = loaded(tmp_path, bytes(data))
     with capturedLogs() as logged:
-        assert geography.place("192.0.2.1") is None
-        assert geography.place("192.0.2.2") is None
+        assert geography.locate("192.0.2.1") is None
+        assert geography.locate("192.0.2.2") is None
     assert [event["log_level"] for event in logged] == [LogLevel.error]
 
 
@@ -111,7 +113,7 @@ def test_it_can_be_read_again_and_a_bad_one_changes_nothing(tmp_path: Path) -> N
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ConfigError):
         geography.load()
-    assert geography.place("192.0.2.1") == PARIS
+    assert geography.locate("192.0.2.1") == PARIS
     path.write_bytes(database({"192.0.2.0/24": at(35.68, 139.69)}))
     geography.load()
-    assert geography.place("192.0.2.1") == TOKYO
+    assert geography.locate("192.0.2.1") == TOKYO

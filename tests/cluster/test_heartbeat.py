@@ -6,10 +6,10 @@ import attrs
 import pytest
 from attrs import define, field
 
-from livestream.cluster.heartbeat import PERIOD_S, Presence
+from livestream.cluster.heartbeat import PERIOD_S, HeartbeatSender
 from livestream.cluster.load import LoadMeter
 from livestream.cluster.membership import Membership
-from livestream.cluster.messages import LARGEST_BYTES, MOST_STREAMS, Heartbeat, decode
+from livestream.cluster.messages import MAX_MESSAGE_BYTES, MAX_STREAMS, Heartbeat, decode
 from livestream.steering.nodes import Load, NodeState
 from tests.cluster.members import Members
 from tests.cluster.nodes import NOW, OWN_BOOT, SECRET, Scene
@@ -23,17 +23,17 @@ class Speaker:
     told: list[bytes] = field(factory=list)
     reasons: list[str] = field(factory=lambda: ["it is early"])
     streams: dict[str, int] = field(factory=dict)
-    presence: Presence = field(init=False)
+    heartbeats: HeartbeatSender = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         scene = self.scene
         meter = LoadMeter(PERIOD_S, scene.metrics, scene.clock.seconds)
         members = Membership(attrs.evolve(scene.own.node, state=NodeState.STARTING), scene.nodes)
-        self.presence = Presence(members, self.told.append, meter, lambda: self.reasons, lambda: self.streams)
+        self.heartbeats = HeartbeatSender(members, self.told.append, meter, lambda: self.reasons, lambda: self.streams)
 
     def ticks(self, late_s: float = 0.0) -> Heartbeat:
         self.scene.clock.advance(PERIOD_S + late_s)
-        self.presence.tick()
+        self.heartbeats.tick()
         return self.said
 
     @property
@@ -64,17 +64,17 @@ def test_a_node_is_ready_while_nothing_keeps_it_from_being_so(speaker: Speaker) 
 def test_a_node_that_drains_says_so_at_once_and_stays_at_it(speaker: Speaker) -> None:
     speaker.reasons.clear()
     speaker.ticks()
-    speaker.presence.drain()
+    speaker.heartbeats.drain()
     assert speaker.said.node.state is NodeState.DRAINING and speaker.said.sequence == 2
     assert speaker.ticks().node.state is NodeState.DRAINING
 
 
 def test_the_last_message_is_the_last(speaker: Speaker) -> None:
     speaker.ticks()
-    speaker.presence.leave()
+    speaker.heartbeats.leave()
     assert speaker.said.is_last and speaker.said.sequence == 2
-    speaker.presence.leave()
-    speaker.presence.tick()
+    speaker.heartbeats.leave()
+    speaker.heartbeats.tick()
     assert len(speaker.told) == 2
 
 
@@ -104,15 +104,15 @@ def test_what_is_counted_elsewhere_is_in_the_load(speaker: Speaker) -> None:
 def test_the_streams_with_the_most_viewers_are_named(speaker: Speaker) -> None:
     speaker.streams.update({f"{'s' * 60}{number:04}": number for number in range(2000)})
     said = speaker.ticks()
-    assert said.stream_count == 2000 and len(said.streams) == MOST_STREAMS
-    assert min(said.streams.values()) == 2000 - MOST_STREAMS
-    assert len(speaker.told[-1]) < LARGEST_BYTES
+    assert said.stream_count == 2000 and len(said.streams) == MAX_STREAMS
+    assert min(said.streams.values()) == 2000 - MAX_STREAMS
+    assert len(speaker.told[-1]) < MAX_MESSAGE_BYTES
 
 
 def test_all_who_live_are_told_ourselves_first(speaker: Speaker) -> None:
     other = speaker.scene.process("origin-1")
-    speaker.scene.nodes.heard(other.says())
-    assert speaker.presence.members.nodes() == [speaker.presence.members.own, other.node]
+    speaker.scene.nodes.on_message(other.says())
+    assert speaker.heartbeats.members.nodes() == [speaker.heartbeats.members.own, other.node]
 
 
 def test_nodes_are_counted_by_role_and_state(speaker: Speaker) -> None:
@@ -120,12 +120,12 @@ def test_nodes_are_counted_by_role_and_state(speaker: Speaker) -> None:
         labels = {"role": role, "state": state}
         return speaker.scene.metrics.registry.get_sample_value("livestream_nodes", labels)
 
-    speaker.scene.nodes.heard(speaker.scene.process("origin-1").says())
+    speaker.scene.nodes.on_message(speaker.scene.process("origin-1").says())
     speaker.ticks()
     assert (counted("edge", "starting"), counted("origin", "ready"), counted("ingest", "ready")) == (1, 1, 0)
     speaker.reasons.clear()
     speaker.scene.clock.advance(10)
-    speaker.scene.nodes.heard(speaker.scene.own.says())
+    speaker.scene.nodes.on_message(speaker.scene.own.says())
     speaker.ticks()
     assert (counted("edge", "starting"), counted("edge", "ready")) == (0, 1)
 
@@ -134,9 +134,9 @@ def test_the_report_has_all_that_is_known(speaker: Speaker) -> None:
     other = speaker.scene.process("origin-1", clock_s=300)
     speaker.streams["show"] = 4
     speaker.ticks()
-    speaker.scene.nodes.heard(other.says())
+    speaker.scene.nodes.on_message(other.says())
     speaker.scene.clock.advance(0.5)
-    ours, theirs = speaker.presence.report()
+    ours, theirs = speaker.heartbeats.report()
     assert (ours["id"], ours["is_self"], ours["age_s"], ours["streams"]) == ("edge-1", True, 0, {"show": 4})
     assert (theirs["id"], theirs["is_self"], theirs["age_s"]) == ("origin-1", False, 0.5)
     assert (theirs["clock_ahead_s"], theirs["state"], theirs["sequence"]) == (300, "ready", 1)
@@ -146,15 +146,15 @@ def test_two_nodes_know_each_other_by_what_they_say() -> None:
     members = Members()
     here, there = members.start("edge-1"), members.start("edge-2")
     members.pass_s(3)
-    assert there.nodes.alive() == (here.presence.members.own,)
-    here.presence.leave()
+    assert there.nodes.alive() == (here.heartbeats.members.own,)
+    here.heartbeats.leave()
     assert there.nodes.alive() == ()
 
 
 def test_what_a_node_shows_of_itself_answers_nobody(speaker: Speaker) -> None:
     scene = speaker.scene
-    scene.nodes.heard(scene.process("edge-2").says(nonce="0123456789abcdef"))
-    speaker.presence.report()
+    scene.nodes.on_message(scene.process("edge-2").says(nonce="0123456789abcdef"))
+    speaker.heartbeats.report()
     assert speaker.ticks().answers == ("0123456789abcdef",)
     assert speaker.ticks().answers == ()
 
@@ -166,7 +166,7 @@ def test_the_report_says_who_is_cut_off_and_since_when(speaker: Speaker) -> None
     scene.fall_silent(other)
     scene.nodes.answered(other.node.http)
     speaker.ticks()
-    ours, theirs = speaker.presence.report()
+    ours, theirs = speaker.heartbeats.report()
     assert (ours["state"], ours["cut_off_since"], ours["answered_age_s"]) == ("starting", None, None)
     assert (theirs["state"], theirs["cut_off_since"]) == ("cut_off", "2027-01-15T07:43:20Z")
     assert (theirs["age_s"], theirs["answered_age_s"], theirs["connections"]) == (5, 1, 3)
@@ -175,17 +175,17 @@ def test_the_report_says_who_is_cut_off_and_since_when(speaker: Speaker) -> None
 def test_a_node_that_has_lost_its_bus_says_since_when_and_is_ready_all_the_same(speaker: Speaker) -> None:
     speaker.reasons.clear()
     speaker.ticks()
-    assert speaker.presence.warnings() == []
+    assert speaker.heartbeats.warnings() == []
     speaker.scene.is_bus_healthy = False
     speaker.ticks()
     for _ in range(75):
         speaker.ticks()
-    assert speaker.presence.warnings() == ["cut off from the bus since 07:43:22 UTC (75 s)"]
-    [ours] = speaker.presence.report()
+    assert speaker.heartbeats.warnings() == ["cut off from the bus since 07:43:22 UTC (75 s)"]
+    [ours] = speaker.heartbeats.report()
     assert (ours["state"], ours["cut_off_since"]) == ("ready", "2027-01-15T07:43:22Z")
     speaker.scene.is_bus_healthy = True
     speaker.ticks()
-    assert speaker.presence.warnings() == []
+    assert speaker.heartbeats.warnings() == []
 
 
 def test_the_nodes_of_a_role_that_may_be_reached_are_known_also_when_they_are_given_up(speaker: Speaker) -> None:
@@ -197,9 +197,9 @@ def test_the_nodes_of_a_role_that_may_be_reached_are_known_also_when_they_are_gi
         scene.nodes.did_not_answer(silent.node.http)
         scene.pass_s(40)
     scene.nodes.did_not_answer(silent.node.http)
-    assert [node.id for node in speaker.presence.members.nodes()] == ["edge-1", "origin-3", "edge-4"]
-    assert [node.http for node in speaker.presence.members.reachable("origin")] == [silent.node.http, heard.node.http]
-    assert speaker.presence.members.reachable("ingest") == []
+    assert [node.id for node in speaker.heartbeats.members.nodes()] == ["edge-1", "origin-3", "edge-4"]
+    assert [node.http for node in speaker.heartbeats.members.reachable("origin")] == [silent.node.http, heard.node.http]
+    assert speaker.heartbeats.members.reachable("ingest") == []
 
 
 def test_nodes_that_are_cut_off_are_counted_as_such(speaker: Speaker) -> None:

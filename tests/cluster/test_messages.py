@@ -12,8 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.cluster.messages import LARGEST_BYTES, MOST_ANSWERS, Fault, Heartbeat, InvalidHeartbeat, decode, encode
-from livestream.steering.nodes import Load, Node, NodeState, Place
+from livestream.cluster.messages import (
+    MAX_ANSWERS,
+    MAX_MESSAGE_BYTES,
+    Fault,
+    Heartbeat,
+    InvalidHeartbeat,
+    decode,
+    encode,
+)
+from livestream.steering.nodes import Load, Location, Node, NodeState
 
 SECRET = "a secret of the cluster"
 LOAD = Load(120, 4000.25, 3_000_000_000.0, 1.5, {"hls": 100, "rtmp": 20})
@@ -24,7 +32,7 @@ NODE = Node(
     "rtmp://127.0.0.4:1937",
     NodeState.READY,
     "eu-west",
-    Place(52.5, 13.4),
+    Location(52.5, 13.4),
     200_000.0,
     10_000.0,
     LOAD,
@@ -55,7 +63,7 @@ def fault_of(message: bytes) -> Fault | None:
     [
         HEARTBEAT,
         attrs.evolve(HEARTBEAT, node=Node("all", "all", "https://[2001:db8::1]:443")),
-        attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, state=NodeState.STARTING, place=Place(-90.0, 180.0))),
+        attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, state=NodeState.STARTING, location=Location(-90.0, 180.0))),
         attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, state=NodeState.DRAINING), is_last=True),
         attrs.evolve(HEARTBEAT, nonce="0123456789abcdef", answers=("fedcba9876543210", "0" * 16)),
         attrs.evolve(HEARTBEAT, node=attrs.evolve(NODE, http="https://[2001:db8::1]:8443", rtmp="rtmp://[::1]:1935")),
@@ -75,9 +83,9 @@ def test_the_longest_message_of_ours_is_short_enough() -> None:
         load=Load(10**9, 1e15, 1e15, 1e15, {f"protocol-{n:07}": 10**9 for n in range(16)}),
     )
     heartbeat = Heartbeat(node, 1 << 53, 1 << 53, 1e11, {f"{n:064}": 10**9 for n in range(16)}, 1 << 53)
-    heartbeat = attrs.evolve(heartbeat, nonce="f" * 16, answers=("f" * 16,) * MOST_ANSWERS)
+    heartbeat = attrs.evolve(heartbeat, nonce="f" * 16, answers=("f" * 16,) * MAX_ANSWERS)
     assert decode(encode(heartbeat, SECRET), SECRET) == heartbeat
-    assert len(encode(heartbeat, SECRET)) <= LARGEST_BYTES
+    assert len(encode(heartbeat, SECRET)) <= MAX_MESSAGE_BYTES
 
 
 def test_only_who_has_the_secret_is_heard() -> None:
@@ -97,7 +105,7 @@ def test_what_asks_nothing_and_answers_nothing_may_say_nothing_of_it() -> None:
 
 
 def test_what_is_longer_than_any_message_is_not_even_looked_at() -> None:
-    assert fault_of(signed(" " * LARGEST_BYTES)) is Fault.IMPOSSIBLE
+    assert fault_of(signed(" " * MAX_MESSAGE_BYTES)) is Fault.IMPOSSIBLE
 
 
 @pytest.mark.parametrize("version", [2, 0, "1", None, 1.0, True])
@@ -175,7 +183,7 @@ def test_a_version_that_is_not_known_is_told_from_what_is_wrong(version: Any) ->
         ("answers", {}),
         ("answers", [""]),
         ("answers", [["0" * 16]]),
-        ("answers", ["0" * 16] * (MOST_ANSWERS + 1)),
+        ("answers", ["0" * 16] * (MAX_ANSWERS + 1)),
     ],
 )
 def test_one_field_out_of_place_is_impossible(path: str, value: Any) -> None:

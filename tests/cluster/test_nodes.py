@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from livestream.cluster.nodes import SILENT_S
-from livestream.cluster.runs import FAR_S, REMEMBERED
+from livestream.cluster.runs import MAX_AGE_S, RUNS_PER_NODE
 from livestream.steering.nodes import NodeState
 from tests.cluster.nodes import OWN_BOOT, Scene
 
@@ -26,9 +26,9 @@ def test_who_speaks_is_there_as_it_said_last(scene: Scene) -> None:
     scene.speak(edge)
     assert scene.nodes.alive() == (edge.node,)
     edge.becomes(NodeState.DRAINING)
-    scene.nodes.heard(edge.says())
+    scene.nodes.on_message(edge.says())
     assert scene.nodes.alive() == (edge.node,)
-    assert scene.said("node edge-2 is there: edge at http://127.0.0.2:8080") == 1
+    assert scene.said("node edge-2 joined: edge at http://127.0.0.2:8080") == 1
 
 
 def test_who_is_silent_for_three_seconds_is_cut_off_until_it_is_heard_again(scene: Scene) -> None:
@@ -39,26 +39,26 @@ def test_who_is_silent_for_three_seconds_is_cut_off_until_it_is_heard_again(scen
     assert scene.heard() == ["edge-2", "edge-3"]
     scene.pass_s(1)
     assert (scene.heard(), scene.cut_off()) == (["edge-3"], ["edge-2"])
-    assert scene.said("node edge-2 is cut off from the bus: it has not been heard for 3 s") == 1
+    assert scene.said("node edge-2 is cut off from the bus: no heartbeat for 3 s") == 1
     scene.pass_s(6)
     scene.speak(silent)
     assert scene.alive() == scene.heard() == ["edge-3", "edge-2"]
-    assert scene.said("node edge-2 is heard again, after 10 s") == 1
+    assert scene.said("node edge-2 is back, after 10 s") == 1
 
 
 def test_who_says_goodbye_is_gone_at_once_and_comes_back_as_another_run_only(scene: Scene) -> None:
     edge = scene.process("edge-2")
     scene.speak(edge)
-    scene.nodes.heard(edge.says(is_last=True))
+    scene.nodes.on_message(edge.says(is_last=True))
     assert scene.alive() == []
-    scene.nodes.heard(edge.says())
+    scene.nodes.on_message(edge.says())
     assert scene.alive() == [] and scene.count("replayed") == 1
-    scene.nodes.heard(scene.process("edge-2", boot=2).says())
+    scene.nodes.on_message(scene.process("edge-2", boot=2).says())
     assert scene.alive() == ["edge-2"]
 
 
 def test_we_are_not_among_the_others(scene: Scene) -> None:
-    scene.nodes.heard(scene.own.says())
+    scene.nodes.on_message(scene.own.says())
     assert scene.alive() == []
     assert scene.count("own") > 0 and scene.count("duplicate") == 0
 
@@ -70,7 +70,7 @@ def test_clocks_may_be_five_minutes_apart(scene: Scene, clock_s: float) -> None:
     assert scene.alive() == ["edge-2"]
 
 
-@pytest.mark.parametrize("clock_s", [FAR_S + 1, -FAR_S - 1])
+@pytest.mark.parametrize("clock_s", [MAX_AGE_S + 1, -MAX_AGE_S - 1])
 def test_what_was_sent_long_ago_or_ahead_is_dropped_with_what_to_do(scene: Scene, clock_s: float) -> None:
     scene.speak(scene.process("edge-2", clock_s=clock_s))
     assert scene.alive() == [] and scene.count("stale") == 1
@@ -80,14 +80,14 @@ def test_what_was_sent_long_ago_or_ahead_is_dropped_with_what_to_do(scene: Scene
 def test_what_is_not_ours_is_dropped_and_said_once_a_minute(scene: Scene) -> None:
     edge = scene.process("edge-2")
     for _ in range(10):
-        scene.nodes.heard(b"garbage")
-        scene.nodes.heard(edge.says(secret="another secret of ours"))
-        scene.nodes.heard(b"x" * 100_000)
+        scene.nodes.on_message(b"garbage")
+        scene.nodes.on_message(edge.says(secret="another secret of ours"))
+        scene.nodes.on_message(b"x" * 100_000)
     assert scene.alive() == []
     assert [scene.count(outcome) for outcome in ("unsigned", "altered", "impossible")] == [10, 10, 10]
-    assert scene.said("is dropped") == 3 and scene.said("give every node the same cluster.secret") == 1
+    assert scene.said("heartbeat dropped") == 3 and scene.said("give every node the same cluster.secret") == 1
     scene.pass_s(60)
-    scene.nodes.heard(edge.says(secret="another secret of ours"))
+    scene.nodes.on_message(edge.says(secret="another secret of ours"))
     assert scene.said("give every node the same cluster.secret") == 2
 
 
@@ -95,24 +95,24 @@ def test_a_recording_says_nothing(scene: Scene) -> None:
     edge = scene.process("edge-2")
     recording = [edge.says() for _ in range(3)]
     for message in [*recording, *recording, edge.says()]:
-        scene.nodes.heard(message)
+        scene.nodes.on_message(message)
     assert scene.count("heard") == 4 and scene.count("replayed") == 3
-    assert scene.said("is dropped") == 1
+    assert scene.said("heartbeat dropped") == 1
 
 
 def test_a_recording_does_not_bring_back_who_has_left(scene: Scene) -> None:
     edge = scene.process("edge-2")
     recording = [edge.says() for _ in range(3)]
-    scene.nodes.heard(recording[2])
+    scene.nodes.on_message(recording[2])
     scene.pass_s(4)
     assert scene.heard() == []
     scene.pass_s(600, step_s=1)
     for message in recording:
-        scene.nodes.heard(message)
+        scene.nodes.on_message(message)
     assert scene.alive() == []
-    scene.pass_s(2 * FAR_S, step_s=1)
+    scene.pass_s(2 * MAX_AGE_S, step_s=1)
     for message in recording:
-        scene.nodes.heard(message)
+        scene.nodes.on_message(message)
     assert scene.alive() == []
     assert scene.count("replayed") == 3 and scene.count("stale") == 3
 
@@ -120,9 +120,9 @@ def test_a_recording_does_not_bring_back_who_has_left(scene: Scene) -> None:
 def test_what_is_remembered_of_those_who_left_is_bounded() -> None:
     scene = Scene(most=10)
     for boot in range(1000):
-        scene.nodes.heard(scene.process("edge-2", boot).says(is_last=True))
-    assert len(scene.nodes._runs._runs) == REMEMBERED * 10
-    scene.pass_s(2 * FAR_S + 10, step_s=1)
+        scene.nodes.on_message(scene.process("edge-2", boot).says(is_last=True))
+    assert len(scene.nodes._runs._runs) == RUNS_PER_NODE * 10
+    scene.pass_s(2 * MAX_AGE_S + 10, step_s=1)
     assert len(scene.nodes._runs._runs) == 1
 
 
@@ -147,7 +147,7 @@ def test_a_node_that_is_started_again_is_no_second_one(scene: Scene) -> None:
     scene.speak(after)
     scene.pass_s(10)
     assert scene.alive() == ["edge-2"]
-    assert scene.said("is dropped") == 0
+    assert scene.said("heartbeat dropped") == 0
 
 
 def test_another_who_uses_our_name_is_told_of_and_not_believed(scene: Scene) -> None:
@@ -173,7 +173,7 @@ def test_while_the_bus_is_away_the_last_picture_holds_and_three_seconds_longer(s
 
 
 def test_a_bus_that_says_it_is_away_is_believed_whatever_is_heard(scene: Scene) -> None:
-    scene.nodes.heard(scene.process("edge-2").says())
+    scene.nodes.on_message(scene.process("edge-2").says())
     scene.is_bus_healthy = False
     scene.pass_s(60)
     scene.is_bus_healthy = True
@@ -204,8 +204,8 @@ def test_there_may_be_only_so_many_nodes() -> None:
 
 def test_what_was_heard_last_is_told_with_how_long_ago(scene: Scene) -> None:
     edge = scene.process("edge-2")
-    scene.nodes.heard(edge.says())
+    scene.nodes.on_message(edge.says())
     scene.clock.advance(0.5)
-    [last] = scene.nodes.heard_last()
+    [last] = scene.nodes.last_seen()
     assert (last.heartbeat.node, last.heartbeat.boot, last.age_s) == (edge.node, 1, 0.5)
     assert not last.is_cut_off

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.settings import Upstream
 from livestream.steering.nodes import Node, NodeState
 
@@ -23,8 +23,8 @@ ORIGINS = [origin(number) for number in range(4)]
 OTHERS = [Node("edge-1", "edge", "http://edge-1"), Node("ingest-1", "ingest", "http://ingest-1")]
 
 
-def choice(nodes: Sequence[Node], fixed: Sequence[Upstream] = ()) -> Choice:
-    return Choice("origin", fixed, lambda: nodes)
+def choice(nodes: Sequence[Node], fixed: Sequence[Upstream] = ()) -> UpstreamSelection:
+    return UpstreamSelection("origin", fixed, lambda: nodes)
 
 
 def test_the_fixed_list_is_asked_in_its_order_where_no_node_is_known() -> None:
@@ -76,7 +76,7 @@ def test_one_that_drains_is_asked_after_those_that_are_ready_and_one_that_starts
 
 def test_the_node_that_announced_a_stream_is_asked_for_it_first_while_it_lives() -> None:
     nodes = list(ORIGINS)
-    some = Choice("origin", FIXED, lambda: nodes, lambda stream: "origin-2")
+    some = UpstreamSelection("origin", FIXED, lambda: nodes, lambda stream: "origin-2")
     assert all(some.urls(stream)[0] == "http://origin-2" for stream in STREAMS)
     assert all(some.rtmp_urls(stream)[0] == "rtmp://origin-2:1936" for stream in STREAMS)
     del nodes[2]
@@ -97,7 +97,7 @@ def test_nodes_that_are_cut_off_from_the_bus_are_asked_after_those_that_are_hear
 
 def test_the_node_that_has_a_stream_is_asked_first_when_it_is_cut_off_and_last_when_it_does_not_answer_either() -> None:
     nodes = list(ORIGINS)
-    some = Choice("origin", (), lambda: nodes, lambda stream: "origin-2")
+    some = UpstreamSelection("origin", (), lambda: nodes, lambda stream: "origin-2")
     nodes[2] = attrs.evolve(ORIGINS[2], state=NodeState.CUT_OFF)
     assert all(some.urls(stream)[0] == "http://origin-2" for stream in STREAMS)
     assert all(some.rtmp_urls(stream)[0] == "rtmp://origin-2:1936" for stream in STREAMS)

@@ -8,7 +8,7 @@ from struct import unpack_from
 
 from attrs import define, field
 
-from livestream.media.annexb import most_units, nal_units, to_length_prefixed
+from livestream.media.annexb import max_units, nal_units, to_length_prefixed
 from livestream.media.codecs import VideoConfig, parse_config, samples_in, sized
 from livestream.media.errors import MediaError
 from livestream.media.flv import (
@@ -28,7 +28,7 @@ from livestream.media.pictures import MAX_DEPTH, MAX_HEIGHT, MAX_REFERENCES, MAX
 from livestream.media.timeline import Timeline
 from livestream.model.frames import Codec, Frame, Track
 from livestream.model.names import SOURCE
-from livestream.packaging.cuts import LONGEST_S, Cut, CutPlanner
+from livestream.packaging.cuts import MAX_SEGMENT_S, Cut, CutPlanner
 from livestream.packaging.fmp4 import init_segment
 from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
 from tests.fuzz.bounds import held_bytes
@@ -115,7 +115,7 @@ def annexb(data: bytes) -> None:
     try:
         prefixed = to_length_prefixed(data)
     except MediaError:
-        assert len(units) > most_units(min(len(data), sum(4 + len(unit) for unit in units)))
+        assert len(units) > max_units(min(len(data), sum(4 + len(unit) for unit in units)))
     else:
         assert _units(prefixed) == units
     assert list(nal_units(b"".join(b"\x00\x00\x01" + unit for unit in units))) == units
@@ -277,7 +277,7 @@ def _check_cuts(broadcast: Broadcast) -> None:
     assert [segment.cut for segment in segments] == broadcast.cuts
     target_s = broadcast.planner.target_s
     for segment in segments:
-        assert target_s is not None and target_s <= LONGEST_S + 1
+        assert target_s is not None and target_s <= MAX_SEGMENT_S + 1
         assert 0 < segment.duration_ms < target_s * 1000 + 500
     for before, after in pairwise(segments):
         assert after.cut.msn == before.cut.msn + 1

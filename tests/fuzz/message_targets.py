@@ -17,7 +17,7 @@ from livestream.bus.announcements import InvalidMessage
 from livestream.bus.changes import Changes
 from livestream.cluster import messages
 from livestream.cluster.messages import Fault, Heartbeat, InvalidHeartbeat
-from livestream.cluster.runs import Runs
+from livestream.cluster.runs import NodeRuns
 from livestream.media.flv import AUDIO, VIDEO
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
@@ -33,7 +33,7 @@ from livestream.rtmp.errors import RemoteProtocolError
 from livestream.signing import seal
 from livestream.steering.pathways import manifest
 from livestream.transcode import commands
-from livestream.transcode.commands import PipeError, Records
+from livestream.transcode.commands import PipeError, RecordReader
 from tests.fuzz.bounds import held_bytes
 from tests.fuzz.choices import Choices, pieces
 from tests.playlist_rules import read as read_playlist
@@ -96,7 +96,7 @@ def states(data: bytes) -> None:
     changes = Changes()
     for announcement in decoded:
         window = windows.setdefault(announcement.stream, Window(announcement.stream, 6))
-        changes.note(window, window.take([announcement]))
+        changes.note(window, window.apply([announcement]))
     known, token = changes.since(data[:64].decode("ascii", "replace"))
     assert sum(len(window.announcements()) for window in windows.values()) == len(known)
     assert changes.since(token) == ([], token)
@@ -105,7 +105,7 @@ def states(data: bytes) -> None:
         window.skip_holes()
         _check_window(window)
         again = Window(window.stream, 6)
-        again.take(wire.decode_document(wire.encode_document(window.announcements())))
+        again.apply(wire.decode_document(wire.encode_document(window.announcements())))
         _check_window(again)
 
 
@@ -150,14 +150,14 @@ def heartbeats(data: bytes) -> None:
 
 def _check_runs(heartbeat: Heartbeat) -> None:
     """A first heartbeat is challenged, and its repetition rejected."""
-    runs = Runs(lambda: 1000.0, 4)
-    runs.count(heartbeat)
-    runs.challenges.owe(heartbeat)
-    runs.challenges.ask(heartbeat)
-    assert not runs.is_new(heartbeat)
+    runs = NodeRuns(lambda: 1000.0, 4)
+    runs.record(heartbeat)
+    runs.challenges.receive(heartbeat)
+    runs.challenges.challenge(heartbeat)
+    assert not runs.is_current(heartbeat)
     assert runs.challenges.answers() == ((heartbeat.nonce,) if heartbeat.nonce else ())
     try:
-        runs.count(heartbeat)
+        runs.record(heartbeat)
     except InvalidHeartbeat as error:
         assert error.fault is Fault.REPLAYED
     else:
@@ -234,7 +234,7 @@ def transcoder_records(data: bytes) -> None:
 
 def _read_records(parts: Iterable[bytes]) -> tuple[list[commands.Command], bool]:
     """The commands before an error, and whether there was one."""
-    records, decoded, received = Records(), [], 0
+    records, decoded, received = RecordReader(), [], 0
     for part in parts:
         received += len(part)
         try:

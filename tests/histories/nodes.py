@@ -9,13 +9,13 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.bus.announcements import decode_document
-from livestream.bus.interface import NotNow, Tier
-from livestream.bus.known_streams import Catalogue
-from livestream.bus.published import Ledger
+from livestream.bus.interface import TemporarilyUnavailable, Tier
+from livestream.bus.known_streams import KnownStreams
+from livestream.bus.published import PublishedStreams
 from livestream.cache.prefetch import OriginReplicator
-from livestream.ingest.broadcast import BroadcastSettings
-from livestream.ingest.broadcasts import Broadcasts, Numbering
-from livestream.ingest.take import Survey, Takes, farthest
+from livestream.ingest.broadcasts import Broadcasts, WriterServices
+from livestream.ingest.claims import Claims, Survey, farthest
+from livestream.ingest.services import BroadcastSettings
 from livestream.media.flv import avc_config
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
@@ -48,39 +48,39 @@ class Ingest:
     name: str
     ahead_s: float
     bus: SimBus = field(init=False)
-    ledger: Ledger = field(init=False)
-    catalogue: Catalogue = field(init=False)
+    published: PublishedStreams = field(init=False)
+    known_streams: KnownStreams = field(init=False)
     broadcasts: Broadcasts = field(init=False)
     publisher: Publisher | None = None
 
     def __attrs_post_init__(self) -> None:
         world, clock = self.world, self.world.clock
         self.bus = SimBus(world, self.name)
-        self.ledger = Ledger(self.bus, Tier.INGEST, 6, self.name)
-        self.ledger.subscribe(self._shown)
-        self.catalogue = Catalogue(self.bus, Tier.INGEST, None, LENGTH, clock, METRICS)
-        takes = Takes(self.name, self.bus.take, Others(self), self.position, ord(self.name), clock, self.seconds)
-        numbering = Numbering(
+        self.published = PublishedStreams(self.bus, Tier.INGEST, 6, self.name)
+        self.published.subscribe(self._shown)
+        self.known_streams = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, clock, METRICS)
+        claims = Claims(self.name, self.bus.claim, Others(self), self.position, ord(self.name), clock, self.seconds)
+        writer_services = WriterServices(
             self.name,
-            takes,
+            claims,
             self.bus.accept,
-            self.bus.leave,
-            self.ledger.show,
+            self.bus.release,
+            self.published.record,
             lambda: self.bus.is_healthy,
             lambda _: None,
         )
         settings = BroadcastSettings(3, 10.0, ())
         self.broadcasts = Broadcasts(
-            settings, self, numbering, self.ledger.forget, lambda _: None, clock, self.seconds, METRICS
+            settings, self, writer_services, self.published.remove, lambda _: None, clock, self.seconds, METRICS
         )
-        self.catalogue.subscribe(giving_way(self.name, self.broadcasts.give_up, lambda *_: self._displace()))
-        self.catalogue.start()
+        self.known_streams.subscribe(giving_way(self.name, self.broadcasts.give_up, lambda *_: self._displace()))
+        self.known_streams.start()
 
     def seconds(self) -> float:
         return self.world.clock.seconds() + self.ahead_s
 
     def position(self, stream: str) -> StreamPosition:
-        return farthest([self.ledger.position(stream), self.catalogue.position(stream)])
+        return farthest([self.published.position(stream), self.known_streams.position(stream)])
 
     def _shown(self, stream: str, announcement: Announcement | None) -> None:
         if isinstance(announcement, SegmentAnnounced) and announcement.segment.media is not None:
@@ -105,7 +105,7 @@ class Ingest:
     # What broadcasts find around them
 
     @property
-    def shelf(self) -> Ingest:
+    def store(self) -> Ingest:
         return self
 
     def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None: ...
@@ -169,13 +169,13 @@ class Above:
             tokens.update({name: token for name, (_, token) in answers.items()})
             return [told for text, _ in answers.values() for told in decode_document(text)]
 
-        return self._ask(lambda name, node: node.ledger.since(tokens.get(name, ""))).addCallback(commit)
+        return self._ask(lambda name, node: node.published.since(tokens.get(name, ""))).addCallback(commit)
 
     def start_over(self) -> None:
         self._tokens = {}
 
     def one_stream(self, stream: str) -> Deferred[Sequence[Announcement]]:
-        asked = self._ask(lambda _, node: node.ledger.announcements(stream))
+        asked = self._ask(lambda _, node: node.published.announcements(stream))
         return asked.addCallback(lambda answers: [told for answer in answers.values() for told in answer])
 
     def _ask(self, question: Callable[[str, Any], Any]) -> Deferred[dict[str, Any]]:
@@ -200,7 +200,7 @@ class Above:
 
     def warn(self, stream: str, node: str, epoch: int) -> None:
         if node in self.world.ingests:
-            self.world.carry(self.node, node, lambda: self.world.ingests[node].broadcasts.warn(stream, epoch))
+            self.world.carry(self.node, node, lambda: self.world.ingests[node].broadcasts.suspend(stream, epoch))
 
 
 @define(eq=False)
@@ -215,7 +215,7 @@ class FakeCache:
             return succeed(None)
         told = world.shown.get(info.name)
         if told is None:
-            return fail(NotNow("nobody has it"))
+            return fail(TemporarilyUnavailable("nobody has it"))
         return world.request(self.origin.name, told.node, lambda: None).addCallback(self._have, info)
 
     def _have(self, _: None, info: ObjectInfo) -> None:
@@ -228,33 +228,33 @@ class Origin:
     world: World
     name: str
     bus: SimBus = field(init=False)
-    ledger: Ledger = field(init=False)
-    catalogue: Catalogue = field(init=False)
+    published: PublishedStreams = field(init=False)
+    known_streams: KnownStreams = field(init=False)
     replicator: OriginReplicator = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         world = self.world
         self.bus = SimBus(world, self.name)
-        self.ledger = Ledger(self.bus, Tier.ORIGIN, 6, self.name)
+        self.published = PublishedStreams(self.bus, Tier.ORIGIN, 6, self.name)
         above = Above(world, self.name, lambda: world.ingests)
-        self.catalogue = Catalogue(self.bus, Tier.INGEST, above, LENGTH, world.clock, METRICS)
+        self.known_streams = KnownStreams(self.bus, Tier.INGEST, above, LENGTH, world.clock, METRICS)
         cache: Any = FakeCache(self)
-        self.replicator = OriginReplicator(cache, LENGTH, self.ledger.announce, self.ledger.forget, world.clock)
-        self.catalogue.subscribe(self.replicator.on_announcement)
-        self.catalogue.start()
+        self.replicator = OriginReplicator(cache, LENGTH, self.published.announce, self.published.remove, world.clock)
+        self.known_streams.subscribe(self.replicator.on_announcement)
+        self.known_streams.start()
 
     def take(self, stream: str, epoch: int) -> StreamPosition | int | None:
         try:
-            return self.catalogue.promise(stream, epoch)
+            return self.known_streams.promise(stream, epoch)
         except Superseded as error:
             return error.epoch
-        except NotNow:
+        except TemporarilyUnavailable:
             return None
 
     def stop(self) -> None:
         self.world.redis.hearers.remove(self.bus)
         self.replicator.stop()
-        self.catalogue.stop()
+        self.known_streams.stop()
 
 
 @define(eq=False)
@@ -263,18 +263,18 @@ class Edge:
 
     world: World
     name: str
-    catalogue: Catalogue = field(init=False)
+    known_streams: KnownStreams = field(init=False)
     current: dict[int, tuple[str, int, int]] = field(factory=dict)
     ever: dict[int, tuple[str, int, int]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         above = Above(self.world, self.name, lambda: self.world.origins)
         bus = SimBus(self.world, self.name)
-        self.catalogue = Catalogue(bus, Tier.ORIGIN, above, LENGTH, self.world.clock, METRICS)
-        self.catalogue.start()
+        self.known_streams = KnownStreams(bus, Tier.ORIGIN, above, LENGTH, self.world.clock, METRICS)
+        self.known_streams.start()
 
     def look(self) -> None:
-        window: Window | None = self.catalogue.window("show")
+        window: Window | None = self.known_streams.window("show")
         listed = () if window is None else window.listed("source")
         current = {
             each.msn: (each.media.name if each.media else "", each.starts_at_ms, each.discontinuity) for each in listed
@@ -315,7 +315,7 @@ class Publisher:
         if ingest.publisher is not None:
             ingest.publisher.is_here = False
         ingest.publisher = self
-        self._broadcast = ingest.broadcasts.enter("show")
+        self._broadcast = ingest.broadcasts.resume_or_start("show")
         self._media(avc_config(RECORD, 0))
         self._send()
 

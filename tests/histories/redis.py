@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.bus.head import Head
-from livestream.bus.interface import Listener, Log, NotNow, Taken, Tier
+from livestream.bus.interface import AnnouncementLog, ClaimReply, Listener, TemporarilyUnavailable, Tier
 from livestream.model.segments import Announcement, Superseded
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SimBus:
     world: World
     node: str
     _listeners: defaultdict[Tier, list[Listener]] = field(factory=lambda: defaultdict(list))
-    _logs: dict[Tier, Log] = field(factory=dict)
+    _logs: dict[Tier, AnnouncementLog] = field(factory=dict)
     _was_up: bool = True
 
     def __attrs_post_init__(self) -> None:
@@ -46,11 +46,11 @@ class SimBus:
     def is_healthy(self) -> bool:
         return self.world.reaches(REDIS, self.node)
 
-    def take(self, stream: str, epoch: int) -> Deferred[Taken]:
-        def answer() -> Taken:
+    def claim(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
+        def answer() -> ClaimReply:
             head = self.world.redis.heads.setdefault(stream, Head())
             before, owner, silent_s = head.position, head.owner, head.silent_s(self.world.now)
-            return Taken(head.take(self.node, epoch), before, owner, silent_s)
+            return ClaimReply(head.claim(self.node, epoch), before, owner, silent_s)
 
         return self._ask(answer)
 
@@ -70,23 +70,23 @@ class SimBus:
 
         return self._ask(answer).addCallback(read)
 
-    def leave(self, stream: str, epoch: int) -> None:
-        self.world.carry(self.node, REDIS, lambda: self.world.redis.heads[stream].leave(epoch))
+    def release(self, stream: str, epoch: int) -> None:
+        self.world.carry(self.node, REDIS, lambda: self.world.redis.heads[stream].release(epoch))
 
     def publish(self, tier: Tier, announcement: Announcement) -> None:
         self.world.carry(self.node, REDIS, lambda: self._append(tier, announcement))
 
-    def restore_from(self, tier: Tier, log: Log) -> None:
+    def restore_from(self, tier: Tier, log: AnnouncementLog) -> None:
         self._logs[tier] = log
 
-    def forget(self, tier: Tier, stream: str) -> None:
+    def discard(self, tier: Tier, stream: str) -> None:
         self.world.carry(self.node, REDIS, lambda: self.world.redis.logs.pop((tier, stream, self.node), None))
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self._listeners[tier].append(listener)
         self._recover(tier)
 
-    def recall(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
+    def fetch_state(self, tier: Tier, stream: str) -> Deferred[Sequence[Announcement]]:
         logs = self.world.redis.logs
 
         def answer() -> list[Announcement]:
@@ -96,7 +96,7 @@ class SimBus:
 
     def _ask(self, answer: Callable[[], Any]) -> Deferred[Any]:
         if not self.is_healthy:
-            return fail(NotNow("Redis is away"))
+            return fail(TemporarilyUnavailable("Redis is away"))
         return self.world.request(self.node, REDIS, answer)
 
     def _append(self, tier: Tier, announcement: Announcement) -> None:
@@ -119,7 +119,9 @@ class SimBus:
 
     def _recover(self, tier: Tier) -> None:
         for listener in self._listeners[tier]:
-            self.recall(tier, "show").addCallback(lambda told, listener=listener: told and listener.recovered(told))
+            self.fetch_state(tier, "show").addCallback(
+                lambda told, listener=listener: told and listener.recovered(told)
+            )
 
     def _look(self) -> None:
         self.world.clock.callLater(0.5, self._look)

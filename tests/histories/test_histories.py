@@ -6,8 +6,8 @@ import pytest
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from livestream.bus.published import Ledger
-from livestream.ingest.offers import Offers, _Offer
+from livestream.bus.published import PublishedStreams
+from livestream.ingest.pending_announcements import PendingAnnouncements, _Pending
 from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.packaging.numbering import Epochs
 from tests.histories.world import World
@@ -58,31 +58,31 @@ def _troubles(*faults: str) -> set[str]:
 
 
 def test_a_reader_that_corrects_a_number_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    announce = Ledger.announce
+    announce = PublishedStreams.announce
 
-    def lifting(ledger: Ledger, announcement: Announcement) -> None:
-        if isinstance(announcement, SegmentAnnounced) and ledger.node == "O1" and announcement.segment.msn % 8 == 0:
+    def lifting(published: PublishedStreams, announcement: Announcement) -> None:
+        if isinstance(announcement, SegmentAnnounced) and published.node == "O1" and announcement.segment.msn % 8 == 0:
             segment = announcement.segment
             announcement = evolve(announcement, segment=evolve(segment, msn=segment.msn + 1))
-        announce(ledger, announcement)
+        announce(published, announcement)
 
-    monkeypatch.setattr(Ledger, "announce", lifting)
+    monkeypatch.setattr(PublishedStreams, "announce", lifting)
     assert {"two edges differ", "a listed number changed"} & _troubles()
 
 
 def test_a_number_that_is_shown_before_it_is_accepted_and_then_taken_back_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    add = Offers._offer
+    add = PendingAnnouncements._submit
 
-    def early(offers: Offers, offer: _Offer) -> Deferred[bool]:
-        offers.show(offer.announcement)
+    def early(offers: PendingAnnouncements, offer: _Pending) -> Deferred[bool]:
+        offers.commit(offer.announcement)
         return add(offers, offer)
 
-    monkeypatch.setattr(Offers, "_offer", early)
+    monkeypatch.setattr(PendingAnnouncements, "_submit", early)
     assert "shown, and then another's" in _troubles("an origin restarts")
 
 
 def test_a_promise_that_is_forgotten_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Epochs, "refusing", lambda *_: None)
+    monkeypatch.setattr(Epochs, "refusal", lambda *_: None)
     assert {"two edges differ", "a listed number changed"} & _troubles("redis away", "A-B")

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from livestream.bus.head import Head
-from livestream.bus.interface import NotNow, Tier
+from livestream.bus.interface import TemporarilyUnavailable, Tier
 from livestream.model.segments import Announcement, SegmentAnnounced
 from tests.histories.nodes import EDGES, INGESTS, NEVER_S, ORIGINS, Edge, Ingest, Origin, Publisher
 from tests.histories.redis import REDIS, Redis
@@ -148,7 +148,9 @@ class World:
             self.carry(other, one, lambda: answered(result))
 
         self.carry(one, other, do)
-        call = self.clock.callLater(deadline_s, lambda: asked.called or asked.errback(NotNow("no answer")))
+        call = self.clock.callLater(
+            deadline_s, lambda: asked.called or asked.errback(TemporarilyUnavailable("no answer"))
+        )
         return asked.addBoth(_cancelling, call)
 
     # The story

@@ -15,5 +15,5 @@ def window_of(stream: str, segments: int = 3) -> Window:
     for msn in range(1, segments + 1):
         media = ObjectInfo(f"{EPOCH}-{msn}.m4s", 1000, f"{msn:064x}")
         segment = Segment(msn, 0, EPOCH + 3000 * msn, 3000, media, ObjectInfo(f"{EPOCH}-init-0.mp4", 800, "0" * 64))
-        window.take([SegmentAnnounced(stream, Epoch(EPOCH, 1), 3, INFO, segment)])
+        window.apply([SegmentAnnounced(stream, Epoch(EPOCH, 1), 3, INFO, segment)])
     return window

@@ -12,11 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from livestream.bus.interface import Taken
+from livestream.bus.interface import ClaimReply
 from livestream.bus.memory import MemoryBus
-from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, BroadcastSettings, Phase
-from livestream.ingest.broadcasts import Broadcasts, Numbering
-from livestream.ingest.take import Survey, Takes
+from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, Phase
+from livestream.ingest.broadcasts import Broadcasts, WriterServices
+from livestream.ingest.claims import Claims, Survey
+from livestream.ingest.services import BroadcastSettings
 from livestream.media.errors import OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config, avc_frame
 from livestream.metrics import Metrics
@@ -54,7 +55,7 @@ class FakeSite:
     cut: list[object] = field(factory=list)
 
     @property
-    def shelf(self) -> FakeSite:
+    def store(self) -> FakeSite:
         return self
 
     def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
@@ -104,12 +105,12 @@ class Scene:
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_800_000_000)
         clock = self.clock
-        takes = Takes("ingest-1", self._take, self.others, lambda _: self.heard, 7, clock, clock.seconds)
-        numbering = Numbering(
+        claims = Claims("ingest-1", self._take, self.others, lambda _: self.heard, 7, clock, clock.seconds)
+        writer_services = WriterServices(
             "ingest-1",
-            takes,
+            claims,
             self._accept,
-            self.bus.leave,
+            self.bus.release,
             self.site.told.append,
             lambda: self.bus.is_healthy,
             self.changes.append,
@@ -117,7 +118,7 @@ class Scene:
         self.broadcasts = Broadcasts(
             BroadcastSettings(3, GRACE_S, ()),
             self.site,
-            numbering,
+            writer_services,
             self.forgotten.append,
             self.displaced.append,
             clock,
@@ -125,8 +126,8 @@ class Scene:
             self.metrics,
         )
 
-    def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
-        return self.bus.take(stream, epoch)
+    def _take(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
+        return self.bus.claim(stream, epoch)
 
     def _accept(self, announcement: Announcement) -> Deferred[None]:
         return self.bus.accept(announcement)
@@ -156,7 +157,7 @@ def scene() -> Scene:
 
 
 def test_segments_are_on_the_shelf_when_they_are_announced_and_numbered_one_after_the_other(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 13_000))
     assert [told.segment.duration_ms for told in scene.segments] == [4_000] * 3
     numbers = [told.segment.msn for told in scene.segments]
@@ -168,7 +169,7 @@ def test_segments_are_on_the_shelf_when_they_are_announced_and_numbered_one_afte
 
 
 def test_an_absent_publisher_leaves_gaps_and_then_the_end(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     broadcast.left("closed")
     whole = len(scene.segments)
@@ -185,7 +186,7 @@ def test_an_absent_publisher_leaves_gaps_and_then_the_end(scene: Scene) -> None:
 
 
 def test_a_gap_is_never_dated_ahead_of_the_clock(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     scene.clock.advance(9)
     broadcast.left("closed")
@@ -196,11 +197,11 @@ def test_a_gap_is_never_dated_ahead_of_the_clock(scene: Scene) -> None:
 
 
 def test_a_publisher_who_returns_goes_on_with_one_discontinuity(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     broadcast.left("closed")
     scene.clock.advance(5)
-    assert scene.broadcasts.enter("show") is broadcast
+    assert scene.broadcasts.resume_or_start("show") is broadcast
     send(broadcast, media(0, 9_000))
     scene.clock.advance(60)
     numbers = [told.segment.msn for told in scene.segments]
@@ -211,17 +212,17 @@ def test_a_publisher_who_returns_goes_on_with_one_discontinuity(scene: Scene) ->
 
 @pytest.mark.parametrize(("away_s", "gaps_ms"), [(0.5, []), (3, [3_000]), (4.5, [4_000]), (6, [4_000, 2_000])])
 def test_an_absence_is_listed_when_the_publisher_returns(scene: Scene, away_s: float, gaps_ms: list[int]) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     broadcast.left("closed")
     scene.clock.pump([0.5] * int(away_s * 2))
-    scene.broadcasts.enter("show")
+    scene.broadcasts.resume_or_start("show")
     assert [told.segment.duration_ms for told in scene.segments if told.segment.is_gap] == gaps_ms
 
 
 def test_a_new_broadcast_goes_on_from_the_numbers_that_were_heard(scene: Scene) -> None:
     scene.heard = StreamPosition(9, 700_000_000, 70_000_000, 1_900_000_000_000, 4)
-    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    send(scene.broadcasts.resume_or_start("show"), media(0, 9_000))
     first = scene.segments[0]
     assert (first.segment.msn, first.segment.discontinuity) == (700_000_001, 70_000_001)
     assert first.segment.starts_at_ms == 1_900_000_000_000
@@ -229,13 +230,13 @@ def test_a_new_broadcast_goes_on_from_the_numbers_that_were_heard(scene: Scene) 
 
 
 def test_what_had_ended_is_followed_by_a_list_of_its_own(scene: Scene) -> None:
-    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    send(scene.broadcasts.resume_or_start("show"), media(0, 9_000))
     scene.broadcasts.live()[0].left("closed")
     scene.clock.pump([1] * 11)
     ended = scene.site.told[-1]
     assert isinstance(ended, StreamEnded)
     scene.site.told.clear()
-    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    send(scene.broadcasts.resume_or_start("show"), media(0, 9_000))
     first = scene.segments[0]
     assert first.epoch.first_msn == first.segment.msn == ended.last_msn + 1 and first.epoch.restarts_list
 
@@ -245,13 +246,13 @@ def test_a_longer_target_duration_than_that_of_the_lists_begins_them_anew(
     scene: Scene, target_s: int, restarts: bool
 ) -> None:
     scene.heard = StreamPosition(9, 700_000_000, 7, 1_800_000_000_000, target_s)
-    send(scene.broadcasts.enter("show"), media(0, 9_000))
+    send(scene.broadcasts.resume_or_start("show"), media(0, 9_000))
     assert [told.epoch.restarts_list for told in scene.segments] == [restarts] * len(scene.segments)
     assert {told.target_s for told in scene.segments} == {max(target_s, 4)}
 
 
 def test_configurations_and_segments_are_counted_as_work(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     steps = [broadcast.media(9 if f.track is Track.VIDEO else 8, f.dts_ms, f.body) for f in media(0, 9_000)]
     configs = sum(frame.is_config for frame in media(0, 9_000))
     assert sorted(set(steps)) == [0, CONFIG_STEPS, SEGMENT_STEPS]
@@ -259,7 +260,7 @@ def test_configurations_and_segments_are_counted_as_work(scene: Scene) -> None:
 
 
 def test_a_codec_that_cannot_be_served_is_refused_in_words(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     with pytest.raises(UnsupportedCodec, match="MP3"):
         broadcast.media(8, 0, b"\x2f\xff\xfb")
 
@@ -271,7 +272,7 @@ BOMB = h264_sps(8192, 8192, shown=(320, 180))
     "bomb", [avc_config(avc_record(BOMB)), avc_frame(0, 0, True, prefixed(BOMB, b"\x65key"))], ids=["record", "in band"]
 )
 def test_pictures_that_are_coded_too_large_are_refused_in_words_and_counted(scene: Scene, bomb: Frame) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 1_000))
     with pytest.raises(OversizedPicture, match="320x180, coded as 8192x8192"):
         broadcast.media(9, 1_000, bomb.body)
@@ -279,7 +280,7 @@ def test_pictures_that_are_coded_too_large_are_refused_in_words_and_counted(scen
 
 
 def test_parameter_sets_that_are_repeated_or_change_among_the_pictures_are_no_reason_to_refuse(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, [avc_config(RECORD)])
     steps = []
     for number in range(8):
@@ -291,28 +292,28 @@ def test_parameter_sets_that_are_repeated_or_change_among_the_pictures_are_no_re
 
 
 def test_a_publisher_whose_pictures_were_not_decoded_is_refused_and_the_next_one_is_not(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 1_000))
     broadcast.source_refused("a picture of 9999x9999 cannot be served")
     with pytest.raises(OversizedPicture, match="9999x9999"):
         send(broadcast, media(1_000, 2_000))
     assert scene.hit("picture_size") == 1
     broadcast.left("refused")
-    scene.broadcasts.enter("show")
+    scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     assert len(scene.segments) > 1
 
 
 @pytest.mark.parametrize("body", [b"\x17", b"\x17\x00\x00\x00\x00\x01", b"\x27\x01\x00", b"\xaf", b"\x9f"])
 def test_media_that_makes_no_sense_is_left_out(scene: Scene, body: bytes) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     broadcast.media(9 if body[0] & 0x80 == 0 else 8, 0, body)
     send(broadcast, media(0, 5_000))
     assert len(scene.segments) == 1
 
 
 def test_what_is_over_is_forgotten_after_a_while_and_nothing_is_left_on_the_clock(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     broadcast.left("closed")
     scene.clock.pump([1] * 90)
@@ -321,11 +322,11 @@ def test_what_is_over_is_forgotten_after_a_while_and_nothing_is_left_on_the_cloc
 
 
 def test_other_ingests_are_told_of_a_publisher_who_leaves_and_of_its_return(scene: Scene) -> None:
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 5_000))
     assert scene.changes == []
     broadcast.left("closed")
-    scene.broadcasts.enter("show")
+    scene.broadcasts.resume_or_start("show")
     epoch, newest = broadcast.writer.epoch, scene.segments[-1].segment.msn
     left = PublisherChange("show", epoch, 1, False, newest)
     assert scene.changes == [left, evolve(left, count=2, is_here=True)]
@@ -339,9 +340,9 @@ class SlowScene(Scene):
     taking: list[Deferred[None]] = field(factory=list)
     accepting: list[Deferred[None]] = field(factory=list)
 
-    def _take(self, stream: str, epoch: int) -> Deferred[Taken]:
+    def _take(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
         self.taking.append(Deferred())
-        return self.taking[-1].addCallback(lambda _: self.bus.take(stream, epoch))
+        return self.taking[-1].addCallback(lambda _: self.bus.claim(stream, epoch))
 
     def _accept(self, announcement: Announcement) -> Deferred[None]:
         self.accepting.append(Deferred())
@@ -350,7 +351,7 @@ class SlowScene(Scene):
 
 def test_a_broadcast_is_not_settled_before_its_last_segment_has_a_number_and_is_shown() -> None:
     scene = SlowScene()
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 1_000))
     broadcast.left("sent away")
     assert scene.broadcasts.unsettled == 1
@@ -367,7 +368,7 @@ def test_a_broadcast_that_is_over_goes_at_once_and_waits_for_no_collection(
     scene: Scene, is_taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Broadcast, "log", Logger(observer=lambda _: None))  # what is logged is kept until a log begins
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     is_kept = ref(broadcast)
     gc.collect()

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from livestream.ingest.broadcast import Phase
 from livestream.ingest.publish_admission import SILENT_S
-from livestream.ingest.takeovers import MOST
+from livestream.ingest.takeovers import MAX_TAKEOVERS
 from livestream.model.segments import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
 from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.roles.other_ingests import OtherIngests, giving_way
@@ -129,10 +129,10 @@ def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> 
 def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fight_for_ever() -> None:
     door = DoorScene(KEYS)
     door.door.elsewhere = FakeElsewhere({"show"})
-    for _ in range(MOST):
+    for _ in range(MAX_TAKEOVERS):
         _, connection = door.publish(key="show-secret")
         door.door.takeovers.count("show")
-        door.door.outdone("show", "ingest-2")
+        door.door.superseded("show", "ingest-2")
         assert connection.ends == ["replaced by a new connection of the same publisher, at ingest-2"]
     with pytest.raises(Refused, match="two encoders fight"):
         door.publish(key="show-secret")
@@ -141,7 +141,7 @@ def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fig
 def test_one_encoder_that_leaves_the_other_ingest_in_good_order_each_time_does_not_fight_with_itself() -> None:
     door = DoorScene(KEYS)
     door.door.elsewhere = FakeElsewhere({"show"})
-    for _ in range(3 * MOST):
+    for _ in range(3 * MAX_TAKEOVERS):
         publisher, _ = door.publish(key="show-secret")
         publisher.lost("closed")
 
@@ -206,16 +206,16 @@ def test_an_encoder_that_comes_before_the_other_ingest_has_seen_it_leave_waits_f
 def test_a_publisher_that_was_outdone_leaves_room_for_the_next() -> None:
     door = DoorScene()
     first, _ = door.publish()
-    door.door.outdone("show", "")
+    door.door.superseded("show", "")
     first.lost("closed")
-    door.door.outdone("show", "")
+    door.door.superseded("show", "")
     _, second = door.publish()
     assert second.ends == []
 
 
 def test_a_broadcast_that_goes_on_elsewhere_is_given_up_with_what_has_come_and_no_end() -> None:
     scene = BroadcastScene()
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 5_000))
     epoch = broadcast.writer.epoch
     assert not scene.broadcasts.give_up("show", epoch)
@@ -228,14 +228,14 @@ def test_a_broadcast_that_goes_on_elsewhere_is_given_up_with_what_has_come_and_n
     assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
     assert scene.site.cut == [scene.site.feeds["source"]] and scene.site.ended == []
     assert broadcast.phase is Phase.ENDED and scene.broadcasts.live() == []
-    assert scene.broadcasts.enter("show") is not broadcast
+    assert scene.broadcasts.resume_or_start("show") is not broadcast
 
 
 def test_an_epoch_is_younger_than_the_one_that_it_follows_whatever_the_clock_of_the_other_ingest() -> None:
     scene = BroadcastScene()
     ahead = int(scene.clock.seconds() * 1000 + 300_000) * 1000 + 5
     scene.heard = StreamPosition(ahead, 700_000_000, 1, 1_800_000_300_000, 4)
-    broadcast = scene.broadcasts.enter("show")
+    broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 5_000))
     (told,) = scene.segments
     assert ahead < told.epoch.number <= ahead + 2000 and told.segment.msn == 700_000_001

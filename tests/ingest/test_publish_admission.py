@@ -49,7 +49,7 @@ class FakeBroadcast:
 class FakeStage:
     broadcasts: dict[str, FakeBroadcast] = field(factory=dict)
 
-    def enter(self, stream: str) -> FakeBroadcast:
+    def resume_or_start(self, stream: str) -> FakeBroadcast:
         return self.broadcasts.setdefault(stream, FakeBroadcast())
 
 

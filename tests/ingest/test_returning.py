@@ -90,7 +90,7 @@ class Running:
 def running() -> Running:
     site = SiteWithRungs()
     scene = Scene(site=site)
-    return Running(scene, site, scene.broadcasts.enter("show"))
+    return Running(scene, site, scene.broadcasts.resume_or_start("show"))
 
 
 def numbers(announced: Sequence[SegmentAnnounced]) -> list[tuple[int, int]]:
@@ -126,7 +126,7 @@ def test_what_the_transcoder_still_holds_comes_out_before_the_publisher_is_absen
 def test_a_publisher_who_returns_while_pictures_come_out_loses_nothing(running: Running, sent_ms: int) -> None:
     send(running.broadcast, media(0, 7_000))
     running.broadcast.left("replaced")
-    assert running.scene.broadcasts.enter("show") is running.broadcast
+    assert running.scene.broadcasts.resume_or_start("show") is running.broadcast
     frames = media(0, 9_000)
     send(running.broadcast, [frame for frame in frames if frame.dts_ms < sent_ms])
     running.transcode.finish()
@@ -162,9 +162,9 @@ def test_a_rung_that_is_given_up_keeps_no_sounds() -> None:
     rung = Rendition("show", 1, Packager("360p"), FakeFeed(), FakeSite(), lambda info, segment: None)
     before, after = aac_frame(0, b"before"), aac_frame(20, b"after")
     kept = [ref(before), ref(after)]
-    rung.add_sound(before)
+    rung.add_audio(before)
     rung.shed()
-    rung.add_sound(after)
+    rung.add_audio(after)
     del before, after
     assert [sound() for sound in kept] == [None, None]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livestream.media.annexb import mended_units, nal_units, to_length_prefixed
+from livestream.media.annexb import nal_units, repair_units, to_length_prefixed
 from livestream.media.errors import MediaError
 
 UNITS = st.lists(st.binary(min_size=1, max_size=9).map(lambda unit: unit.replace(b"\0", b"\1")), max_size=5)
@@ -28,7 +28,7 @@ def test_a_start_code_in_front_of_nothing_is_no_unit():
 
 @given(UNITS)
 def test_units_behind_their_lengths_are_left_as_they_are(units):
-    assert mended_units(prefixed(*units)) is None
+    assert repair_units(prefixed(*units)) is None
 
 
 @pytest.mark.parametrize(
@@ -44,20 +44,20 @@ def test_units_behind_their_lengths_are_left_as_they_are(units):
     ],
 )
 def test_what_is_not_sound_is_left_out_and_start_codes_become_lengths(data, sound):
-    assert mended_units(data) == sound
+    assert repair_units(data) == sound
 
 
 def test_a_unit_of_one_byte_is_no_start_code():
-    assert mended_units(prefixed(b"\x09", b"abcd")) is None
+    assert repair_units(prefixed(b"\x09", b"abcd")) is None
 
 
 @pytest.mark.parametrize("unit", [b"\x00\x00\x00\x00", b"\x00\x00\x00\x01\x09", b"\x00\x00\x01\x09"])
 def test_a_frame_of_units_that_nobody_cuts_so_small_is_refused_and_one_of_many_is_not(unit):
     for size in (100_000, 8 << 20):
         with pytest.raises(MediaError, match="NAL units"):
-            mended_units(unit * (size // len(unit)))
+            repair_units(unit * (size // len(unit)))
     slices = b"".join(len(part).to_bytes(4, "big") + part for part in [b"\x65" * 100] * 5_000)
-    assert mended_units(slices) is None
+    assert repair_units(slices) is None
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_frame_of_units_that_nobody_cuts_so_small_is_refused_and_one_of_many_i
     ids=["cut short", "trailing zeros"],
 )
 def test_what_is_mended_is_sound_to_whoever_reads_it_next(unit, most, rest):
-    mended = mended_units(unit * most + rest)
-    assert mended and mended_units(mended) is None
+    mended = repair_units(unit * most + rest)
+    assert mended and repair_units(mended) is None
     with pytest.raises(MediaError, match="NAL units"):
-        mended_units(unit * (most + 1) + rest)
+        repair_units(unit * (most + 1) + rest)

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from livestream.media.flv import aac_config, avc_config
 from livestream.model.frames import Frame, Track
-from livestream.packaging.cuts import INTERRUPTIONS, Cut, CutPlanner
+from livestream.packaging.cuts import MAX_INTERRUPTIONS, Cut, CutPlanner
 from tests.packaging.broadcasts import (
     ASC,
     OTHER_ASC,
@@ -130,8 +130,8 @@ def test_an_encoder_with_another_configuration_at_each_frame_is_not_cut_at_each(
     plan = planner()
     found = cuts(frames, plan)
     lengths_ms = [after.pts_ms - before.pts_ms for before, after in pairwise(found)]
-    assert lengths_ms[:INTERRUPTIONS] == [40] * INTERRUPTIONS
-    assert sum(length < 2_900 for length in lengths_ms) <= INTERRUPTIONS * (30 / (INTERRUPTIONS * 3) + 1)
+    assert lengths_ms[:MAX_INTERRUPTIONS] == [40] * MAX_INTERRUPTIONS
+    assert sum(length < 2_900 for length in lengths_ms) <= MAX_INTERRUPTIONS * (30 / (MAX_INTERRUPTIONS * 3) + 1)
     assert len({cut.discontinuity for cut in found}) == len(found)
 
 

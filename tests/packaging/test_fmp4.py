@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.media.flv import aac_config, avc_config
 from livestream.model.frames import Codec
-from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TRACK, Run, init_segment, media_segment
+from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TRACK, TrackRun, init_segment, media_segment
 from tests.packaging.broadcasts import ASC, RECORD
 from tests.packaging.mp4 import Read, boxes, content, kinds, samples
 
@@ -70,7 +70,10 @@ ROWS = st.lists(
 @given(ROWS, ROWS, st.integers(0, 2**63), st.integers(0, 2**40))
 @settings(max_examples=50, deadline=None)
 def test_a_segment_says_of_each_sample_what_it_was_told(first, second, base, sequence):
-    runs = [Run(VIDEO_TRACK, base, *zip(*first, strict=True)), Run(AUDIO_TRACK, base // 2, *zip(*second, strict=True))]
+    runs = [
+        TrackRun(VIDEO_TRACK, base, *zip(*first, strict=True)),
+        TrackRun(AUDIO_TRACK, base // 2, *zip(*second, strict=True)),
+    ]
     data = media_segment(sequence, runs)
     assert [kind for kind in kinds(data) if kind != "traf"] == [
         "styp",
@@ -90,5 +93,5 @@ def test_a_segment_says_of_each_sample_what_it_was_told(first, second, base, seq
 
 
 def test_boxes_cover_a_segment_to_its_last_byte():
-    data = media_segment(1, [Run(AUDIO_TRACK, 0, [memoryview(b"abc")], [1024], [SYNC])])
+    data = media_segment(1, [TrackRun(AUDIO_TRACK, 0, [memoryview(b"abc")], [1024], [SYNC])])
     assert max(end for _, _, end in boxes(data)) == len(data)

@@ -42,10 +42,10 @@ def _text(window: Window, rendition: str = "source") -> str:
 
 def test_a_playlist_is_this_text() -> None:
     window = Window("show", 6)
-    window.take([announced(1)])
-    window.take([announced(2, discontinuity=1, init=1)])
-    window.take([announced(3, discontinuity=1, init=1, is_gap=True)])
-    window.take([ended(3)])
+    window.apply([announced(1)])
+    window.apply([announced(2, discontinuity=1, init=1)])
+    window.apply([announced(3, discontinuity=1, init=1, is_gap=True)])
+    window.apply([ended(3)])
     assert _text(window) == TEXT
 
 
@@ -58,7 +58,7 @@ def test_a_stream_without_a_segment_has_no_playlist() -> None:
 def test_the_multivariant_playlist_says_what_a_player_chooses_by() -> None:
     window = Window("show", 6)
     for info in (RUNG, SOURCE):
-        window.take([announced(1, info)])
+        window.apply([announced(1, info)])
     read = m3u8.loads(multivariant(window) or "")
     first, second = read.playlists
     assert (first.uri, second.uri) == ("source/index.m3u8", "720p/index.m3u8")
@@ -70,7 +70,7 @@ def test_the_multivariant_playlist_says_what_a_player_chooses_by() -> None:
 def test_a_steered_one_says_whom_to_ask_and_names_its_variants_for_good() -> None:
     window = Window("show", 6)
     for info in (RUNG, SOURCE):
-        window.take([announced(1, info)])
+        window.apply([announced(1, info)])
     text = multivariant(window, is_steered=True) or ""
     read = m3u8.loads(text)
     assert (read.content_steering.uri, read.content_steering.pathway_id) == ("../../steer/show", ".")
@@ -86,7 +86,7 @@ def test_a_steered_one_says_whom_to_ask_and_names_its_variants_for_good() -> Non
 def test_only_a_rung_promises_that_every_segment_stands_alone() -> None:
     window = Window("show", 6)
     for info in (RUNG, SOURCE):
-        window.take([announced(1, info)])
+        window.apply([announced(1, info)])
     assert "#EXT-X-INDEPENDENT-SEGMENTS" in _text(window, "720p")
     assert "#EXT-X-INDEPENDENT-SEGMENTS" not in _text(window)
 
@@ -98,7 +98,7 @@ def test_a_long_broadcast_with_breaks_gaps_and_a_new_life_breaks_no_rule() -> No
         number = (msn // 10) if msn < 25 else 3
         for info in (SOURCE, RUNG):
             is_gap = msn in (7, 8, 20)
-            window.take(
+            window.apply(
                 [announced(msn, info, epoch, 1 if msn < 25 else 25, discontinuity=number, init=number, is_gap=is_gap)]
             )
         for info in (SOURCE, RUNG):
@@ -142,11 +142,11 @@ def test_the_rules_notice_renditions_that_differ_and_a_stall() -> None:
 def test_a_number_that_jumps_counts_as_many_breaks() -> None:
     window, rules = Window("show", 3), PlaylistRules()
     for msn in range(1, 9):
-        window.take([announced(msn, discontinuity=5 if msn > 3 else 2, init=5 if msn > 3 else 2)])
+        window.apply([announced(msn, discontinuity=5 if msn > 3 else 2, init=5 if msn > 3 else 2)])
         assert rules.see("source", _text(window), 0) == []
     window = Window("show", 6)
     for msn in (3, 4):
-        window.take([announced(msn, first=3, discontinuity=5 if msn > 3 else 2)])
+        window.apply([announced(msn, first=3, discontinuity=5 if msn > 3 else 2)])
     assert _text(window).count("#EXT-X-DISCONTINUITY\n") == 3
 
 

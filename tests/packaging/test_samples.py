@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from livestream.media.codecs import AudioConfig
 from livestream.model.frames import Codec
-from livestream.packaging.samples import AUDIO_DRIFT_MS, Sounds
+from livestream.packaging.samples import AUDIO_DRIFT_MS, AudioQueue
 from tests.packaging.broadcasts import sound
 
 RATES = st.sampled_from([7350, 7351, 11025, 44100, 48000, 96000])
@@ -36,7 +36,7 @@ def placed(expected: int, told: int, rate: int, anchors: bool) -> int | None:
 @given(RATES, st.sampled_from([960, 1024]), st.integers(0, 1 << 40), STEPS)
 @settings(deadline=None)
 def test_sounds_are_counted_until_their_rounded_times_are_too_far_off(rate, length, start_ms, steps):
-    sounds, expected, positions = Sounds(), 0, []
+    sounds, expected, positions = AudioQueue(), 0, []
     sounds.configure(AudioConfig(Codec.AAC, b"\x11\x90", "mp4a.40.2", rate, 2, length))
     now_ms = start_ms
     for index, (kind, by_ms) in enumerate(steps):
@@ -52,7 +52,7 @@ def test_sounds_are_counted_until_their_rounded_times_are_too_far_off(rate, leng
             expected = position + length
     heard = sounds.take(1 << 60)
     assert heard is not None and heard.positions == positions
-    run = sounds.run(heard)
+    run = sounds.track_run(heard)
     assert (run.base, run.base + sum(run.durations)) == (positions[0], expected)
 
 
@@ -60,7 +60,7 @@ def test_sounds_are_counted_until_their_rounded_times_are_too_far_off(rate, leng
 @pytest.mark.parametrize("side", [-1, 1])
 def test_how_far_off_is_too_far_is_decided_by_the_rounded_time(rate, side):
     for start_ms in range(500, 1500):
-        sounds = Sounds()
+        sounds = AudioQueue()
         sounds.configure(AudioConfig(Codec.AAC, b"\x11\x90", "mp4a.40.2", rate, 2, 1024))
         sounds.add(sound(start_ms), 0)
         expected = round(start_ms * rate / 1000) + 1024

@@ -219,7 +219,7 @@ def give(packager: Packager, frames: list[Frame]) -> list[Packaged]:
 def test_a_replaced_transcoder_gives_its_pictures_again_and_none_is_lost_or_doubled():
     packager = rung_with(3)
     out = give(packager, pictures(0, 4_000, 3000))
-    assert names(out) == "is" and packager.whole_before_ms == 3_000
+    assert names(out) == "is" and packager.complete_before_ms == 3_000
     packager.restart()
     out += give(packager, [avc_config(RECORD), *pictures(0, 6_040, 3000)])
     assert names(out) == "iss"
@@ -260,7 +260,7 @@ def test_an_end_closes_all_that_is_open():
     assert [(item.cut.msn, item.duration_ms) for item in out if not isinstance(item, PackagedInit)] == [
         (10, 3000), (11, 3000), (12, 500),
     ]  # fmt: skip
-    assert names(out) == "isgg" and packager.whole_before_ms is None
+    assert names(out) == "isgg" and packager.complete_before_ms is None
 
 
 # Hostile input.

@@ -7,9 +7,9 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import OriginReplicator
 from livestream.cache.store import Store
@@ -29,18 +29,18 @@ class Chain:
 
     clock: Clock = field(factory=Clock)
     bus: MemoryBus = field(factory=MemoryBus)
-    edge: Catalogue = field(init=False)
+    edge: KnownStreams = field(init=False)
     known: LiveRenditions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(EPOCH / 1000)
-        origin = Catalogue(self.bus, Tier.INGEST, None, LENGTH, self.clock, Metrics())
-        ledger = Ledger(self.bus, Tier.ORIGIN, LENGTH)
+        origin = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, self.clock, Metrics())
+        published = PublishedStreams(self.bus, Tier.ORIGIN, LENGTH)
         store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
         cache = Cache(store, Source(), origin.object_info, self.clock, self.clock.seconds)
-        replicator = OriginReplicator(cache, LENGTH, ledger.announce, ledger.forget, self.clock)
+        replicator = OriginReplicator(cache, LENGTH, published.announce, published.remove, self.clock)
         origin.subscribe(replicator.on_announcement)
-        self.edge = Catalogue(self.bus, Tier.ORIGIN, None, LENGTH, self.clock, Metrics())
+        self.edge = KnownStreams(self.bus, Tier.ORIGIN, None, LENGTH, self.clock, Metrics())
         self.known = LiveRenditions(self.edge)
         origin.start()
         self.edge.start()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from livestream.bus.memory import MemoryBus
-from livestream.cluster.heartbeat import Presence
+from livestream.cluster.heartbeat import HeartbeatSender
 from livestream.cluster.messages import decode
 from livestream.config import Config, load
 from livestream.lifecycle.reload import Reloading
 from livestream.metrics import Metrics
 from livestream.roles.node import CHANNEL, heartbeat_of, join, own_node, renew_membership
-from livestream.steering.nodes import NodeState, Place
+from livestream.steering.nodes import Location, NodeState
 
 SECRET = "0123456789abcdef"
 
@@ -27,11 +27,11 @@ def configured(name: str, *more: str) -> Config:
     return load("edge", None, {}, sets, lambda path: "")
 
 
-def joined(bus: MemoryBus, name: str, *more: str, not_ready: Sequence[str] = ("it is early",)) -> Presence:
+def joined(bus: MemoryBus, name: str, *more: str, not_ready: Sequence[str] = ("it is early",)) -> HeartbeatSender:
     return speaking(configured(name, *more), name, bus, not_ready)
 
 
-def speaking(config: Config, name: str, bus: MemoryBus, not_ready: Sequence[str] = ()) -> Presence:
+def speaking(config: Config, name: str, bus: MemoryBus, not_ready: Sequence[str] = ()) -> HeartbeatSender:
     metrics = Metrics()
     members = join(config, name, bus, metrics, lambda: 1e9)
     return heartbeat_of(members, bus, metrics, lambda: not_ready, dict)
@@ -58,7 +58,7 @@ def test_a_cluster_with_another_secret_is_another_cluster() -> None:
 
 def test_without_a_secret_a_node_is_alone_and_says_nothing() -> None:
     bus, told = MemoryBus(), list[bytes]()
-    bus.hear(CHANNEL, told.append)
+    bus.subscribe(CHANNEL, told.append)
     alone = speaking(load("all", None, {}, (), lambda path: ""), "all", bus)
     alone.tick()
     alone.drain()
@@ -79,11 +79,11 @@ def test_whatever_the_configuration_lets_through_the_others_can_read() -> None:
         "node.capacity_mbps=1000000000000000",
     )
     bus, told = MemoryBus(), list[bytes]()
-    bus.hear(CHANNEL, told.append)
-    presence = joined(bus, name, *more, not_ready=())
-    presence.tick()
-    assert decode(told[0], SECRET).node == presence.members.own
-    assert presence.members.own.place == Place(-90.0, 180.0)
+    bus.subscribe(CHANNEL, told.append)
+    heartbeats = joined(bus, name, *more, not_ready=())
+    heartbeats.tick()
+    assert decode(told[0], SECRET).node == heartbeats.members.own
+    assert heartbeats.members.own.location == Location(-90.0, 180.0)
 
 
 def test_a_node_is_starting_at_first() -> None:
@@ -91,13 +91,13 @@ def test_a_node_is_starting_at_first() -> None:
 
 
 def test_what_a_node_can_carry_may_change_while_it_runs() -> None:
-    presence = joined(MemoryBus(), "edge-1")
-    presence.drain()
+    heartbeats = joined(MemoryBus(), "edge-1")
+    heartbeats.drain()
     reloading = Reloading(configured("edge-1"))
-    renew_membership(reloading, presence.members)
+    renew_membership(reloading, heartbeats.members)
     reloading.reload(lambda: configured("edge-1", "node.capacity_rps=7", "node.region=eu"))
-    assert (presence.members.own.capacity_rps, presence.members.own.region) == (7.0, "eu")
-    assert presence.members.own.state is NodeState.DRAINING
+    assert (heartbeats.members.own.capacity_rps, heartbeats.members.own.region) == (7.0, "eu")
+    assert heartbeats.members.own.state is NodeState.DRAINING
 
 
 def test_a_node_that_has_just_started_knows_of_those_that_are_not_heard_until_they_leave() -> None:
@@ -123,7 +123,7 @@ def test_a_node_that_stands_elsewhere_is_known_there_to_those_that_start() -> No
     bus = MemoryBus()
     one = joined(bus, "edge-1")
     one.tick()
-    one.members.become(own_node(configured("edge-1", "node.http=http://elsewhere:80"), "edge-1"))
+    one.members.update(own_node(configured("edge-1", "node.http=http://elsewhere:80"), "edge-1"))
     one.tick()
     late = joined(bus, "edge-2")
     late.tick()

@@ -10,14 +10,14 @@ from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.bus.interface import Tier
-from livestream.bus.known_streams import Catalogue
+from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
-from livestream.bus.published import Ledger
-from livestream.ingest.broadcast import BroadcastSettings
-from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, Numbering
+from livestream.bus.published import PublishedStreams
+from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, WriterServices
+from livestream.ingest.claims import Claims, NoPeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishDoor, Publisher
-from livestream.ingest.take import NoOthers, Takes, farthest
+from livestream.ingest.services import BroadcastSettings
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics
 from livestream.model.frames import Track
@@ -41,7 +41,7 @@ class Below:
     ends: int = 0
 
     def announced(self, announcement: Announcement) -> None:
-        news = self.window.take([announcement])
+        news = self.window.apply([announcement])
         self.news += [told for told in news if isinstance(told, SegmentAnnounced)]
         self.ends += sum(isinstance(told, StreamEnded) for told in news)
 
@@ -60,7 +60,7 @@ class Ingest:
     name: str
     ahead_s: float
     bus: MemoryBus = field(init=False)
-    ledger: Ledger = field(init=False)
+    published: PublishedStreams = field(init=False)
     site: FakeSite = field(factory=FakeSite)
     door: PublishDoor = field(init=False)
     channel: PublisherChannel = field(init=False)
@@ -69,23 +69,23 @@ class Ingest:
         clock, metrics = self.scene.clock, Metrics()
         self.bus = MemoryBus(self.name)
         self.bus._heads, self.bus._logs = self.scene.bus._heads, self.scene.bus._logs
-        self.bus._listeners, self.bus._hearers = self.scene.bus._listeners, self.scene.bus._hearers
-        self.ledger = Ledger(self.bus, Tier.INGEST, 6, self.name)
-        catalogue = Catalogue(self.bus, Tier.INGEST, None, 6, clock, metrics)
+        self.bus._listeners, self.bus._subscribers = self.scene.bus._listeners, self.scene.bus._subscribers
+        self.published = PublishedStreams(self.bus, Tier.INGEST, 6, self.name)
+        known_streams = KnownStreams(self.bus, Tier.INGEST, None, 6, clock, metrics)
         others = OtherIngests(self.name, lambda: self.scene.nodes, clock)
         channel = self.channel = PublisherChannel(self.bus, self.name, "")
 
         def position(stream: str) -> StreamPosition:
-            return farthest([self.ledger.position(stream), catalogue.position(stream)])
+            return farthest([self.published.position(stream), known_streams.position(stream)])
 
         seconds = lambda: clock.seconds() + self.ahead_s  # noqa: E731
-        takes = Takes(self.name, self.bus.take, NoOthers(), position, len(self.scene.nodes), clock, seconds)
-        numbering = Numbering(
+        claims = Claims(self.name, self.bus.claim, NoPeerNodes(), position, len(self.scene.nodes), clock, seconds)
+        numbering = WriterServices(
             self.name,
-            takes,
+            claims,
             self.bus.accept,
-            self.bus.leave,
-            self.ledger.show,
+            self.bus.release,
+            self.published.record,
             lambda: True,
             channel.send,
         )
@@ -94,17 +94,17 @@ class Ingest:
             BroadcastSettings(3, 10.0, ()),
             self.site,
             numbering,
-            self.ledger.forget,
+            self.published.remove,
             takeovers.count,
             clock,
             seconds,
             metrics,
         )
         self.door = PublishDoor(PublishKeys(self.scene.keys), broadcasts, clock, metrics, 9, takeovers, others)
-        catalogue.subscribe(giving_way(self.name, broadcasts.give_up, self.door.outdone))
-        catalogue.subscribe(others.changed)
+        known_streams.subscribe(giving_way(self.name, broadcasts.give_up, self.door.superseded))
+        known_streams.subscribe(others.changed)
         channel.subscribe(others.publisher_changed)
-        catalogue.start()
+        known_streams.start()
 
     def publish(self) -> tuple[Publisher, FakeConnection]:
         connection = FakeConnection()
@@ -172,7 +172,7 @@ def test_the_publisher_that_has_gone_elsewhere_is_disconnected_and_the_end_of_it
     assert scene.first.site.cut and not scene.first.site.ended
     scene.send(newcomer, 109, 119 + int(REMEMBERED_S))
     assert scene.below.ends == 0 and rises(scene.below)
-    assert scene.first.ledger.window("show") is None
+    assert scene.first.published.window("show") is None
 
 
 def test_a_zombie_that_wakes_up_changes_nothing_and_gives_up_when_it_hears_the_newer_life() -> None:
@@ -235,6 +235,6 @@ def test_who_does_not_have_the_secret_cannot_say_that_a_publisher_has_left() -> 
     scene.send(publisher, 0, 5)
     publisher.lost("closed")
     for message in (b"", b"{}", b"0" * 64 + b" {}"):
-        scene.second.bus.tell(CHANNEL, message)
+        scene.second.bus.send(CHANNEL, message)
     with pytest.raises(Refused, match="being published already at ingest-1"):
         scene.second.publish()

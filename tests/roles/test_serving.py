@@ -7,7 +7,7 @@ from twisted.internet import reactor
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from livestream.bus.interface import Tier
-from livestream.bus.published import Ledger
+from livestream.bus.published import PublishedStreams
 from livestream.config import Config, load
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS
@@ -80,7 +80,9 @@ def test_the_operations_port_asks_for_what_the_settings_say() -> None:
     config = load("all", None, {}, sets, lambda path: "")
     process, node = node_of(config)
     heartbeat = node.start_heartbeat(process, list, dict)
-    site = operations(config, process, node, heartbeat, Ledger(node.bus, Tier.INGEST, 6, "all"), list, guide=None)
+    site = operations(
+        config, process, node, heartbeat, PublishedStreams(node.bus, Tier.INGEST, 6, "all"), list, guide=None
+    )
     assert isinstance(site.admission, OpsAdmission)
     assert (site.admission.token, site.admission.hosts) == ("0123456789abcdef", {"ops.example"})
     assert (site.limits.connections, site.limits.per_connection.header_s) == (OPS_CONNECTIONS, 3)

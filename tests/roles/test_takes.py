@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from livestream.bus.announcements import decode_epochs, encode_position
-from livestream.bus.interface import NotNow
+from livestream.bus.interface import TemporarilyUnavailable
 from livestream.cache.upstream.body_reader import UpstreamError
-from livestream.ingest.take import Survey
+from livestream.ingest.claims import Survey
 from livestream.model.segments import StreamPosition, Superseded
 from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests
 from livestream.signing import HEADER, LEARNT_APART_S, VALID_S, Credentials, sign
@@ -100,7 +100,7 @@ def test_a_younger_epoch_is_named_and_who_does_not_know_says_so() -> None:
         "take", "show", "12", signature()
     )
     assert (status, json.loads(text)["epoch"]) == ("409 Conflict", 77)
-    learning = TakeRequests(credentials("o"), Answering(raising(NotNow())))
+    learning = TakeRequests(credentials("o"), Answering(raising(TemporarilyUnavailable())))
     assert learning.answer("take", "show", "12", signature())[0][:3] == "503"
 
 

@@ -17,7 +17,7 @@ from livestream.bus.announcements import encode_epochs
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.tier import UpstreamTier
 from livestream.cluster.messages import Heartbeat, encode
-from livestream.cluster.upstream_selection import Choice
+from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import load
 from livestream.lifecycle.process import Process
 from livestream.metrics import Metrics
@@ -45,7 +45,7 @@ class Above:
         config = load("origin", None, {}, settings, lambda path: "")
         node = LocalNode.join(config, Process.of(config, reactor), Metrics())
         node.members.others.restore([encode(Heartbeat(other, 1, 1, reactor.seconds()), SECRET)])
-        choice = Choice("ingest", (), node.members.nodes)
+        choice = UpstreamSelection("ingest", (), node.members.nodes)
         upstreams = fetching_from(choice, node, reactor)
         return cls(
             node, upstreams, UpstreamStates(choice, upstreams), UpstreamPlayers(choice, upstreams, node, reactor)

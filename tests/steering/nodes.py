@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from livestream.steering.nodes import Load, Node, NodeState, Place
+from livestream.steering.nodes import Load, Location, Node, NodeState
 
-PARIS = Place(48.8566, 2.3522)
-LONDON = Place(51.5074, -0.1278)
-BERLIN = Place(52.52, 13.405)
-NEW_YORK = Place(40.7128, -74.006)
-TOKYO = Place(35.6762, 139.6503)
+PARIS = Location(48.8566, 2.3522)
+LONDON = Location(51.5074, -0.1278)
+BERLIN = Location(52.52, 13.405)
+NEW_YORK = Location(40.7128, -74.006)
+TOKYO = Location(35.6762, 139.6503)
 
 
-def edge(name: str, place: Place | None = None, used: float = 0.0, **more: object) -> Node:
+def edge(name: str, location: Location | None = None, used: float = 0.0, **more: object) -> Node:
     """An edge that uses so much of its capacity, by requests."""
     more.setdefault("load", Load(requests_per_s=used * 200_000))
-    return Node(name, "edge", f"http://{name}.example:8080", place=place, **more)  # type: ignore[arg-type]
+    return Node(name, "edge", f"http://{name}.example:8080", location=location, **more)  # type: ignore[arg-type]
 
 
 def ids(nodes: list[Node]) -> list[str]:

@@ -10,13 +10,13 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livestream.steering.balance import LATE_MS, WORST, Balance, Viewer, is_full, used
-from livestream.steering.nodes import Load, Node, NodeState, Place
+from livestream.steering.balance import LATE_MS, MAX_UTILISATION, Balance, Viewer, is_full, used
+from livestream.steering.nodes import Load, Location, Node, NodeState
 from tests.steering.nodes import BERLIN, CUT_OFF, DRAINING, LONDON, NEW_YORK, PARIS, STARTING, TOKYO, edge, ids
 
 ODD = float("nan"), float("inf"), float("-inf"), -1.0, 0.0, 1e308, 5e-324
 NUMBERS = st.floats() | st.sampled_from(ODD)
-PLACES = st.none() | st.builds(Place, NUMBERS, NUMBERS)
+PLACES = st.none() | st.builds(Location, NUMBERS, NUMBERS)
 EDGES = st.lists(
     st.builds(
         Node,
@@ -25,7 +25,7 @@ EDGES = st.lists(
         http=st.just("http://x:1"),
         state=st.sampled_from(NodeState),
         region=st.sampled_from(["", "eu", "us"]),
-        place=PLACES,
+        location=PLACES,
         capacity_rps=NUMBERS,
         capacity_mbps=NUMBERS,
         load=st.builds(Load, requests_per_s=NUMBERS, bits_per_s=NUMBERS, delay_ms=NUMBERS),
@@ -34,17 +34,17 @@ EDGES = st.lists(
     unique_by=lambda node: node.id,
 )
 VIEWERS = st.builds(
-    Viewer, place=PLACES, region=st.sampled_from(["", "eu"]), current=st.sampled_from(["", "a", "0"]), key=st.text()
+    Viewer, location=PLACES, region=st.sampled_from(["", "eu"]), current=st.sampled_from(["", "a", "0"]), key=st.text()
 )
 
 
-def _order(edges: list[Node], place: Place | None = PARIS, **more: str) -> list[str]:
-    return ids(Balance().order(Viewer(place, **more), edges))
+def _order(edges: list[Node], location: Location | None = PARIS, **more: str) -> list[str]:
+    return ids(Balance().order(Viewer(location, **more), edges))
 
 
-def _shares(edges: list[Node], place: Place | None = PARIS, viewers: int = 4000) -> Counter[str]:
+def _shares(edges: list[Node], location: Location | None = PARIS, viewers: int = 4000) -> Counter[str]:
     balance = Balance()
-    return Counter(balance.order(Viewer(place, key=f"viewer-{n}"), edges)[0].id for n in range(viewers))
+    return Counter(balance.order(Viewer(location, key=f"viewer-{n}"), edges)[0].id for n in range(viewers))
 
 
 def test_idle_edges_are_ordered_by_distance() -> None:
@@ -137,7 +137,7 @@ def test_an_edge_whose_place_is_unknown_is_far_from_a_viewer_whose_region_is() -
 def test_a_viewer_stays_while_no_other_edge_is_clearly_better() -> None:
     edges = [edge("paris", PARIS), edge("london", LONDON), edge("york", NEW_YORK)]
     assert _order(edges, current="paris") == ["paris", "london", "york"]
-    assert _order([edge("paris", PARIS), edge("near", Place(48.0, 3.0))], current="near") == ["near", "paris"]
+    assert _order([edge("paris", PARIS), edge("near", Location(48.0, 3.0))], current="near") == ["near", "paris"]
     assert _order(edges, current="york") == ["paris", "london", "york"]
 
 
@@ -216,7 +216,7 @@ def test_whatever_nodes_say_all_are_in_the_order_and_it_is_always_the_same(
 
 @given(EDGES)
 def test_a_share_is_a_number_from_nothing_to_the_worst(edges: list[Node]) -> None:
-    assert all(0 <= used(each) <= WORST for each in edges)
+    assert all(0 <= used(each) <= MAX_UTILISATION for each in edges)
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])
@@ -237,4 +237,4 @@ def test_edges_that_are_gone_are_forgotten() -> None:
     balance, kept = Balance(), edge("kept", PARIS)
     for number in range(1000):
         balance.order(Viewer(PARIS), [kept, edge(f"edge-{number}", PARIS)])
-    assert len(balance._standings) < 100
+    assert len(balance._costs) < 100

@@ -9,7 +9,7 @@ import pytest
 
 from livestream.packaging import playlist
 from livestream.steering.nodes import Node
-from livestream.steering.pathways import MOST, PATHWAY, manifest
+from livestream.steering.pathways import MAX_EDGES, PATHWAY, manifest
 from tests.steering.nodes import edge
 
 RELOAD = "http://a.example:8080/steer/show?base=b"
@@ -65,7 +65,7 @@ def test_with_no_edge_at_all_a_player_is_to_stay_where_it_is() -> None:
 def test_of_many_edges_the_best_are_told_and_the_base_as_the_last_resort() -> None:
     order = [edge(f"e{number}") for number in range(1000)] + [edge("b"), edge("z")]
     read = _read(order)
-    assert read["PATHWAY-PRIORITY"] == [*[f"e{number}" for number in range(MOST)], "."]
+    assert read["PATHWAY-PRIORITY"] == [*[f"e{number}" for number in range(MAX_EDGES)], "."]
     assert [clone["ID"] for clone in read["PATHWAY-CLONES"]] == read["PATHWAY-PRIORITY"][:-1]
 
 

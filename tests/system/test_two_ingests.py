@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from livestream.ingest.takeovers import MOST
+from livestream.ingest.takeovers import MAX_TAKEOVERS
 from tests.system.cluster import Cluster
 from tests.system.conftest import Site
 from tests.system.encoder import Encoder
@@ -39,7 +39,7 @@ def test_a_second_encoder_at_another_ingest_is_refused_for_as_long_as_the_first_
 def test_an_encoder_that_goes_from_one_ingest_to_the_other_is_let_in_at_once(site: Site, key: str) -> None:
     cluster = Cluster(site, ("ingest-1", "ingest-2"), [*SETTINGS, *([KEYS] if key else [])])
     query = f"?key={quote(key)}" if key else ""
-    for turn in range(MOST + 2):
+    for turn in range(MAX_TAKEOVERS + 2):
         ingest = f"ingest-{turn % 2 + 1}"
         before = epochs(cluster, ingest)
         with Encoder(f"{cluster.nodes[ingest].rtmp}/live/show{query}").running() as encoder:
@@ -51,7 +51,7 @@ def test_an_encoder_that_goes_from_one_ingest_to_the_other_is_let_in_at_once(sit
 def test_two_encoders_with_the_same_key_at_two_ingests_do_not_fight_for_ever(site: Site) -> None:
     cluster = Cluster(site, ("ingest-1", "ingest-2"), [*SETTINGS, KEYS])
     refusals = []
-    for turn in range(2 * MOST + 2):
+    for turn in range(2 * MAX_TAKEOVERS + 2):
         ingest = f"ingest-{turn % 2 + 1}"
         before = epochs(cluster, ingest)
         encoder = site.enter(Encoder(f"{cluster.nodes[ingest].rtmp}/live/show?key={quote(KEY)}").running())
@@ -60,4 +60,4 @@ def test_two_encoders_with_the_same_key_at_two_ingests_do_not_fight_for_ever(sit
             break
         until(lambda: epochs(cluster, ingest) - before, "a segment of this turn")  # noqa: B023
     assert refusals[-1] == "show: two encoders fight over this name; stop one of them"
-    assert len(refusals) > MOST
+    assert len(refusals) > MAX_TAKEOVERS

@@ -11,7 +11,7 @@ from livestream.transcode.commands import (
     OutOfMemory,
     PipeError,
     Produced,
-    Records,
+    RecordReader,
     Refused,
     Setup,
     Source,
@@ -47,7 +47,7 @@ COMMANDS = st.one_of(
 @given(st.lists(COMMANDS, max_size=6), st.integers(1, 40))
 def test_what_is_said_is_understood_in_any_pieces(commands: list[Command], piece: int) -> None:
     data = b"".join(map(encode, commands))
-    records, heard = Records(), list[Command]()
+    records, heard = RecordReader(), list[Command]()
     for at in range(0, len(data), piece):
         heard += records.receive(data[at : at + piece])
     assert heard == commands
@@ -57,7 +57,7 @@ def test_what_is_said_is_understood_in_any_pieces(commands: list[Command], piece
 @given(st.binary(max_size=200))
 def test_other_bytes_are_told_from_commands(data: bytes) -> None:
     try:
-        heard = list(Records().receive(len(data).to_bytes(4, "big") + data))
+        heard = list(RecordReader().receive(len(data).to_bytes(4, "big") + data))
     except PipeError:
         return
     assert len(heard) == 1
@@ -66,7 +66,7 @@ def test_other_bytes_are_told_from_commands(data: bytes) -> None:
 @pytest.mark.parametrize("size", [0, MAX_RECORD_BYTES + 1])
 def test_a_record_of_no_sensible_size_is_refused(size: int) -> None:
     with pytest.raises(PipeError):
-        list(Records().receive(size.to_bytes(4, "big")))
+        list(RecordReader().receive(size.to_bytes(4, "big")))
 
 
 def test_a_ladder_lies_strictly_below_its_source() -> None:

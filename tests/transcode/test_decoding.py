@@ -9,7 +9,7 @@ from livestream.media.errors import OversizedPicture
 from livestream.media.flv import avc_frame
 from livestream.media.pictures import PictureFormat
 from livestream.model.frames import Frame
-from livestream.transcode.decoding import PictureDecoder
+from livestream.transcode.decoding import VideoDecoder
 from tests.media.encoded import broadcast, frames
 from tests.transcode.sources import bomb, pictures, with_sets_in_band
 
@@ -22,7 +22,7 @@ def test_room_is_granted_before_a_decoder_is_opened_and_again_for_what_is_larger
     granted: list[PictureFormat] = []
     config, *small = pictures(seconds=1, fps=5)
     large_config, large_key, *_ = pictures(seconds=1, fps=5, size=(640, 480))
-    decoder = PictureDecoder(config, granted.append)
+    decoder = VideoDecoder(config, granted.append)
     for frame in (small[0], large_key, with_sets_in_band(large_config, large_key), with_sets_in_band(config, small[0])):
         decoder.decode(frame)
     assert [(each.coded_width, each.coded_height) for each in granted] == [(320, 240), (640, 480)]
@@ -30,7 +30,7 @@ def test_room_is_granted_before_a_decoder_is_opened_and_again_for_what_is_larger
 
 def test_a_picture_that_is_larger_than_its_frame_said_is_not_decoded() -> None:
     config, key, *_ = vp9((226, 130))
-    decoder = PictureDecoder(config, lambda _: None)
+    decoder = VideoDecoder(config, lambda _: None)
     assert len(decoder.decode(key)) == 1
     with pytest.raises(FFmpegError):
         decoder.decode(evolve(vp9((640, 480))[1], is_key=False))
@@ -45,7 +45,7 @@ def test_libavcodec_is_asked_what_it_has_found_and_its_decoder_given_up_if_that_
     bomb_config, bomb_key, *_ = bomb()
     hidden = bytearray(bomb_config.data)
     hidden[2] = 0
-    decoder = PictureDecoder(config, lambda _: None)
+    decoder = VideoDecoder(config, lambda _: None)
     assert decoder.decode(honest[0])
     with pytest.raises(OversizedPicture, match="4352x4352, which was not announced"):
         for data in (bytes(hidden), bytes(bomb_key.data)):
@@ -58,7 +58,7 @@ def test_libavcodec_is_asked_what_it_has_found_and_its_decoder_given_up_if_that_
 
 def test_vp9_has_no_decoder_before_its_first_key_frame() -> None:
     config, key, other = vp9((226, 130))[:3]
-    decoder = PictureDecoder(config, lambda _: None)
+    decoder = VideoDecoder(config, lambda _: None)
     assert decoder.decode(other) == []
     assert decoder.context is None
     assert len(decoder.decode(key)) == 1
@@ -68,7 +68,7 @@ def test_a_record_says_of_what_is_encoded_what_a_decoder_finds() -> None:
     config, key, *_ = pictures(seconds=1, fps=5, size=(322, 182))
     parsed = parse_config(config)
     assert isinstance(parsed, VideoConfig)
-    decoder = PictureDecoder(config, lambda _: None)
+    decoder = VideoDecoder(config, lambda _: None)
     decoder.decode(key)
     decoder.flush()
     assert decoder.context is not None

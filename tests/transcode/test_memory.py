@@ -4,7 +4,7 @@ from attrs import evolve
 
 from livestream.media.pictures import PictureFormat
 from livestream.transcode.ladder import ladder_for
-from livestream.transcode.memory import MIB, MOST_BYTES, needed_bytes
+from livestream.transcode.memory import MAX_BYTES, MIB, needed_bytes
 
 HEIGHTS = (1080, 720, 480, 360)
 SMALL = PictureFormat(320, 180, 320, 192, references=1)
@@ -37,5 +37,5 @@ def test_an_upright_source_needs_what_a_lying_one_does() -> None:
 
 def test_nothing_is_granted_more_than_the_most() -> None:
     largest = PictureFormat(4096, 2304, 4096, 2304, chroma=3, depth=12, references=16)
-    assert needed_bytes(largest, ladder_for(2304, HEIGHTS), "placebo") == MOST_BYTES
-    assert needed_bytes(PictureFormat(4096, 2, 4096, 2), ladder_for(1081, HEIGHTS), "veryfast") == MOST_BYTES
+    assert needed_bytes(largest, ladder_for(2304, HEIGHTS), "placebo") == MAX_BYTES
+    assert needed_bytes(PictureFormat(4096, 2, 4096, 2), ladder_for(1081, HEIGHTS), "veryfast") == MAX_BYTES

@@ -19,14 +19,14 @@ from livestream.transcode.commands import (
     Flush,
     OutOfMemory,
     Produced,
-    Records,
+    RecordReader,
     Refused,
     Setup,
     Source,
     encode,
 )
 from livestream.transcode.ladder import Rung
-from livestream.transcode.pool import DEATHS, DEATHS_S, IN_FLIGHT, Transcode, TranscoderPool
+from livestream.transcode.pool import DEATHS_S, IN_FLIGHT, MAX_DEATHS, Transcode, TranscoderPool
 
 RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
 
@@ -41,7 +41,7 @@ class Pipe:
     pid: int = 7
 
     def write(self, data: bytes) -> None:
-        self.told += Records().receive(data)
+        self.told += RecordReader().receive(data)
 
     def signalProcess(self, name: str) -> None:
         self.signals.append(name)
@@ -203,29 +203,29 @@ def test_a_child_without_enough_memory_is_replaced_and_the_log_says_what_it_had(
 
 def test_a_broadcast_whose_pictures_kill_every_child_goes_on_without_its_ladder() -> None:
     broadcast = Broadcast()
-    for _ in range(DEATHS):
+    for _ in range(MAX_DEATHS):
         broadcast.feed(4)
         broadcast.child.answer(Done())
         broadcast.child.die()
         broadcast.clock.advance(0)
-    assert len(broadcast.clock.children) == DEATHS
+    assert len(broadcast.clock.children) == MAX_DEATHS
     assert broadcast.came[-2:] == ["180p shed", "90p shed"]
     assert broadcast.count("limits_hit", limit="transcoder_deaths") == 1
     broadcast.feed(4)
     broadcast.clock.pump([1] * 20)
-    assert len(broadcast.clock.children) == DEATHS
+    assert len(broadcast.clock.children) == MAX_DEATHS
     assert broadcast.clock.getDelayedCalls() == []
 
 
 def test_children_that_die_now_and_then_are_replaced_for_ever() -> None:
     broadcast = Broadcast()
-    for _ in range(DEATHS * 2):
+    for _ in range(MAX_DEATHS * 2):
         broadcast.feed(1)
         broadcast.child.answer(Done())
         broadcast.child.die()
-        broadcast.clock.advance(DEATHS_S / (DEATHS - 1) + 0.1)
+        broadcast.clock.advance(DEATHS_S / (MAX_DEATHS - 1) + 0.1)
         broadcast.child.answer(*[Done()] * len(broadcast.child.told))
-    assert len(broadcast.clock.children) == DEATHS * 2 + 1
+    assert len(broadcast.clock.children) == MAX_DEATHS * 2 + 1
 
 
 def test_a_source_that_a_child_refuses_is_told_of() -> None:

@@ -18,7 +18,7 @@ from livestream.transcode.commands import (
     Flush,
     OutOfMemory,
     Produced,
-    Records,
+    RecordReader,
     Refused,
     Setup,
     Source,
@@ -36,7 +36,7 @@ def answers(*commands: Command) -> list[Command]:
     told = b"".join(encode(command) for command in (Setup("ultrafast", RUNGS), *commands))
     child = subprocess.run(WORKER, input=told, capture_output=True, timeout=20, check=True)
     assert child.stderr == b""
-    return list(Records().receive(child.stdout))
+    return list(RecordReader().receive(child.stdout))
 
 
 def made(answered: list[Command], rendition: str) -> list[Frame]:
@@ -77,7 +77,7 @@ def test_what_cannot_be_decoded_is_left_out() -> None:
     frames[10] = evolve(frames[10], body=frames[10].body[:5] + b"\x00\x00\x00\x04\x41\xff\xff\xff")
     told = b"".join(encode(c) for c in (Setup("ultrafast", RUNGS), *map(Source, frames), Flush()))
     child = subprocess.run(WORKER, input=told, capture_output=True, timeout=20, check=True)
-    out = made(list(Records().receive(child.stdout)), "90p")
+    out = made(list(RecordReader().receive(child.stdout)), "90p")
     assert len(out) >= len(frames) - 3
 
 
@@ -87,7 +87,7 @@ def peak_mib(*commands: Command) -> tuple[list[Command], int]:
     with subprocess.Popen(WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as child:
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(told)
-        records, answered = Records(), list[Command]()
+        records, answered = RecordReader(), list[Command]()
         while not answered or answered[-1] != Done(flushed=True):
             answered += records.receive(os.read(child.stdout.fileno(), 1 << 20))
         status = Path(f"/proc/{child.pid}/status").read_text()
@@ -169,7 +169,7 @@ def test_a_child_that_needs_more_memory_than_it_is_granted_says_so_and_ends() ->
     told = b"".join(encode(c) for c in (setup, *map(Source, pictures(seconds=1, fps=5, size=(1920, 1088))), Flush()))
     command = (sys.executable, "-c", OVERSTRETCHED)
     child = subprocess.run(command, check=False, input=told, capture_output=True, timeout=20)
-    assert isinstance(list(Records().receive(child.stdout))[-1], OutOfMemory)
+    assert isinstance(list(RecordReader().receive(child.stdout))[-1], OutOfMemory)
     assert child.returncode == 1
 
 

@@ -9,8 +9,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from livestream.bus.interface import NotNow
-from livestream.ingest.offers import OFFERED_S, RETRY_S, SHOWN_S, Offers
+from livestream.bus.interface import TemporarilyUnavailable
+from livestream.ingest.pending_announcements import COMMIT_S, RETRY_S, SUBMIT_S, PendingAnnouncements
 from livestream.model.segments import Announcement, Superseded
 from tests.packaging.windows import announced
 
@@ -39,10 +39,10 @@ class Scene:
     bus: Bus = field(factory=Bus)
     shown: list[Announcement] = field(factory=list)
     taken_back: list[int] = field(factory=list)
-    offers: Offers = field(init=False)
+    offers: PendingAnnouncements = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.offers = Offers(self.bus.accept, self.shown.append, self.clock)
+        self.offers = PendingAnnouncements(self.bus.accept, self.shown.append, self.clock)
 
     def add(self, *numbers: int) -> None:
         for number in numbers:
@@ -52,25 +52,25 @@ class Scene:
 def test_a_bus_that_is_away_is_tried_with_the_oldest_and_given_all_when_it_answers() -> None:
     scene = Scene()
     scene.add(1, 2, 3, 4)
-    scene.bus.answer(NotNow())
+    scene.bus.answer(TemporarilyUnavailable())
     for _ in range(8):
         scene.clock.advance(RETRY_S)
         assert [told for told, _ in scene.bus.asked] == [announced(1)]
-        scene.bus.answer(NotNow())
+        scene.bus.answer(TemporarilyUnavailable())
     assert scene.shown == [announced(number) for number in (1, 2, 3, 4)]
     scene.clock.advance(RETRY_S)
     scene.bus.answer()
     assert [told for told, _ in scene.bus.asked] == [announced(number) for number in (2, 3, 4)]
     scene.bus.answer()
-    scene.clock.advance(OFFERED_S)
+    scene.clock.advance(SUBMIT_S)
     assert scene.bus.asked == [] and scene.clock.getDelayedCalls() == []
 
 
 def test_a_bus_that_knows_a_younger_epoch_is_asked_about_what_was_shown_no_more_often_than_that() -> None:
     scene = Scene()
     scene.add(1, 2)
-    scene.clock.advance(SHOWN_S)
-    scene.bus.answer(NotNow())
+    scene.clock.advance(COMMIT_S)
+    scene.bus.answer(TemporarilyUnavailable())
     scene.clock.advance(RETRY_S)
     for _ in range(4):
         scene.bus.answer(Superseded(9))
@@ -84,8 +84,8 @@ def test_a_bus_that_knows_a_younger_epoch_is_asked_about_what_was_shown_no_more_
 def test_what_is_offered_for_too_long_is_offered_no_more() -> None:
     scene = Scene()
     scene.add(1, 2)
-    for _ in range(int(OFFERED_S / RETRY_S) + 1):
-        scene.bus.answer(NotNow())
+    for _ in range(int(SUBMIT_S / RETRY_S) + 1):
+        scene.bus.answer(TemporarilyUnavailable())
         scene.clock.advance(RETRY_S)
     assert scene.bus.asked == [] and scene.clock.getDelayedCalls() == []
 
@@ -96,5 +96,5 @@ def test_the_bytes_of_what_was_shown_are_not_kept_for_a_bus_that_is_away() -> No
     scene.offers.add(announced(1), partial(lambda segment, epoch: None, segment))
     del segment
     assert is_kept() is not None
-    scene.clock.advance(SHOWN_S)
+    scene.clock.advance(COMMIT_S)
     assert is_kept() is None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import pytest_twisted
 
-from livestream.bus.interface import NotNow
+from livestream.bus.interface import TemporarilyUnavailable
 from livestream.bus.memory import MemoryBus
 from livestream.bus.redis import KEPT_S, RedisBus
 from tests.bus.conftest import Server
@@ -27,11 +27,11 @@ async def test_who_comes_later_reads_the_newest_of_every_name(server: Server, bu
     server.start()
     bus = await connected(buses)
     for name, message in (("edge-1", b"old"), ("edge-1", b"new \xff\x00"), ("edge-2", b"2"), ("edge-3", b"3")):
-        bus.keep("nodes", name, message)
-    bus.keep("nodes", "edge-3", None)
-    bus.keep("weather", "edge-1", b"rain")
+        bus.retain("nodes", name, message)
+    bus.retain("nodes", "edge-3", None)
+    bus.retain("weather", "edge-1", b"rain")
     await redis(bus, "PING")
-    assert sorted(await (await connected(buses)).kept("nodes")) == [b"2", b"new \xff\x00"]
+    assert sorted(await (await connected(buses)).retained("nodes")) == [b"2", b"new \xff\x00"]
     assert KEPT_S - 60 < await redis(bus, "TTL", "livestream:2:nodes") <= KEPT_S
 
 
@@ -39,36 +39,36 @@ async def test_who_comes_later_reads_the_newest_of_every_name(server: Server, bu
 async def test_what_is_kept_no_more_leaves_nothing_in_redis(server: Server, buses: Buses) -> None:
     server.start()
     bus = await connected(buses)
-    bus.keep("nodes", "edge-1", b"1")
-    bus.keep("nodes", "edge-1", None)
-    assert list(await bus.kept("nodes")) == []
+    bus.retain("nodes", "edge-1", b"1")
+    bus.retain("nodes", "edge-1", None)
+    assert list(await bus.retained("nodes")) == []
     assert await redis(bus, "KEYS", "*") == []
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_redis_that_is_away_has_not_said_that_it_keeps_nothing(server: Server, buses: Buses) -> None:
     bus = buses()
-    bus.keep("nodes", "edge-1", b"1")
-    with pytest.raises(NotNow):
-        await bus.kept("nodes")
+    bus.retain("nodes", "edge-1", b"1")
+    with pytest.raises(TemporarilyUnavailable):
+        await bus.retained("nodes")
 
 
 @pytest_twisted.ensureDeferred
 async def test_no_more_is_read_than_there_may_be(server: Server, buses: Buses, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livestream.bus.redis.MOST_KEPT", 3)
+    monkeypatch.setattr("livestream.bus.redis.MAX_RETAINED", 3)
     server.start()
     bus = await connected(buses)
     for number in range(10):
-        bus.keep("nodes", f"edge-{number}", b"%d" % number)
-    assert len(set(await bus.kept("nodes"))) == 3
+        bus.retain("nodes", f"edge-{number}", b"%d" % number)
+    assert len(set(await bus.retained("nodes"))) == 3
 
 
 @pytest_twisted.ensureDeferred
 async def test_within_one_process_it_is_kept_likewise() -> None:
     bus = MemoryBus()
-    bus.keep("nodes", "edge-1", b"old")
-    bus.keep("nodes", "edge-1", b"new")
-    bus.keep("nodes", "edge-2", b"2")
-    bus.keep("nodes", "edge-2", None)
-    bus.keep("nodes", "edge-3", None)
-    assert list(await bus.kept("nodes")) == [b"new"]
+    bus.retain("nodes", "edge-1", b"old")
+    bus.retain("nodes", "edge-1", b"new")
+    bus.retain("nodes", "edge-2", b"2")
+    bus.retain("nodes", "edge-2", None)
+    bus.retain("nodes", "edge-3", None)
+    assert list(await bus.retained("nodes")) == [b"new"]

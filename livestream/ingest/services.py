@@ -1,0 +1,82 @@
+"""What a broadcast needs from its surroundings: settings, a store for its segments, push feeds and transcoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from livestream.model.frames import Frame
+from livestream.model.segments import ObjectInfo
+
+
+@frozen
+class BroadcastSettings:
+    """
+    ``segment_s`` is the usual length of a segment. ``heights`` are those of the ladder, highest first.
+
+    A broadcast waits ``grace_s`` seconds for an absent publisher.
+    """
+
+    segment_s: int
+    grace_s: float
+    heights: Sequence[int]
+
+
+class SegmentStore(Protocol):
+    """Where origins and viewers fetch objects from."""
+
+    def put(self, stream: str, rendition: str, info: ObjectInfo, data: bytes) -> None:
+        """Make an object available."""
+
+
+class Feed(Protocol):
+    """The push viewers of a rendition."""
+
+    def add(self, frame: Frame) -> None: ...
+
+
+class RungSink(Protocol):
+    """Receives what a transcoder produces for a broadcast."""
+
+    def rung_frame(self, rendition: str, frame: Frame) -> None:
+        """A video frame of a rung or, with ``audio`` as its rendition, an audio frame for all rungs."""
+
+    def rung_restarted(self, from_dts_ms: int) -> None:
+        """Everything from this time on is produced again."""
+
+    def rung_shed(self, rendition: str, reason: str) -> None:
+        """Nothing more is produced for this rendition."""
+
+    def source_refused(self, reason: str) -> None:
+        """The source exceeds a limit, and is not decoded; ``reason`` is for the broadcaster."""
+
+
+class Transcode(Protocol):
+    """A transcoder that works for one broadcast."""
+
+    def feed(self, frame: Frame, is_cut: bool) -> None: ...
+    def release(self, before_pts_ms: int) -> None:
+        """All segments that begin before this time are complete: their frames will not be needed again."""
+
+    def flush(self) -> Deferred[None]:
+        """Fires when everything that was fed has been produced."""
+
+    def close(self) -> None: ...
+
+
+class BroadcastServices(Protocol):
+    """What an ingest provides to its broadcasts."""
+
+    @property
+    def store(self) -> SegmentStore: ...
+    def open_feed(self, stream: str, rendition: str, number: int) -> Feed: ...
+    def end_feed(self, feed: Feed) -> None: ...
+    def cut_feed(self, feed: Feed) -> None:
+        """Cut off the viewers, who will find the broadcast at another ingest."""
+
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode: ...
+    def rungs(self, height: int) -> Sequence[str]:
+        """The names of the rungs below a source of this height."""
