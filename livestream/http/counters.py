@@ -20,7 +20,7 @@ class RequestCounter:
 
 @define(eq=False)
 class RequestCounters:
-    """Every tally of a process. A counter of the registry costs a lock per step; a tally costs an addition."""
+    """The requests of a process. A counter of the registry costs a lock per step; one of these costs an addition."""
 
     metrics: Metrics
     _counters: dict[tuple[str, str], RequestCounter] = field(factory=dict, init=False)
@@ -29,7 +29,7 @@ class RequestCounters:
         self.metrics.before_scrape(self.hand_over)
 
     def counter(self, kind: str, outcome: str) -> RequestCounter:
-        """The tally to add to; it stays the same for good."""
+        """The counter to add to; it stays the same for good."""
         counter = self._counters.get((kind, outcome))
         if counter is None:
             counter = self._counters[kind, outcome] = RequestCounter(kind, outcome)

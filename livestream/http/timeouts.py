@@ -1,4 +1,4 @@
-"""Deadlines of many connections at the cost of one timer: each is looked at when its next deadline may have come."""
+"""Deadlines of many connections at the cost of one timer: each is checked when its next deadline may have come."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 TURN = 64
-"""So many connections are looked at in one turn of the reactor: to refuse each takes some twenty microseconds."""
+"""So many connections are checked in one turn of the reactor: to refuse each takes some twenty microseconds."""
 
 
 class Timed(Protocol):
-    """Something with a deadline that moves. ``look_at`` is the watchdog's: the time of the next look, or infinity."""
+    """Something with a deadline that moves. `Timeouts` sets ``check_at``, the time of the next check, or infinity."""
 
     check_at: float
 
     def check_timeouts(self, now: int) -> float:
-        """Act on what is overdue and return when to look again; ``math.inf`` for never."""
+        """Act on what is overdue and return when to check again; ``math.inf`` for never."""
 
 
 @define(eq=False)
 class Timeouts:
     """
-    Looks at connections, to the second.
+    Checks connections for timeouts, to the second.
 
     Its time, ``now``, counts the seconds that this process has lived through: while it was stopped or starved no peer
     could be heard, so none is late for that. A deadline that moves, as it does with every request, is not moved here:
-    the connection is looked at, found to be well and put off. So a request costs nothing.
+    the connection is checked when its old deadline comes, and again at the new one. So a request costs nothing.
     """
 
     clock: IReactorTime
@@ -48,7 +48,7 @@ class Timeouts:
             self._call = None
 
     def watch(self, watched: Timed, at: float) -> None:
-        """Look at it at ``at``; a look that is due sooner stays."""
+        """Check it at ``at``; a check that is due sooner stays."""
         at = max(math.ceil(at), self.now + 1)
         if at < watched.check_at:
             watched.check_at = at
@@ -57,22 +57,22 @@ class Timeouts:
     def _tick(self) -> None:
         self._call = self.clock.callLater(1, self._tick)
         self.now += 1
-        self._look_at_all(self._due.pop(self.now, []), self.now)
+        self._check_all(self._due.pop(self.now, []), self.now)
 
-    def _look_at_all(self, due: list[Timed], at: int) -> None:
+    def _check_all(self, due: list[Timed], at: int) -> None:
         """Look at what is due at that time, some in each turn of the reactor: thousands may have come together."""
         for watched in due[:TURN]:
             if watched.check_at == at:
-                self._look(watched)
+                self._check(watched)
         if len(due) > TURN:
-            self.clock.callLater(0, self._look_at_all, due[TURN:], at)
+            self.clock.callLater(0, self._check_all, due[TURN:], at)
 
-    def _look(self, watched: Timed) -> None:
+    def _check(self, watched: Timed) -> None:
         watched.check_at = math.inf
         try:
             again = watched.check_timeouts(self.now)
         except Exception:
-            self.log.failure("A connection could not be looked at")
+            self.log.failure("The timeouts of a connection could not be checked")
             return
         if again < math.inf:
             self.watch(watched, again)
