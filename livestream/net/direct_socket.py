@@ -52,22 +52,18 @@ class DirectSocket:
     """
 
     transport: Connection
-    descriptor: int = field(init=False)
-    send: Callable[..., int] = field(init=False)
-    sendfile: Callable[[int, int, int], int] = field(init=False)
+    descriptor: int
+    send: Callable[..., int]
+    sendfile: Callable[[int, int, int], int]
     _write: Callable[[], object] | None = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.descriptor = self.transport.fileno()
-        self.send = self.transport.socket.send
-        self.sendfile = partial(os.sendfile, self.descriptor)
 
     @classmethod
     def of(cls, transport: object) -> DirectSocket | None:
         """That of a connection which has just been made; ``None`` if there is a layer, such as TLS, on its socket."""
-        if isinstance(transport, Connection) and not transport.TLS:
-            return cls(transport)
-        return None
+        if not isinstance(transport, Connection) or transport.TLS:
+            return None
+        descriptor = transport.fileno()
+        return cls(transport, descriptor, transport.socket.send, partial(os.sendfile, descriptor))
 
     def is_free(self) -> bool:
         """Whether bytes given to the socket now are the next to reach the peer: the transport has none queued."""
@@ -147,7 +143,7 @@ class Poller:
         elif not self._transports:
             self.reactor.addReader(self)
         self._transports[direct.descriptor] = transport
-        self.addReader(transport)
+        self._watch(direct.descriptor, EPOLLIN, 0)
 
     def release(self, direct: DirectSocket) -> None:
         """Forget a connection that is lost."""
