@@ -24,7 +24,7 @@ from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
 from livestream.net.log_summary import LogSummary
 from livestream.push.framing import Framing
-from livestream.push.tick_batch import Batch, is_picture
+from livestream.push.tick_batch import Batch, is_video_frame
 from livestream.push.viewer import Viewer
 
 MANY = 4
@@ -49,7 +49,7 @@ class Start:
     @property
     def is_decodable(self) -> bool:
         """Whether the frames that follow these can be decoded by one who has these."""
-        return not self.has_video or any(frame.is_key and is_picture(frame) for frame in self.frames)
+        return not self.has_video or any(frame.is_key and is_video_frame(frame) for frame in self.frames)
 
 
 @define(eq=False)
@@ -107,7 +107,7 @@ class Fanout:
         Must be called before the reactor has its turn.
         """
         if viewer.descriptor is not None:
-            self._slow_down(viewer, b"")
+            self._queue_rest(viewer, b"")
 
     def after_key_frame(self, action: Callable[[], None]) -> None:
         """Have something done when the next key frame has been given to the viewers."""
@@ -131,7 +131,7 @@ class Fanout:
             return
         start = self.start()
         viewer.backlog.is_skipping = start.has_video
-        viewer.backlog.owe(start.frames)
+        viewer.backlog.queue_config(start.frames)
         self._waiting.add(viewer)
 
     def add(self, frame: Frame) -> None:
@@ -196,21 +196,21 @@ class Fanout:
         if frames and len(self._viewers) > len(self._newcomers):
             self._send(Batch(frames, self.framing.join))
         if self._newcomers:
-            self._welcome()
+            self._begin_newcomers()
 
     def _send(self, batch: Batch) -> None:
         waiting = list(self._waiting)
         if self._flowing:
-            self._pour(batch)
+            self._send_direct(batch)
         for viewer in waiting:
             self._give(viewer, batch)
         oldest = batch.frames[0].arrived
         if oldest:
             self.metrics.push_delay.observe(max(0.0, self.clock.seconds() - oldest))
-        if batch.has_key and self._on_key_frame:
-            self._act()
+        if batch.has_key_frame and self._on_key_frame:
+            self._run_key_frame_actions()
 
-    def _act(self) -> None:
+    def _run_key_frame_actions(self) -> None:
         """Do what was to be done after a key frame; what fails for one viewer is done for the others."""
         actions, self._on_key_frame = self._on_key_frame, []
         for action in actions:
@@ -219,17 +219,17 @@ class Fanout:
             except Exception:
                 self.log.failure("Something could not be done after a key frame")
 
-    def _pour(self, batch: Batch) -> None:
+    def _send_direct(self, batch: Batch) -> None:
         """Write to every socket that takes bytes, and move those that did not take all of them to the slow lane."""
         data, count = batch.data, len(self._flowing)
-        behind, broken = pour(data, self._flowing)
+        behind, broken = write_to_all(data, self._flowing)
         self._bytes.inc(len(data) * (count - len(behind) - len(broken)) + sum(sent for _, sent in behind))
         for descriptor in broken:
             self._abort(self._flowing[descriptor])
         for descriptor, sent in behind:
-            self._slow_down(self._flowing[descriptor], data[sent:])
+            self._queue_rest(self._flowing[descriptor], data[sent:])
 
-    def _slow_down(self, viewer: Viewer, rest: bytes) -> None:
+    def _queue_rest(self, viewer: Viewer, rest: bytes) -> None:
         self._stop_flow(viewer)
         self._waiting.add(viewer)
         viewer.send_rest(rest)
@@ -239,7 +239,7 @@ class Fanout:
         if skipped:
             self.metrics.push_skipped.inc(skipped)
 
-    def _welcome(self) -> None:
+    def _begin_newcomers(self) -> None:
         start = self.start()
         if not start.frames:
             return
@@ -267,25 +267,25 @@ class Fanout:
         viewer.transport.abortConnection()
 
 
-def pour(data: bytes, sockets: Collection[int]) -> tuple[list[Behind], list[int]]:
+def write_to_all(data: bytes, sockets: Collection[int]) -> tuple[list[Behind], list[int]]:
     """Write ``data`` to every socket; return those that took less than all of it, and those that are broken."""
     if len(sockets) < MANY:
-        return _pour_bytes(data, sockets)
+        return _write_bytes(data, sockets)
     try:
         memory = os.memfd_create("push", os.MFD_CLOEXEC)
     except OSError:  # out of descriptors
-        return _pour_bytes(data, sockets)
+        return _write_bytes(data, sockets)
     try:
         fcntl(memory, F_SETFL, os.O_NOATIME)
         written = 0
         while written < len(data):
             written += os.write(memory, memoryview(data)[written:])
-        return _pour_file(memory, len(data), sockets)
+        return _send_file(memory, len(data), sockets)
     finally:
         os.close(memory)
 
 
-def _pour_file(memory: int, size: int, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
+def _send_file(memory: int, size: int, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
     behind: list[Behind] = []
     broken: list[int] = []
     sendfile = os.sendfile
@@ -302,7 +302,7 @@ def _pour_file(memory: int, size: int, sockets: Iterable[int]) -> tuple[list[Beh
     return behind, broken
 
 
-def _pour_bytes(data: bytes, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
+def _write_bytes(data: bytes, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
     behind: list[Behind] = []
     broken: list[int] = []
     for descriptor in sockets:

@@ -11,10 +11,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from livestream.media.gop import GopCache
 from livestream.metrics import Metrics
+from livestream.model.admission import PushProtocol, Reason, Refusal
 from livestream.model.frames import Frame
 from livestream.push.fanout import Fanout, Start
 from livestream.push.framing import FlvFraming, Framing, RelayFraming, RtmpFraming, WebSocketFraming
-from livestream.push.timeline_splice import Lineage
+from livestream.push.timeline_splice import TimelineOrigin
 
 ANSWER_S = 5.0
 """How long it may take to find out whether a stream is live."""
@@ -24,23 +25,6 @@ RELAY_TICKS = 4
 Relays are few and their ticks add up over the tiers, so they get theirs this many times as often; and from a relay,
 whose frames have been gathered by the tier above, they get them at once.
 """
-
-
-class NotLive(Exception):
-    """There is nothing to push; the message says why, in words for the viewer."""
-
-
-class CannotTell(NotLive):
-    """Whether there is something to push cannot be found out now."""
-
-
-class Wire(Enum):
-    """What a viewer of a feed can speak."""
-
-    RTMP = "rtmp"
-    RELAY = "relay"
-    FLV = "flv"
-    FLV_WEBSOCKET = "flv-websocket"
 
 
 @frozen
@@ -102,13 +86,13 @@ class Feed:
     metadata: bytes = field(default=b"", init=False)
     _cache: GopCache = field(init=False)
     _relaying: RelayFraming = field(init=False)
-    _fanouts: dict[Wire, Fanout] = field(factory=dict, init=False)
+    _fanouts: dict[PushProtocol, Fanout] = field(factory=dict, init=False)
     _waiters: set[_Waiter] = field(factory=set, init=False)
-    _absent: str = field(default="", init=False)
+    _unavailable: str = field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self._cache = GopCache(self.limits.gop_bytes, round(self.limits.gop_s * 1000))
-        self._relaying = RelayFraming(RtmpFraming(self.limits.chunk_bytes), Lineage(0))
+        self._relaying = RelayFraming(RtmpFraming(self.limits.chunk_bytes), TimelineOrigin(0))
 
     @property
     def is_wanted(self) -> bool:
@@ -122,11 +106,11 @@ class Feed:
 
     # For those who have the frames
 
-    def follow(self, lineage: Lineage) -> None:
+    def set_origin(self, origin: TimelineOrigin) -> None:
         """Say where the time line of the frames to come is from."""
-        self._relaying.lineage = lineage
+        self._relaying.origin = origin
 
-    def describe(self, metadata: bytes) -> None:
+    def set_metadata(self, metadata: bytes) -> None:
         """Set the body of the ``onMetaData`` message that new viewers get."""
         self.metadata = metadata
 
@@ -141,18 +125,18 @@ class Feed:
             self.phase = Phase.LIVE
             self._release(self._waiters)
 
-    def absent(self, reason: str) -> None:
+    def unavailable(self, reason: str) -> None:
         """Say that there is nothing to push now. Those who are willing to wait still do."""
-        self._absent = reason
+        self._unavailable = reason
         now = self.clock.seconds()
-        self._release([waiter for waiter in self._waiters if waiter.until <= now], NotLive(reason))
+        self._release([waiter for waiter in self._waiters if waiter.until <= now], _not_live(reason))
         for waiter in self._waiters:
             waiter.call.reset(waiter.until - now)
 
     def end(self) -> None:
         """The broadcast is over, for everybody."""
         self.phase = Phase.OVER
-        self._release(self._waiters, NotLive(f"{self.stream} has ended"))
+        self._release(self._waiters, _not_live(f"{self.stream} has ended"))
         for fanout in self._fanouts.values():
             fanout.finish()
         self.release()
@@ -160,7 +144,7 @@ class Feed:
     def cut(self) -> None:
         """The broadcast goes on at another node, and whoever watches is to find it there."""
         self.phase = Phase.OVER
-        self._release(self._waiters, NotLive(f"{self.stream} is at another node now"))
+        self._release(self._waiters, _not_live(f"{self.stream} is at another node now"))
         for fanout in self._fanouts.values():
             fanout.cut()
         self.release()
@@ -185,32 +169,33 @@ class Feed:
         """
         Fire when there are frames. Every caller has a Deferred of its own and may cancel it.
 
-        :raises NotLive: there are none, and the time ``until`` which to wait for them has come.
+        It fails with `Refusal` if there are none when the time ``until`` which to wait for them has come.
         """
         if self.phase is Phase.LIVE:
             return succeed(None)
-        delay = max(until - self.clock.seconds(), 0.0 if self._absent else ANSWER_S)
+        delay = max(until - self.clock.seconds(), 0.0 if self._unavailable else ANSWER_S)
         waiter = _Waiter(until)
         waiter.ready = Deferred(lambda _: self._forget(waiter))
         waiter.call = self.clock.callLater(delay, self._give_up, waiter)
         self._waiters.add(waiter)
         return waiter.ready
 
-    def fanout(self, wire: Wire) -> Fanout:
-        """Where viewers who speak ``wire`` are attached and detached."""
-        if wire not in self._fanouts:
+    def fanout(self, protocol: PushProtocol) -> Fanout:
+        """The fan-out to the viewers who speak ``protocol``."""
+        if protocol not in self._fanouts:
             tick_s = self.limits.tick_ms / 1000
-            if wire is Wire.RELAY:
+            if protocol is PushProtocol.RELAY:
                 tick_s = 0.0 if self.is_relayed else tick_s / RELAY_TICKS
-            self._fanouts[wire] = Fanout(self._framing(wire), tick_s, self._start, self.clock, self.metrics)
-        return self._fanouts[wire]
+            framing = self._framing(protocol)
+            self._fanouts[protocol] = Fanout(framing, tick_s, self._start, self.clock, self.metrics)
+        return self._fanouts[protocol]
 
-    def _framing(self, wire: Wire) -> Framing:
-        if wire is Wire.RTMP:
+    def _framing(self, protocol: PushProtocol) -> Framing:
+        if protocol is PushProtocol.RTMP:
             return RtmpFraming(self.limits.chunk_bytes)
-        if wire is Wire.RELAY:
+        if protocol is PushProtocol.RELAY:
             return self._relaying
-        return FlvFraming() if wire is Wire.FLV else WebSocketFraming()
+        return FlvFraming() if protocol is PushProtocol.FLV else WebSocketFraming()
 
     def _start(self) -> Start:
         """The cached frames, with the decoders' configurations at the time of the first frame that needs them."""
@@ -221,20 +206,24 @@ class Feed:
         return Start(self.metadata, [_not_before(frame, first_ms) for frame in frames])
 
     def _give_up(self, waiter: _Waiter) -> None:
-        self._release([waiter], NotLive(self._absent or f"nobody knows whether {self.stream} is live"))
+        self._release([waiter], _not_live(self._unavailable or f"nobody knows whether {self.stream} is live"))
 
     def _forget(self, waiter: _Waiter) -> None:
         self._waiters.discard(waiter)
         if waiter.call.active():
             waiter.call.cancel()
 
-    def _release(self, waiters: Iterable[_Waiter], reason: NotLive | None = None) -> None:
+    def _release(self, waiters: Iterable[_Waiter], refusal: Refusal | None = None) -> None:
         for waiter in list(waiters):
             self._forget(waiter)
-            if reason is None:
+            if refusal is None:
                 waiter.ready.callback(None)
             else:
-                waiter.ready.errback(reason)
+                waiter.ready.errback(refusal)
+
+
+def _not_live(message: str) -> Refusal:
+    return Refusal(Reason.NOT_LIVE, message)
 
 
 def _not_before(frame: Frame, time_ms: int) -> Frame:

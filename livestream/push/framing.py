@@ -10,7 +10,7 @@ from attrs import define, frozen
 
 from livestream.media.flv import AUDIO, DATA, VIDEO, file_header, tag
 from livestream.model.frames import Frame, Track
-from livestream.push.timeline_splice import Lineage
+from livestream.push.timeline_splice import TimelineOrigin
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.interleave import join_tick
@@ -21,7 +21,7 @@ _MEDIA_STREAM = 1
 CLOCK = "onLivestreamClock"
 """
 The data message that goes ahead of each batch to the tier below: the time of the newest frame in it, on this tier's
-time line and on the wall clock, and the two numbers of a :class:`~livestream.push.timeline_splice.Lineage`.
+time line and on the wall clock, and the two numbers of a :class:`~livestream.push.timeline_splice.TimelineOrigin`.
 """
 
 
@@ -51,9 +51,9 @@ class RtmpFraming:
         return join_tick(messages, self.chunk_bytes)
 
     def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
-        return self.say(metadata, frames) + self.join(frames)
+        return self.data_message(metadata, frames) + self.join(frames)
 
-    def say(self, body: bytes, frames: Sequence[Frame]) -> bytes:
+    def data_message(self, body: bytes, frames: Sequence[Frame]) -> bytes:
         """A data message that goes ahead of ``frames``; nothing if it has no body."""
         if not body:
             return b""
@@ -65,7 +65,7 @@ class RelayFraming:
     """As RTMP, with each batch's place on the clock and on the broadcast's time line ahead of it."""
 
     rtmp: RtmpFraming
-    lineage: Lineage
+    origin: TimelineOrigin
     protocol: str = "relay"
 
     def join(self, frames: Sequence[Frame]) -> bytes:
@@ -75,9 +75,9 @@ class RelayFraming:
         return self._clock(frames) + self.rtmp.begin(metadata, frames)
 
     def _clock(self, frames: Sequence[Frame]) -> bytes:
-        newest, lineage = frames[-1], self.lineage
-        numbers = (float(newest.dts_ms), newest.arrived, float(lineage.epoch), float(lineage.shift_ms))
-        return self.rtmp.say(encode(CLOCK, *numbers), frames)
+        newest, origin = frames[-1], self.origin
+        numbers = (float(newest.dts_ms), newest.arrived, float(origin.epoch), float(origin.shift_ms))
+        return self.rtmp.data_message(encode(CLOCK, *numbers), frames)
 
 
 @frozen

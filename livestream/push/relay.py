@@ -30,7 +30,7 @@ from livestream.model.frames import Frame
 from livestream.push.feed import Feed
 from livestream.push.feed import Phase as Feeding
 from livestream.push.framing import CLOCK
-from livestream.push.timeline_splice import Lineage, Splice
+from livestream.push.timeline_splice import TimelineOrigin, TimelineSplice
 from livestream.rtmp.amf0 import encode
 
 CHECK_S = 0.25
@@ -113,7 +113,7 @@ class Phase(Enum):
 @define(eq=False)
 class Relay:
     """
-    Plays one feed's stream from the first node that has it. ``over_for`` is called when the stream has ended.
+    Plays one feed's stream from the first node that has it. ``on_end`` is called when the stream has ended.
 
     A relay is the receiver of one link at a time. All that ``choose`` has are tried before it is asked again. While
     nothing comes, ``starving`` is called at every check.
@@ -121,12 +121,12 @@ class Relay:
 
     feed: Feed
     choose: Choose
-    over_for: Callable[[Feed], None]
+    on_end: Callable[[Feed], None]
     starving: Callable[[], None]
     clock: IReactorTime
     metrics: Metrics
     phase: Phase = field(default=Phase.STOPPED, init=False)
-    _splice: Splice = field(factory=Splice, init=False)
+    _splice: TimelineSplice = field(factory=TimelineSplice, init=False)
     _link: Link | None = field(default=None, init=False)
     upstream: Upstream | None = field(default=None, init=False)
     """The node that is played, or tried; ``None`` while none is."""
@@ -145,7 +145,7 @@ class Relay:
     def stop(self) -> None:
         """Nobody wants it any more."""
         self._enter(Phase.STOPPED)
-        self._hang_up()
+        self._close_link()
         self._cancel()
 
     def reconsider(self) -> None:
@@ -153,17 +153,17 @@ class Relay:
         if self.phase is Phase.PLAYING:
             upstreams = self.choose(self.feed.stream)
             if upstreams:
-                self.go_on_at(upstreams[0])
+                self.switch_to(upstreams[0])
 
     @property
     def is_starved(self) -> bool:
         """Whether nothing has come for a second."""
         return self.phase is not Phase.STOPPED and self._starved_checks >= STARVED_CHECKS
 
-    def go_on_at(self, upstream: Upstream) -> None:
+    def switch_to(self, upstream: Upstream) -> None:
         """The broadcast goes on at this node: play it from there, unless that is so already."""
         if upstream != self.upstream:
-            self._hang_up()
+            self._close_link()
             self._leave("the broadcast goes on at another node", upstream)
 
     # What the upstream sends
@@ -185,22 +185,22 @@ class Relay:
             return
         placed = None if frame is None else self._splice.place(frame)
         if placed is not None:
-            self._tell_lineage()
+            self._update_origin()
             self.feed.add(placed)
 
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
         if name == "onMetaData":
-            self.feed.describe(encode(name, *values))
+            self.feed.set_metadata(encode(name, *values))
         elif name == CLOCK:
             numbers = [value for value in values if isinstance(value, float) and isfinite(value)]
             if len(numbers) == 4:
                 newest_ms, arrived, epoch, shift_ms = numbers
-                self._splice.clock(int(newest_ms), arrived, Lineage(int(epoch), int(shift_ms)))
-                self._tell_lineage()
+                self._splice.clock(int(newest_ms), arrived, TimelineOrigin(int(epoch), int(shift_ms)))
+                self._update_origin()
 
     def over(self) -> None:
         self.stop()
-        self.over_for(self.feed)
+        self.on_end(self.feed)
 
     def lost(self, reason: str) -> None:
         self._link = None
@@ -256,7 +256,7 @@ class Relay:
             self._drop("it has fallen silent")
 
     def _drop(self, reason: str) -> None:
-        self._hang_up()
+        self._close_link()
         self.lost(reason)
 
     def _try_next(self, reason: str) -> None:
@@ -267,13 +267,13 @@ class Relay:
             return
         self.upstream = None
         self._enter(Phase.WAITING)
-        self.feed.absent(reason)
+        self.feed.unavailable(reason)
         if self.feed.phase is Feeding.LIVE and self.clock.seconds() - self._without_since >= GIVE_UP_S:
             self.over()
         elif self.phase is Phase.WAITING:
             self._call = self.clock.callLater(RETRY_S, self._try_all)
 
-    def _hang_up(self) -> None:
+    def _close_link(self) -> None:
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -295,9 +295,9 @@ class Relay:
             return parse_video(timestamp_ms, body)
         return parse_audio(timestamp_ms, body) if type_id == AUDIO else None
 
-    def _tell_lineage(self) -> None:
-        if self._splice.lineage is not None:
-            self.feed.follow(self._splice.lineage)
+    def _update_origin(self) -> None:
+        if self._splice.origin is not None:
+            self.feed.set_origin(self._splice.origin)
 
 
 @define(eq=False)
@@ -326,18 +326,18 @@ class Relays:
             if phase is not Phase.STOPPED:
                 self.metrics.relays.labels(phase.value)
 
-    def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
-        relay = Relay(feed, self.choose, over_for, self._starving, self.clock, self.metrics)
+    def start(self, feed: Feed, on_end: Callable[[Feed], None]) -> None:
+        relay = Relay(feed, self.choose, on_end, self._starving, self.clock, self.metrics)
         self._relays[feed] = relay
         relay.start()
 
-    def moved(self, stream: str) -> None:
+    def writer_changed(self, stream: str) -> None:
         """A stream has another writer."""
         for feed, relay in list(self._relays.items()):
             if feed.stream == stream:
                 relay.reconsider()
 
-    def unwanted(self, feed: Feed) -> None:
+    def stop(self, feed: Feed) -> None:
         self._relays.pop(feed).stop()
         if self._asking is not None and not self._relays:
             self._asking.cancel()
@@ -357,7 +357,7 @@ class Relays:
     def _answered(self, holdings: Holdings) -> None:
         for relay in list(self._relays.values()):
             if relay.is_starved and (holder := self._younger(relay, holdings)) is not None:
-                relay.go_on_at(holder)
+                relay.switch_to(holder)
 
     def _younger(self, relay: Relay, holdings: Holdings) -> Upstream | None:
         """The node that has a relay's stream in the youngest epoch, if that is younger than where it is played from."""
