@@ -4,8 +4,8 @@ The viewers of one stream who speak one protocol: each tick is joined once, and 
 The loops over the sockets are the hottest of all. One ``write`` to the socket per viewer and tick costs less than half
 of what the transport's own queue does, and ``sendfile`` from a memory file, which saves the copy to each socket, a
 third less again. A memory file is made for each tick and never written twice: what was sent of it may still be in
-flight. Nothing of a viewer but its descriptor is looked at: asking every transport whether it has bytes of its own cost
-a twelfth of all, so a connection that writes some says so (:meth:`Fanout.wrote`).
+flight. Only a viewer's descriptor is looked at: asking every transport whether it has bytes of its own cost
+a twelfth of all, so a connection that writes some calls :meth:`Fanout.wrote`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from livestream.push.tick_batch import Batch, is_video_frame
 from livestream.push.viewer import Viewer
 
 MANY = 4
-"""From so many viewers on, a memory file costs less than the copies that it saves."""
+"""With so many viewers or more, a memory file costs less than the copies that it saves."""
 
 STALLED = "{count} viewers of the last {seconds} s had taken nothing for {stall_s} s, and were closed"
 Behind = tuple[int, int]
@@ -37,7 +37,7 @@ Behind = tuple[int, int]
 
 @frozen
 class Start:
-    """What a new viewer gets first: the stream's metadata, and its frames from the last key frame on."""
+    """What a new viewer gets first: the stream's metadata, and the frames from the last key frame on."""
 
     metadata: bytes
     frames: Sequence[Frame]
@@ -48,7 +48,7 @@ class Start:
 
     @property
     def is_decodable(self) -> bool:
-        """Whether the frames that follow these can be decoded by one who has these."""
+        """Whether a decoder that has these frames can decode those that follow."""
         return not self.has_video or any(frame.is_key and is_video_frame(frame) for frame in self.frames)
 
 
@@ -87,14 +87,14 @@ class Fanout:
         return len(self._viewers)
 
     def attach(self, viewer: Viewer) -> None:
-        """Let a viewer in at the next tick."""
+        """Add a viewer, who begins at the next tick."""
         viewer.flows, viewer.count = self._flow, self._bytes.inc
         self._viewers.add(viewer)
         self._newcomers.append(viewer)
         self._schedule()
 
     def detach(self, viewer: Viewer) -> None:
-        """Forget a viewer; must be called before its file descriptor can have become another's."""
+        """Remove a viewer; must be called before its file descriptor can be reused."""
         if viewer in self._viewers:
             self._remove(viewer)
             viewer.stop()
@@ -102,19 +102,19 @@ class Fanout:
 
     def wrote(self, viewer: Viewer) -> None:
         """
-        The viewer's connection has just written something of its own: that has to go before the next batch.
+        The viewer's connection has just written a message of its own, which has to go before the next batch.
 
-        Must be called before the reactor has its turn.
+        Must be called in the same turn of the reactor.
         """
         if viewer.descriptor is not None:
             self._queue_rest(viewer, b"")
 
     def after_key_frame(self, action: Callable[[], None]) -> None:
-        """Have something done when the next key frame has been given to the viewers."""
+        """Call ``action`` when the next key frame has been sent to the viewers."""
         self._on_key_frame.append(action)
 
     def pause(self, viewer: Viewer) -> None:
-        """Give a viewer no more than it has begun to get."""
+        """Send a viewer no more than what has been begun."""
         viewer.is_paused = True
         self._stop_flow(viewer)
         self._waiting.discard(viewer)
@@ -141,7 +141,7 @@ class Fanout:
             self._schedule()
 
     def finish(self) -> None:
-        """Send what is left, and tell every viewer that it is over."""
+        """Send what is left, and end the broadcast for every viewer."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -152,7 +152,7 @@ class Fanout:
             viewer.seat.over()
 
     def close_stalled(self, stall_s: float) -> None:
-        """Close every viewer, paused or not, whose connection has not taken for so long what it was given."""
+        """Close every viewer, paused or not, whose connection has had unsent bytes for ``stall_s``."""
         now = self.clock.seconds()
         for viewer in [each for each in self._viewers if each.descriptor is None]:
             if not viewer.is_blocked:
@@ -166,7 +166,7 @@ class Fanout:
                 self._abort(viewer)
 
     def cut(self) -> None:
-        """Break every viewer's connection: what they watch is not over, and is not here."""
+        """Abort every viewer's connection: the broadcast goes on elsewhere."""
         for viewer in list(self._viewers):
             self._abort(viewer)
 
@@ -211,16 +211,16 @@ class Fanout:
             self._run_key_frame_actions()
 
     def _run_key_frame_actions(self) -> None:
-        """Do what was to be done after a key frame; what fails for one viewer is done for the others."""
+        """Run the actions that wait for a key frame. One that fails does not affect the others."""
         actions, self._on_key_frame = self._on_key_frame, []
         for action in actions:
             try:
                 action()
             except Exception:
-                self.log.failure("Something could not be done after a key frame")
+                self.log.failure("an action after a key frame failed")
 
     def _send_direct(self, batch: Batch) -> None:
-        """Write to every socket that takes bytes, and move those that did not take all of them to the slow lane."""
+        """Write to every socket directly, and queue the rest for those that did not take all of it."""
         data, count = batch.data, len(self._flowing)
         behind, broken = write_to_all(data, self._flowing)
         self._bytes.inc(len(data) * (count - len(behind) - len(broken)) + sum(sent for _, sent in behind))
@@ -251,7 +251,7 @@ class Fanout:
             viewer.begin(data)
 
     def _flow(self, viewer: Viewer) -> None:
-        """The viewer has caught up: its socket is written to directly from here on."""
+        """The viewer has caught up: write to its socket directly from now on."""
         if viewer in self._viewers and viewer.direct is not None and not viewer.is_paused:
             self._waiting.discard(viewer)
             viewer.descriptor = viewer.direct.descriptor

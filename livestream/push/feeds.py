@@ -16,7 +16,7 @@ from livestream.model.names import SOURCE
 from livestream.net.token_bucket import TokenBucket
 from livestream.push.feed import Feed, Phase, PushLimits
 from livestream.push.timeline_splice import TimelineOrigin
-from livestream.push.waiting import WaitingPlayers
+from livestream.push.waiting import WaitingViewers
 
 UNKNOWN_S = 1.0
 """How long a feed that upstream does not have is kept, so that upstream is not asked for each who requests it."""
@@ -70,7 +70,7 @@ class Feeds:
     max_feeds: int = 4096
     audience: int = field(default=0, init=False)
     """How many viewers watch, or wait to."""
-    waiting: WaitingPlayers = field(init=False)
+    waiting: WaitingViewers = field(init=False)
     _unknown: TokenBucket = field(init=False)
     _feeds: dict[tuple[str, str], Feed] = field(factory=dict, init=False)
     _renditions: Counter[str] = field(factory=Counter, init=False)
@@ -78,7 +78,7 @@ class Feeds:
     _lingering: dict[Feed, IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.waiting = WaitingPlayers(self.clock)
+        self.waiting = WaitingViewers(self.clock)
         self._unknown = TokenBucket(*_rate(self.limits))
         for protocol in PushProtocol:
             self.metrics.viewers.labels(protocol.value)
@@ -174,7 +174,7 @@ class Feeds:
 
     def leave(self, feed: Feed) -> None:
         """A viewer has left, or was refused after it had joined."""
-        if feed.is_wanted or feed in self._local or feed in self._lingering or not self._has(feed):
+        if feed.is_in_use or feed in self._local or feed in self._lingering or not self._has(feed):
             return
         linger_s = self.limits.linger_s if feed.phase is Phase.LIVE else min(UNKNOWN_S, self.limits.linger_s)
         self._lingering[feed] = self.clock.callLater(linger_s, self._expire, feed)

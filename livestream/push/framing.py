@@ -20,7 +20,7 @@ _MEDIA_STREAM = 1
 
 CLOCK = "onLivestreamClock"
 """
-The data message that goes ahead of each batch to the tier below: the time of the newest frame in it, on this tier's
+The data message that precedes each batch to a downstream relay: the time of the newest frame in it, on this node's
 time line and on the wall clock, and the two numbers of a :class:`~livestream.push.timeline_splice.TimelineOrigin`.
 """
 
@@ -41,7 +41,7 @@ class Framing(Protocol):
 
 @frozen
 class RtmpFraming:
-    """Chunks of ``chunk_bytes``, sound and pictures interleaved."""
+    """Chunks of ``chunk_bytes``, audio and video interleaved."""
 
     chunk_bytes: int
     protocol: str = "rtmp"
@@ -54,7 +54,7 @@ class RtmpFraming:
         return self.data_message(metadata, frames) + self.join(frames)
 
     def data_message(self, body: bytes, frames: Sequence[Frame]) -> bytes:
-        """A data message that goes ahead of ``frames``; nothing if it has no body."""
+        """A data message that precedes ``frames``; empty if ``body`` is."""
         if not body:
             return b""
         return join_tick([Message(DATA, _MEDIA_STREAM, frames[0].dts_ms & _LOW, body)], self.chunk_bytes)
@@ -62,7 +62,7 @@ class RtmpFraming:
 
 @define(eq=False)
 class RelayFraming:
-    """As RTMP, with each batch's place on the clock and on the broadcast's time line ahead of it."""
+    """RTMP, with a `CLOCK` message ahead of each batch."""
 
     rtmp: RtmpFraming
     origin: TimelineOrigin

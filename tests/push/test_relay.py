@@ -399,7 +399,7 @@ def test_many_silent_streams_ask_together_once_a_second_and_go_on_together() -> 
         asked_at.append(tier.clock.seconds())
         return succeed({tier.first: {"show": 7}, tier.second: {"show": 8 if len(asked_at) > 4 else 7}})
 
-    tier.relays.ask = ask
+    tier.relays.ask_holdings = ask
     tier.starve(4 * ASK_S)
     assert asked_at == [1, 2, 3, 4] and tier.second.links == []
     tier.starve(ASK_S)
@@ -424,9 +424,9 @@ def test_nobody_is_asked_again_before_having_answered(tier: Tier) -> None:
 
 
 def test_who_cannot_be_asked_is_asked_again(tier: Tier) -> None:
-    tier.relays.ask = lambda: fail(OSError("an error of these tests"))
+    tier.relays.ask_holdings = lambda: fail(OSError("an error of these tests"))
     tier.starve()
-    tier.relays.ask = tier._ask
+    tier.relays.ask_holdings = tier._ask
     tier.starve(ASK_S)
     tier.answer(first=7, second=8)
     assert tier.has_moved
@@ -434,7 +434,7 @@ def test_who_cannot_be_asked_is_asked_again(tier: Tier) -> None:
 
 def test_what_is_asked_is_awaited_no_longer_when_nobody_wants_it() -> None:
     tier, cancelled = Tier(), []
-    tier.relays.ask = lambda: Deferred(cancelled.append)
+    tier.relays.ask_holdings = lambda: Deferred(cancelled.append)
     tier.starve()
     tier.relays.stop(tier.feeds[0])
     assert len(cancelled) == 1

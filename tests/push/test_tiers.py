@@ -190,7 +190,7 @@ def test_a_relay_that_nobody_watches_any_more_is_released_after_a_while(tiers: T
     assert len(tiers.edge) == 1
     tiers.run(PushLimits().linger_s)
     assert len(tiers.edge) == 0
-    assert not tiers.sources[0].is_wanted
+    assert not tiers.sources[0].is_in_use
 
 
 def test_viewers_stay_while_the_whole_tier_above_is_away(tiers: Tiers) -> None:
