@@ -149,7 +149,7 @@ class Fanout:
         for viewer in list(self._viewers):
             self._remove(viewer)
             viewer.finish()
-            viewer.seat.over()
+            viewer.connection.over()
 
     def close_stalled(self, stall_s: float) -> None:
         """Close every viewer, paused or not, whose connection has had unsent bytes for ``stall_s``."""

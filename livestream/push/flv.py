@@ -25,7 +25,7 @@ from livestream.model.admission import PlayRequest, PushProtocol, Reason, Refusa
 from livestream.model.names import SOURCE
 from livestream.net.token_bucket import TokenBucket
 from livestream.push.session import PlaybackSession
-from livestream.push.viewer import Outlet
+from livestream.push.viewer import ViewerTransport
 from livestream.push.viewer_admission import ViewerAdmission
 
 RECEIVED_BYTES = 8192
@@ -39,7 +39,7 @@ Args = dict[bytes, list[bytes]]
 """The fields of a query."""
 
 
-class FlvTransport(Outlet, Protocol):
+class FlvTransport(ViewerTransport, Protocol):
     """A transport that was an HTTP connection's."""
 
     def resumeProducing(self) -> None:

@@ -12,7 +12,7 @@ from livestream.push.backlog import Backlog
 from livestream.push.fanout import Fanout
 from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
-from livestream.push.viewer import Outlet, Seat, Viewer
+from livestream.push.viewer import Viewer, ViewerConnection, ViewerTransport
 
 
 @define(eq=False)
@@ -34,7 +34,7 @@ class PlaybackSession:
     def __attrs_post_init__(self) -> None:
         self._fanout = self.feed.fanout(self.protocol)
 
-    def play(self, transport: Outlet, connection: Seat) -> None:
+    def play(self, transport: ViewerTransport, connection: ViewerConnection) -> None:
         """Push the feed into a transport, from the next tick on."""
         limits = self.feeds.limits
         self._viewer = Viewer(transport, connection, Backlog(limits.slow_bytes, round(limits.slow_s * 1000)))

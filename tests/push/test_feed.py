@@ -52,7 +52,7 @@ class Heard:
 
 
 @define(eq=False)
-class Seat:
+class FakeConnection:
     is_over: bool = False
 
     def over(self) -> None:
@@ -91,7 +91,7 @@ def outcome(ready: Deferred[None]) -> list[object]:
 
 def watch(feed: Feed, protocol: PushProtocol = PushProtocol.FLV) -> StringTransport:
     transport = StringTransport()
-    feed.fanout(protocol).attach(Viewer(transport, Seat(), Backlog(10**6, 4000)))
+    feed.fanout(protocol).attach(Viewer(transport, FakeConnection(), Backlog(10**6, 4000)))
     return transport
 
 
@@ -233,7 +233,7 @@ def test_a_relayed_feed_lingers_and_is_then_let_go(clock: Clock) -> None:
     stay, _ = come(all_feeds, protocol=PushProtocol.FLV)
     for frame in [*configs(), picture(0, True)]:
         supply.feeds[0].add(frame)
-    stay.watch(StringTransport(), Seat())
+    stay.watch(StringTransport(), FakeConnection())
     stay.leave()
     clock.advance(LIMITS.linger_s - 1)
     again, _ = come(all_feeds, protocol=PushProtocol.FLV)
@@ -250,7 +250,7 @@ def test_a_relayed_feed_stays_as_long_as_anybody_watches(clock: Clock) -> None:
     first, second = (come(all_feeds, protocol=PushProtocol.FLV)[0] for _ in range(2))
     supply.feeds[0].add(sound(0))
     for stay in (first, second):
-        stay.watch(StringTransport(), Seat())
+        stay.watch(StringTransport(), FakeConnection())
     first.leave()
     clock.advance(10 * LIMITS.linger_s)
     assert len(supply.feeds) == 1
@@ -261,12 +261,12 @@ def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: C
     feed = all_feeds.begin("show", "source", TimelineOrigin(1))
     for frame in [*configs(), picture(0, True)]:
         feed.add(frame)
-    (stay, _), seat = come(all_feeds, protocol=PushProtocol.FLV), Seat()
-    stay.watch(StringTransport(), seat)
+    (stay, _), connection = come(all_feeds, protocol=PushProtocol.FLV), FakeConnection()
+    stay.watch(StringTransport(), connection)
     clock.advance(1000)
-    assert not seat.is_over
+    assert not connection.is_over
     all_feeds.end(feed)
-    assert seat.is_over and feed.phase is Phase.OVER
+    assert connection.is_over and feed.phase is Phase.OVER
     assert len(all_feeds) == 0
     stay.leave()
     assert clock.getDelayedCalls() == []
@@ -298,7 +298,7 @@ def test_the_frames_of_a_feed_that_is_let_go_go_with_it(clock: Clock) -> None:
         feed.add(frame)
     kept = ref(key)
     del key, frame
-    stay.watch(StringTransport(), Seat())
+    stay.watch(StringTransport(), FakeConnection())
     stay.leave()
     assert kept() is not None
     clock.advance(LIMITS.linger_s)
@@ -308,12 +308,12 @@ def test_the_frames_of_a_feed_that_is_let_go_go_with_it(clock: Clock) -> None:
 def test_when_the_process_ends_the_viewers_are_not_told_that_the_broadcast_has(clock: Clock) -> None:
     supply = Asked()
     all_feeds = feeds(clock, supply)
-    seat = Seat()
+    connection = FakeConnection()
     stay, _ = come(all_feeds, protocol=PushProtocol.FLV)
     supply.feeds[0].add(sound(0))
-    stay.watch(StringTransport(), seat)
+    stay.watch(StringTransport(), connection)
     all_feeds.stop()
-    assert supply.feeds == [] and not seat.is_over
+    assert supply.feeds == [] and not connection.is_over
 
 
 def test_who_waits_for_a_broadcast_gets_it_when_it_begins(clock: Clock) -> None:
@@ -329,7 +329,7 @@ def test_viewers_are_counted_while_they_watch(clock: Clock) -> None:
     all_feeds = feeds(clock)
     all_feeds.begin("show", "source", TimelineOrigin(1)).add(sound(0))
     stay, _ = come(all_feeds, protocol=PushProtocol.FLV)
-    stay.watch(StringTransport(), Seat())
+    stay.watch(StringTransport(), FakeConnection())
     count = lambda: all_feeds.metrics.registry.get_sample_value("livestream_viewers", {"protocol": "flv"})  # noqa: E731
     assert count() == 1
     stay.leave()
@@ -356,10 +356,10 @@ def test_when_a_broadcast_has_gone_to_another_node_its_viewers_are_cut_and_not_t
     all_feeds = feeds(clock)
     feed = all_feeds.begin("show", "source", TimelineOrigin(1))
     waiting = outcome(feed.ready(clock.seconds() + 5))
-    viewer = Viewer(StringTransport(), Seat(), Backlog(10**6, 4000))
+    viewer = Viewer(StringTransport(), FakeConnection(), Backlog(10**6, 4000))
     feed.fanout(PushProtocol.RELAY).attach(viewer)
     all_feeds.cut(feed)
-    assert viewer.transport.disconnected and not viewer.seat.is_over  # type: ignore[attr-defined]
+    assert viewer.transport.disconnected and not viewer.connection.is_over  # type: ignore[attr-defined]
     assert isinstance(waiting[0], Refusal)
     assert len(all_feeds) == 0
     assert all_feeds.begin("show", "source", TimelineOrigin(2)) is not feed

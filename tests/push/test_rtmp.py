@@ -80,13 +80,13 @@ def port() -> Port:
 
 def test_a_player_is_accepted_at_once_and_given_the_stream_at_the_next_tick(port: Port) -> None:
     port.live()
-    connection, seat = port.play()
+    connection, viewer = port.play()
     assert connection.said == ["accepted in chunks of 4096"]
     port.clock.advance(1)
     data = connection.transport.value()
     assert data.startswith(b"accepted") and picture(0, True).body in data
     assert port.viewers("rtmp") == 1 and port.feeds.viewers() == {"show": 1}
-    seat.lost("connection lost")
+    viewer.lost("connection lost")
     assert port.viewers("rtmp") == 0 and port.feeds.viewers() == {"show": 0}
 
 
@@ -96,9 +96,9 @@ def test_visitors_are_those_who_watch_or_wait_and_have_not_left(port: Port) -> N
     for _ in range(2):
         assert port.play("../etc")[0].said[0].startswith(NOT_FOUND)
     assert port.feeds.audience == 2
-    for _, seat in (waiting, watching):
-        seat.lost("connection lost")
-        seat.lost("connection lost")
+    for _, viewer in (waiting, watching):
+        viewer.lost("connection lost")
+        viewer.lost("connection lost")
     assert port.feeds.audience == 0
 
 
@@ -117,10 +117,10 @@ def test_a_player_who_comes_early_is_accepted_when_the_broadcast_begins(port: Po
 
 
 def test_a_player_who_has_waited_long_enough_is_told_why(port: Port) -> None:
-    connection, seat = port.play()
+    connection, viewer = port.play()
     port.clock.advance(6)
     assert connection.said == [f"{NOT_FOUND}: show is not live"]
-    seat.lost("refused")
+    viewer.lost("refused")
     port.clock.advance(10)
     assert len(port.feeds) == 0
 
@@ -134,8 +134,8 @@ def test_an_error_in_an_admission_closes_that_connection() -> None:
 
 
 def test_a_player_who_leaves_while_it_waits_is_forgotten(port: Port) -> None:
-    connection, seat = port.play()
-    seat.lost("connection lost")
+    connection, viewer = port.play()
+    viewer.lost("connection lost")
     port.clock.advance(10)
     port.live()
     assert connection.said == []
@@ -158,23 +158,23 @@ def test_what_there_cannot_be_is_refused_in_words(port: Port, app: str, name: st
 
 def test_the_end_is_said_when_the_broadcast_has_ended(port: Port) -> None:
     feed = port.live()
-    connection, seat = port.play()
+    connection, viewer = port.play()
     port.feeds.end(feed)
     assert connection.said[-1] == "over"
-    seat.lost("closed")
+    viewer.lost("closed")
     assert port.viewers("rtmp") == 0
 
 
 def test_pausing_stops_the_stream_and_playing_on_begins_with_a_key_frame(port: Port) -> None:
     feed = port.live()
-    connection, seat = port.play()
+    connection, viewer = port.play()
     port.clock.advance(1)
-    seat.paused(True)
+    viewer.paused(True)
     connection.transport.clear()
     feed.add(picture(40))
     port.clock.advance(1)
     assert connection.transport.value() == b""
-    seat.paused(False)
+    viewer.paused(False)
     for frame in (picture(80), sound(90), picture(120, True)):
         feed.add(frame)
         port.clock.advance(1)
@@ -185,24 +185,24 @@ def test_pausing_stops_the_stream_and_playing_on_begins_with_a_key_frame(port: P
 def test_a_player_who_goes_on_without_having_paused_gets_nothing_twice(port: Port) -> None:
     port.live()
     others = port.play()[0]
-    connection, seat = port.play()
+    connection, viewer = port.play()
     for _ in range(3):
-        seat.paused(False)
+        viewer.paused(False)
     port.clock.advance(1)
-    seat.paused(False)
+    viewer.paused(False)
     port.clock.advance(1)
     assert connection.transport.value() == others.transport.value() != b""
 
 
 def test_a_player_who_has_left_is_freed_before_the_collector_looks(port: Port) -> None:
     port.live()
-    seat = port.play()[1]
+    viewer = port.play()[1]
     port.clock.advance(1)
-    left = weakref.ref(seat._session)
+    left = weakref.ref(viewer._session)
     gc.disable()
     try:
-        seat.lost("connection lost")
-        del seat
+        viewer.lost("connection lost")
+        del viewer
         assert left() is None
     finally:
         gc.enable()
@@ -220,11 +220,11 @@ def test_a_relay_gets_the_clock_ahead_of_the_frames_and_does_not_wait(port: Port
 
 def test_what_waits_for_a_key_frame_is_done_when_the_player_has_been_given_it(port: Port) -> None:
     feed = port.live()
-    connection, seat = port.play()
+    connection, viewer = port.play()
     port.clock.advance(1)
     given: list[bool] = []
     key = picture(80, True)
-    seat.at_key_frame(lambda: given.append(key.body in connection.transport.value()))
+    viewer.at_key_frame(lambda: given.append(key.body in connection.transport.value()))
     feed.add(picture(40))
     port.clock.advance(1)
     assert given == []
@@ -237,7 +237,7 @@ def test_what_waits_for_a_key_frame_is_done_when_the_player_has_been_given_it(po
 
 
 def test_it_is_done_at_once_for_one_who_waits_for_the_broadcast(port: Port) -> None:
-    _, seat = port.play()
+    _, viewer = port.play()
     given: list[bool] = []
-    seat.at_key_frame(lambda: given.append(True))
+    viewer.at_key_frame(lambda: given.append(True))
     assert given == [True]
