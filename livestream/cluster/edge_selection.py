@@ -9,7 +9,7 @@ from attrs import define, field
 
 from livestream.cluster.geography import Geography
 from livestream.model.names import APP, multivariant_path
-from livestream.net.rtmp.requests import PlayRequest
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.steering.balance import Balance, Viewer, is_full, used
 from livestream.steering.geo import distance_km
 from livestream.steering.nodes import Location, Node, NodeState
@@ -33,7 +33,7 @@ class EdgeSelection:
         edges = [node for node in self.nodes() if node.role == "edge"]
         return self._balance.order(Viewer(self._location(address), current=current, key=address), edges)
 
-    def redirect_url(self, request: PlayRequest) -> str | None:
+    def redirect_url(self, request: RtmpRequest) -> str | None:
         """Where to redirect an RTMP player, if this edge is draining or full and another has room."""
         here = next((node for node in self.nodes() if node.id == self.node), None)
         if here is None or here.role != "edge" or not (_is_draining(here) or is_full(here)):

@@ -2,6 +2,9 @@
 Looks up what a request under ``/live/`` names, for the fast path and for Klein: both get the same response.
 
 A name is ready, has to be waited for, or is missing; :meth:`Lookup.find` says which.
+
+Viewers of HLS are not admitted one by one, as those of the push are (see `livestream.model.admission`): anybody gets an
+answer to each request. An admission belongs to the multivariant playlist, which a player requests once.
 """
 
 from __future__ import annotations

@@ -12,15 +12,17 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, ServiceUnavailable
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from livestream.hls.lookup import Lookup, MediaRequest
 from livestream.hls.paths import Kind, parse_path
 from livestream.hls.steering import Steering
 from livestream.http.conditions import Conditions
 from livestream.http.counters import RequestCounters
+from livestream.http.refusals import STATUS
 from livestream.http.response import Field, ResponseFactory
 from livestream.http.twisted_writer import write
+from livestream.model.admission import Refusal
 from livestream.model.names import (
     APP,
     TAKE_PATH,
@@ -189,9 +191,14 @@ class Hls:
         if failure.check(MethodNotAllowed):
             allow = (b"Allow", b"GET, HEAD, OPTIONS")
             response = self.responses.error("405 Method Not Allowed", self.seconds(), "", allow)
-        elif failure.check(ServiceUnavailable):
-            response = self.responses.error("503 Service Unavailable", self.seconds(), "", (b"Retry-After", b"1"))
         return write(cast(Request, request), response)
+
+    @router.handle_errors(Refusal)
+    def refused(self, request: IRequest, failure: Failure) -> Deferred[None]:
+        """The response to a viewer who is not admitted."""
+        status = STATUS[cast(Refusal, failure.value).reason]
+        retry: tuple[Field, ...] = ((b"Retry-After", b"1"),) if status.startswith("503") else ()
+        return write(cast(Request, request), self.responses.error(status, self.seconds(), "", *retry))
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:

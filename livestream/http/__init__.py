@@ -6,7 +6,7 @@ An HTTP/1.1 server that knows nothing of streams: strict, bounded, and as fast a
 - ``head_reader``, ``head``: its bytes taken apart into heads, and the strict reading of one
 - ``limits``: what a peer may ask of the server
 - ``conditions``: conditional requests, one range, encodings
-- ``response``: status, header and bytes of a response
+- ``response``: status, header and bytes of a response; ``refusals``: the status of a refusal
 - ``prepared``: responses that are ready as bytes, found by those of the request
 - ``outflow``, ``twisted_writer``: a response's way to a plain socket, without copies, and through Twisted's transport
 - ``timeouts``: the deadlines of many connections with one timer

@@ -1,4 +1,4 @@
-"""The door that publishers come in by: who may publish what, and who may take over from whom."""
+"""Admission of publishers, whatever they speak: who may publish what, and who may take over from whom."""
 
 from __future__ import annotations
 
@@ -14,59 +14,64 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
-from livestream.model.names import APP, InvalidName, stream_name
+from livestream.model.admission import PublishRequest, Reason, Refusal
+from livestream.model.names import InvalidName, stream_name
 from livestream.net.address_limits import WrongKeys
 from livestream.net.log_summary import LogSummary
-from livestream.net.rtmp.connection import RtmpConnection
-from livestream.net.rtmp.requests import PublishRequest, Refused
 
 SILENT_S = 3.0
-"""A publisher that sent no media for so long is taken for lost, and anyone who may publish the stream may follow it."""
-LEAVES_S = 0.5
+"""A publisher that has sent no media for so long is taken for lost: whoever may publish the stream replaces it."""
+RELEASE_S = 0.5
 """
-Another ingest whose publisher has just left is given so long to say so: an encoder that goes from one to the next may
-be here before that one has read the end of its connection.
+How long to wait for another ingest to announce that its publisher has left: an encoder that moves from one to the next
+may be here before that one has read the end of its connection.
 """
-GUESSES = (
+WRONG_KEYS = (
     "{count} tries to publish refused in the last {seconds} s, such as one of {address}, for {limit} wrong keys before"
 )
 COUNTED_BYTES = 65_536
 """So many bytes are counted at once, for each count takes a lock."""
 
 
-class Broadcaster(Protocol):
+class PublisherConnection(Protocol):
+    """A publisher's connection, whatever it speaks."""
+
+    def close(self, reason: str) -> None:
+        """End the connection. Its publisher is then `Publisher.lost`."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Send the publisher a refusal, and end the connection."""
+
+
+class PublishedBroadcast(Protocol):
     """The broadcast that a publisher feeds."""
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         """
-        Take a message of media, and return how many steps of work that was beside the usual.
+        Take a media message, and return how many steps of work it took beyond the usual.
 
-        :raises UnsupportedCodec: it can never be served; the words are for the broadcaster.
+        :raises UnsupportedCodec: it can never be served; the message is for the publisher.
         """
 
     def left(self, reason: str) -> None:
-        """The publisher has gone, and may come back."""
+        """The publisher has left, and may come back."""
 
 
 class BroadcastRegistry(Protocol):
-    """Where broadcasts live."""
+    """All broadcasts of a node."""
 
-    def resume_or_start(self, stream: str) -> Broadcaster:
-        """
-        The broadcast of ``stream``, for a new publisher: the one that waits for its publisher's return, or a new one.
-
-        :raises Refused: no more broadcasts are taken.
-        """
+    def resume_or_start(self, stream: str) -> PublishedBroadcast:
+        """The broadcast of ``stream`` for a new publisher: one that waits for its publisher's return, or a new one."""
 
 
 @define(eq=False)
 class Publisher:
-    """One connected publisher (a ``PublishSink``)."""
+    """One admitted publisher: its connection gives it media messages, and calls :meth:`lost` once."""
 
     stream: str
-    connection: RtmpConnection
-    _broadcast: Broadcaster
-    _door: PublishDoor
+    connection: PublisherConnection
+    _broadcast: PublishedBroadcast
+    _admission: PublishAdmission
     last_media: float
     _replaced: bool = field(default=False, init=False)
     _uncounted_bytes: int = field(default=0, init=False)
@@ -74,49 +79,49 @@ class Publisher:
     log: ClassVar[Logger] = Logger()
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
-        self.last_media = self._door.clock.seconds()
+        self.last_media = self._admission.clock.seconds()
         self._uncounted_bytes += len(body)
         if self._uncounted_bytes >= COUNTED_BYTES:
             self._count()
         try:
             return self._broadcast.media(type_id, timestamp_ms, body)
         except UnsupportedCodec as error:
-            self.connection.refuse("NetStream.Publish.Rejected", str(error))
+            self.connection.refuse(Refusal(Reason.UNSUPPORTED, str(error)))
             return 0
 
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
-        """Nothing that a publisher says about its media is believed: all is read from the media."""
+        """Ignored: everything is read from the media itself, whatever its publisher claims."""
 
     def lost(self, reason: str) -> None:
         self._count()
-        self._door.metrics.publish_ends.labels(reason="replaced" if self._replaced else "left").inc()
+        self._admission.metrics.publish_ends.labels(reason="replaced" if self._replaced else "left").inc()
         if not self._replaced:
-            self._door.gone(self)
+            self._admission.remove(self)
             self._broadcast.left(reason)
 
     def _count(self) -> None:
-        self._door.metrics.ingest_bytes.inc(self._uncounted_bytes)
+        self._admission.metrics.ingest_bytes.inc(self._uncounted_bytes)
         self._uncounted_bytes = 0
 
     def replace(self, where: str = "") -> None:
-        """Give the stream up to another connection of the same broadcaster."""
+        """Give the stream up to another connection of the same publisher."""
         self._replaced = True
         self._broadcast.left("replaced by a new connection")
         self.connection.close(f"replaced by a new connection of the same publisher{where}")
 
 
 class OtherIngests(Protocol):
-    """Where else streams are being published."""
+    """What is published at other ingests."""
 
     def holder(self, stream: str) -> str:
-        """The id of another ingest that has a publisher of the stream at present; empty when none has."""
+        """The id of another ingest that has a publisher of the stream now; empty when none has."""
 
     def when_free(self, stream: str) -> Deferred[None]:
         """Fires when none has; it can be cancelled."""
 
 
 class NoOtherIngests:
-    """This is the only one (an `OtherIngests`)."""
+    """The `OtherIngests` of an ingest that is the only one."""
 
     def holder(self, stream: str) -> str:
         return ""
@@ -126,90 +131,99 @@ class NoOtherIngests:
 
 
 @define(eq=False)
-class PublishDoor:
-    """Decides who may publish (the ``Publishing`` of an RTMP port)."""
+class PublishAdmission:
+    """
+    Decides who may publish.
+
+    At most ``limit`` publishers are admitted, which ``takeovers`` and ``wrong_keys`` bound further: for each stream and
+    for each address.
+    """
 
     keys: PublishKeys
-    stage: BroadcastRegistry
+    broadcasts: BroadcastRegistry
     clock: IReactorTime
     metrics: Metrics
     limit: int
     takeovers: Takeovers
-    elsewhere: OtherIngests = field(factory=NoOtherIngests)
+    other_ingests: OtherIngests = field(factory=NoOtherIngests)
     wrong_keys: WrongKeys = field(factory=WrongKeys)
-    _guesses: LogSummary = field(init=False)
-    _closed: str = field(default="", init=False)
+    _wrong_keys_log: LogSummary = field(init=False)
+    _draining: str = field(default="", init=False)
     _publishers: dict[str, Publisher] = field(factory=dict, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._guesses = LogSummary(self.log, GUESSES, self.clock)
+        self._wrong_keys_log = LogSummary(self.log, WRONG_KEYS, self.clock)
 
-    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> Publisher:
+    async def admit(self, request: PublishRequest, connection: PublisherConnection) -> Publisher:
         """
-        Let a publisher in, at once, or after `LEAVES_S` at most where another ingest seems to have the stream.
+        Admit a publisher: at once, or within `RELEASE_S` if another ingest seems to have the stream.
 
-        :raises Refused: in words that the broadcaster's program shows.
+        :raises Refusal: it may not publish.
         """
         try:
             stream = self._stream(request)
-            await self._may_be_free(stream)
-            publisher = self._admit(stream, connection)
-        except Refused:
-            self.metrics.publishers.labels(outcome="refused").inc()
+            await self._wait_until_free(stream)
+            publisher = self._enter(stream, connection)
+        except Refusal:
+            self.count_refused()
             raise
         self.metrics.publishers.labels(outcome="accepted").inc()
         return publisher
 
+    def count_refused(self) -> None:
+        """Count a publisher that was refused: here, or by its protocol before it asked."""
+        self.metrics.publishers.labels(outcome="refused").inc()
+
     @property
     def publishing(self) -> int:
-        """How many publishers are here."""
+        """How many publishers are connected."""
         return len(self._publishers)
 
-    def shut(self, reason: str) -> None:
-        """Refuse whoever comes from here on, in these words; those who are here go on."""
-        self._closed = reason
+    def drain(self, message: str) -> None:
+        """Refuse new publishers with this message; those who are connected go on."""
+        self._draining = message
 
-    def send_away(self) -> None:
+    def disconnect_all(self) -> None:
         """End every publisher's connection; their broadcasts are not over."""
         for publisher in list(self._publishers.values()):
-            publisher.connection.close(self._closed)
+            publisher.connection.close(self._draining)
 
     def superseded(self, stream: str, node: str) -> None:
-        """The publisher of a stream has come back to another ingest, and the connection here is no longer its own."""
+        """The publisher of a stream is connected to another ingest by now: close its connection here."""
         publisher = self._publishers.pop(stream, None)
         if publisher is not None:
             publisher.replace(f", at {node or 'another ingest'}")
 
-    def gone(self, publisher: Publisher) -> None:
-        """Forget a publisher whose connection has ended."""
+    def remove(self, publisher: Publisher) -> None:
+        """Remove a publisher whose connection has ended."""
         if self._publishers.get(publisher.stream) is publisher:
             del self._publishers[publisher.stream]
 
-    async def _may_be_free(self, stream: str) -> None:
-        """Wait for another ingest to say that its publisher has left, if the newcomer would be refused for that one."""
+    async def _wait_until_free(self, stream: str) -> None:
+        """Wait for another ingest to release the stream, if the new publisher would be refused for that one."""
         if self._may_take_over(stream) or stream in self._publishers:
             return
         try:
-            await self.elsewhere.when_free(stream).addTimeout(LEAVES_S, self.clock)
+            await self.other_ingests.when_free(stream).addTimeout(RELEASE_S, self.clock)
         except TimeoutError:
             return
 
-    def _admit(self, stream: str, connection: RtmpConnection) -> Publisher:
-        if self._closed:
-            raise Refused("NetStream.Publish.Rejected", self._closed)
+    def _enter(self, stream: str, connection: PublisherConnection) -> Publisher:
+        self._check_draining()
         present = self._publishers.get(stream)
         if present is None and len(self._publishers) >= self.limit:
-            raise Refused("NetStream.Publish.Rejected", f"this server takes {self.limit} broadcasts, and has them")
+            message = f"this server takes {self.limit} broadcasts, and has them"
+            raise Refusal(Reason.TOO_MANY_STREAMS, message)
         if present is not None:
             if self.clock.seconds() - present.last_media <= SILENT_S:
                 self._check_takeover(stream)
             self.takeovers.count(stream)
             present.replace()
-        elif holder := self.elsewhere.holder(stream):
+        elif holder := self.other_ingests.holder(stream):
             self._check_takeover(stream, where=f" at {holder}")
-        publisher = Publisher(stream, connection, self.stage.resume_or_start(stream), self, self.clock.seconds())
+        publisher = Publisher(stream, connection, self.broadcasts.resume_or_start(stream), self, self.clock.seconds())
         self._publishers[stream] = publisher
         return publisher
 
@@ -217,45 +231,46 @@ class PublishDoor:
         """
         The stream that a publisher may publish.
 
-        :raises Refused: it may not. Nothing that it typed is quoted, for this is logged: until a key has been proven,
-            any part of the URL may be a key.
+        :raises Refusal: it may not publish. The message quotes nothing of the request, for it is logged: any part of
+            the URL may be a key until one has been verified.
         """
-        if self._closed:
-            raise Refused("NetStream.Publish.Rejected", self._closed)
-        if request.app != APP:
-            words = f"another application than {APP}: publish to rtmp://HOST/{APP}, the stream key is STREAM?key=SECRET"
-            raise Refused("NetStream.Publish.Rejected", words)
+        self._check_draining()
         try:
-            stream = stream_name(request.name)
+            stream = stream_name(request.stream)
         except InvalidName as error:
-            raise Refused("NetStream.Publish.BadName", str(error)) from None
+            raise Refusal(Reason.INVALID_NAME, str(error)) from None
         self._check_tries(request.address)
         if not self.keys.admits(stream, request.query.get("key", "")):
             self.wrong_keys.add(request.address, self.clock.seconds())
-            raise Refused("NetStream.Publish.Denied", "wrong or missing key: publish STREAM?key=SECRET")
+            raise Refusal(Reason.WRONG_KEY, "wrong or missing key: publish STREAM?key=SECRET")
         return stream
+
+    def _check_draining(self) -> None:
+        if self._draining:
+            raise Refusal(Reason.DRAINING, self._draining)
 
     def _check_tries(self, address: str) -> None:
         """
         Make sure that nobody tries keys until one is right.
 
-        :raises Refused: the address has tried too many; nothing is said of the key that it tries now.
+        :raises Refusal: the address has tried too many, whether or not the key that it has now is right.
         """
         if self.wrong_keys.are_too_many(address, self.clock.seconds()):
-            self._guesses.note(address=address, limit=str(self.wrong_keys.limit))
-            words = "too many wrong keys from your address: try again in a minute"
-            raise Refused("NetStream.Publish.Denied", words, "refused_publishes_per_address")
+            self._wrong_keys_log.note(address=address, limit=str(self.wrong_keys.limit))
+            message = "too many wrong keys from your address: try again in a minute"
+            raise Refusal(Reason.TOO_MANY_TRIES, message, "refused_publishes_per_address")
 
     def _may_take_over(self, stream: str) -> bool:
         return bool(self.keys.secrets) and not self.takeovers.are_too_many(stream)
 
     def _check_takeover(self, stream: str, where: str = "") -> None:
         """
-        Make sure that a stream may be taken over from a publisher who is there.
+        Make sure that a stream may be taken over from a publisher that is connected.
 
-        :raises Refused: the newcomer is not the present publisher come back, as a proven key proves.
+        :raises Refusal: no key has shown that the new publisher is that one, which has reconnected; or it happens too
+            often.
         """
         if not self.keys.secrets:
-            raise Refused("NetStream.Publish.BadName", f"{stream} is being published already{where}")
+            raise Refusal(Reason.IN_USE, f"{stream} is being published already{where}")
         if self.takeovers.are_too_many(stream):
-            raise Refused("NetStream.Publish.BadName", f"{stream}: two encoders fight over this name; stop one of them")
+            raise Refusal(Reason.IN_USE, f"{stream}: two encoders fight over this name; stop one of them")

@@ -6,14 +6,14 @@ from livestream.bus.acknowledgements import Acknowledgements
 from livestream.cache.cache import Cache
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
-from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.publish_admission import PublishAdmission
 from livestream.lifecycle.drain import Drain, Phase
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.flv import FlvPush
 from livestream.signing import RELAY
 
-SHUT = "this server is going away: publish again, to another or in a minute"
+PUBLISH_ELSEWHERE = "this server is going away: publish again, to another or in a minute"
 GONE = "this node is going away"
 QUIET_S = 2.0
 """Viewers have moved when none has come for as long as each takes to ask again, and so much more."""
@@ -35,9 +35,9 @@ def drain_http(draining: Drain, site: HttpSite, flv: FlvPush | None = None, view
     draining.wait_for(Phase.MIGRATING, "HTTP responses", lambda: site.answering)
     draining.wait_for(Phase.MIGRATING, "or more recent HTTP viewers", coming)
     if flv is not None:
-        draining.at(Phase.MIGRATING, flv.move)
+        draining.at(Phase.MIGRATING, flv.disconnect_at_key_frame)
         draining.wait_for(Phase.MIGRATING, "FLV viewers", lambda: flv.watching)
-        draining.at(Phase.CLOSING, flv.send_away)
+        draining.at(Phase.CLOSING, flv.disconnect_all)
         draining.wait_for(Phase.CLOSING, "FLV viewers", lambda: flv.watching)
     draining.at(Phase.CLOSING, site.close_idle)
     draining.wait_for(Phase.CLOSING, "HTTP responses", lambda: site.answering)
@@ -77,16 +77,16 @@ def drain_cache(draining: Drain, cache: Cache) -> None:
 
 
 def drain_publishers(
-    draining: Drain, door: PublishDoor, broadcasts: Broadcasts, acknowledgements: Acknowledgements | None
+    draining: Drain, admission: PublishAdmission, broadcasts: Broadcasts, acknowledgements: Acknowledgements | None
 ) -> None:
     """
     New publishers are refused, and those here go on while there is time. Then all that has come is cut, announced and,
     with ``acknowledgements``, kept until the origins have it. No broadcast is announced as ended: its publisher will go
     on.
     """
-    draining.at(Phase.ANNOUNCED, lambda: door.shut(SHUT))
-    draining.wait_for(Phase.MIGRATING, "publishers", lambda: door.publishing)
-    draining.at(Phase.CLOSING, door.send_away)
+    draining.at(Phase.ANNOUNCED, lambda: admission.drain(PUBLISH_ELSEWHERE))
+    draining.wait_for(Phase.MIGRATING, "publishers", lambda: admission.publishing)
+    draining.at(Phase.CLOSING, admission.disconnect_all)
     draining.wait_for(Phase.CLOSING, "broadcasts with segments to announce", lambda: broadcasts.unsettled)
     if acknowledgements is not None:
         draining.at(Phase.ANNOUNCED, acknowledgements.start)

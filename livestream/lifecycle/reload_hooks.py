@@ -18,7 +18,7 @@ from livestream.http.client_address import TrustedProxies
 from livestream.http.limits import ConnectionLimits, HeadLimits, HttpLimits
 from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.publish_admission import PublishAdmission
 from livestream.lifecycle.drain import Drain
 from livestream.lifecycle.reload import Reloading
 from livestream.net.address_limiter import AddressLimiter
@@ -183,20 +183,20 @@ def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
     reloading.follow(push_limits, feeds.renew)
 
 
-def renew_door(reloading: Reloading, door: PublishDoor) -> None:
-    """Who publishes goes on, even if its key is right no more."""
+def renew_publish_admission(reloading: Reloading, admission: PublishAdmission) -> None:
+    """Publishers that are connected go on, even if their key is wrong by now."""
 
     def keys(new: dict[str, str]) -> None:
-        door.keys = PublishKeys(new)
+        admission.keys = PublishKeys(new)
 
     def limit(new: int) -> None:
-        door.limit = new
+        admission.limit = new
 
     def tries(config: Config) -> tuple[int, Networks]:
         return config.limits.refused_publishes_per_address, exempt(config)
 
     def take_tries(new: tuple[int, Networks]) -> None:
-        door.wrong_keys.limit, door.wrong_keys.exempt = new
+        admission.wrong_keys.limit, admission.wrong_keys.exempt = new
 
     take_tries(tries(reloading.config))
     reloading.follow(tries, take_tries)

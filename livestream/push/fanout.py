@@ -4,8 +4,8 @@ The viewers of one stream who speak one protocol: each tick is joined once, and 
 The loops over the sockets are the hottest of all. One ``write`` to the socket per viewer and tick costs less than half
 of what the transport's own queue does, and ``sendfile`` from a memory file, which saves the copy to each socket, a
 third less again. A memory file is made for each tick and never written twice: what was sent of it may still be in
-flight. Nothing of a viewer but its descriptor is looked at: asking every transport whether it has bytes of its own cost
-a twelfth of all, so a connection that writes some says so (:meth:`Fanout.wrote`).
+flight. Only a viewer's descriptor is looked at: asking every transport whether it has bytes of its own cost
+a twelfth of all, so a connection that writes some calls :meth:`Fanout.wrote`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
 from livestream.net.log_summary import LogSummary
 from livestream.push.framing import Framing
-from livestream.push.tick_batch import Batch, is_picture
+from livestream.push.tick_batch import Batch, is_video_frame
 from livestream.push.viewer import Viewer
 
 MANY = 4
-"""From so many viewers on, a memory file costs less than the copies that it saves."""
+"""With so many viewers or more, a memory file costs less than the copies that it saves."""
 
 STALLED = "{count} viewers of the last {seconds} s had taken nothing for {stall_s} s, and were closed"
 Behind = tuple[int, int]
@@ -37,7 +37,7 @@ Behind = tuple[int, int]
 
 @frozen
 class Start:
-    """What a new viewer gets first: the stream's metadata, and its frames from the last key frame on."""
+    """What a new viewer gets first: the stream's metadata, and the frames from the last key frame on."""
 
     metadata: bytes
     frames: Sequence[Frame]
@@ -48,8 +48,8 @@ class Start:
 
     @property
     def is_decodable(self) -> bool:
-        """Whether the frames that follow these can be decoded by one who has these."""
-        return not self.has_video or any(frame.is_key and is_picture(frame) for frame in self.frames)
+        """Whether a decoder that has these frames can decode those that follow."""
+        return not self.has_video or any(frame.is_key and is_video_frame(frame) for frame in self.frames)
 
 
 @define(eq=False)
@@ -87,14 +87,14 @@ class Fanout:
         return len(self._viewers)
 
     def attach(self, viewer: Viewer) -> None:
-        """Let a viewer in at the next tick."""
+        """Add a viewer, who begins at the next tick."""
         viewer.flows, viewer.count = self._flow, self._bytes.inc
         self._viewers.add(viewer)
         self._newcomers.append(viewer)
         self._schedule()
 
     def detach(self, viewer: Viewer) -> None:
-        """Forget a viewer; must be called before its file descriptor can have become another's."""
+        """Remove a viewer; must be called before its file descriptor can be reused."""
         if viewer in self._viewers:
             self._remove(viewer)
             viewer.stop()
@@ -102,19 +102,19 @@ class Fanout:
 
     def wrote(self, viewer: Viewer) -> None:
         """
-        The viewer's connection has just written something of its own: that has to go before the next batch.
+        The viewer's connection has just written a message of its own, which has to go before the next batch.
 
-        Must be called before the reactor has its turn.
+        Must be called in the same turn of the reactor.
         """
         if viewer.descriptor is not None:
-            self._slow_down(viewer, b"")
+            self._queue_rest(viewer, b"")
 
     def after_key_frame(self, action: Callable[[], None]) -> None:
-        """Have something done when the next key frame has been given to the viewers."""
+        """Call ``action`` when the next key frame has been sent to the viewers."""
         self._on_key_frame.append(action)
 
     def pause(self, viewer: Viewer) -> None:
-        """Give a viewer no more than it has begun to get."""
+        """Send a viewer no more than what has been begun."""
         viewer.is_paused = True
         self._stop_flow(viewer)
         self._waiting.discard(viewer)
@@ -131,7 +131,7 @@ class Fanout:
             return
         start = self.start()
         viewer.backlog.is_skipping = start.has_video
-        viewer.backlog.owe(start.frames)
+        viewer.backlog.queue_config(start.frames)
         self._waiting.add(viewer)
 
     def add(self, frame: Frame) -> None:
@@ -141,7 +141,7 @@ class Fanout:
             self._schedule()
 
     def finish(self) -> None:
-        """Send what is left, and tell every viewer that it is over."""
+        """Send what is left, and end the broadcast for every viewer."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -149,10 +149,10 @@ class Fanout:
         for viewer in list(self._viewers):
             self._remove(viewer)
             viewer.finish()
-            viewer.seat.over()
+            viewer.connection.over()
 
     def close_stalled(self, stall_s: float) -> None:
-        """Close every viewer, paused or not, whose connection has not taken for so long what it was given."""
+        """Close every viewer, paused or not, whose connection has had unsent bytes for ``stall_s``."""
         now = self.clock.seconds()
         for viewer in [each for each in self._viewers if each.descriptor is None]:
             if not viewer.is_blocked:
@@ -166,7 +166,7 @@ class Fanout:
                 self._abort(viewer)
 
     def cut(self) -> None:
-        """Break every viewer's connection: what they watch is not over, and is not here."""
+        """Abort every viewer's connection: the broadcast goes on elsewhere."""
         for viewer in list(self._viewers):
             self._abort(viewer)
 
@@ -196,40 +196,40 @@ class Fanout:
         if frames and len(self._viewers) > len(self._newcomers):
             self._send(Batch(frames, self.framing.join))
         if self._newcomers:
-            self._welcome()
+            self._begin_newcomers()
 
     def _send(self, batch: Batch) -> None:
         waiting = list(self._waiting)
         if self._flowing:
-            self._pour(batch)
+            self._send_direct(batch)
         for viewer in waiting:
             self._give(viewer, batch)
         oldest = batch.frames[0].arrived
         if oldest:
             self.metrics.push_delay.observe(max(0.0, self.clock.seconds() - oldest))
-        if batch.has_key and self._on_key_frame:
-            self._act()
+        if batch.has_key_frame and self._on_key_frame:
+            self._run_key_frame_actions()
 
-    def _act(self) -> None:
-        """Do what was to be done after a key frame; what fails for one viewer is done for the others."""
+    def _run_key_frame_actions(self) -> None:
+        """Run the actions that wait for a key frame. One that fails does not affect the others."""
         actions, self._on_key_frame = self._on_key_frame, []
         for action in actions:
             try:
                 action()
             except Exception:
-                self.log.failure("Something could not be done after a key frame")
+                self.log.failure("an action after a key frame failed")
 
-    def _pour(self, batch: Batch) -> None:
-        """Write to every socket that takes bytes, and move those that did not take all of them to the slow lane."""
+    def _send_direct(self, batch: Batch) -> None:
+        """Write to every socket directly, and queue the rest for those that did not take all of it."""
         data, count = batch.data, len(self._flowing)
-        behind, broken = pour(data, self._flowing)
+        behind, broken = write_to_all(data, self._flowing)
         self._bytes.inc(len(data) * (count - len(behind) - len(broken)) + sum(sent for _, sent in behind))
         for descriptor in broken:
             self._abort(self._flowing[descriptor])
         for descriptor, sent in behind:
-            self._slow_down(self._flowing[descriptor], data[sent:])
+            self._queue_rest(self._flowing[descriptor], data[sent:])
 
-    def _slow_down(self, viewer: Viewer, rest: bytes) -> None:
+    def _queue_rest(self, viewer: Viewer, rest: bytes) -> None:
         self._stop_flow(viewer)
         self._waiting.add(viewer)
         viewer.send_rest(rest)
@@ -239,7 +239,7 @@ class Fanout:
         if skipped:
             self.metrics.push_skipped.inc(skipped)
 
-    def _welcome(self) -> None:
+    def _begin_newcomers(self) -> None:
         start = self.start()
         if not start.frames:
             return
@@ -251,7 +251,7 @@ class Fanout:
             viewer.begin(data)
 
     def _flow(self, viewer: Viewer) -> None:
-        """The viewer has caught up: its socket is written to directly from here on."""
+        """The viewer has caught up: write to its socket directly from now on."""
         if viewer in self._viewers and viewer.direct is not None and not viewer.is_paused:
             self._waiting.discard(viewer)
             viewer.descriptor = viewer.direct.descriptor
@@ -267,25 +267,25 @@ class Fanout:
         viewer.transport.abortConnection()
 
 
-def pour(data: bytes, sockets: Collection[int]) -> tuple[list[Behind], list[int]]:
+def write_to_all(data: bytes, sockets: Collection[int]) -> tuple[list[Behind], list[int]]:
     """Write ``data`` to every socket; return those that took less than all of it, and those that are broken."""
     if len(sockets) < MANY:
-        return _pour_bytes(data, sockets)
+        return _write_bytes(data, sockets)
     try:
         memory = os.memfd_create("push", os.MFD_CLOEXEC)
     except OSError:  # out of descriptors
-        return _pour_bytes(data, sockets)
+        return _write_bytes(data, sockets)
     try:
         fcntl(memory, F_SETFL, os.O_NOATIME)
         written = 0
         while written < len(data):
             written += os.write(memory, memoryview(data)[written:])
-        return _pour_file(memory, len(data), sockets)
+        return _send_file(memory, len(data), sockets)
     finally:
         os.close(memory)
 
 
-def _pour_file(memory: int, size: int, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
+def _send_file(memory: int, size: int, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
     behind: list[Behind] = []
     broken: list[int] = []
     sendfile = os.sendfile
@@ -302,7 +302,7 @@ def _pour_file(memory: int, size: int, sockets: Iterable[int]) -> tuple[list[Beh
     return behind, broken
 
 
-def _pour_bytes(data: bytes, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
+def _write_bytes(data: bytes, sockets: Iterable[int]) -> tuple[list[Behind], list[int]]:
     behind: list[Behind] = []
     broken: list[int] = []
     for descriptor in sockets:

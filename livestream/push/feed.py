@@ -1,4 +1,4 @@
-"""One rendition of one stream, as it is pushed: whoever has its frames adds them, and its viewers get them."""
+"""The push of one rendition of a stream: its source adds the frames, and its viewers get them."""
 
 from __future__ import annotations
 
@@ -11,45 +11,29 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from livestream.media.gop import GopCache
 from livestream.metrics import Metrics
+from livestream.model.admission import PushProtocol, Reason, Refusal
 from livestream.model.frames import Frame
 from livestream.push.fanout import Fanout, Start
 from livestream.push.framing import FlvFraming, Framing, RelayFraming, RtmpFraming, WebSocketFraming
-from livestream.push.timeline_splice import Lineage
+from livestream.push.timeline_splice import TimelineOrigin
 
 ANSWER_S = 5.0
 """How long it may take to find out whether a stream is live."""
 
 RELAY_TICKS = 4
 """
-Relays are few and their ticks add up over the tiers, so they get theirs this many times as often; and from a relay,
-whose frames have been gathered by the tier above, they get them at once.
+Relays are few and their ticks add up over the tiers, so theirs are this many times as frequent. From a relayed feed,
+whose frames come in the ticks of its upstream, they get frames at once.
 """
-
-
-class NotLive(Exception):
-    """There is nothing to push; the message says why, in words for the viewer."""
-
-
-class CannotTell(NotLive):
-    """Whether there is something to push cannot be found out now."""
-
-
-class Wire(Enum):
-    """What a viewer of a feed can speak."""
-
-    RTMP = "rtmp"
-    RELAY = "relay"
-    FLV = "flv"
-    FLV_WEBSOCKET = "flv-websocket"
 
 
 @frozen
 class PushLimits:
     """
-    How the push is done. A slow viewer's backlog has at most ``slow_bytes``, and ``slow_s`` seconds of media; a player
-    waits ``wait_s`` for a broadcast to begin, and ``waiting_players`` do at most; a feed that nobody watches is kept
-    for ``linger_s``; a viewer whose connection takes nothing for ``stall_s`` is closed. While it is not known here what
-    is live, ``unknown_names_per_s`` are asked for above.
+    Limits of the push. A slow viewer's backlog has at most ``slow_bytes``, and ``slow_s`` seconds of media; a viewer
+    waits ``wait_s`` for a broadcast to begin, and ``waiting_players`` do at most; a feed without viewers is kept for
+    ``linger_s``; a viewer whose connection takes nothing for ``stall_s`` is closed. While it is not known here what is
+    live, ``unknown_names_per_s`` are requested upstream.
 
     ``send_buffer_bytes`` is what the kernel may hold for a viewer on plain TCP, and as much again: enough for 20 Mbit/s
     at a round trip of 200 ms, and a bound where the kernel's own tuning has none that a thousand slow viewers could not
@@ -71,9 +55,9 @@ class PushLimits:
 
 
 class Phase(Enum):
-    """Where a feed is in its life."""
+    """The state of a feed."""
 
-    WAITING = "nothing has come yet"
+    WAITING = "there are no frames yet"
     LIVE = "there are frames to begin with"
     OVER = "the broadcast has ended"
 
@@ -90,7 +74,7 @@ class _Waiter:
 
 @define(eq=False)
 class Feed:
-    """The push of one rendition, whose frames are a broadcast's of this process, or come from the tier above."""
+    """One rendition, whose frames are from a broadcast of this process or relayed from upstream."""
 
     stream: str
     rendition: str
@@ -102,17 +86,17 @@ class Feed:
     metadata: bytes = field(default=b"", init=False)
     _cache: GopCache = field(init=False)
     _relaying: RelayFraming = field(init=False)
-    _fanouts: dict[Wire, Fanout] = field(factory=dict, init=False)
+    _fanouts: dict[PushProtocol, Fanout] = field(factory=dict, init=False)
     _waiters: set[_Waiter] = field(factory=set, init=False)
-    _absent: str = field(default="", init=False)
+    _unavailable: str = field(default="", init=False)
 
     def __attrs_post_init__(self) -> None:
         self._cache = GopCache(self.limits.gop_bytes, round(self.limits.gop_s * 1000))
-        self._relaying = RelayFraming(RtmpFraming(self.limits.chunk_bytes), Lineage(0))
+        self._relaying = RelayFraming(RtmpFraming(self.limits.chunk_bytes), TimelineOrigin(0))
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether anybody watches, or waits to."""
+    def is_in_use(self) -> bool:
+        """Whether it has viewers, or some who wait."""
         return bool(self._waiters) or self.viewers > 0
 
     @property
@@ -120,18 +104,18 @@ class Feed:
         """How many watch."""
         return sum(map(len, self._fanouts.values()))
 
-    # For those who have the frames
+    # For the source of the frames
 
-    def follow(self, lineage: Lineage) -> None:
-        """Say where the time line of the frames to come is from."""
-        self._relaying.lineage = lineage
+    def set_origin(self, origin: TimelineOrigin) -> None:
+        """Set where the time line of the next frames is from."""
+        self._relaying.origin = origin
 
-    def describe(self, metadata: bytes) -> None:
+    def set_metadata(self, metadata: bytes) -> None:
         """Set the body of the ``onMetaData`` message that new viewers get."""
         self.metadata = metadata
 
     def add(self, frame: Frame) -> None:
-        """Push a frame; their times must not go back within a track."""
+        """Push a frame. The times of a track must not go back."""
         self._cache.add(frame)
         if self._fanouts:
             for fanout in self._fanouts.values():
@@ -139,78 +123,79 @@ class Feed:
                     fanout.add(frame)
         if self.phase is WAITING and not frame.is_config:
             self.phase = Phase.LIVE
-            self._release(self._waiters)
+            self._resolve(self._waiters)
 
-    def absent(self, reason: str) -> None:
-        """Say that there is nothing to push now. Those who are willing to wait still do."""
-        self._absent = reason
+    def unavailable(self, reason: str) -> None:
+        """There is nothing to push now, for this reason. Refuses those who may not wait any longer."""
+        self._unavailable = reason
         now = self.clock.seconds()
-        self._release([waiter for waiter in self._waiters if waiter.until <= now], NotLive(reason))
+        self._resolve([waiter for waiter in self._waiters if waiter.until <= now], _not_live(reason))
         for waiter in self._waiters:
             waiter.call.reset(waiter.until - now)
 
     def end(self) -> None:
-        """The broadcast is over, for everybody."""
+        """The broadcast is over: end it for all viewers."""
         self.phase = Phase.OVER
-        self._release(self._waiters, NotLive(f"{self.stream} has ended"))
+        self._resolve(self._waiters, _not_live(f"{self.stream} has ended"))
         for fanout in self._fanouts.values():
             fanout.finish()
         self.release()
 
     def cut(self) -> None:
-        """The broadcast goes on at another node, and whoever watches is to find it there."""
+        """The broadcast goes on at another node: abort all viewers, who find it there when they reconnect."""
         self.phase = Phase.OVER
-        self._release(self._waiters, NotLive(f"{self.stream} is at another node now"))
+        self._resolve(self._waiters, _not_live(f"{self.stream} is at another node now"))
         for fanout in self._fanouts.values():
             fanout.cut()
         self.release()
 
     def close_stalled(self, stall_s: float) -> None:
-        """Close the viewers whose connections have taken nothing for so long."""
+        """Close the viewers whose connections have taken nothing for ``stall_s``."""
         for fanout in self._fanouts.values():
             fanout.close_stalled(stall_s)
 
     def release(self) -> None:
         """
-        Keep no frames: nobody begins to watch this feed any more.
+        Release the frames: the feed gets no more viewers.
 
-        A feed and its fan-outs refer to each other, so that the objects stay until the garbage collector looks, which
-        it does after so many new objects, however large the old ones are.
+        A feed and its fan-outs refer to each other, so that the objects stay until the garbage collector runs, which
+        depends on the number of new objects, and not on the size of old ones.
         """
         self._cache.clear()
 
-    # For those who want them
+    # For its viewers
 
     def ready(self, until: float) -> Deferred[None]:
         """
         Fire when there are frames. Every caller has a Deferred of its own and may cancel it.
 
-        :raises NotLive: there are none, and the time ``until`` which to wait for them has come.
+        It fails with `Refusal` if there are none when the time ``until`` which to wait for them has come.
         """
         if self.phase is Phase.LIVE:
             return succeed(None)
-        delay = max(until - self.clock.seconds(), 0.0 if self._absent else ANSWER_S)
+        delay = max(until - self.clock.seconds(), 0.0 if self._unavailable else ANSWER_S)
         waiter = _Waiter(until)
-        waiter.ready = Deferred(lambda _: self._forget(waiter))
-        waiter.call = self.clock.callLater(delay, self._give_up, waiter)
+        waiter.ready = Deferred(lambda _: self._remove(waiter))
+        waiter.call = self.clock.callLater(delay, self._time_out, waiter)
         self._waiters.add(waiter)
         return waiter.ready
 
-    def fanout(self, wire: Wire) -> Fanout:
-        """Where viewers who speak ``wire`` are attached and detached."""
-        if wire not in self._fanouts:
+    def fanout(self, protocol: PushProtocol) -> Fanout:
+        """The fan-out to the viewers who speak ``protocol``."""
+        if protocol not in self._fanouts:
             tick_s = self.limits.tick_ms / 1000
-            if wire is Wire.RELAY:
+            if protocol is PushProtocol.RELAY:
                 tick_s = 0.0 if self.is_relayed else tick_s / RELAY_TICKS
-            self._fanouts[wire] = Fanout(self._framing(wire), tick_s, self._start, self.clock, self.metrics)
-        return self._fanouts[wire]
+            framing = self._framing(protocol)
+            self._fanouts[protocol] = Fanout(framing, tick_s, self._start, self.clock, self.metrics)
+        return self._fanouts[protocol]
 
-    def _framing(self, wire: Wire) -> Framing:
-        if wire is Wire.RTMP:
+    def _framing(self, protocol: PushProtocol) -> Framing:
+        if protocol is PushProtocol.RTMP:
             return RtmpFraming(self.limits.chunk_bytes)
-        if wire is Wire.RELAY:
+        if protocol is PushProtocol.RELAY:
             return self._relaying
-        return FlvFraming() if wire is Wire.FLV else WebSocketFraming()
+        return FlvFraming() if protocol is PushProtocol.FLV else WebSocketFraming()
 
     def _start(self) -> Start:
         """The cached frames, with the decoders' configurations at the time of the first frame that needs them."""
@@ -220,21 +205,25 @@ class Feed:
             return Start(self.metadata, frames)
         return Start(self.metadata, [_not_before(frame, first_ms) for frame in frames])
 
-    def _give_up(self, waiter: _Waiter) -> None:
-        self._release([waiter], NotLive(self._absent or f"nobody knows whether {self.stream} is live"))
+    def _time_out(self, waiter: _Waiter) -> None:
+        self._resolve([waiter], _not_live(self._unavailable or f"nobody knows whether {self.stream} is live"))
 
-    def _forget(self, waiter: _Waiter) -> None:
+    def _remove(self, waiter: _Waiter) -> None:
         self._waiters.discard(waiter)
         if waiter.call.active():
             waiter.call.cancel()
 
-    def _release(self, waiters: Iterable[_Waiter], reason: NotLive | None = None) -> None:
+    def _resolve(self, waiters: Iterable[_Waiter], refusal: Refusal | None = None) -> None:
         for waiter in list(waiters):
-            self._forget(waiter)
-            if reason is None:
+            self._remove(waiter)
+            if refusal is None:
                 waiter.ready.callback(None)
             else:
-                waiter.ready.errback(reason)
+                waiter.ready.errback(refusal)
+
+
+def _not_live(message: str) -> Refusal:
+    return Refusal(Reason.NOT_LIVE, message)
 
 
 def _not_before(frame: Frame, time_ms: int) -> Frame:

@@ -1,4 +1,4 @@
-"""FLV over HTTP and over WebSocket: the request's connection is taken over, and the stream pushed into it."""
+"""FLV over HTTP and over WebSocket: a request's connection is taken over, and the stream is pushed into it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, I
 from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import AcceptConnection, CloseConnection, Ping
 from wsproto.frame_protocol import CloseReason
@@ -20,30 +19,34 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
+from livestream.http.refusals import STATUS
 from livestream.http.response import SHARED, ResponseFactory
-from livestream.model.names import SOURCE, InvalidName, rendition_name
+from livestream.model.admission import PlayRequest, PushProtocol, Reason, Refusal
+from livestream.model.names import SOURCE
 from livestream.net.token_bucket import TokenBucket
-from livestream.push.feed import CannotTell, NotLive, Wire
-from livestream.push.feeds import Feeds
-from livestream.push.session import Visit, visit
-from livestream.push.viewer import Outlet
+from livestream.push.session import PlaybackSession
+from livestream.push.viewer import ViewerTransport
+from livestream.push.viewer_admission import ViewerAdmission
 
-HEARD_BYTES = 8192
-HEARD_BYTES_PER_S = 512
-"""A viewer has nothing to send but a ping now and then; one that sends more, or faster, is cut off."""
+RECEIVED_BYTES = 8192
+RECEIVED_BYTES_PER_S = 512
+"""A viewer has nothing to send but a ping now and then; one that sends more, or faster, is disconnected."""
 
 CLOSE_S = 10.0
 """How long a viewer has to take the last bytes of a broadcast."""
 
+Args = dict[bytes, list[bytes]]
+"""The fields of a query."""
 
-class Taken(Outlet, Protocol):
-    """What is asked of a transport that was HTTP's."""
+
+class FlvTransport(ViewerTransport, Protocol):
+    """A transport that was an HTTP connection's."""
 
     def resumeProducing(self) -> None:
-        """Read: the parser may have stopped that."""
+        """Read: the HTTP parser may have stopped that."""
 
 
-class Takeable(Protocol):
+class UpgradableConnection(Protocol):
     """An HTTP connection that can become another protocol's. ``host`` is the peer's address."""
 
     @property
@@ -55,71 +58,71 @@ class Takeable(Protocol):
 
 @implementer(IProtocol)
 @define(eq=False)
-class FlvSeat:
+class FlvViewer:
     """
-    One viewer of FLV. ``head`` goes out first; with ``socket`` the viewer is spoken to in WebSocket messages.
+    One viewer of FLV, who gets ``head`` first. With a ``websocket`` the feed is framed in its messages.
 
-    ``gone`` is called with it when the connection is lost.
+    ``on_lost`` is called when the connection is lost.
     """
 
-    stay: Visit
+    session: PlaybackSession
     clock: IReactorTime
     head: bytes
-    gone: Callable[[FlvSeat], object]
-    socket: Connection | None = None
-    transport: Taken = field(init=False)
-    _heard: TokenBucket = field(factory=lambda: TokenBucket(HEARD_BYTES_PER_S, HEARD_BYTES), init=False)
+    on_lost: Callable[[FlvViewer], object]
+    websocket: Connection | None = None
+    transport: FlvTransport = field(init=False)
+    _received: TokenBucket = field(factory=lambda: TokenBucket(RECEIVED_BYTES_PER_S, RECEIVED_BYTES), init=False)
     _closing: IDelayedCall | None = field(default=None, init=False)
 
     def makeConnection(self, transport: ITransport) -> None:
-        self.transport = cast(Taken, transport)
+        self.transport = cast(FlvTransport, transport)
         self.connectionMade()
 
     def connectionMade(self) -> None:
         self.transport.resumeProducing()
         self.transport.write(self.head)
-        self.stay.watch(self.transport, self)
+        self.session.play(self.transport, self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._heard.take(len(data), self.clock.seconds()):
-            self.stay.feeds.metrics.limit_hit("viewer_bytes")
+        if self._received.take(len(data), self.clock.seconds()):
+            self.session.feeds.metrics.limit_hit("viewer_bytes")
             self.transport.abortConnection()
-        elif self.socket is not None:
-            self._answer(self.socket, data)
+        elif self.websocket is not None:
+            self._receive(self.websocket, data)
 
     def connectionLost(self, reason: Failure) -> None:
-        self.stay.leave()
-        self.gone(self)
+        self.session.leave()
+        self.on_lost(self)
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
 
     def over(self) -> None:
-        self.stay.leave()
+        self.session.leave()
         self._close(CloseConnection(CloseReason.NORMAL_CLOSURE))
 
-    def send_away(self) -> None:
-        """The broadcast goes on, but not from here."""
-        self.stay.leave()
+    def disconnect(self) -> None:
+        """Close the connection of a broadcast that goes on: the viewer is to reconnect, here or elsewhere."""
+        self.session.leave()
         self._close(CloseConnection(CloseReason.GOING_AWAY))
 
-    def _answer(self, socket: Connection, data: bytes) -> None:
-        """A viewer's pings are answered, and its wish to go is granted; what else it says is not asked for."""
+    def _receive(self, websocket: Connection, data: bytes) -> None:
+        """Answer a viewer's pings and its close (RFC 6455, 5.5); all else that it sends is ignored."""
         try:
-            socket.receive_data(data)
-            for event in socket.events():
+            websocket.receive_data(data)
+            for event in websocket.events():
                 if isinstance(event, Ping):
-                    self.transport.write(socket.send(event.response()))
-                    self.stay.wrote()
+                    self.transport.write(websocket.send(event.response()))
+                    self.session.wrote()
                 elif isinstance(event, CloseConnection):
-                    self.stay.leave()
+                    self.session.leave()
                     self._close(event.response())
         except ProtocolError:
             self.transport.abortConnection()
 
-    def _close(self, farewell: CloseConnection) -> None:
+    def _close(self, message: CloseConnection) -> None:
         if self._closing is None:
-            if self.socket is not None:
-                self.transport.write(self.socket.send(farewell))
+            if self.websocket is not None:
+                self.transport.write(self.websocket.send(message))
             self._closing = self.clock.callLater(CLOSE_S, self.transport.abortConnection)
             self.transport.loseConnection()
 
@@ -128,77 +131,75 @@ class FlvSeat:
 class FlvPush:
     """Answers ``/live/STREAM.flv``, with WebSocket messages where the request asks for that."""
 
-    feeds: Feeds
+    admission: ViewerAdmission
     responses: ResponseFactory
-    _seats: set[FlvSeat] = field(factory=set, init=False)
+    _viewers: set[FlvViewer] = field(factory=set, init=False)
 
     @property
     def watching(self) -> int:
-        """How many viewers' connections there are."""
-        return len(self._seats)
+        """How many viewers are connected."""
+        return len(self._viewers)
 
-    def move(self) -> None:
-        """Have every viewer begin again, here or elsewhere, from the next key frame on."""
-        for seat in list(self._seats):
-            seat.stay.at_key_frame(partial(self._send_away, seat))
+    def disconnect_at_key_frame(self) -> None:
+        """Have every viewer reconnect, here or elsewhere, at its next key frame."""
+        for viewer in list(self._viewers):
+            viewer.session.at_key_frame(partial(self._disconnect, viewer))
 
-    def send_away(self) -> None:
+    def disconnect_all(self) -> None:
         """End every viewer's connection now."""
-        for seat in list(self._seats):
-            self._send_away(seat)
+        for viewer in list(self._viewers):
+            self._disconnect(viewer)
 
     def refusal(self, stream: str, query: bytes) -> str | None:
-        """The status with which a request with this query is refused; ``None`` where :meth:`view` is to answer it."""
-        rendition = _rendition(parse_qs(query, keep_blank_values=True)) if query else SOURCE
-        try:
-            reason = self.feeds.refusal(stream, rendition_name(rendition), self.feeds.limits.wait_s)
-        except InvalidName:
-            return "404 Not Found"
-        if reason is None:
-            return None
-        return "503 Service Unavailable" if isinstance(reason, CannotTell) else "404 Not Found"
+        """The status with which a request is refused at once; ``None`` where :meth:`view` is to answer it."""
+        args = parse_qs(query, keep_blank_values=True) if query else {}
+        refusal = self.admission.refusal(_play_request(stream, args, "", PushProtocol.FLV))
+        return None if refusal is None else STATUS[refusal.reason]
 
     def view(self, request: Request, stream: str) -> Deferred[None]:
         """
-        Give a request's connection to the stream. It then never fires; before that it may be cancelled.
+        Push a stream into a request's connection. It then never fires; before that it may be cancelled.
 
-        :raises NotFound: there is no such stream, or the request is no proper handshake.
-        :raises ServiceUnavailable: whether there is such a stream cannot be found out now.
+        It fails with `Refusal` if the stream cannot be watched, or the request is no WebSocket handshake.
         """
-        wants_socket = request.getHeader(b"upgrade") is not None
-        wire, peer = Wire.FLV_WEBSOCKET if wants_socket else Wire.FLV, cast(Takeable, request.channel).host
-        try:
-            socket, head = self._shake(request) if wants_socket else (None, self._head())
-            stay = visit(self.feeds, stream, _rendition(request.args), wire, peer, self.feeds.limits.wait_s)
-        except (NotLive, ProtocolError) as error:
-            raise self._missing(error) from None
-        seat = FlvSeat(stay, self.feeds.clock, head, self._seats.discard, socket)
-        ready = stay.ready()
-        return ready.addCallbacks(self._begin, self._give_up, (request, seat), callbackKeywords={}, errbackArgs=(seat,))
+        viewing = Deferred.fromCoroutine(self._admit(request, stream))
+        return viewing.addCallbacks(self._begin, self._count_refused, (request,))
 
-    def _send_away(self, seat: FlvSeat) -> None:
-        if seat in self._seats:
-            seat.send_away()
+    async def _admit(self, request: Request, stream: str) -> FlvViewer:
+        websocket, head = None, b""
+        wants_websocket = request.getHeader(b"upgrade") is not None
+        if wants_websocket:
+            try:
+                websocket, head = self._shake(request)
+            except ProtocolError as error:
+                raise Refusal(Reason.UNKNOWN_PATH, str(error)) from None
+        protocol = PushProtocol.FLV_WEBSOCKET if wants_websocket else PushProtocol.FLV
+        peer = cast(UpgradableConnection, request.channel).host
+        session = await self.admission.admit(_play_request(stream, request.args, peer, protocol))
+        clock = session.feeds.clock
+        return FlvViewer(session, clock, head or self._head(), self._viewers.discard, websocket)
 
-    def _begin(self, _: None, request: Request, seat: FlvSeat) -> Deferred[None]:
-        self.feeds.metrics.http_requests.labels("flv", "hit").inc()
-        self._seats.add(seat)
-        cast(Takeable, request.channel).take_over(seat)
+    def _begin(self, viewer: FlvViewer, request: Request) -> Deferred[None]:
+        self._count("hit")
+        self._viewers.add(viewer)
+        cast(UpgradableConnection, request.channel).take_over(viewer)
         return Deferred()
 
-    def _give_up(self, failure: Failure, seat: FlvSeat) -> Failure:
-        seat.stay.leave()
-        if isinstance(failure.value, NotLive):
-            raise self._missing(failure.value) from None
+    def _count_refused(self, failure: Failure) -> Failure:
+        if failure.check(Refusal):
+            self._count("error")
         return failure
 
-    def _missing(self, reason: Exception) -> HTTPException:
-        self.feeds.metrics.http_requests.labels("flv", "error").inc()
-        return ServiceUnavailable(str(reason)) if isinstance(reason, CannotTell) else NotFound(str(reason))
+    def _count(self, outcome: str) -> None:
+        self.admission.feeds.metrics.http_requests.labels("flv", outcome).inc()
+
+    def _disconnect(self, viewer: FlvViewer) -> None:
+        if viewer in self._viewers:
+            viewer.disconnect()
 
     def _head(self) -> bytes:
         fields = [
-            (b"Date", self.responses.date(self.feeds.clock.seconds())),
+            (b"Date", self.responses.date(self.admission.feeds.clock.seconds())),
             (b"Content-Type", b"video/x-flv"),
             (b"Cache-Control", b"no-store"),
             (b"Connection", b"close"),
@@ -220,5 +221,6 @@ class FlvPush:
         return cast(Connection, handshake.connection), response
 
 
-def _rendition(args: dict[bytes, list[bytes]]) -> str:
-    return args.get(b"rendition", [SOURCE.encode()])[0].decode("latin-1")
+def _play_request(stream: str, args: Args, peer: str, protocol: PushProtocol) -> PlayRequest:
+    query = {name.decode("latin-1"): values[0].decode("latin-1") for name, values in args.items()}
+    return PlayRequest(stream, query.get("rendition", SOURCE), query, peer, protocol)

@@ -10,7 +10,7 @@ from attrs import define, frozen
 
 from livestream.media.flv import AUDIO, DATA, VIDEO, file_header, tag
 from livestream.model.frames import Frame, Track
-from livestream.push.timeline_splice import Lineage
+from livestream.push.timeline_splice import TimelineOrigin
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.interleave import join_tick
@@ -20,8 +20,8 @@ _MEDIA_STREAM = 1
 
 CLOCK = "onLivestreamClock"
 """
-The data message that goes ahead of each batch to the tier below: the time of the newest frame in it, on this tier's
-time line and on the wall clock, and the two numbers of a :class:`~livestream.push.timeline_splice.Lineage`.
+The data message that precedes each batch to a downstream relay: the time of the newest frame in it, on this node's
+time line and on the wall clock, and the two numbers of a :class:`~livestream.push.timeline_splice.TimelineOrigin`.
 """
 
 
@@ -41,7 +41,7 @@ class Framing(Protocol):
 
 @frozen
 class RtmpFraming:
-    """Chunks of ``chunk_bytes``, sound and pictures interleaved."""
+    """Chunks of ``chunk_bytes``, audio and video interleaved."""
 
     chunk_bytes: int
     protocol: str = "rtmp"
@@ -51,10 +51,10 @@ class RtmpFraming:
         return join_tick(messages, self.chunk_bytes)
 
     def begin(self, metadata: bytes, frames: Sequence[Frame]) -> bytes:
-        return self.say(metadata, frames) + self.join(frames)
+        return self.data_message(metadata, frames) + self.join(frames)
 
-    def say(self, body: bytes, frames: Sequence[Frame]) -> bytes:
-        """A data message that goes ahead of ``frames``; nothing if it has no body."""
+    def data_message(self, body: bytes, frames: Sequence[Frame]) -> bytes:
+        """A data message that precedes ``frames``; empty if ``body`` is."""
         if not body:
             return b""
         return join_tick([Message(DATA, _MEDIA_STREAM, frames[0].dts_ms & _LOW, body)], self.chunk_bytes)
@@ -62,10 +62,10 @@ class RtmpFraming:
 
 @define(eq=False)
 class RelayFraming:
-    """As RTMP, with each batch's place on the clock and on the broadcast's time line ahead of it."""
+    """RTMP, with a `CLOCK` message ahead of each batch."""
 
     rtmp: RtmpFraming
-    lineage: Lineage
+    origin: TimelineOrigin
     protocol: str = "relay"
 
     def join(self, frames: Sequence[Frame]) -> bytes:
@@ -75,9 +75,9 @@ class RelayFraming:
         return self._clock(frames) + self.rtmp.begin(metadata, frames)
 
     def _clock(self, frames: Sequence[Frame]) -> bytes:
-        newest, lineage = frames[-1], self.lineage
-        numbers = (float(newest.dts_ms), newest.arrived, float(lineage.epoch), float(lineage.shift_ms))
-        return self.rtmp.say(encode(CLOCK, *numbers), frames)
+        newest, origin = frames[-1], self.origin
+        numbers = (float(newest.dts_ms), newest.arrived, float(origin.epoch), float(origin.shift_ms))
+        return self.rtmp.data_message(encode(CLOCK, *numbers), frames)
 
 
 @frozen

@@ -1,12 +1,12 @@
 """
-A stream from the tier above, for as long as somebody here wants it.
+A stream from upstream, for as long as it has viewers here.
 
-Each rendition that is watched is played once. When its upstream dies, or answers no more, the next that is chosen for
-the stream is played at once, and the viewers notice a pause at most. A stream that plays stays where it is when another
-node would be chosen by now.
+Each rendition that is watched is played once. When its upstream fails, or does not answer, the next that is chosen for
+the stream is played at once, and viewers notice a pause at most. A relay keeps its upstream while that plays, even if
+another would be chosen by now.
 
-A broadcast may go on at another node while its old one is frozen, or waits for a publisher who will not come back, and
-nobody tells. So, when nothing has come for a second, the tier above is asked who has which stream (`Relays`).
+A broadcast may go on at another node while its old one is frozen, or waits for a publisher who will not come back,
+without an announcement. So, after a second without media, upstream nodes are asked which streams they have (`Relays`).
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from livestream.model.frames import Frame
 from livestream.push.feed import Feed
 from livestream.push.feed import Phase as Feeding
 from livestream.push.framing import CLOCK
-from livestream.push.timeline_splice import Lineage, Splice
+from livestream.push.timeline_splice import TimelineOrigin, TimelineSplice
 from livestream.rtmp.amf0 import encode
 
 CHECK_S = 0.25
 ASK_AFTER_CHECKS = 4
 ANSWER_CHECKS = 4
 """
-A stream that is silent for so many checks has its upstream asked; if it is silent for so many more, it is dead: in all
-that takes two seconds.
+An upstream that is silent for so many checks is pinged; if it is silent for so many more, it has failed: in all that
+takes two seconds.
 
-Checks are counted, and not the time: a process that was itself stopped for a while has not listened, and gets its
-answers before the next check. A silent stream whose upstream answers is left in peace: its publisher may come back.
+Checks are counted instead of time: a process that was itself stopped for a while has not read, and gets its answers
+before the next check. A silent stream is kept while its upstream answers: its publisher may come back.
 """
 
 CONNECT_CHECKS = 8
-"""How many checks it may take to connect and be told that the stream plays."""
+"""How many checks it may take to connect until the stream plays."""
 
 STARVED_CHECKS = 4
-"""A relay that has got nothing for so many checks, which is a second, wants to know who has its stream."""
+"""A relay is starved after so many checks without media, which is a second: who has its stream is asked."""
 
 ASK_S = 1.0
-"""The tier above is asked so often at most, for all relays together."""
+"""How often upstream nodes are asked at most, for all relays together."""
 
 RETRY_S = 0.5
-"""How long to wait when no upstream had the stream, before asking them all again."""
+"""How long to wait when no upstream had the stream, before all are tried again."""
 
 GIVE_UP_S = 15.0
 """A stream that no upstream has had for so long is over for those who still watch it."""
 
 
 class Receiver(Protocol):
-    """Who is told of what an upstream sends."""
+    """Who gets what an upstream sends."""
 
     def started(self) -> None:
         """The stream plays."""
@@ -72,37 +72,37 @@ class Receiver(Protocol):
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> None: ...
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None: ...
     def over(self) -> None:
-        """The upstream says that the broadcast has ended; it will close."""
+        """The broadcast has ended; the upstream will close."""
 
     def lost(self, reason: str) -> None:
-        """Nothing more will come: refused, could not be reached, or broken. Called once, and not after ``close``."""
+        """The link has ended: refused, unreachable or broken. Called once, and not after ``close``."""
 
 
 class Link(Protocol):
     """One play of a stream from one upstream."""
 
     def ask(self) -> None:
-        """Have the upstream say something."""
+        """Send a ping, which the upstream answers."""
 
     def close(self) -> None: ...
 
 
 class Upstream(Protocol):
-    """A node of the tier above; two that are equal are the same node."""
+    """An upstream node; two that are equal are the same node."""
 
     def play(self, stream: str, rendition: str, receiver: Receiver) -> Link:
         """Begin to play; ``receiver`` is never called before this returns."""
 
 
 Choose = Callable[[str], Sequence[Upstream]]
-"""The nodes that are to be tried for a stream, in this order, as it is at the moment."""
+"""The nodes to try for a stream now, in this order."""
 
 Holdings = Mapping[Upstream, Mapping[str, int]]
 """The streams that each node has, with the numbers of their epochs. Those that did not answer in time are missing."""
 
 
 class Phase(Enum):
-    """What a relay is at, as it is counted."""
+    """The state of a relay, as it is counted."""
 
     CONNECTING = "connecting"
     PLAYING = "playing"
@@ -113,20 +113,20 @@ class Phase(Enum):
 @define(eq=False)
 class Relay:
     """
-    Plays one feed's stream from the first node that has it. ``over_for`` is called when the stream has ended.
+    Plays one feed's stream from the first node that has it. ``on_end`` is called when the stream has ended.
 
-    A relay is the receiver of one link at a time. All that ``choose`` has are tried before it is asked again. While
-    nothing comes, ``starving`` is called at every check.
+    A relay is the receiver of one link at a time. All nodes that ``choose`` returned are tried before it is called
+    again. While the relay is starved, ``on_starved`` is called at every check.
     """
 
     feed: Feed
     choose: Choose
-    over_for: Callable[[Feed], None]
-    starving: Callable[[], None]
+    on_end: Callable[[Feed], None]
+    on_starved: Callable[[], None]
     clock: IReactorTime
     metrics: Metrics
     phase: Phase = field(default=Phase.STOPPED, init=False)
-    _splice: Splice = field(factory=Splice, init=False)
+    _splice: TimelineSplice = field(factory=TimelineSplice, init=False)
     _link: Link | None = field(default=None, init=False)
     upstream: Upstream | None = field(default=None, init=False)
     """The node that is played, or tried; ``None`` while none is."""
@@ -143,27 +143,27 @@ class Relay:
         self._try_all()
 
     def stop(self) -> None:
-        """Nobody wants it any more."""
+        """The feed has no viewers any more."""
         self._enter(Phase.STOPPED)
-        self._hang_up()
+        self._close_link()
         self._cancel()
 
     def reconsider(self) -> None:
-        """The stream may have another writer: play it from the node that is chosen first by now."""
+        """Play from the node that is chosen first by now: the stream may have another writer."""
         if self.phase is Phase.PLAYING:
             upstreams = self.choose(self.feed.stream)
             if upstreams:
-                self.go_on_at(upstreams[0])
+                self.switch_to(upstreams[0])
 
     @property
     def is_starved(self) -> bool:
-        """Whether nothing has come for a second."""
+        """Whether there has been no media for a second."""
         return self.phase is not Phase.STOPPED and self._starved_checks >= STARVED_CHECKS
 
-    def go_on_at(self, upstream: Upstream) -> None:
-        """The broadcast goes on at this node: play it from there, unless that is so already."""
+    def switch_to(self, upstream: Upstream) -> None:
+        """Play from this node, where the broadcast goes on, unless that is so already."""
         if upstream != self.upstream:
-            self._hang_up()
+            self._close_link()
             self._leave("the broadcast goes on at another node", upstream)
 
     # What the upstream sends
@@ -185,22 +185,22 @@ class Relay:
             return
         placed = None if frame is None else self._splice.place(frame)
         if placed is not None:
-            self._tell_lineage()
+            self._update_origin()
             self.feed.add(placed)
 
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
         if name == "onMetaData":
-            self.feed.describe(encode(name, *values))
+            self.feed.set_metadata(encode(name, *values))
         elif name == CLOCK:
             numbers = [value for value in values if isinstance(value, float) and isfinite(value)]
             if len(numbers) == 4:
                 newest_ms, arrived, epoch, shift_ms = numbers
-                self._splice.clock(int(newest_ms), arrived, Lineage(int(epoch), int(shift_ms)))
-                self._tell_lineage()
+                self._splice.clock(int(newest_ms), arrived, TimelineOrigin(int(epoch), int(shift_ms)))
+                self._update_origin()
 
     def over(self) -> None:
         self.stop()
-        self.over_for(self.feed)
+        self.on_end(self.feed)
 
     def lost(self, reason: str) -> None:
         self._link = None
@@ -216,7 +216,7 @@ class Relay:
         self._try_next("there is no upstream")
 
     def _leave(self, reason: str, first: Upstream | None = None) -> None:
-        """Go on elsewhere, ``first`` with this node."""
+        """Leave the upstream for another, ``first`` if it is given."""
         if self.phase is Phase.PLAYING:
             self._without_since = self.clock.seconds()
             self.log.warn(
@@ -229,7 +229,7 @@ class Relay:
         self._try_next(reason)
 
     def _choose(self) -> None:
-        """Begin anew with those that are chosen now, of which the one that played last is tried last."""
+        """Get the nodes to try; the one that played last is tried last."""
         upstreams = self.choose(self.feed.stream)
         self._untried = deque(sorted(upstreams, key=lambda upstream: upstream == self.upstream))
 
@@ -246,7 +246,7 @@ class Relay:
         self._silent_checks += 1
         self._starved_checks += 1
         if self.is_starved:
-            self.starving()
+            self.on_starved()
         if self.phase is Phase.CONNECTING:
             if self._silent_checks >= CONNECT_CHECKS:
                 self._drop("no answer")
@@ -256,24 +256,24 @@ class Relay:
             self._drop("it has fallen silent")
 
     def _drop(self, reason: str) -> None:
-        self._hang_up()
+        self._close_link()
         self.lost(reason)
 
     def _try_next(self, reason: str) -> None:
-        """Go on with the next, or, when all have been tried, wait a little."""
+        """Try the next node, or wait when all have been tried."""
         self._cancel()
         if self._untried:
             self._connect(self._untried.popleft())
             return
         self.upstream = None
         self._enter(Phase.WAITING)
-        self.feed.absent(reason)
+        self.feed.unavailable(reason)
         if self.feed.phase is Feeding.LIVE and self.clock.seconds() - self._without_since >= GIVE_UP_S:
             self.over()
         elif self.phase is Phase.WAITING:
             self._call = self.clock.callLater(RETRY_S, self._try_all)
 
-    def _hang_up(self) -> None:
+    def _close_link(self) -> None:
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -295,24 +295,24 @@ class Relay:
             return parse_video(timestamp_ms, body)
         return parse_audio(timestamp_ms, body) if type_id == AUDIO else None
 
-    def _tell_lineage(self) -> None:
-        if self._splice.lineage is not None:
-            self.feed.follow(self._splice.lineage)
+    def _update_origin(self) -> None:
+        if self._splice.origin is not None:
+            self.feed.set_origin(self._splice.origin)
 
 
 @define(eq=False)
 class Relays:
     """
-    Relays every feed that is wanted from the tier above, which is the supply of a tier's feeds.
+    Relays feeds from upstream (a `livestream.push.feeds.FeedSource`).
 
-    While some of them get nothing, ``ask`` is called once a second, and a stream is played from where it is in a
-    younger epoch than at the node that it is played from. Where that one does not answer, ``known`` has the stream's
-    epoch, as far as it is known here; so a stream that nobody has elsewhere stays where it is.
+    While some relays are starved, ``ask_holdings`` is called once a second, and a stream is played from a node that has
+    it in a younger epoch than its present upstream. If that one does not answer, its epoch is taken to be
+    ``known_epoch``, so that a stream that no other node has stays where it is.
     """
 
     choose: Choose
-    ask: Callable[[], Deferred[Holdings]]
-    known: Callable[[str], int]
+    ask_holdings: Callable[[], Deferred[Holdings]]
+    known_epoch: Callable[[str], int]
     clock: IReactorTime
     metrics: Metrics
     _relays: dict[Feed, Relay] = field(factory=dict, init=False)
@@ -326,27 +326,27 @@ class Relays:
             if phase is not Phase.STOPPED:
                 self.metrics.relays.labels(phase.value)
 
-    def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
-        relay = Relay(feed, self.choose, over_for, self._starving, self.clock, self.metrics)
+    def start(self, feed: Feed, on_end: Callable[[Feed], None]) -> None:
+        relay = Relay(feed, self.choose, on_end, self._on_starved, self.clock, self.metrics)
         self._relays[feed] = relay
         relay.start()
 
-    def moved(self, stream: str) -> None:
-        """A stream has another writer."""
+    def writer_changed(self, stream: str) -> None:
+        """Another node writes a stream now."""
         for feed, relay in list(self._relays.items()):
             if feed.stream == stream:
                 relay.reconsider()
 
-    def unwanted(self, feed: Feed) -> None:
+    def stop(self, feed: Feed) -> None:
         self._relays.pop(feed).stop()
         if self._asking is not None and not self._relays:
             self._asking.cancel()
 
-    def _starving(self) -> None:
+    def _on_starved(self) -> None:
         now = self.clock.seconds()
         if self._asking is None and now - self._asked_at >= ASK_S:
             self._asked_at = now
-            asking = self.ask().addCallbacks(self._answered, self._unanswered)
+            asking = self.ask_holdings().addCallbacks(self._answered, self._unanswered)
             if not asking.called:
                 self._asking = asking
             asking.addBoth(self._asked)
@@ -357,16 +357,16 @@ class Relays:
     def _answered(self, holdings: Holdings) -> None:
         for relay in list(self._relays.values()):
             if relay.is_starved and (holder := self._younger(relay, holdings)) is not None:
-                relay.go_on_at(holder)
+                relay.switch_to(holder)
 
     def _younger(self, relay: Relay, holdings: Holdings) -> Upstream | None:
-        """The node that has a relay's stream in the youngest epoch, if that is younger than where it is played from."""
+        """The node that has a relay's stream in the youngest epoch, if that is younger than that of its upstream."""
         stream = relay.feed.stream
         here = None if relay.upstream is None else holdings.get(relay.upstream)
-        played = self.known(stream) if here is None else here.get(stream, 0)
+        played = self.known_epoch(stream) if here is None else here.get(stream, 0)
         holder = max(holdings, key=lambda upstream: holdings[upstream].get(stream, 0), default=None)
         return holder if holder is not None and holdings[holder].get(stream, 0) > played else None
 
     def _unanswered(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("the tier above cannot be asked who has a stream", failure)
+            self.log.failure("upstream nodes cannot be asked which streams they have", failure)

@@ -1,8 +1,8 @@
 """
-Who may play as a relay, which has every frame at once and the clock with it: a node of the tier below, nobody else.
+Who may play as a relay, which gets every frame at once and the clock with it: downstream nodes alone.
 
-An RTMP play says that a relay asks by the key `RELAY` in the query of its stream's name. With ``cluster.secret`` the
-value is the signature of a node (see `livestream.signing`); without one the address decides.
+A relay's play has the key `RELAY` in the query of its stream's name. With ``cluster.secret`` the value is the signature
+of a node (see `livestream.signing`); without one the address decides.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import ClassVar, Protocol
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from livestream.net.rtmp.requests import UNIX, PlayRequest, Refused
+from livestream.model.admission import Reason, Refusal
+from livestream.net.rtmp.requests import UNIX, RtmpRequest
 from livestream.signing import RELAY, UNSIGNED, Credentials, WrongSignature
 
 LIMIT = "relay"
 """What a refusal is counted as."""
-FAILED = "NetStream.Play.Failed"
 PLAY_AT_AN_EDGE = "this port takes publishers and relays of its cluster; play at an edge"
 PLAY_WITHOUT = f"only relays of this cluster may play with {RELAY}=; viewers play without it"
 WARN_S = 60.0
-"""Refusals are logged so often at most, of each kind."""
+"""How often refusals of each kind are logged at most."""
 
 
 class NotARelay(Exception):
-    """No node of the tier below asks; the message says why, and what to do, in words for the operator."""
+    """The peer is no downstream node; the message tells the operator why, and what to do."""
 
 
 class RelayRule(Protocol):
-    """What makes a play that of a relay."""
+    """Which plays are those of relays."""
 
-    def check(self, request: PlayRequest) -> None:
+    def check(self, request: RtmpRequest) -> None:
         """
-        Make sure that a request with `RELAY` in its query is from a relay.
+        Make sure that a request with `RELAY` in its query is a relay's.
 
         :raises NotARelay: it is not.
         """
@@ -43,11 +43,11 @@ class RelayRule(Protocol):
 
 @frozen
 class SignedRelays:
-    """Relays are the nodes of the cluster, whose secret ``credentials`` has (a `RelayRule`)."""
+    """Relays are the nodes that have the cluster's secret, which is in ``credentials`` (a `RelayRule`)."""
 
     credentials: Credentials
 
-    def check(self, request: PlayRequest) -> None:
+    def check(self, request: RtmpRequest) -> None:
         signature = request.query[RELAY]
         if signature == UNSIGNED:
             raise NotARelay("it is not signed; give that node the cluster.secret, and this version")
@@ -67,7 +67,7 @@ class NearRelays:
     def of(cls, networks: Iterable[str]) -> NearRelays:
         return cls(tuple(ip_network(network) for network in networks))
 
-    def check(self, request: PlayRequest) -> None:
+    def check(self, request: RtmpRequest) -> None:
         if request.address == UNIX:
             return
         address = ip_address(request.address)
@@ -79,7 +79,7 @@ class NearRelays:
 @define(eq=False)
 class RelayAdmission:
     """
-    Tells relays from viewers at an RTMP port, by ``rule``; the port of an ingest does not take viewers.
+    Tells relays from viewers at an RTMP port, by ``rule``; an ingest's port does not take viewers.
 
     ``seconds`` is the wall clock.
     """
@@ -91,11 +91,11 @@ class RelayAdmission:
 
     log: ClassVar[Logger] = Logger()
 
-    def is_relay(self, request: PlayRequest) -> bool:
+    def is_relay(self, request: RtmpRequest) -> bool:
         """
-        Whether a relay asks to play, or a viewer.
+        Whether a request is a relay's; else it is a viewer's.
 
-        :raises Refused: it claims to be a relay and is none, or it is a viewer where none are taken.
+        :raises Refusal: it claims to be a relay's and is not, or it is a viewer's where none are taken.
         """
         is_claimed = RELAY in request.query
         try:
@@ -105,7 +105,8 @@ class RelayAdmission:
                 raise NotARelay("viewers play at an edge")
         except NotARelay as error:
             self._warn("relay" if is_claimed else "viewer", request.address, error)
-            raise Refused(FAILED, PLAY_WITHOUT if self.takes_viewers else PLAY_AT_AN_EDGE, LIMIT) from None
+            message = PLAY_WITHOUT if self.takes_viewers else PLAY_AT_AN_EDGE
+            raise Refusal(Reason.NOT_ALLOWED, message, LIMIT) from None
         return is_claimed
 
     def _warn(self, kind: str, host: str, why: NotARelay) -> None:

@@ -1,89 +1,101 @@
-"""RTMP players: what they may ask for, and how they are let in and sent home."""
+"""Viewers over RTMP, and downstream relays: how they are admitted, and told of the end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
-from attrs import define
-from twisted.internet.defer import CancelledError
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from livestream.model.admission import PlayRequest, PushProtocol, Reason, Refusal
 from livestream.model.names import APP, SOURCE
 from livestream.net.rtmp.connection import RtmpConnection
-from livestream.net.rtmp.requests import PlayRequest, Refused
-from livestream.push.feed import NotLive, Wire
-from livestream.push.feeds import Feeds
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.push.relay_admission import RelayAdmission
-from livestream.push.session import Visit, visit
-
-NOT_FOUND = "NetStream.Play.StreamNotFound"
+from livestream.push.session import PlaybackSession
+from livestream.push.viewer_admission import ViewerAdmission
 
 
 @define(eq=False)
-class RtmpSeat:
-    """One player (a ``PlaySession``)."""
+class RtmpViewer:
+    """One player (a ``PlaySession``), from its request on."""
 
     connection: RtmpConnection
-    visit: Visit
     chunk_bytes: int
+    _admission: Deferred[None] | None = field(default=None, init=False)
+    _session: PlaybackSession | None = field(default=None, init=False)
 
-    def wait(self) -> None:
-        """Watch as soon as there is something to watch."""
-        self.visit.ready().addCallbacks(self._begin, self._refuse)
+    log: ClassVar[Logger] = Logger()
+
+    def begin(self, admission: Deferred[PlaybackSession]) -> None:
+        """Play as soon as the viewer is admitted."""
+        self._admission = admission.addCallback(self._play)
+        self._admission.addErrback(self._refuse)
 
     def paused(self, paused: bool) -> None:
-        self.visit.pause(paused)
+        if self._session is not None:
+            self._session.pause(paused)
 
     def wrote(self) -> None:
-        self.visit.wrote()
+        if self._session is not None:
+            self._session.wrote()
 
     def at_key_frame(self, action: Callable[[], None]) -> None:
-        self.visit.at_key_frame(action)
+        if self._session is not None:
+            self._session.at_key_frame(action)
+        else:
+            action()
 
     def lost(self, reason: str) -> None:
-        self.visit.leave()
+        if self._session is not None:
+            self._session.leave()
+        elif self._admission is not None:
+            self._admission.cancel()
 
     def over(self) -> None:
-        self.visit.leave()
+        if self._session is not None:
+            self._session.leave()
         self.connection.end()
 
-    def _begin(self, _: None) -> None:
+    def _play(self, session: PlaybackSession) -> None:
+        self._session = session
         self.connection.accept_play(self.chunk_bytes)
-        self.visit.watch(self.connection.transport, self)
+        session.play(self.connection.transport, self)
 
     def _refuse(self, failure: Failure) -> None:
-        if not isinstance(failure.value, CancelledError):
-            self.connection.refuse(NOT_FOUND, str(failure.value))
+        if isinstance(failure.value, Refusal):
+            self.connection.refuse(failure.value)
+        elif not isinstance(failure.value, CancelledError):
+            self.log.failure("A player could not be admitted", failure)
+            self.connection.close("an internal error")
 
 
 @define(eq=False)
-class RtmpPlay:
-    """Lets players in (the ``Playing`` of an RTMP port)."""
+class RtmpPlaying:
+    """Admits players (the ``Playing`` of an RTMP port)."""
 
-    feeds: Feeds
+    admission: ViewerAdmission
     relays: RelayAdmission
 
     @property
-    def visitors(self) -> int:
-        return self.feeds.visitors
+    def audience(self) -> int:
+        return self.admission.feeds.audience
 
-    def play(self, request: PlayRequest, connection: RtmpConnection) -> RtmpSeat:
+    def play(self, request: RtmpRequest, connection: RtmpConnection) -> RtmpViewer:
         """
-        Begin to play, now or when the broadcast begins. A relay gets the clock with it, and is not made to wait.
+        Begin to admit a viewer of the application `APP`, or a relay, which gets the clock with the stream.
 
-        :raises Refused: there is no such stream, or it is not for this peer, in words for the viewer.
+        :raises Refusal: another application, or no relay.
         """
-        is_relay = self.relays.is_relay(request)
+        protocol = PushProtocol.RELAY if self.relays.is_relay(request) else PushProtocol.RTMP
+        rendition = request.query.get("rendition", SOURCE)
+        play = PlayRequest(request.name, rendition, request.query, request.address, protocol)
         if request.app != APP:
-            self.feeds.note_refused(request.name, Wire.RTMP, request.address)
-            raise Refused(NOT_FOUND, f"another application than {APP}: play rtmp://HOST/{APP}/STREAM")
-        wire, rendition = Wire.RELAY if is_relay else Wire.RTMP, request.query.get("rendition", SOURCE)
-        limits = self.feeds.limits
-        wait_s = 0.0 if is_relay else limits.wait_s
-        try:
-            stay = visit(self.feeds, request.name, rendition, wire, request.address, wait_s)
-        except NotLive as error:
-            raise Refused(NOT_FOUND, str(error)) from None
-        seat = RtmpSeat(connection, stay, limits.chunk_bytes)
-        seat.wait()
-        return seat
+            self.admission.log_refused(play)
+            raise Refusal(Reason.UNKNOWN_PATH, f"another application than {APP}: play rtmp://HOST/{APP}/STREAM")
+        viewer = RtmpViewer(connection, self.admission.feeds.limits.chunk_bytes)
+        viewer.begin(Deferred.fromCoroutine(self.admission.admit(play)))
+        return viewer

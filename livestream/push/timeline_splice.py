@@ -1,4 +1,4 @@
-"""One time line, with nothing in it twice, from what successive upstreams send of a stream."""
+"""One time line, with every frame once, from what successive upstreams send of a stream."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from attrs import define, evolve, field, frozen
 from livestream.model.frames import Frame, Track
 
 STEP_MS = 20
-"""How far apart two broadcasts are put that have nothing to do with each other."""
+"""The gap between two unrelated broadcasts."""
 
 _WRAP = 1 << 32
 
 
 @frozen
-class Lineage:
+class TimelineOrigin:
     """
     Where a time line comes from: it is that of the broadcast ``epoch``, moved by ``shift_ms``.
 
-    Two tiers that name the same epoch have the same frames, and their time lines can be told from each other.
+    Two nodes with the same epoch have the same frames, and either time line can be computed from the other.
     """
 
     epoch: int
@@ -25,17 +25,16 @@ class Lineage:
 
 
 @define(eq=False)
-class Splice:
+class TimelineSplice:
     """
-    Places frames on the time line that this tier's viewers see.
+    Places frames on the time line that this node's viewers get.
 
-    Of an upstream that speaks of the same broadcast as the one before, what came already is left out, and the rest
-    stands where it would have stood. Another broadcast is moved so that it follows on. ``lineage`` says how the time
-    line came about, and is ``None`` as long as nobody has said so.
+    When an upstream has the same broadcast as the one before, frames that came already are left out, and the others
+    keep their places. Another broadcast is shifted to follow on. ``origin`` is ``None`` while it is unknown.
     """
 
-    lineage: Lineage | None = field(default=None, init=False)
-    _upstream: Lineage | None = field(default=None, init=False)
+    origin: TimelineOrigin | None = field(default=None, init=False)
+    _upstream: TimelineOrigin | None = field(default=None, init=False)
     _offset_ms: int | None = field(default=0, init=False)
     _received_ms: int | None = field(default=None, init=False)
     _clock: tuple[int, float] | None = field(default=None, init=False)
@@ -44,15 +43,15 @@ class Splice:
     _configs: dict[Track, bytes] = field(factory=dict, init=False)
 
     def connected(self) -> None:
-        """Another connection: its frames may have come before."""
+        """There is a new connection, whose frames may have come before."""
         self._upstream = self._received_ms = self._clock = None
         if self._last_ms:
             self._offset_ms = None
             self._repeating = set(self._last_ms)
 
-    def clock(self, newest_ms: int, arrived: float, upstream: Lineage) -> None:
+    def clock(self, newest_ms: int, arrived: float, upstream: TimelineOrigin) -> None:
         """
-        Take what the upstream says of the frames to come, ahead of them.
+        Take a `CLOCK` message, which precedes the frames that it is about.
 
         The frame at ``newest_ms`` of the upstream's time line arrived at the ingest at ``arrived``.
         """
@@ -60,15 +59,15 @@ class Splice:
         if upstream == self._upstream:
             return
         self._upstream = upstream
-        if self._offset_ms is None and self.lineage is not None and self.lineage.epoch == upstream.epoch:
-            self._offset_ms = self.lineage.shift_ms - upstream.shift_ms
-        self._descend()
+        if self._offset_ms is None and self.origin is not None and self.origin.epoch == upstream.epoch:
+            self._offset_ms = self.origin.shift_ms - upstream.shift_ms
+        self._update_origin()
 
     def place(self, frame: Frame) -> Frame | None:
-        """Return a frame as it stands on this tier's time line; ``None`` if it came before."""
+        """The frame on this node's time line; ``None`` if it came before."""
         if frame.is_config and self._configs.get(frame.track) == frame.body:
             return None
-        dts_ms = self._placed(frame.dts_ms)
+        dts_ms = self._shifted(frame.dts_ms)
         last_ms = self._last_ms.get(frame.track, dts_ms)
         if frame.is_config:
             self._configs[frame.track] = frame.body
@@ -80,8 +79,8 @@ class Splice:
         dts_ms = self._last_ms[frame.track] = max(dts_ms, last_ms)
         return evolve(frame, dts_ms=dts_ms, arrived=self._arrival(frame.dts_ms))
 
-    def _placed(self, received_ms: int) -> int:
-        """A 32-bit time of the upstream, on this tier's time line."""
+    def _shifted(self, received_ms: int) -> int:
+        """A 32-bit time of the upstream, on this node's time line."""
         if self._received_ms is None:
             self._received_ms = received_ms
             if self._offset_ms is not None and self._last_ms:
@@ -90,14 +89,14 @@ class Splice:
         if self._offset_ms is None:
             self._offset_ms = max(self._last_ms.values()) + STEP_MS - self._received_ms
             self._repeating.clear()
-            self._descend()
+            self._update_origin()
         return self._received_ms + self._offset_ms
 
-    def _descend(self) -> None:
-        """Once both are known, this tier's time line is the upstream's moved by the offset."""
+    def _update_origin(self) -> None:
+        """Once both are known, this node's time line is the upstream's shifted by the offset."""
         if self._offset_ms is not None:
             upstream = self._upstream
-            self.lineage = None if upstream is None else evolve(upstream, shift_ms=upstream.shift_ms + self._offset_ms)
+            self.origin = None if upstream is None else evolve(upstream, shift_ms=upstream.shift_ms + self._offset_ms)
 
     def _arrival(self, received_ms: int) -> float:
         if self._clock is None:

@@ -14,8 +14,8 @@ from livestream.push.backlog import Backlog
 from livestream.push.tick_batch import Batch
 
 
-class Outlet(Protocol):
-    """What is asked of a transport, plain or TLS."""
+class ViewerTransport(Protocol):
+    """A viewer's transport, plain or TLS."""
 
     def write(self, data: bytes) -> None: ...
     def registerProducer(self, producer: Any, streaming: bool) -> None: ...
@@ -24,11 +24,11 @@ class Outlet(Protocol):
     def abortConnection(self) -> None: ...
 
 
-class Seat(Protocol):
-    """The protocol that a viewer speaks, where it is told that there is no more."""
+class ViewerConnection(Protocol):
+    """A viewer's connection, which ends the broadcast in the protocol that the viewer speaks."""
 
     def over(self) -> None:
-        """The broadcast has ended, and the last bytes of it are in the transport: say so and close."""
+        """End the broadcast for the viewer, and close. Its last bytes are in the transport."""
 
 
 @implementer(IPullProducer, IPushProducer)
@@ -42,12 +42,12 @@ class Viewer:
     by its ``descriptor``, until ``send_rest``. Any other transport (TLS) has a queue of its own, which is filled until
     it asks for a pause.
 
-    ``count`` is told how many bytes were given to the transport. ``is_paused`` and ``blocked_since``, since when
+    ``count`` is called with the number of bytes given to the transport. ``is_paused`` and ``blocked_since``, since when
     nothing was taken, are the fan-out's.
     """
 
-    transport: Outlet
-    seat: Seat
+    transport: ViewerTransport
+    connection: ViewerConnection
     backlog: Backlog
     flows: Callable[[Viewer], None] = field(init=False)
     count: Callable[[int], None] = field(init=False)
@@ -83,7 +83,7 @@ class Viewer:
         self.transport.registerProducer(self, False)
 
     def give(self, batch: Batch) -> int:
-        """Take a batch in its turn and return how many groups of pictures were given up for it."""
+        """Take the next batch, and return how many groups of pictures were dropped for it."""
         if self._is_waiting or self.backlog:
             return self.backlog.push(batch)
         data = self.backlog.share(batch)
@@ -100,7 +100,7 @@ class Viewer:
             self._write(self.backlog.pop())
 
     def stop(self) -> None:
-        """Put into the transport what was begun, so that other messages can follow, and let go of it."""
+        """Complete in the transport what was begun, so that other messages can follow, and release it."""
         if self._is_waiting if self.direct is not None else self.has_begun:
             self.transport.unregisterProducer()
         self._is_waiting = False
@@ -120,7 +120,7 @@ class Viewer:
         self._is_waiting = True
 
     def stopProducing(self) -> None:
-        """The connection is lost; its protocol says so too."""
+        """The connection is lost, of which its protocol is notified too."""
 
     def _write(self, data: bytes) -> None:
         self.count(len(data))

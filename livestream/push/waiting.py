@@ -1,4 +1,4 @@
-"""Players who wait for broadcasts to begin: each costs a Deferred and a timer, and nobody is asked for them."""
+"""Viewers who wait for broadcasts to begin: each costs a Deferred and a timer, and nothing is requested upstream."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
 @define(eq=False)
-class WaitingPlayers:
-    """Who waits for which stream. How many may wait is for those to say who let them in."""
+class WaitingViewers:
+    """Who waits for which stream. The caller bounds how many."""
 
     clock: IReactorTime
     _streams: dict[str, dict[Deferred[None], IDelayedCall]] = field(factory=dict, init=False)
@@ -19,21 +19,21 @@ class WaitingPlayers:
         return self._count
 
     def wait(self, stream: str, seconds: float) -> Deferred[None]:
-        """Fire when something is announced of a stream, or after so many seconds. It may be cancelled."""
+        """Fire when something is announced of a stream, or after ``seconds``. It may be cancelled."""
         waiter: Deferred[None] = Deferred(lambda waiter: self._remove(stream, waiter).cancel())
         waiters = self._streams.setdefault(stream, {})
-        waiters[waiter] = self.clock.callLater(seconds, self._time_is_up, stream, waiter)
+        waiters[waiter] = self.clock.callLater(seconds, self._time_out, stream, waiter)
         self._count += 1
         return waiter
 
     def announced(self, stream: str) -> None:
-        """Something is known of a stream that was not known before: wake those who wait for it."""
+        """Wake those who wait for a stream: something new is known of it."""
         for waiter in list(self._streams.get(stream, ())):
             if waiter in self._streams.get(stream, ()):
                 self._remove(stream, waiter).cancel()
                 waiter.callback(None)
 
-    def _time_is_up(self, stream: str, waiter: Deferred[None]) -> None:
+    def _time_out(self, stream: str, waiter: Deferred[None]) -> None:
         self._remove(stream, waiter)
         waiter.callback(None)
 

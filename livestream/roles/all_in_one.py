@@ -11,7 +11,8 @@ from livestream.config import Config
 from livestream.http.response import ResponseFactory
 from livestream.ingest.claims import NoPeerNodes
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.publish_admission import PublishAdmission
+from livestream.ingest.rtmp import RtmpPublishing
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.drain import Phase
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
@@ -21,13 +22,14 @@ from livestream.lifecycle.reload_hooks import (
     http_address_limits,
     limit_addresses,
     renew_access_log,
-    renew_door,
+    renew_publish_admission,
     rtmp_address_limits,
 )
 from livestream.metrics import Metrics
 from livestream.ops.streams import live_streams, watched_streams
 from livestream.pages.watch import Watch
 from livestream.push.flv import FlvPush
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.roles.ingest import LocalServices, broadcasts_of
 from livestream.roles.node import LocalNode
 from livestream.roles.segment_store import SegmentStore
@@ -46,6 +48,7 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     published = PublishedStreams(bus, Tier.INGEST, config.hls.window, node.bus_name)
     segment_store = SegmentStore(object_store(config, process, node, published))
     feeds = push_feeds(config, process, node)
+    viewers = ViewerAdmission(feeds)
 
     # Publishers and their broadcasts.
     transcoders = TranscoderPool(reactor, node.metrics, config.transcode.preset)
@@ -55,31 +58,31 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
         others=NoPeerNodes(), position=published.position, publisher_changed=lambda _: None,
     )  # fmt: skip
     keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
-    door = PublishDoor(keys, broadcasts, reactor, node.metrics, most, takeovers)
+    admission = PublishAdmission(keys, broadcasts, reactor, node.metrics, most, takeovers)
 
     # What publishers, viewers and operators are served.
     responses = ResponseFactory(node.name)
-    flv = FlvPush(feeds, responses)
+    flv = FlvPush(viewers, responses)
     pages, access = Watch(lambda: live_streams(published.windows())).resource(), access_log(config, reactor)
     site = http_site(
         config, process, node, responses, published, segment_store, guide=None, flv=flv, pages=pages, access=access
     )
-    rtmp = rtmp_server(config, process, node, feeds, guide=None, publishing=door)
+    rtmp = rtmp_server(config, process, node, viewers, guide=None, publishing=RtmpPublishing(admission))
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, published, list, guide=None)
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
-    viewers = process.listen("edge.http", config.edge.http, site)
+    edge = process.listen("edge.http", config.edge.http, site)
     process.listen("ops.http", config.ops.http, ops)
 
     # How it takes new settings, drains and stops.
-    renew_door(process.reloading, door)
+    renew_publish_admission(process.reloading, admission)
     renew_access_log(process.reloading, site)
     limit_addresses(process.reloading, site.addresses, http_address_limits, lambda new: new.edge.proxy_protocol)
     limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
     drain_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
     drain_rtmp(process.draining, rtmp, keeps_relays=True)
-    drain_publishers(process.draining, door, broadcasts, None)
-    process.draining.at(Phase.CLOSING, viewers.close)
+    drain_publishers(process.draining, admission, broadcasts, None)
+    process.draining.at(Phase.CLOSING, edge.close)
     for stop in (broadcasts.stop, feeds.stop):
         process.at_stop(stop)
     return process

@@ -27,6 +27,7 @@ from livestream.ops.streams import live_streams, watched_streams
 from livestream.pages.watch import Watch
 from livestream.push.flv import FlvPush
 from livestream.push.relay import Relays
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.roles.live_renditions import LiveRenditions
 from livestream.roles.node import LocalNode
 from livestream.roles.serving import edge_guide, http_site, object_store, open_when, operations, push_feeds, rtmp_server
@@ -52,6 +53,7 @@ def build_edge(config: Config, reactor: Any) -> Process:
     players = UpstreamPlayers(choice, upstreams, node, reactor)
     relays = Relays(players.of, players.holdings, known.epoch, reactor, node.metrics)
     feeds = push_feeds(config, process, node, relays, LiveRenditions(known))
+    viewers = ViewerAdmission(feeds)
     known.subscribe(lambda stream, _: feeds.waiting.announced(stream))
 
     def not_ready() -> list[str]:
@@ -59,11 +61,11 @@ def build_edge(config: Config, reactor: Any) -> Process:
 
     # What viewers and operators are served.
     responses = ResponseFactory(node.name)
-    flv = FlvPush(feeds, responses)
+    flv = FlvPush(viewers, responses)
     pages = Watch(lambda: live_streams(known.windows()), is_steered=guide is not None).resource()
     access = access_log(config, reactor)
     site = http_site(config, process, node, responses, known, cache, guide=guide, flv=flv, pages=pages, access=access)
-    rtmp = rtmp_server(config, process, node, feeds, guide=guide)
+    rtmp = rtmp_server(config, process, node, viewers, guide=guide)
     heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)
     media = [

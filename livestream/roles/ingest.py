@@ -19,18 +19,20 @@ from livestream.http.response import ResponseFactory
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import WRITERS, Claims, PeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.publish_admission import PublishAdmission
+from livestream.ingest.rtmp import RtmpPublishing
 from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
-from livestream.lifecycle.reload_hooks import limit_addresses, renew_door, rtmp_address_limits
+from livestream.lifecycle.reload_hooks import limit_addresses, renew_publish_admission, rtmp_address_limits
 from livestream.metrics import Metrics
 from livestream.model.segments import PublisherChange, StreamPosition
 from livestream.ops.streams import watched_streams
 from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
-from livestream.push.timeline_splice import Lineage
+from livestream.push.timeline_splice import TimelineOrigin
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.roles.node import LocalNode
 from livestream.roles.other_ingests import OtherIngests, PublisherChannel, giving_way
 from livestream.roles.segment_store import SegmentStore
@@ -58,7 +60,7 @@ class LocalServices:
     heights: Sequence[int]
 
     def open_feed(self, stream: str, rendition: str, number: int) -> Feed:
-        return self.feeds.begin(stream, rendition, Lineage(number))
+        return self.feeds.begin(stream, rendition, TimelineOrigin(number))
 
     def end_feed(self, feed: Any) -> None:
         self.feeds.end(feed)
@@ -114,6 +116,7 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     published = PublishedStreams(node.bus, Tier.INGEST, config.hls.window, node.bus_name)
     segment_store = SegmentStore(object_store(config, process, node, published))
     feeds = push_feeds(config, process, node)
+    viewers = ViewerAdmission(feeds)
 
     # What other ingests have, and what is asked of them and of origins before a stream is taken.
     known = KnownStreams(node.bus, Tier.INGEST, None, config.hls.window, reactor, node.metrics)
@@ -135,18 +138,20 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
         others=others, position=position, publisher_changed=channel.send,
     )  # fmt: skip
     keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
-    door = PublishDoor(keys, broadcasts, reactor, node.metrics, most, takeovers, other_ingests)
-    known.subscribe(giving_way(node.bus_name, broadcasts.give_up, door.superseded))
+    admission = PublishAdmission(keys, broadcasts, reactor, node.metrics, most, takeovers, other_ingests)
+    known.subscribe(giving_way(node.bus_name, broadcasts.give_up, admission.superseded))
     known.subscribe(other_ingests.changed)
     channel.subscribe(other_ingests.publisher_changed)
 
     # What publishers, origins and operators are served.
     responses = ResponseFactory(node.name)
-    takes = TakeRequests(node.credentials, IngestAnswers(broadcasts, door, position))
+    takes = TakeRequests(node.credentials, IngestAnswers(broadcasts, admission, position))
     site = http_site(
         config, process, node, responses, published, segment_store, guide=guide, states=published, takes=takes
     )
-    rtmp = rtmp_server(config, process, node, feeds, guide=guide, publishing=door, takes_viewers=False)
+    rtmp = rtmp_server(
+        config, process, node, viewers, guide=guide, publishing=RtmpPublishing(admission), takes_viewers=False
+    )
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, published, list, guide=guide)
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
@@ -154,12 +159,12 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     process.listen("ops.http", config.ops.http, ops)
 
     # How it takes new settings, drains, starts and stops; its listeners stay, for the last segments are to be fetched.
-    renew_door(process.reloading, door)
+    renew_publish_admission(process.reloading, admission)
     limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
     acknowledgements = Acknowledgements(node.bus, published, lambda: heard_origins(node.members.nodes()))
     drain_http(process.draining, site)
     drain_rtmp(process.draining, rtmp, keeps_relays=True)
-    drain_publishers(process.draining, door, broadcasts, acknowledgements)
+    drain_publishers(process.draining, admission, broadcasts, acknowledgements)
     process.when_running(known.start)
     for stop in (known.stop, broadcasts.stop, feeds.stop):
         process.at_stop(stop)

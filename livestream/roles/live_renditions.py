@@ -6,7 +6,7 @@ from attrs import define
 
 from livestream.bus.known_streams import KnownStreams
 from livestream.model.names import SOURCE
-from livestream.push.feeds import Standing
+from livestream.push.feeds import Availability
 
 SETTLED_SEGMENTS = 3
 """
@@ -21,14 +21,14 @@ class LiveRenditions:
 
     known_streams: KnownStreams
 
-    def standing(self, stream: str, rendition: str) -> Standing:
+    def availability(self, stream: str, rendition: str) -> Availability:
         known_streams = self.known_streams
         if not known_streams.is_on_air(stream):
-            return Standing.NOT_LIVE if known_streams.is_informed else Standing.UNKNOWN
+            return Availability.NOT_LIVE if known_streams.is_informed else Availability.UNKNOWN
         if rendition == SOURCE:
-            return Standing.LIVE
+            return Availability.LIVE
         window = known_streams.window(stream)
         if window is not None and window.has_rendition(rendition):
-            return Standing.LIVE
+            return Availability.LIVE
         is_settled = window is not None and len(window.listed(SOURCE)) >= SETTLED_SEGMENTS
-        return Standing.NOT_LIVE if is_settled else Standing.UNKNOWN
+        return Availability.NOT_LIVE if is_settled else Availability.UNKNOWN

@@ -20,6 +20,7 @@ from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, EpochBegan
 from livestream.ops.streams import watched_streams
 from livestream.push.relay import Relays
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.roles.live_renditions import LiveRenditions
 from livestream.roles.node import LocalNode
 from livestream.roles.serving import edge_guide, http_site, object_store, open_when, operations, push_feeds, rtmp_server
@@ -53,10 +54,11 @@ def build_origin(config: Config, reactor: Any) -> Process:
     players = UpstreamPlayers(choice, upstreams, node, reactor)
     relays = Relays(players.of, players.holdings, known.epoch, reactor, node.metrics)
     feeds = push_feeds(config, process, node, relays, LiveRenditions(known))
+    viewers = ViewerAdmission(feeds)
 
     def has_new_writer(stream: str, announcement: Announcement | None) -> None:
         if isinstance(announcement, EpochBegan):
-            relays.moved(stream)
+            relays.writer_changed(stream)
 
     known.subscribe(has_new_writer)
     known.subscribe(lambda stream, _: feeds.waiting.announced(stream))
@@ -67,7 +69,7 @@ def build_origin(config: Config, reactor: Any) -> Process:
     # What edges, and ingests that take a stream, are served.
     responses, takes = ResponseFactory(node.name), TakeRequests(node.credentials, OriginAnswers(known))
     site = http_site(config, process, node, responses, published, cache, guide=guide, states=published, takes=takes)
-    rtmp = rtmp_server(config, process, node, feeds, guide=guide)
+    rtmp = rtmp_server(config, process, node, viewers, guide=guide)
     heartbeat = node.start_heartbeat(process, not_ready, lambda: watched_streams(known.windows(), feeds.viewers()))
     ops = operations(config, process, node, heartbeat, known, not_ready, guide=guide)
     media = [

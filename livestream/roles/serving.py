@@ -48,10 +48,11 @@ from livestream.ops.admission import OpsAdmission, host_names
 from livestream.ops.site import Ops, ops_site
 from livestream.ops.streams import described
 from livestream.packaging.window import Window
-from livestream.push.feeds import Feeds, Known, Supply
+from livestream.push.feeds import AvailabilityLookup, Feeds, FeedSource
 from livestream.push.flv import FlvPush
 from livestream.push.relay_admission import RelayAdmission
-from livestream.push.rtmp import RtmpPlay
+from livestream.push.rtmp import RtmpPlaying
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.roles.node import LocalNode
 
 SWEEP_S = 0.5
@@ -87,10 +88,14 @@ def object_store(config: Config, process: Process, node: LocalNode, streams: Str
 
 
 def push_feeds(
-    config: Config, process: Process, node: LocalNode, supply: Supply | None = None, known: Known | None = None
+    config: Config,
+    process: Process,
+    node: LocalNode,
+    source: FeedSource | None = None,
+    known: AvailabilityLookup | None = None,
 ) -> Feeds:
-    """The push, of what is live here and, with a ``supply``, of what is ``known`` to be live elsewhere."""
-    feeds = Feeds(push_limits(config), process.reactor, node.metrics, supply, known)
+    """The push, of what is live here and, with a ``source``, of what is ``known`` to be live elsewhere."""
+    feeds = Feeds(push_limits(config), process.reactor, node.metrics, source, known)
     renew_feeds(process.reloading, feeds)
     process.every(STALL_LOOK_S, feeds.close_stalled)
     return feeds
@@ -138,7 +143,7 @@ def http_site(
         counters,
         reactor,
         limits=http_limits(config),
-        fast_path=HlsFastPath(lookup, prepared, steering, flv, None if flv is None else flv.feeds.refused),
+        fast_path=HlsFastPath(lookup, prepared, steering, flv, None if flv is None else flv.admission.refused),
         admission=ReadOnly(responses, TAKE_PATH),
         protocol="hls",
         access=access,
@@ -153,7 +158,7 @@ def rtmp_server(
     config: Config,
     process: Process,
     node: LocalNode,
-    feeds: Feeds,
+    viewers: ViewerAdmission,
     *,
     guide: EdgeSelection | None,
     publishing: Publishing | None = None,
@@ -162,7 +167,7 @@ def rtmp_server(
     """Take RTMP connections: of publishers, of downstream relays, and of viewers."""
     relays = RelayAdmission(relay_rule(config, node.credentials), takes_viewers, process.reactor.seconds)
     elsewhere = (lambda _: None) if guide is None else guide.redirect_url
-    play, limits = RtmpPlay(feeds, relays), rtmp_limits(config)
+    play, limits = RtmpPlaying(viewers, relays), rtmp_limits(config)
     factory = RtmpServerFactory(publishing, play, limits, process.reactor, node.metrics, elsewhere)
     renew_rtmp(process.reloading, factory)
     renew_relays(process.reloading, relays, node.credentials)

@@ -28,7 +28,7 @@ from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.cache.upstream.node import UpstreamNode
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.claims import Survey
-from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.publish_admission import PublishAdmission
 from livestream.model.names import take_path
 from livestream.model.segments import StreamPosition, Superseded
 from livestream.signing import Credentials
@@ -126,12 +126,12 @@ class IngestAnswers:
     """Fences an ingest's own broadcasts."""
 
     broadcasts: Broadcasts
-    door: PublishDoor
+    admission: PublishAdmission
     position: Callable[[str], StreamPosition]
 
     def take(self, stream: str, epoch: int) -> Mapping[str, Any]:
         was_live = self.broadcasts.fence(stream, epoch)
-        self.door.superseded(stream, "")
+        self.admission.superseded(stream, "")
         return {**encode_position(self.position(stream)), "live": was_live}
 
     def taken(self, stream: str, epoch: int) -> None:

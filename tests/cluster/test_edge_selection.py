@@ -9,7 +9,7 @@ from attrs import evolve
 
 from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.geography import Geography
-from livestream.net.rtmp.requests import PlayRequest
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.steering.nodes import Load, Location, Node, NodeState
 from tests.cluster.maxmind import at, database
 
@@ -37,8 +37,8 @@ def guide(geography: Geography | None, *nodes: Node, here: str = "paris") -> Edg
     return EdgeSelection(here, lambda: nodes, geography)
 
 
-def play(address: str = IN_PARIS, **query: str) -> PlayRequest:
-    return PlayRequest("live", "show", query, address)
+def play(address: str = IN_PARIS, **query: str) -> RtmpRequest:
+    return RtmpRequest("live", "show", query, address)
 
 
 @pytest.mark.parametrize(("address", "nearest"), [(IN_PARIS, "paris"), (IN_TOKYO, "tokyo")])

@@ -10,11 +10,12 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from livestream.metrics import Metrics
+from livestream.model.admission import Reason, Refusal
 from livestream.net.address_limits import group_of
 from livestream.net.proxy_protocol import MAX_BYTES, ProxyPreface
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.limits import RtmpLimits
-from livestream.net.rtmp.requests import PlayRequest, Refused
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.rtmp.chunks import ChunkLimits
 from tests.fuzz.bounds import held_bytes
 from tests.fuzz.choices import Choices, pieces
@@ -27,9 +28,9 @@ HELD_BYTES = 32 << 10
 """Memory that a closed connection may keep."""
 
 
-def _refusal() -> Refused:
+def _refusal() -> Refusal:
     """A new one each time, for an exception keeps the tracebacks of all its raises."""
-    return Refused("NetStream.Publish.BadName", "another name")
+    return Refusal(Reason.IN_USE, "another name")
 
 
 @define(eq=False)
@@ -38,7 +39,7 @@ class _Door(Door):
 
     refuses_players: bool = False
 
-    def play(self, request: PlayRequest, connection: RtmpConnection) -> Sink:
+    def play(self, request: RtmpRequest, connection: RtmpConnection) -> Sink:
         if self.refuses_players:
             raise _refusal()
         return super().play(request, connection)

@@ -15,7 +15,7 @@ from attrs import define
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from werkzeug.exceptions import NotFound
+from twisted.python.failure import Failure
 
 from livestream.hls.paths import Kind, Target, parse_path
 from livestream.hls.steering import Steering
@@ -28,6 +28,7 @@ from livestream.http.prepared import Ready
 from livestream.http.response import ResponseFactory
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite
+from livestream.model.admission import Refusal
 from livestream.signing import Credentials, seal, sign, unseal
 from livestream.steering.nodes import Node
 from tests.fuzz.choices import Choices, pieces
@@ -272,9 +273,10 @@ def push_request(data: bytes) -> None:
     for line in block.split(b"\r\n"):
         name, _, value = line.partition(b":")
         request.requestHeaders.addRawHeader(name, value.strip(b" \t"))
-    try:
-        push.view(request)
-    except NotFound:
+    failures: list[Failure] = []
+    push.view(request).addErrback(failures.append)
+    if failures:
+        assert failures[0].check(Refusal)
         return
     assert request.channel.protocol is not None
     request.channel.protocol.dataReceived(following)

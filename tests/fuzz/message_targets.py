@@ -27,7 +27,7 @@ from livestream.packaging.playlist import media_playlist, multivariant
 from livestream.packaging.window import Window
 from livestream.push.framing import CLOCK, RelayFraming, RtmpFraming
 from livestream.push.relay import Relay
-from livestream.push.timeline_splice import Lineage
+from livestream.push.timeline_splice import TimelineOrigin
 from livestream.rtmp.amf0 import decode
 from livestream.rtmp.errors import RemoteProtocolError
 from livestream.signing import seal
@@ -170,13 +170,13 @@ class _Feed:
 
     stream: str = "show"
     rendition: str = "source"
-    framing: RelayFraming = field(factory=lambda: RelayFraming(RtmpFraming(4096), Lineage(0)))
+    framing: RelayFraming = field(factory=lambda: RelayFraming(RtmpFraming(4096), TimelineOrigin(0)))
     newest_ms: dict[Track, int] = field(factory=dict)
 
-    def follow(self, lineage: Lineage) -> None:
-        self.framing.lineage = lineage
+    def set_origin(self, origin: TimelineOrigin) -> None:
+        self.framing.origin = origin
 
-    def describe(self, metadata: bytes) -> None:
+    def set_metadata(self, metadata: bytes) -> None:
         decode(metadata)
 
     def add(self, frame: Frame) -> None:

@@ -27,8 +27,9 @@ from livestream.model.segments import ObjectInfo
 from livestream.net.body import Body
 from livestream.packaging.window import Window
 from livestream.push.feed import PushLimits
-from livestream.push.feeds import Feeds, Known
+from livestream.push.feeds import AvailabilityLookup, Feeds
 from livestream.push.flv import FlvPush
+from livestream.push.viewer_admission import ViewerAdmission
 from tests.http.wire import Client, connect
 from tests.net.loop import Loop
 
@@ -128,7 +129,7 @@ class Edge:
     proxies: TrustedProxies = field(factory=TrustedProxies)
     signatures: Signatures | None = None
     takes: Takes | None = None
-    known: Known | None = None
+    known: AvailabilityLookup | None = None
     push: PushLimits = field(factory=PushLimits)
     loop: Loop = field(factory=Loop)
     library: FakeLibrary = field(factory=FakeLibrary)
@@ -145,12 +146,12 @@ class Edge:
         playlists, objects = Playlists(self.windows, responses), Objects(self.library, responses)
         lookup = Lookup(playlists, objects, responses, self.loop)
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
-        flv = FlvPush(self.feeds, responses)
+        flv = FlvPush(ViewerAdmission(self.feeds), responses)
         clock = self.loop.seconds
         steering = Steering("edge-1", self.guide, self.proxies, self.windows.window, responses, clock)
         self.app = Hls(lookup, responses, counters, clock, self.states, flv, takes=self.takes, steering=steering)
         prepared = PreparedResponses(responses, counters, clock)
-        self.fast_path = HlsFastPath(lookup, prepared, steering, flv, self.feeds.refused) if self.is_hot else None
+        self.fast_path = HlsFastPath(lookup, prepared, steering, flv, flv.admission.refused) if self.is_hot else None
         self.site = HttpSite(
             self.app.resource(),
             responses,

@@ -13,8 +13,8 @@ from livestream.http.access_log import AccessLog
 from livestream.http.response import Representation
 from livestream.model.names import SOURCE
 from livestream.push.feed import PushLimits
-from livestream.push.feeds import Standing
-from livestream.push.timeline_splice import Lineage
+from livestream.push.feeds import Availability
+from livestream.push.timeline_splice import TimelineOrigin
 from tests.hls.edge import Edge
 from tests.hls.windows import EPOCH, window_of
 from tests.push.frames import configs, picture
@@ -38,13 +38,15 @@ PATHS = {
 class Told:
     """What an edge has heard: the same of every name."""
 
-    of_all: Standing = Standing.NOT_LIVE
+    of_all: Availability = Availability.NOT_LIVE
 
-    def standing(self, stream: str, rendition: str) -> Standing:
+    def availability(self, stream: str, rendition: str) -> Availability:
         return self.of_all
 
 
-def edge_with_a_stream(*, is_hot: bool = True, standing: Standing = Standing.NOT_LIVE, wait_s: float = 0.0) -> Edge:
+def edge_with_a_stream(
+    *, is_hot: bool = True, standing: Availability = Availability.NOT_LIVE, wait_s: float = 0.0
+) -> Edge:
     edge = Edge(is_hot=is_hot, known=Told(standing), push=PushLimits(wait_s=wait_s, waiting_players=2))
     edge.library.put("s", "720p", f"{EPOCH}-1.m4s", b"x" * 100)
     edge.windows.put("s", window_of("s"))
@@ -115,10 +117,10 @@ ENDS = [
 
 
 @pytest.mark.parametrize("is_draining", [False, True], ids=["", "draining"])
-@pytest.mark.parametrize("standing", [Standing.NOT_LIVE, Standing.UNKNOWN])
+@pytest.mark.parametrize("standing", [Availability.NOT_LIVE, Availability.UNKNOWN])
 @pytest.mark.parametrize(("version", "fields"), ENDS)
 def test_the_answer_is_kleins_to_the_byte(
-    version: str, fields: tuple[str, ...], standing: Standing, is_draining: bool
+    version: str, fields: tuple[str, ...], standing: Availability, is_draining: bool
 ) -> None:
     answers = []
     for edge in (edge_with_a_stream(is_hot=is_hot, standing=standing) for is_hot in (True, False)):
@@ -130,7 +132,7 @@ def test_the_answer_is_kleins_to_the_byte(
             client.send("\r\n".join([f"GET {path} {version}", "Host: edge", *fields, "", ""]).encode())
             answers.append((client.settle(), client.is_closed))
     assert answers[:2] == answers[2:]
-    assert (b" 503 " in answers[0][0]) is (b"Retry-After: 1\r\n" in answers[0][0]) is (standing is Standing.UNKNOWN)
+    assert (b" 503 " in answers[0][0]) is (b"Retry-After: 1\r\n" in answers[0][0]) is (standing is Availability.UNKNOWN)
 
 
 def test_a_player_who_may_wait_is_let_in_while_there_is_room() -> None:
@@ -152,7 +154,7 @@ def test_a_player_who_may_wait_is_let_in_while_there_is_room() -> None:
 )
 def test_what_is_live_is_pushed_and_a_rendition_that_there_cannot_be_is_not(query: str, status: int) -> None:
     edge = edge_with_a_stream()
-    feed = edge.feeds.begin("s", SOURCE, Lineage(1))
+    feed = edge.feeds.begin("s", SOURCE, TimelineOrigin(1))
     for frame in [*configs(), picture(0, True)]:
         feed.add(frame)
     client = edge.client()

@@ -11,14 +11,14 @@ from twisted.internet.task import Clock
 from livestream.ingest.broadcast import Phase
 from livestream.ingest.publish_admission import SILENT_S
 from livestream.ingest.takeovers import MAX_TAKEOVERS
+from livestream.model.admission import PublishRequest, Refusal
 from livestream.model.segments import Epoch, EpochBegan, PublisherChange, SegmentAnnounced, StreamEnded, StreamPosition
-from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.roles.other_ingests import OtherIngests, giving_way
 from livestream.steering.nodes import Node, NodeState
 from tests.ingest.test_broadcast import GRACE_S, media, send
 from tests.ingest.test_broadcast import Scene as BroadcastScene
 from tests.ingest.test_publish_admission import KEYS, FakeConnection
-from tests.ingest.test_publish_admission import Scene as DoorScene
+from tests.ingest.test_publish_admission import Scene as AdmissionScene
 from tests.packaging.windows import EPOCH, announced, ended
 
 
@@ -117,32 +117,32 @@ def test_what_others_go_on_with_is_given_up_here_and_nothing_of_our_own(is_ours:
 
 
 def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> None:
-    door = DoorScene()
-    door.door.elsewhere = elsewhere = FakeElsewhere({"show"})
-    with pytest.raises(Refused, match="show is being published already at ingest-2"):
-        door.publish()
-    door.publish("other")
+    ingest = AdmissionScene()
+    ingest.admission.other_ingests = elsewhere = FakeElsewhere({"show"})
+    with pytest.raises(Refusal, match="show is being published already at ingest-2"):
+        ingest.publish()
+    ingest.publish("other")
     elsewhere.held.clear()
-    door.publish()
+    ingest.publish()
 
 
 def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fight_for_ever() -> None:
-    door = DoorScene(KEYS)
-    door.door.elsewhere = FakeElsewhere({"show"})
+    ingest = AdmissionScene(KEYS)
+    ingest.admission.other_ingests = FakeElsewhere({"show"})
     for _ in range(MAX_TAKEOVERS):
-        _, connection = door.publish(key="show-secret")
-        door.door.takeovers.count("show")
-        door.door.superseded("show", "ingest-2")
+        _, connection = ingest.publish(key="show-secret")
+        ingest.admission.takeovers.count("show")
+        ingest.admission.superseded("show", "ingest-2")
         assert connection.ends == ["replaced by a new connection of the same publisher, at ingest-2"]
-    with pytest.raises(Refused, match="two encoders fight"):
-        door.publish(key="show-secret")
+    with pytest.raises(Refusal, match="two encoders fight"):
+        ingest.publish(key="show-secret")
 
 
 def test_one_encoder_that_leaves_the_other_ingest_in_good_order_each_time_does_not_fight_with_itself() -> None:
-    door = DoorScene(KEYS)
-    door.door.elsewhere = FakeElsewhere({"show"})
+    ingest = AdmissionScene(KEYS)
+    ingest.admission.other_ingests = FakeElsewhere({"show"})
     for _ in range(3 * MAX_TAKEOVERS):
-        publisher, _ = door.publish(key="show-secret")
+        publisher, _ = ingest.publish(key="show-secret")
         publisher.lost("closed")
 
 
@@ -193,23 +193,23 @@ def test_who_no_longer_waits_for_a_stream_is_forgotten(scene: Scene) -> None:
 
 
 def test_an_encoder_that_comes_before_the_other_ingest_has_seen_it_leave_waits_for_that() -> None:
-    door = DoorScene()
-    door.door.elsewhere = elsewhere = FakeElsewhere({"show"})
+    ingest = AdmissionScene()
+    ingest.admission.other_ingests = elsewhere = FakeElsewhere({"show"})
     admission = Deferred.fromCoroutine(
-        door.door.publish(PublishRequest("live", "show", {}, "192.0.2.1"), FakeConnection())  # type: ignore[arg-type]
+        ingest.admission.admit(PublishRequest("show", {}, "192.0.2.1"), FakeConnection())
     )
-    assert not admission.called and not door.stage.broadcasts
+    assert not admission.called and not ingest.registry.broadcasts
     elsewhere.let_go()
-    assert admission.called and door.stage.broadcasts.keys() == {"show"}
+    assert admission.called and ingest.registry.broadcasts.keys() == {"show"}
 
 
-def test_a_publisher_that_was_outdone_leaves_room_for_the_next() -> None:
-    door = DoorScene()
-    first, _ = door.publish()
-    door.door.superseded("show", "")
+def test_a_publisher_that_was_superseded_leaves_room_for_the_next() -> None:
+    ingest = AdmissionScene()
+    first, _ = ingest.publish()
+    ingest.admission.superseded("show", "")
     first.lost("closed")
-    door.door.superseded("show", "")
-    _, second = door.publish()
+    ingest.admission.superseded("show", "")
+    _, second = ingest.publish()
     assert second.ends == []
 
 

@@ -1,4 +1,4 @@
-"""The door of an ingest: who may publish, and who may take over from whom."""
+"""Admission of publishers at an ingest: who may publish, and who may take over from whom."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publish_admission import LEAVES_S, SILENT_S, PublishDoor, Publisher
+from livestream.ingest.publish_admission import RELEASE_S, SILENT_S, PublishAdmission, Publisher
+from livestream.ingest.rtmp import RtmpPublishing
 from livestream.ingest.takeovers import Takeovers
 from livestream.media.errors import UnsupportedCodec
 from livestream.metrics import Metrics
-from livestream.net.rtmp.requests import PublishRequest, Refused
+from livestream.model.admission import Refusal
+from livestream.net.rtmp.requests import CODES, RtmpRequest
 
 
 @define(eq=False)
@@ -26,8 +28,8 @@ class FakeConnection:
     def close(self, reason: str) -> None:
         self.ends.append(reason)
 
-    def refuse(self, code: str, description: str) -> None:
-        self.ends.append(description)
+    def refuse(self, refusal: Refusal) -> None:
+        self.ends.append(refusal.message)
 
 
 @define(eq=False)
@@ -46,7 +48,7 @@ class FakeBroadcast:
 
 
 @define(eq=False)
-class FakeStage:
+class FakeRegistry:
     broadcasts: dict[str, FakeBroadcast] = field(factory=dict)
 
     def resume_or_start(self, stream: str) -> FakeBroadcast:
@@ -54,10 +56,10 @@ class FakeStage:
 
 
 def answered(publishing: Coroutine[Any, Any, Publisher], clock: Clock) -> Publisher:
-    """What the door says at once, or when it has waited for as long as it does."""
+    """What is decided at once, or after the longest wait."""
     admission = Deferred.fromCoroutine(publishing)
     if not admission.called:
-        clock.advance(LEAVES_S)
+        clock.advance(RELEASE_S)
     outcome: list[Publisher | Failure] = []
     admission.addBoth(outcome.append)
     (end,) = outcome
@@ -72,20 +74,21 @@ class Scene:
     secrets: dict[str, str] = field(factory=dict)
     clock: Clock = field(factory=Clock)
     metrics: Metrics = field(factory=Metrics)
-    stage: FakeStage = field(factory=FakeStage)
-    door: PublishDoor = field(init=False)
+    registry: FakeRegistry = field(factory=FakeRegistry)
+    admission: PublishAdmission = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         keys, takeovers = PublishKeys(self.secrets), Takeovers(self.clock)
-        self.door = PublishDoor(keys, self.stage, self.clock, self.metrics, 2, takeovers)
+        self.admission = PublishAdmission(keys, self.registry, self.clock, self.metrics, 2, takeovers)
 
     def publish(
         self, name: str = "show", key: str = "", app: str = "live", address: str = "192.0.2.1"
     ) -> tuple[Publisher, FakeConnection]:
         connection = FakeConnection()
         query = {"key": key} if key else {}
-        request = PublishRequest(app, name, query, address)
-        return answered(self.door.publish(request, connection), self.clock), connection
+        publishing = RtmpPublishing(self.admission)
+        request = RtmpRequest(app, name, query, address)
+        return answered(publishing.publish(request, connection), self.clock), connection  # type: ignore[arg-type]
 
 
 KEYS = {"show": "show-secret", "team-*": "team-secret", "team-red-*": "red-secret"}
@@ -125,21 +128,22 @@ def test_without_keys_anyone_publishes() -> None:
     ],
 )
 def test_who_may_not_publish_is_told_why(name: str, app: str, key: str, code: str) -> None:
-    with pytest.raises(Refused) as refusal:
-        Scene(KEYS).publish(name, key, app)
-    assert refusal.value.code == code
-    assert refusal.value.description
-    assert "show-secret" not in refusal.value.description
+    scene = Scene(KEYS)
+    with pytest.raises(Refusal) as refusal:
+        scene.publish(name, key, app)
+    assert CODES[refusal.value.reason][0] == code
+    assert refusal.value.message
+    assert "show-secret" not in refusal.value.message
 
 
 def test_a_second_publisher_is_refused_and_the_first_not_disturbed() -> None:
     scene = Scene()
     first, connection = scene.publish()
-    with pytest.raises(Refused, match="being published already"):
+    with pytest.raises(Refusal, match="being published already"):
         scene.publish()
     first.media(9, 0, b"picture")
     assert connection.ends == []
-    assert scene.stage.broadcasts["show"].got == [b"picture"]
+    assert scene.registry.broadcasts["show"].got == [b"picture"]
 
 
 def test_a_publisher_who_is_silent_is_followed_by_the_next() -> None:
@@ -156,14 +160,14 @@ def test_the_same_key_takes_over_at_once_and_the_broadcast_is_told_before_the_ne
     scene.publish(key="show-secret")
     first.lost("closed")
     assert len(connection.ends) == 1
-    assert len(scene.stage.broadcasts["show"].left_for) == 1
+    assert len(scene.registry.broadcasts["show"].left_for) == 1
 
 
 def test_two_encoders_that_fight_over_a_name_do_not_flap() -> None:
     scene = Scene(KEYS)
     for _ in range(4):
         scene.publish(key="show-secret")
-    with pytest.raises(Refused, match="fight"):
+    with pytest.raises(Refusal, match="fight"):
         scene.publish(key="show-secret")
 
 
@@ -172,14 +176,14 @@ def test_a_name_is_free_again_when_its_publisher_has_gone() -> None:
     first, _ = scene.publish()
     first.lost("closed")
     scene.publish()
-    assert scene.stage.broadcasts["show"].left_for == ["closed"]
+    assert scene.registry.broadcasts["show"].left_for == ["closed"]
 
 
 def test_there_are_no_more_publishers_than_the_limit() -> None:
     scene = Scene()
     scene.publish("one")
     scene.publish("two")
-    with pytest.raises(Refused, match="takes 2 broadcasts"):
+    with pytest.raises(Refusal, match="takes 2 broadcasts"):
         scene.publish("three")
 
 
@@ -197,31 +201,31 @@ def test_what_a_broadcast_has_to_do_with_a_message_is_put_down_to_its_publisher(
 def test_a_node_that_is_going_refuses_newcomers_and_lets_go_on_who_is_here() -> None:
     scene = Scene(KEYS)
     publisher, connection = scene.publish(key="show-secret")
-    scene.door.shut("this server is going away: publish again")
+    scene.admission.drain("this server is going away: publish again")
     for name, key in (("team-blue-1", "team-secret"), ("show", "show-secret")):
-        with pytest.raises(Refused, match="publish again"):
+        with pytest.raises(Refusal, match="publish again"):
             scene.publish(name, key)
     assert publisher.media(9, 0, b"picture") == 0
-    assert (connection.ends, scene.door.publishing) == ([], 1)
-    scene.door.send_away()
+    assert (connection.ends, scene.admission.publishing) == ([], 1)
+    scene.admission.disconnect_all()
     assert connection.ends == ["this server is going away: publish again"]
     publisher.lost("closed")
-    assert scene.door.publishing == 0
+    assert scene.admission.publishing == 0
 
 
 def guess(scene: Scene, key: str, name: str = "show", address: str = "192.0.2.1") -> str:
     """What somebody is told who tries a key; nothing when it is the right one."""
     try:
         scene.publish(name, key, address=address)
-    except Refused as refusal:
-        return refusal.description
+    except Refusal as refusal:
+        return refusal.message
     return ""
 
 
 @pytest.fixture
 def guarded() -> Scene:
     scene = Scene(KEYS)
-    scene.door.wrong_keys.limit = 10
+    scene.admission.wrong_keys.limit = 10
     return scene
 
 
@@ -230,7 +234,7 @@ def test_an_address_that_has_tried_too_many_wrong_keys_is_refused_whatever_it_tr
     assert told[:10] == ["wrong or missing key: publish STREAM?key=SECRET"] * 10
     assert set(told[10:]) == {"too many wrong keys from your address: try again in a minute"}
     assert guess(guarded, "show-secret") == guess(guarded, "team-secret", "team-blue-1") == told[-1]
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(Refusal) as refusal:
         guarded.publish(key="show-secret")
     assert refusal.value.limit == "refused_publishes_per_address"
 

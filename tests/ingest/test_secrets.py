@@ -6,17 +6,19 @@ import pytest
 from twisted.logger import capturedLogs, formatEvent
 
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.publish_admission import PublishAdmission
+from livestream.ingest.rtmp import RtmpPublishing
 from livestream.ingest.takeovers import Takeovers
 from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Feeds
 from livestream.push.relay_admission import NearRelays, RelayAdmission
-from livestream.push.rtmp import RtmpPlay
+from livestream.push.rtmp import RtmpPlaying
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused
-from tests.ingest.test_publish_admission import FakeStage
+from tests.ingest.test_publish_admission import FakeRegistry
 from tests.net.rtmp.test_connection import Peer, Scene
 
 KEY = "hush-hush-hush"
@@ -41,10 +43,10 @@ def port() -> Scene:
     scene = Scene()
     takeovers = Takeovers(scene.clock)
     keys = PublishKeys({"show": KEY})
-    door = PublishDoor(keys, FakeStage(), scene.clock, scene.metrics, 2, takeovers)
+    admission = PublishAdmission(keys, FakeRegistry(), scene.clock, scene.metrics, 2, takeovers)
     feeds = Feeds(PushLimits(), scene.clock, scene.metrics)
-    play = RtmpPlay(feeds, RelayAdmission(NearRelays(()), True, scene.clock.seconds))
-    scene.factory = RtmpServerFactory(door, play, RtmpLimits(), scene.clock, scene.metrics)
+    play = RtmpPlaying(ViewerAdmission(feeds), RelayAdmission(NearRelays(()), True, scene.clock.seconds))
+    scene.factory = RtmpServerFactory(RtmpPublishing(admission), play, RtmpLimits(), scene.clock, scene.metrics)
     return scene
 
 

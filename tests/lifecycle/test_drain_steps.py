@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from livestream.lifecycle.drain import FINISH_S, LEAD_S, Drain, Phase
 from livestream.lifecycle.drain_steps import drain_http, drain_rtmp
-from livestream.net.rtmp.requests import PlayRequest
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.roles.ingest import heard_origins
 from livestream.steering.nodes import Node, NodeState
 from tests.hls.edge import Edge
@@ -22,7 +22,7 @@ QUIET_S = 5.0
 class Peer:
     """A connection of an RTMP port; a player that can be redirected goes by itself."""
 
-    played: PlayRequest | None
+    played: RtmpRequest | None
     ends: list[str] = field(factory=list)
 
     def close(self, reason: str) -> None:
@@ -37,7 +37,7 @@ class Port:
     has_elsewhere: bool = False
 
     def join(self, query: dict[str, str] | None = None) -> Peer:
-        self.peers.append(Peer(PlayRequest("live", "show", query or {}, "192.0.2.1")))
+        self.peers.append(Peer(RtmpRequest("live", "show", query or {}, "192.0.2.1")))
         return self.peers[-1]
 
     def connections(self) -> Iterator[Peer]:

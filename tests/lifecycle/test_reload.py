@@ -10,7 +10,8 @@ from twisted.logger import capturedLogs, formatEvent
 from livestream.config import Config, ConfigError, changes, load
 from livestream.lifecycle.reload import Reloading
 from livestream.lifecycle.reload_hooks import relay_rule, renew_relays
-from livestream.net.rtmp.requests import PlayRequest, Refused
+from livestream.model.admission import Refusal
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.push.relay_admission import RelayAdmission
 from livestream.signing import Credentials
 
@@ -100,8 +101,8 @@ def relays(admission: RelayAdmission, *addresses: str) -> list[str]:
     found = []
     for address in addresses:
         try:
-            admission.is_relay(PlayRequest("live", "show", {"relay": "1"}, address))
-        except Refused:
+            admission.is_relay(RtmpRequest("live", "show", {"relay": "1"}, address))
+        except Refusal:
             continue
         found.append(address)
     return found

@@ -61,7 +61,7 @@ class FakeReactor(Clock):
 
 @define(eq=False)
 class Player:
-    """The far end of a viewer's connection, and its seat."""
+    """The far end of a viewer's connection, and what the viewer speaks."""
 
     reactor: FakeReactor
     near: socket.socket = field(init=False)

@@ -82,7 +82,7 @@ def test_every_group_that_is_missed_is_counted_once() -> None:
 
 def test_a_batch_without_a_key_frame_cannot_be_resumed_with() -> None:
     with pytest.raises(ValueError, match="key frame"):
-        _ = batch(picture(0)).resumption
+        _ = batch(picture(0)).from_key_frame
 
 
 FRAMES = st.lists(st.sampled_from("Kps"), min_size=1, max_size=4)

@@ -227,7 +227,7 @@ def test_the_end_comes_after_the_last_frames(show: Show) -> None:
 def test_a_layer_between_is_written_through_and_its_pauses_are_kept(show: Show) -> None:
     transport = StringTransport()
     viewer = Viewer(transport, Player(show.reactor), Backlog(100_000, 4000))
-    show.players.append(viewer.seat)  # type: ignore[arg-type]
+    show.players.append(viewer.connection)  # type: ignore[arg-type]
     show.fanout.attach(viewer)
     show.tick()
     transport.clear()

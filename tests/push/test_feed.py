@@ -11,13 +11,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from livestream.metrics import Metrics
+from livestream.model.admission import PushProtocol, Refusal
 from livestream.push.backlog import Backlog
-from livestream.push.feed import ANSWER_S, Feed, NotLive, Phase, PushLimits, Wire
-from livestream.push.feeds import UNKNOWN_S, Feeds, Standing
-from livestream.push.session import Visit, visit
-from livestream.push.timeline_splice import Lineage
+from livestream.push.feed import ANSWER_S, Feed, Phase, PushLimits
+from livestream.push.feeds import UNKNOWN_S, Availability, Feeds
+from livestream.push.timeline_splice import TimelineOrigin
 from livestream.push.viewer import Viewer
 from tests.push.frames import configs, group, picture, sound
+from tests.push.viewers import come
 
 LIMITS = PushLimits(wait_s=5.0, linger_s=10.0)
 
@@ -27,13 +28,13 @@ class Asked:
     """A supply that does nothing by itself."""
 
     feeds: list[Feed] = field(factory=list)
-    over_for: Callable[[Feed], None] | None = None
+    on_end: Callable[[Feed], None] | None = None
 
-    def wanted(self, feed: Feed, over_for: Callable[[Feed], None]) -> None:
+    def start(self, feed: Feed, on_end: Callable[[Feed], None]) -> None:
         self.feeds.append(feed)
-        self.over_for = over_for
+        self.on_end = on_end
 
-    def unwanted(self, feed: Feed) -> None:
+    def stop(self, feed: Feed) -> None:
         self.feeds.remove(feed)
 
 
@@ -41,17 +42,17 @@ class Asked:
 class Heard:
     """What is known elsewhere: the same of every name that is not in ``live``."""
 
-    of_others: Standing = Standing.NOT_LIVE
+    of_others: Availability = Availability.NOT_LIVE
     live: set[str] = field(factory=lambda: {"show"})
     asked: int = 0
 
-    def standing(self, stream: str, rendition: str) -> Standing:
+    def availability(self, stream: str, rendition: str) -> Availability:
         self.asked += 1
-        return Standing.LIVE if stream in self.live and rendition == "source" else self.of_others
+        return Availability.LIVE if stream in self.live and rendition == "source" else self.of_others
 
 
 @define(eq=False)
-class Seat:
+class FakeConnection:
     is_over: bool = False
 
     def over(self) -> None:
@@ -74,20 +75,12 @@ def uncollected() -> Iterator[None]:
 
 
 def feeds(clock: Clock, supply: Asked | None = None, limits: PushLimits = LIMITS, known: Heard | None = None) -> Feeds:
-    return Feeds(limits, clock, Metrics(), supply, known or (Heard() if supply else None), most=3)
+    return Feeds(limits, clock, Metrics(), supply, known or (Heard() if supply else None), max_feeds=3)
 
 
 def unknowing(clock: Clock, supply: Asked, limits: PushLimits = LIMITS, most: int = 4096) -> Feeds:
     """The feeds of a node that cannot know what is live."""
-    return Feeds(limits, clock, Metrics(), supply, Heard(Standing.UNKNOWN, set()), most=most)
-
-
-def come(
-    all_feeds: Feeds, stream: str = "show", rendition: str = "source", wire: Wire = Wire.RTMP, wait_s: float = 0.0
-) -> tuple[Visit, list[object]]:
-    """A viewer comes, and what becomes of that."""
-    stay = visit(all_feeds, stream, rendition, wire, "192.0.2.1", wait_s)
-    return stay, outcome(stay.ready())
+    return Feeds(limits, clock, Metrics(), supply, Heard(Availability.UNKNOWN, set()), max_feeds=most)
 
 
 def outcome(ready: Deferred[None]) -> list[object]:
@@ -96,14 +89,14 @@ def outcome(ready: Deferred[None]) -> list[object]:
     return seen
 
 
-def watch(feed: Feed, wire: Wire = Wire.FLV) -> StringTransport:
+def watch(feed: Feed, protocol: PushProtocol = PushProtocol.FLV) -> StringTransport:
     transport = StringTransport()
-    feed.fanout(wire).attach(Viewer(transport, Seat(), Backlog(10**6, 4000)))
+    feed.fanout(protocol).attach(Viewer(transport, FakeConnection(), Backlog(10**6, 4000)))
     return transport
 
 
 def test_a_broadcasts_viewers_begin_when_its_first_frame_has_come(clock: Clock) -> None:
-    feed = feeds(clock).begin("show", "source", Lineage(1))
+    feed = feeds(clock).begin("show", "source", TimelineOrigin(1))
     seen = outcome(feed.ready(clock.seconds() + 5))
     for frame in configs():
         feed.add(frame)
@@ -114,7 +107,7 @@ def test_a_broadcasts_viewers_begin_when_its_first_frame_has_come(clock: Clock) 
 
 
 def test_the_configurations_have_the_time_of_the_first_frame(clock: Clock) -> None:
-    feed = feeds(clock).begin("show", "source", Lineage(1))
+    feed = feeds(clock).begin("show", "source", TimelineOrigin(1))
     for frame in [*configs(0), *group(16_780_000, 1)]:
         feed.add(frame)
     transport = watch(feed)
@@ -124,8 +117,8 @@ def test_the_configurations_have_the_time_of_the_first_frame(clock: Clock) -> No
 
 
 def test_metadata_goes_ahead(clock: Clock) -> None:
-    feed = feeds(clock).begin("show", "source", Lineage(1))
-    feed.describe(b"about")
+    feed = feeds(clock).begin("show", "source", TimelineOrigin(1))
+    feed.set_metadata(b"about")
     for frame in [*configs(40), picture(40, True)]:
         feed.add(frame)
     transport = watch(feed)
@@ -134,10 +127,10 @@ def test_metadata_goes_ahead(clock: Clock) -> None:
 
 
 def test_relays_get_their_ticks_more_often(clock: Clock) -> None:
-    feed = feeds(clock).begin("show", "source", Lineage(1))
+    feed = feeds(clock).begin("show", "source", TimelineOrigin(1))
     for frame in [*configs(40), picture(40, True)]:
         feed.add(frame)
-    relay, viewer = watch(feed, Wire.RELAY), watch(feed, Wire.RTMP)
+    relay, viewer = watch(feed, PushProtocol.RELAY), watch(feed, PushProtocol.RTMP)
     clock.advance(1)
     relay.clear()
     viewer.clear()
@@ -151,7 +144,7 @@ def test_a_relay_of_relayed_frames_does_not_wait_for_a_tick(clock: Clock) -> Non
     relayed = feeds(clock, Asked()).join("show", "source")
     for frame in [*configs(40), picture(40, True)]:
         relayed.add(frame)
-    relay, viewer = watch(relayed, Wire.RELAY), watch(relayed, Wire.RTMP)
+    relay, viewer = watch(relayed, PushProtocol.RELAY), watch(relayed, PushProtocol.RTMP)
     clock.advance(1)
     relay.clear()
     viewer.clear()
@@ -173,7 +166,7 @@ def test_who_waits_longer_than_it_wants_to_is_told_why(clock: Clock) -> None:
 
 
 def test_who_does_not_want_to_wait_is_told_at_once(clock: Clock) -> None:
-    with pytest.raises(NotLive, match="show is not live"):
+    with pytest.raises(Refusal, match="show is not live"):
         come(feeds(clock))
 
 
@@ -182,14 +175,14 @@ def test_who_does_not_want_to_wait_still_waits_for_the_tier_above_to_answer(cloc
     _, seen = come(feeds(clock, supply))
     clock.advance(ANSWER_S - 0.1)
     assert seen == []
-    supply.feeds[0].absent("nobody has it")
+    supply.feeds[0].unavailable("nobody has it")
     assert [str(reason) for reason in seen] == ["nobody has it"]
 
 
 def test_an_answer_is_not_waited_for_for_ever(clock: Clock) -> None:
     _, seen = come(feeds(clock, Asked()))
     clock.advance(ANSWER_S)
-    assert isinstance(seen[0], NotLive)
+    assert isinstance(seen[0], Refusal)
 
 
 def test_one_who_leaves_while_it_waits_is_forgotten(clock: Clock) -> None:
@@ -208,9 +201,9 @@ def test_a_name_that_is_asked_for_often_is_asked_for_above_once(clock: Clock) ->
     all_feeds = unknowing(clock, supply)
     for _ in range(100):
         stay, seen = come(all_feeds)
-        supply.feeds[0].absent("nobody has it")
+        supply.feeds[0].unavailable("nobody has it")
         clock.advance(0)
-        assert isinstance(seen[0], NotLive)
+        assert isinstance(seen[0], Refusal)
         stay.leave()
     assert len(supply.feeds) == 1
     clock.advance(UNKNOWN_S)
@@ -221,7 +214,7 @@ def test_the_names_that_are_asked_for_at_once_are_bounded(clock: Clock) -> None:
     all_feeds = feeds(clock, Asked(), known=Heard(live={f"show{number}" for number in range(4)}))
     for number in range(3):
         come(all_feeds, f"show{number}")
-    with pytest.raises(NotLive, match="no room"):
+    with pytest.raises(Refusal, match="no room"):
         come(all_feeds, "show3")
     come(all_feeds, "show2")
 
@@ -229,7 +222,7 @@ def test_the_names_that_are_asked_for_at_once_are_bounded(clock: Clock) -> None:
 @pytest.mark.parametrize(("stream", "rendition"), [("../show", "source"), ("show", "best"), ("", "source")])
 def test_what_cannot_be_a_name_is_not_asked_for(clock: Clock, stream: str, rendition: str) -> None:
     supply = Asked()
-    with pytest.raises(NotLive):
+    with pytest.raises(Refusal):
         come(feeds(clock, supply), stream, rendition)
     assert supply.feeds == []
 
@@ -237,13 +230,13 @@ def test_what_cannot_be_a_name_is_not_asked_for(clock: Clock, stream: str, rendi
 def test_a_relayed_feed_lingers_and_is_then_let_go(clock: Clock) -> None:
     supply = Asked()
     all_feeds = feeds(clock, supply)
-    stay, _ = come(all_feeds, wire=Wire.FLV)
+    stay, _ = come(all_feeds, protocol=PushProtocol.FLV)
     for frame in [*configs(), picture(0, True)]:
         supply.feeds[0].add(frame)
-    stay.watch(StringTransport(), Seat())
+    stay.watch(StringTransport(), FakeConnection())
     stay.leave()
     clock.advance(LIMITS.linger_s - 1)
-    again, _ = come(all_feeds, wire=Wire.FLV)
+    again, _ = come(all_feeds, protocol=PushProtocol.FLV)
     clock.advance(LIMITS.linger_s)
     assert len(supply.feeds) == 1
     again.leave()
@@ -254,10 +247,10 @@ def test_a_relayed_feed_lingers_and_is_then_let_go(clock: Clock) -> None:
 def test_a_relayed_feed_stays_as_long_as_anybody_watches(clock: Clock) -> None:
     supply = Asked()
     all_feeds = feeds(clock, supply)
-    first, second = (come(all_feeds, wire=Wire.FLV)[0] for _ in range(2))
+    first, second = (come(all_feeds, protocol=PushProtocol.FLV)[0] for _ in range(2))
     supply.feeds[0].add(sound(0))
     for stay in (first, second):
-        stay.watch(StringTransport(), Seat())
+        stay.watch(StringTransport(), FakeConnection())
     first.leave()
     clock.advance(10 * LIMITS.linger_s)
     assert len(supply.feeds) == 1
@@ -265,15 +258,15 @@ def test_a_relayed_feed_stays_as_long_as_anybody_watches(clock: Clock) -> None:
 
 def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: Clock) -> None:
     all_feeds = feeds(clock)
-    feed = all_feeds.begin("show", "source", Lineage(1))
+    feed = all_feeds.begin("show", "source", TimelineOrigin(1))
     for frame in [*configs(), picture(0, True)]:
         feed.add(frame)
-    (stay, _), seat = come(all_feeds, wire=Wire.FLV), Seat()
-    stay.watch(StringTransport(), seat)
+    (stay, _), connection = come(all_feeds, protocol=PushProtocol.FLV), FakeConnection()
+    stay.watch(StringTransport(), connection)
     clock.advance(1000)
-    assert not seat.is_over
+    assert not connection.is_over
     all_feeds.end(feed)
-    assert seat.is_over and feed.phase is Phase.OVER
+    assert connection.is_over and feed.phase is Phase.OVER
     assert len(all_feeds) == 0
     stay.leave()
     assert clock.getDelayedCalls() == []
@@ -283,7 +276,7 @@ def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: C
 @pytest.mark.usefixtures("uncollected")
 def test_the_frames_of_a_feed_go_when_its_broadcast_does(clock: Clock, end: Callable[[Feeds, Feed], None]) -> None:
     all_feeds = feeds(clock)
-    feed = all_feeds.begin("show", "source", Lineage(1))
+    feed = all_feeds.begin("show", "source", TimelineOrigin(1))
     watch(feed)
     key = picture(0, True)
     for frame in [*configs(), key]:
@@ -299,13 +292,13 @@ def test_the_frames_of_a_feed_go_when_its_broadcast_does(clock: Clock, end: Call
 @pytest.mark.usefixtures("uncollected")
 def test_the_frames_of_a_feed_that_is_let_go_go_with_it(clock: Clock) -> None:
     supply = Asked()
-    stay, _ = come(feeds(clock, supply), wire=Wire.FLV)
+    stay, _ = come(feeds(clock, supply), protocol=PushProtocol.FLV)
     feed, key = supply.feeds[0], picture(0, True)
     for frame in [*configs(), key]:
         feed.add(frame)
     kept = ref(key)
     del key, frame
-    stay.watch(StringTransport(), Seat())
+    stay.watch(StringTransport(), FakeConnection())
     stay.leave()
     assert kept() is not None
     clock.advance(LIMITS.linger_s)
@@ -315,28 +308,28 @@ def test_the_frames_of_a_feed_that_is_let_go_go_with_it(clock: Clock) -> None:
 def test_when_the_process_ends_the_viewers_are_not_told_that_the_broadcast_has(clock: Clock) -> None:
     supply = Asked()
     all_feeds = feeds(clock, supply)
-    seat = Seat()
-    stay, _ = come(all_feeds, wire=Wire.FLV)
+    connection = FakeConnection()
+    stay, _ = come(all_feeds, protocol=PushProtocol.FLV)
     supply.feeds[0].add(sound(0))
-    stay.watch(StringTransport(), seat)
+    stay.watch(StringTransport(), connection)
     all_feeds.stop()
-    assert supply.feeds == [] and not seat.is_over
+    assert supply.feeds == [] and not connection.is_over
 
 
 def test_who_waits_for_a_broadcast_gets_it_when_it_begins(clock: Clock) -> None:
     all_feeds = feeds(clock)
     _, seen = come(all_feeds, wait_s=5.0)
     clock.advance(3)
-    feed = all_feeds.begin("show", "source", Lineage(1))
+    feed = all_feeds.begin("show", "source", TimelineOrigin(1))
     feed.add(picture(0, True))
     assert seen == ["ready"]
 
 
 def test_viewers_are_counted_while_they_watch(clock: Clock) -> None:
     all_feeds = feeds(clock)
-    all_feeds.begin("show", "source", Lineage(1)).add(sound(0))
-    stay, _ = come(all_feeds, wire=Wire.FLV)
-    stay.watch(StringTransport(), Seat())
+    all_feeds.begin("show", "source", TimelineOrigin(1)).add(sound(0))
+    stay, _ = come(all_feeds, protocol=PushProtocol.FLV)
+    stay.watch(StringTransport(), FakeConnection())
     count = lambda: all_feeds.metrics.registry.get_sample_value("livestream_viewers", {"protocol": "flv"})  # noqa: E731
     assert count() == 1
     stay.leave()
@@ -361,14 +354,14 @@ def test_when_a_broadcast_has_gone_to_another_node_its_viewers_are_cut_and_not_t
     clock: Clock,
 ) -> None:
     all_feeds = feeds(clock)
-    feed = all_feeds.begin("show", "source", Lineage(1))
+    feed = all_feeds.begin("show", "source", TimelineOrigin(1))
     waiting = outcome(feed.ready(clock.seconds() + 5))
-    viewer = Viewer(StringTransport(), Seat(), Backlog(10**6, 4000))
-    feed.fanout(Wire.RELAY).attach(viewer)
+    viewer = Viewer(StringTransport(), FakeConnection(), Backlog(10**6, 4000))
+    feed.fanout(PushProtocol.RELAY).attach(viewer)
     all_feeds.cut(feed)
-    assert viewer.transport.disconnected and not viewer.seat.is_over  # type: ignore[attr-defined]
-    assert isinstance(waiting[0], NotLive)
+    assert viewer.transport.disconnected and not viewer.connection.is_over  # type: ignore[attr-defined]
+    assert isinstance(waiting[0], Refusal)
     assert len(all_feeds) == 0
-    assert all_feeds.begin("show", "source", Lineage(2)) is not feed
+    assert all_feeds.begin("show", "source", TimelineOrigin(2)) is not feed
     clock.advance(1)
     assert clock.getDelayedCalls() == []

@@ -11,17 +11,18 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from werkzeug.exceptions import NotFound
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, Request
 
 from livestream.http.response import ResponseFactory
 from livestream.media.flv import file_header, tag
 from livestream.metrics import Metrics
+from livestream.model.admission import Reason, Refusal
 from livestream.push.feed import Feed, PushLimits
 from livestream.push.feeds import Feeds
-from livestream.push.flv import CLOSE_S, HEARD_BYTES, FlvPush
-from livestream.push.timeline_splice import Lineage
+from livestream.push.flv import CLOSE_S, RECEIVED_BYTES, FlvPush
+from livestream.push.timeline_splice import TimelineOrigin
+from livestream.push.viewer_admission import ViewerAdmission
 from tests.push.frames import configs, picture, sound
 from tests.push.test_feed import flv_tags
 
@@ -62,8 +63,8 @@ class Site:
 
     def __attrs_post_init__(self) -> None:
         feeds = Feeds(PushLimits(), self.clock, self.metrics)
-        self.push = FlvPush(feeds, ResponseFactory("edge"))
-        self.feed = feeds.begin("show", "source", Lineage(1))
+        self.push = FlvPush(ViewerAdmission(feeds), ResponseFactory("edge"))
+        self.feed = feeds.begin("show", "source", TimelineOrigin(1))
         for frame in [*configs(), picture(0, True)]:
             self.feed.add(frame)
 
@@ -83,6 +84,15 @@ class Site:
 @pytest.fixture
 def site() -> Site:
     return Site()
+
+
+def refused(viewing: Deferred[None]) -> Reason:
+    """Why a viewer is refused, which it is at once."""
+    failures: list[Failure] = []
+    viewing.addErrback(failures.append)
+    [failure] = failures
+    assert isinstance(failure.value, Refusal)
+    return failure.value.reason
 
 
 def body(data: bytes) -> bytes:
@@ -111,28 +121,26 @@ def test_a_viewer_who_leaves_is_let_go_and_its_request_is_never_answered(site: S
 
 
 def test_what_is_not_live_is_not_found(site: Site) -> None:
-    with pytest.raises(NotFound):
-        site.view(FakeRequest(), "other")
-    with pytest.raises(NotFound):
-        site.view(FakeRequest(args={b"rendition": [b"best\xff"]}))
+    assert refused(site.view(FakeRequest(), "other")) is Reason.NOT_LIVE
+    assert refused(site.view(FakeRequest(args={b"rendition": [b"best\xff"]}))) is Reason.INVALID_NAME
     errors = {"kind": "flv", "outcome": "error"}
     assert site.metrics.registry.get_sample_value("livestream_http_requests_total", errors) == 2
 
 
 def test_a_viewer_who_leaves_while_it_waits_is_let_go(site: Site) -> None:
-    site.push.feeds.limits = PushLimits(wait_s=60)
+    site.push.admission.feeds.limits = PushLimits(wait_s=60)
     failed: list[Failure] = []
     waiting = site.view(FakeRequest(), "other")
     waiting.addErrback(failed.append)
     waiting.cancel()
     site.clock.advance(10)
-    assert len(site.push.feeds) == 1
+    assert len(site.push.admission.feeds) == 1
     assert len(failed) == 1
 
 
 def test_the_end_of_the_broadcast_ends_the_file(site: Site) -> None:
     request = site.watching()
-    site.push.feeds.end(site.feed)
+    site.push.admission.feeds.end(site.feed)
     assert request.channel.transport.disconnecting
     site.clock.advance(CLOSE_S / 2)
     request.channel.lose()
@@ -141,7 +149,7 @@ def test_the_end_of_the_broadcast_ends_the_file(site: Site) -> None:
 
 def test_one_who_does_not_take_the_end_is_cut_off(site: Site) -> None:
     request = site.watching()
-    site.push.feeds.end(site.feed)
+    site.push.admission.feeds.end(site.feed)
     site.clock.advance(CLOSE_S)
     assert request.channel.transport.disconnected
 
@@ -149,7 +157,7 @@ def test_one_who_does_not_take_the_end_is_cut_off(site: Site) -> None:
 def test_one_who_talks_without_end_is_cut_off(site: Site) -> None:
     request = site.watching()
     assert request.channel.protocol is not None
-    request.channel.protocol.dataReceived(b"x" * HEARD_BYTES)
+    request.channel.protocol.dataReceived(b"x" * RECEIVED_BYTES)
     assert not request.channel.transport.disconnected
     request.channel.protocol.dataReceived(b"x")
     assert request.channel.transport.disconnected
@@ -231,7 +239,7 @@ def test_a_page_that_pings_is_answered_and_one_that_closes_is_let_go(site: Site)
 def test_the_end_of_the_broadcast_closes_the_socket_properly(site: Site) -> None:
     browser = Browser()
     browser.open(site)
-    site.push.feeds.end(site.feed)
+    site.push.admission.feeds.end(site.feed)
     browser.hear()
     assert isinstance(browser.events[-1], CloseConnection) and browser.events[-1].code == 1000
 
@@ -256,14 +264,13 @@ def test_a_page_that_does_not_speak_the_protocol_is_cut_off(site: Site) -> None:
     ids=["another protocol", "not ASCII", "no host"],
 )
 def test_an_upgrade_that_is_no_handshake_is_not_served(site: Site, fields: dict[bytes, list[bytes]]) -> None:
-    with pytest.raises(NotFound):
-        site.view(FakeRequest(requestHeaders=Headers(fields)))
+    assert refused(site.view(FakeRequest(requestHeaders=Headers(fields)))) is Reason.UNKNOWN_PATH
 
 
 def test_viewers_of_a_node_that_is_going_are_ended_when_they_have_the_next_key_frame(site: Site) -> None:
     first, gone = site.watching(), site.watching()
     gone.channel.lose()
-    site.push.move()
+    site.push.disconnect_at_key_frame()
     late = site.watching()
     site.feed.add(picture(40))
     site.clock.advance(1)
@@ -276,7 +283,7 @@ def test_viewers_of_a_node_that_is_going_are_ended_when_they_have_the_next_key_f
     assert not late.channel.transport.disconnecting
     assert site.push.watching == 2
     first.channel.lose()
-    site.push.send_away()
+    site.push.disconnect_all()
     assert late.channel.transport.disconnecting
     late.channel.lose()
     assert site.push.watching == 0
@@ -286,6 +293,6 @@ def test_viewers_of_a_node_that_is_going_are_ended_when_they_have_the_next_key_f
 def test_a_page_is_told_that_the_node_goes_away(site: Site) -> None:
     browser = Browser()
     browser.open(site)
-    site.push.send_away()
+    site.push.disconnect_all()
     browser.hear()
     assert isinstance(browser.events[-1], CloseConnection) and browser.events[-1].code == 1001

@@ -80,7 +80,7 @@ class Frames(Feed):
         self.added.append(frame)
         super().add(frame)
 
-    def absent(self, reason: str) -> None:
+    def unavailable(self, reason: str) -> None:
         self.reasons.append(reason)
 
 
@@ -102,8 +102,8 @@ class Scene:
         self.relay.start()
 
     def make(self) -> Relay:
-        over_for, starving = self.ended.append, lambda: None
-        return Relay(self.feed, lambda _: self.chosen, over_for, starving, self.clock, self.metrics)
+        on_end, starving = self.ended.append, lambda: None
+        return Relay(self.feed, lambda _: self.chosen, on_end, starving, self.clock, self.metrics)
 
     def checks(self, count: int) -> None:
         self.clock.pump([CHECK_S] * count)
@@ -308,7 +308,7 @@ class Tier:
         self.relays = Relays(choose, self._ask, lambda _: self.known, self.clock, metrics)
         self.feeds = [Feed("show", "source", PushLimits(), self.clock, metrics) for _ in range(self.count)]
         for feed in self.feeds:
-            self.relays.wanted(feed, lambda _: None)
+            self.relays.start(feed, lambda _: None)
         for link in self.first.links:
             link.play(FRAMES)
 
@@ -338,7 +338,7 @@ def tier() -> Iterator[Tier]:
     tier = Tier()
     yield tier
     for feed in tier.feeds:
-        tier.relays.unwanted(feed)
+        tier.relays.stop(feed)
     assert tier.clock.getDelayedCalls() == []
 
 
@@ -399,7 +399,7 @@ def test_many_silent_streams_ask_together_once_a_second_and_go_on_together() -> 
         asked_at.append(tier.clock.seconds())
         return succeed({tier.first: {"show": 7}, tier.second: {"show": 8 if len(asked_at) > 4 else 7}})
 
-    tier.relays.ask = ask
+    tier.relays.ask_holdings = ask
     tier.starve(4 * ASK_S)
     assert asked_at == [1, 2, 3, 4] and tier.second.links == []
     tier.starve(ASK_S)
@@ -424,9 +424,9 @@ def test_nobody_is_asked_again_before_having_answered(tier: Tier) -> None:
 
 
 def test_who_cannot_be_asked_is_asked_again(tier: Tier) -> None:
-    tier.relays.ask = lambda: fail(OSError("an error of these tests"))
+    tier.relays.ask_holdings = lambda: fail(OSError("an error of these tests"))
     tier.starve()
-    tier.relays.ask = tier._ask
+    tier.relays.ask_holdings = tier._ask
     tier.starve(ASK_S)
     tier.answer(first=7, second=8)
     assert tier.has_moved
@@ -434,9 +434,9 @@ def test_who_cannot_be_asked_is_asked_again(tier: Tier) -> None:
 
 def test_what_is_asked_is_awaited_no_longer_when_nobody_wants_it() -> None:
     tier, cancelled = Tier(), []
-    tier.relays.ask = lambda: Deferred(cancelled.append)
+    tier.relays.ask_holdings = lambda: Deferred(cancelled.append)
     tier.starve()
-    tier.relays.unwanted(tier.feeds[0])
+    tier.relays.stop(tier.feeds[0])
     assert len(cancelled) == 1
 
 

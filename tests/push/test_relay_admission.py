@@ -16,9 +16,10 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from livestream.metrics import Metrics
+from livestream.model.admission import Reason, Refusal
 from livestream.net.rtmp.client import RtmpLink
 from livestream.net.rtmp.limits import RtmpLimits
-from livestream.net.rtmp.requests import UNIX, PlayRequest, Refused
+from livestream.net.rtmp.requests import UNIX, RtmpRequest
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.feed import PushLimits
 from livestream.push.feeds import Feeds
@@ -32,8 +33,9 @@ from livestream.push.relay_admission import (
     RelayRule,
     SignedRelays,
 )
-from livestream.push.rtmp import RtmpPlay
-from livestream.push.timeline_splice import Lineage
+from livestream.push.rtmp import RtmpPlaying
+from livestream.push.timeline_splice import TimelineOrigin
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.rtmp.client import ClientSession
 from livestream.settings import PRIVATE_NETWORKS
 from livestream.signing import (
@@ -68,10 +70,10 @@ class Admission:
         """Whether a relay asks, or what it is told if it is refused."""
         query = {"rendition": "480p"} if relay is None else {"rendition": "480p", "relay": relay}
         try:
-            return self.relays.is_relay(PlayRequest("live", "show", query, address))
-        except Refused as refused:
-            assert refused.limit == "relay"
-            return refused.description
+            return self.relays.is_relay(RtmpRequest("live", "show", query, address))
+        except Refusal as refusal:
+            assert refusal.limit == "relay" and refusal.reason is Reason.NOT_ALLOWED
+            return refusal.message
 
 
 def signed_relays(clock_of: ClockOf = unknown_clock) -> SignedRelays:
@@ -207,10 +209,10 @@ async def port(rule: RelayRule, *, takes_viewers: bool) -> AsyncIterator[Port]:
     clock: Any = reactor
     metrics = Metrics()
     feeds = Feeds(PushLimits(), clock, metrics)
-    feed = feeds.begin("show", "source", Lineage(7))
+    feed = feeds.begin("show", "source", TimelineOrigin(7))
     for frame in [*configs(), picture(0, True)]:
         feed.add(evolve(frame, arrived=clock.seconds()))
-    play = RtmpPlay(feeds, RelayAdmission(rule, takes_viewers, clock.seconds))
+    play = RtmpPlaying(ViewerAdmission(feeds), RelayAdmission(rule, takes_viewers, clock.seconds))
     listening = clock.listenTCP(0, RtmpServerFactory(None, play, RtmpLimits(), clock, metrics), interface="127.0.0.1")
     try:
         yield Port(listening.getHost().port, metrics)

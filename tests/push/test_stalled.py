@@ -9,13 +9,15 @@ import pytest
 from attrs import define, field
 
 from livestream.metrics import Metrics
+from livestream.model.admission import PushProtocol
 from livestream.model.frames import Frame
-from livestream.push.feed import Feed, PushLimits, Wire
+from livestream.push.feed import Feed, PushLimits
 from livestream.push.feeds import Feeds
-from livestream.push.session import Visit, visit
-from livestream.push.timeline_splice import Lineage
+from livestream.push.session import PlaybackSession
+from livestream.push.timeline_splice import TimelineOrigin
 from tests.push.frames import configs, picture
 from tests.push.show import FakeReactor, Player
+from tests.push.viewers import come
 
 LIMITS = PushLimits(stall_s=30)
 
@@ -37,18 +39,18 @@ class Scene:
 
     def __attrs_post_init__(self) -> None:
         self.feeds = Feeds(LIMITS, self.reactor, self.metrics)
-        self.feed = self.feeds.begin("show", "source", Lineage(1))
+        self.feed = self.feeds.begin("show", "source", TimelineOrigin(1))
         for frame in [*configs(0), large(0)]:
             self.feed.add(frame)
 
-    def watch(self, wire: Wire) -> tuple[Visit, Player]:
+    def watch(self, wire: PushProtocol) -> tuple[PlaybackSession, Player]:
         player = Player(self.reactor)
         self.players.append(player)
-        stay = visit(self.feeds, "show", "source", wire, "192.0.2.1")
-        stay.ready()
+        stay, _ = come(self.feeds, protocol=wire)
         stay.watch(player.transport, player)
         player.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        return stay, player
+        assert stay.session is not None
+        return stay.session, player
 
     def pass_time(self, seconds: int, *reading: Player, is_live: bool = True) -> None:
         for _ in range(seconds):
@@ -69,10 +71,10 @@ def scene() -> Iterator[Scene]:
         player.close()
 
 
-@pytest.mark.parametrize("wire", Wire)
+@pytest.mark.parametrize("wire", PushProtocol)
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "between frames"])
 def test_a_viewer_who_reads_nothing_is_closed_after_so_long_and_no_other(
-    scene: Scene, wire: Wire, is_live: bool
+    scene: Scene, wire: PushProtocol, is_live: bool
 ) -> None:
     (_, stopped), (_, reading) = scene.watch(wire), scene.watch(wire)
     scene.pass_time(29, reading, is_live=is_live)
@@ -83,7 +85,7 @@ def test_a_viewer_who_reads_nothing_is_closed_after_so_long_and_no_other(
 
 
 def test_a_viewer_who_pauses_before_it_has_read_what_it_was_given_is_closed_too(scene: Scene) -> None:
-    stay, stopped = scene.watch(Wire.RTMP)
+    stay, stopped = scene.watch(PushProtocol.RTMP)
     scene.reactor.advance(1)
     scene.reactor.write()
     stay.pause(True)
@@ -93,7 +95,7 @@ def test_a_viewer_who_pauses_before_it_has_read_what_it_was_given_is_closed_too(
 
 
 def test_a_viewer_who_has_read_all_that_it_was_given_may_pause_for_long(scene: Scene) -> None:
-    stay, player = scene.watch(Wire.RTMP)
+    stay, player = scene.watch(PushProtocol.RTMP)
     scene.pass_time(2, player)
     stay.pause(True)
     scene.pass_time(120)
@@ -101,7 +103,7 @@ def test_a_viewer_who_has_read_all_that_it_was_given_may_pause_for_long(scene: S
 
 
 def test_a_viewer_who_pauses_while_its_socket_is_full_is_given_no_more_than_it_had(scene: Scene) -> None:
-    stay, player = scene.watch(Wire.RTMP)
+    stay, player = scene.watch(PushProtocol.RTMP)
     scene.reactor.advance(1)
     stay.pause(True)
     read(player)

@@ -15,21 +15,23 @@ from zope.interface import implementer
 
 from livestream.media.flv import file_header
 from livestream.metrics import Metrics
+from livestream.model.admission import PushProtocol
 from livestream.model.frames import Frame
 from livestream.net.rtmp.client import RtmpUpstream
 from livestream.net.rtmp.limits import RtmpLimits
 from livestream.net.rtmp.server import RtmpServerFactory
-from livestream.push.feed import Feed, PushLimits, Wire
+from livestream.push.feed import Feed, PushLimits
 from livestream.push.feeds import Feeds
 from livestream.push.relay import GIVE_UP_S, Relays
 from livestream.push.relay_admission import RelayAdmission, SignedRelays
-from livestream.push.rtmp import RtmpPlay
-from livestream.push.session import visit
-from livestream.push.timeline_splice import Lineage
+from livestream.push.rtmp import RtmpPlaying
+from livestream.push.timeline_splice import TimelineOrigin
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.signing import Credentials
 from tests.observer import Observer
 from tests.push.frames import configs, group
 from tests.push.test_feed import Heard, flv_tags
+from tests.push.viewers import come
 
 
 @implementer(IStreamClientEndpoint)
@@ -81,7 +83,7 @@ class Tiers:
         self.upper = [Feeds(limits, self.clock, metrics) for _ in range(2)]
         credentials = Credentials("edge-1", "the secret of these tests", self.clock.seconds)
         admission = RelayAdmission(SignedRelays(credentials), takes_viewers=False, seconds=self.clock.seconds)
-        plays = [RtmpPlay(one, admission) for one in self.upper]
+        plays = [RtmpPlaying(ViewerAdmission(one), admission) for one in self.upper]
         ports = [RtmpServerFactory(None, play, RtmpLimits(), self.clock, metrics) for play in plays]
         self.cables = [Cable(port) for port in ports]
         upstreams = [
@@ -92,7 +94,7 @@ class Tiers:
         self.edge = Feeds(limits, self.clock, metrics, relays, Heard())
 
     def live(self, epoch: int = 7) -> None:
-        self.sources = [one.begin("show", "source", Lineage(epoch)) for one in self.upper]
+        self.sources = [one.begin("show", "source", TimelineOrigin(epoch)) for one in self.upper]
 
     def add(self, frames: list[Frame]) -> None:
         for source in self.sources:
@@ -109,8 +111,8 @@ class Tiers:
 
     def watch(self) -> Viewer:
         viewer = Viewer()
-        stay = visit(self.edge, "show", "source", Wire.FLV, "192.0.2.1")
-        stay.ready().addCallback(lambda _: stay.watch(viewer.transport, viewer))
+        stay, _ = come(self.edge, protocol=PushProtocol.FLV)
+        stay.admission.addCallback(lambda _: stay.watch(viewer.transport, viewer))
         self.run(0.3)
         return viewer
 
@@ -180,15 +182,15 @@ def test_the_end_of_the_broadcast_reaches_the_last_viewer(tiers: Tiers) -> None:
 
 
 def test_a_relay_that_nobody_watches_any_more_is_released_after_a_while(tiers: Tiers) -> None:
-    stay = visit(tiers.edge, "show", "source", Wire.FLV, "192.0.2.1")
-    stay.ready().addCallback(lambda _: stay.watch(StringTransport(), Viewer()))
+    stay, _ = come(tiers.edge, protocol=PushProtocol.FLV)
+    stay.admission.addCallback(lambda _: stay.watch(StringTransport(), Viewer()))
     tiers.run(0.5)
     stay.leave()
     tiers.run(PushLimits().linger_s / 2)
     assert len(tiers.edge) == 1
     tiers.run(PushLimits().linger_s)
     assert len(tiers.edge) == 0
-    assert not tiers.sources[0].is_wanted
+    assert not tiers.sources[0].is_in_use
 
 
 def test_viewers_stay_while_the_whole_tier_above_is_away(tiers: Tiers) -> None:

@@ -8,24 +8,27 @@ from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 
 from livestream.metrics import Metrics
-from livestream.push.feed import CannotTell, NotLive, PushLimits, Wire
-from livestream.push.feeds import MOST_RENDITIONS, UNKNOWN_S, Feeds, Standing
-from livestream.push.session import HEARD_ABOVE_S, Visit, visit
-from livestream.push.timeline_splice import Lineage
+from livestream.model.admission import PushProtocol, Reason, Refusal
+from livestream.push.feed import PushLimits
+from livestream.push.feeds import MAX_RENDITIONS, UNKNOWN_S, Availability, Feeds
+from livestream.push.timeline_splice import TimelineOrigin
+from livestream.push.viewer_admission import UPSTREAM_DELAY_S, ViewerAdmission
 from tests.push.frames import picture
-from tests.push.test_feed import Asked, outcome
+from tests.push.test_feed import Asked
+from tests.push.viewers import Stay
+from tests.push.viewers import come as _come
 
 
 @define(eq=False)
 class Heard:
     """What a node has heard of streams elsewhere; ``of_others`` is what it says of all other names."""
 
-    of_others: Standing = Standing.NOT_LIVE
-    streams: dict[str, Standing] = field(factory=dict)
+    of_others: Availability = Availability.NOT_LIVE
+    streams: dict[str, Availability] = field(factory=dict)
 
-    def standing(self, stream: str, rendition: str) -> Standing:
+    def availability(self, stream: str, rendition: str) -> Availability:
         standing = self.streams.get(stream, self.of_others)
-        return Standing.UNKNOWN if standing is Standing.LIVE and rendition != "source" else standing
+        return Availability.UNKNOWN if standing is Availability.LIVE and rendition != "source" else standing
 
 
 @define(eq=False)
@@ -38,23 +41,26 @@ class Edge:
     heard: Heard = field(factory=Heard)
     metrics: Metrics = field(factory=Metrics)
     feeds: Feeds = field(init=False)
+    admission: ViewerAdmission = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1000)
         self.feeds = Feeds(self.limits, self.clock, self.metrics, self.supply, self.heard)
+        self.admission = ViewerAdmission(self.feeds)
 
-    def come(self, stream: str, rendition: str = "source", wire: Wire = Wire.RTMP) -> tuple[Visit, list[object]]:
-        stay = visit(self.feeds, stream, rendition, wire, "192.0.2.1", self.feeds.limits.wait_s)
-        return stay, outcome(stay.ready())
+    def come(
+        self, stream: str, rendition: str = "source", wire: PushProtocol = PushProtocol.RTMP
+    ) -> tuple[Stay, list[object]]:
+        return _come(self.admission, stream, rendition, wire, None)
 
-    def refused(self, stream: str, rendition: str = "source") -> str:
-        with pytest.raises(NotLive) as refused:
+    def refused(self, stream: str, rendition: str = "source") -> Reason:
+        with pytest.raises(Refusal) as refused:
             self.come(stream, rendition)
-        return type(refused.value).__name__
+        return refused.value.reason
 
     def announce(self, stream: str) -> None:
         """The node hears that a broadcast has begun."""
-        self.heard.streams[stream] = Standing.LIVE
+        self.heard.streams[stream] = Availability.LIVE
         self.feeds.waiting.announced(stream)
 
     def play(self, stream: str) -> None:
@@ -78,12 +84,12 @@ def waiting() -> Edge:
     return Edge(PushLimits(wait_s=5.0, waiting_players=3))
 
 
-@pytest.mark.parametrize("wire", Wire)
-def test_what_is_not_live_is_refused_at_once_with_nothing_asked_or_kept(edge: Edge, wire: Wire) -> None:
+@pytest.mark.parametrize("wire", PushProtocol)
+def test_what_is_not_live_is_refused_at_once_with_nothing_asked_or_kept(edge: Edge, wire: PushProtocol) -> None:
     for number in range(100):
-        with pytest.raises(NotLive, match=f"show{number} is not live"):
+        with pytest.raises(Refusal, match=f"show{number} is not live"):
             edge.come(f"show{number}", wire=wire)
-    assert edge.supply.feeds == [] and len(edge.feeds) == 0 and edge.feeds.visitors == 0
+    assert edge.supply.feeds == [] and len(edge.feeds) == 0 and edge.feeds.audience == 0
     assert len(edge.clock.getDelayedCalls()) == 1, "the log's line for all of them"
 
 
@@ -95,8 +101,8 @@ def test_they_are_one_line_of_the_log_in_ten_seconds(edge: Edge) -> None:
 
     globalLogPublisher.addObserver(note)
     try:
-        with pytest.raises(NotLive):
-            edge.come("show", wire=Wire.FLV)
+        with pytest.raises(Refusal):
+            edge.come("show", wire=PushProtocol.FLV)
         for name in ("../etc\n", "x" * 100, "other"):
             edge.refused(name)
         edge.refused("show", "best")
@@ -112,24 +118,24 @@ def ask_for_many(edge: Edge, count: int = 100) -> int:
     for number in range(count):
         try:
             edge.come(f"show{round(edge.clock.seconds())}-{number}")
-        except CannotTell:
-            continue
+        except Refusal as refusal:
+            assert refusal.reason is Reason.UNAVAILABLE
     return len(edge.supply.feeds) - before
 
 
 def test_while_the_node_cannot_tell_so_many_names_a_second_are_asked_for_of_all_together(edge: Edge) -> None:
-    edge.heard.of_others = Standing.UNKNOWN
+    edge.heard.of_others = Availability.UNKNOWN
     assert ask_for_many(edge) == 20
     assert edge.hits("unknown_names") == 80
     for feed in list(edge.supply.feeds):
-        feed.absent("nobody has it")
+        feed.unavailable("nobody has it")
     edge.clock.advance(1)
     assert ask_for_many(edge) == 10
-    assert edge.refused("one-more") == "CannotTell"
+    assert edge.refused("one-more") is Reason.UNAVAILABLE
 
 
 def test_one_that_was_asked_for_is_asked_for_once_by_however_many(edge: Edge) -> None:
-    edge.heard.of_others = Standing.UNKNOWN
+    edge.heard.of_others = Availability.UNKNOWN
     seen = [edge.come("show")[1] for _ in range(100)]
     assert len(edge.supply.feeds) == 1 and edge.hits("unknown_names") == 0
     edge.play("show")
@@ -137,9 +143,9 @@ def test_one_that_was_asked_for_is_asked_for_once_by_however_many(edge: Edge) ->
 
 
 def test_what_is_known_to_be_live_is_asked_for_however_many_names_are_not(edge: Edge) -> None:
-    edge.heard.of_others = Standing.UNKNOWN
+    edge.heard.of_others = Availability.UNKNOWN
     ask_for_many(edge)
-    edge.heard.streams["live"] = Standing.LIVE
+    edge.heard.streams["live"] = Availability.LIVE
     _, seen = edge.come("live")
     edge.play("live")
     assert seen == ["ready"]
@@ -148,18 +154,18 @@ def test_what_is_known_to_be_live_is_asked_for_however_many_names_are_not(edge: 
 def test_renditions_of_one_stream_of_which_nobody_has_heard_are_bounded(edge: Edge) -> None:
     edge.feeds.renew(PushLimits(unknown_names_per_s=1000))
     edge.clock.advance(10)
-    edge.heard.streams |= {"live": Standing.LIVE, "other": Standing.LIVE}
-    for height in range(100, 100 + MOST_RENDITIONS):
+    edge.heard.streams |= {"live": Availability.LIVE, "other": Availability.LIVE}
+    for height in range(100, 100 + MAX_RENDITIONS):
         edge.come("live", f"{height}p")
-    assert edge.refused("live", "700p") == "CannotTell"
+    assert edge.refused("live", "700p") is Reason.UNAVAILABLE
     edge.come("live")
     edge.come("other", "700p")
 
 
 def test_a_feed_that_nobody_had_is_let_go_and_frees_its_place(edge: Edge) -> None:
-    edge.heard.of_others = Standing.UNKNOWN
+    edge.heard.of_others = Availability.UNKNOWN
     stay, seen = edge.come("show")
-    edge.supply.feeds[0].absent("nobody has it")
+    edge.supply.feeds[0].unavailable("nobody has it")
     assert [str(reason) for reason in seen] == ["nobody has it"]
     stay.leave()
     edge.clock.advance(UNKNOWN_S)
@@ -184,12 +190,12 @@ def test_who_has_waited_long_enough_is_told_and_forgotten(waiting: Edge) -> None
     waiting.clock.advance(0.2)
     assert [str(reason) for reason in seen] == ["show is not live"]
     stay.leave()
-    assert len(waiting.feeds.waiting) == 0 and waiting.feeds.visitors == 0 and waiting.supply.feeds == []
+    assert len(waiting.feeds.waiting) == 0 and waiting.feeds.audience == 0 and waiting.supply.feeds == []
 
 
 def test_who_leaves_while_it_waits_makes_room(waiting: Edge) -> None:
     stays = [waiting.come(f"show{number}")[0] for number in range(3)]
-    assert waiting.refused("show3") == "NotLive" and waiting.hits("waiting_players") == 1
+    assert waiting.refused("show3") is Reason.NOT_LIVE and waiting.hits("waiting_players") == 1
     stays[0].leave()
     assert len(waiting.feeds.waiting) == 2
     waiting.come("show3")
@@ -198,20 +204,19 @@ def test_who_leaves_while_it_waits_makes_room(waiting: Edge) -> None:
 def test_one_who_waits_for_a_broadcast_in_this_process_gets_it() -> None:
     clock = Clock()
     feeds = Feeds(PushLimits(wait_s=5.0), clock, Metrics())
-    stay = visit(feeds, "show", "source", Wire.RTMP, "192.0.2.1", 5.0)
-    seen = outcome(stay.ready())
+    _, seen = _come(feeds, wait_s=5.0)
     assert len(feeds) == 0
     clock.advance(3)
-    feeds.begin("show", "720p", Lineage(1))
+    feeds.begin("show", "720p", TimelineOrigin(1))
     assert len(feeds.waiting) == 1, "it waits for another rendition"
-    feeds.begin("show", "source", Lineage(1)).add(picture(0, True))
+    feeds.begin("show", "source", TimelineOrigin(1)).add(picture(0, True))
     assert seen == ["ready"]
 
 
 def test_who_may_wait_goes_on_waiting_when_the_tier_above_does_not_have_it(waiting: Edge) -> None:
-    waiting.heard.of_others = Standing.UNKNOWN
+    waiting.heard.of_others = Availability.UNKNOWN
     _, seen = waiting.come("show")
-    waiting.supply.feeds[0].absent("nobody has it")
+    waiting.supply.feeds[0].unavailable("nobody has it")
     waiting.clock.advance(UNKNOWN_S)
     assert seen == [] and waiting.supply.feeds == [] and len(waiting.feeds.waiting) == 1
     waiting.announce("show")
@@ -223,9 +228,9 @@ def test_what_is_live_here_is_waited_for_while_the_tier_above_has_not_heard_of_i
     edge.announce("show")
     seen, hopeless = edge.come("show")[1], edge.come("show", "720p")[1]
     for feed in edge.supply.feeds:
-        feed.absent(f"{feed.stream} is not live")
+        feed.unavailable(f"{feed.stream} is not live")
     assert (seen, len(hopeless)) == ([], 1)
-    edge.clock.advance(HEARD_ABOVE_S / 2)
+    edge.clock.advance(UPSTREAM_DELAY_S / 2)
     edge.play("show")
     assert seen == ["ready"]
 
@@ -233,23 +238,23 @@ def test_what_is_live_here_is_waited_for_while_the_tier_above_has_not_heard_of_i
 def test_what_is_live_here_and_stays_unknown_above_is_refused_in_the_end(edge: Edge) -> None:
     edge.announce("show")
     seen = edge.come("show")[1]
-    edge.supply.feeds[0].absent("show is not live")
-    edge.clock.advance(HEARD_ABOVE_S)
+    edge.supply.feeds[0].unavailable("show is not live")
+    edge.clock.advance(UPSTREAM_DELAY_S)
     assert [str(each) for each in seen] == ["show is not live"]
 
 
 def test_who_waits_for_frames_of_what_is_live_does_not_count_as_waiting_for_a_broadcast(waiting: Edge) -> None:
-    waiting.heard.streams["live"] = Standing.LIVE
+    waiting.heard.streams["live"] = Availability.LIVE
     seen = [waiting.come("live")[1] for _ in range(10)]
     assert len(waiting.feeds.waiting) == 0
-    waiting.supply.feeds[0].absent("nobody has it yet")
+    waiting.supply.feeds[0].unavailable("nobody has it yet")
     waiting.clock.advance(4)
     waiting.play("live")
     assert seen == [["ready"]] * 10
 
 
 def test_limits_that_are_renewed_hold_from_then_on(edge: Edge) -> None:
-    edge.heard.of_others = Standing.UNKNOWN
+    edge.heard.of_others = Availability.UNKNOWN
     edge.feeds.renew(PushLimits(unknown_names_per_s=2))
     assert ask_for_many(edge) == 4
     edge.feeds.renew(PushLimits(unknown_names_per_s=0.25))

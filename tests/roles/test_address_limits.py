@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 
 from livestream.config import Config, load
 from livestream.http.site import HttpSite
-from livestream.ingest.publish_admission import PublishDoor
+from livestream.ingest.publish_admission import PublishAdmission
+from livestream.ingest.rtmp import RtmpPublishing
 from livestream.lifecycle.process import Process
 from livestream.net.address_limits import AddressConnections, OverLimit
 from livestream.net.listeners import Listener
@@ -62,10 +63,10 @@ class Node:
         return MANY
 
     @property
-    def door(self) -> PublishDoor:
+    def admission(self) -> PublishAdmission:
         factory = self.factories["ingest.rtmp"]
-        assert isinstance(factory, RtmpServerFactory) and isinstance(factory.publishing, PublishDoor)
-        return factory.publishing
+        assert isinstance(factory, RtmpServerFactory) and isinstance(factory.publishing, RtmpPublishing)
+        return factory.publishing.admission
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_limits_and_exemptions_change_while_the_node_runs() -> None:
     assert process.let_in("edge.http", VIEWER) == process.let_in("edge.http", "127.0.0.1") == 3
     assert process.let_in("ingest.rtmp", VIEWER) == process.let_in("ingest.rtmp", "127.0.0.1") == 4
     assert process.let_in("edge.http", PROXY) == MANY
-    assert process.door.wrong_keys.limit == 5 and PROXY in process.door.wrong_keys.exempt
+    assert process.admission.wrong_keys.limit == 5 and PROXY in process.admission.wrong_keys.exempt
 
 
 def test_trusted_proxies_are_exempt_and_speak_the_proxy_protocol_when_they_shall() -> None:
@@ -120,7 +121,7 @@ def test_trusted_proxies_are_exempt_and_speak_the_proxy_protocol_when_they_shall
 def test_a_reader_may_stall_for_as_long_as_the_limit_says_whatever_it_is_sent() -> None:
     process = Node("all", ("limits.stall_s=7",))
     assert isinstance(process.factories["ingest.rtmp"], RtmpServerFactory)
-    feeds = process.factories["ingest.rtmp"].playing.feeds
+    feeds = process.factories["ingest.rtmp"].playing.admission.feeds
     assert feeds.limits.stall_s == 7
     process.reload("limits.stall_s=9")
     assert feeds.limits.stall_s == 9
@@ -129,7 +130,7 @@ def test_a_reader_may_stall_for_as_long_as_the_limit_says_whatever_it_is_sent() 
 def test_the_send_buffer_is_that_of_the_setting_and_the_pushs_is_twice_as_much() -> None:
     process = Node("all")
     assert isinstance(process.factories["ingest.rtmp"], RtmpServerFactory)
-    site, feeds = process.factories["edge.http"], process.factories["ingest.rtmp"].playing.feeds
+    site, feeds = process.factories["edge.http"], process.factories["ingest.rtmp"].playing.admission.feeds
     assert (site.limits.per_connection.send_buffer_bytes, feeds.limits.send_buffer_bytes) == (131_072, 262_144)
     assert feeds.limits == PushLimits()
     process.reload("limits.send_buffer_kb=64")

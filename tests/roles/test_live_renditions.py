@@ -15,7 +15,7 @@ from livestream.cache.prefetch import OriginReplicator
 from livestream.cache.store import Store
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan
-from livestream.push.feeds import Standing
+from livestream.push.feeds import Availability
 from livestream.roles.live_renditions import LiveRenditions
 from tests.cache.test_cache import Source
 from tests.packaging.windows import EPOCH, RUNG, announced, ended
@@ -49,8 +49,8 @@ class Chain:
         for announcement in announcements:
             self.edge.announced(announcement)
 
-    def standing(self, rendition: str = "source", stream: str = "show") -> Standing:
-        return self.known.standing(stream, rendition)
+    def availability(self, rendition: str = "source", stream: str = "show") -> Availability:
+        return self.known.availability(stream, rendition)
 
 
 @pytest.fixture
@@ -59,42 +59,42 @@ def chain() -> Chain:
 
 
 def test_an_edge_knows_at_once_that_a_broadcast_has_begun_and_lists_nothing_of_it(chain: Chain) -> None:
-    assert chain.standing() is Standing.NOT_LIVE
+    assert chain.availability() is Availability.NOT_LIVE
     chain.bus.publish(Tier.INGEST, EpochBegan("show", Epoch(EPOCH, 1)))
-    assert chain.standing() is Standing.LIVE
+    assert chain.availability() is Availability.LIVE
     window = chain.edge.window("show")
     assert window is not None and window.renditions() == [] and not window.is_live
     chain.bus.publish(Tier.INGEST, announced(1))
     assert window.listed("source") == [], "the origin does not have it yet"
-    assert chain.standing(stream="other") is Standing.NOT_LIVE
+    assert chain.availability(stream="other") is Availability.NOT_LIVE
 
 
 def test_what_has_ended_is_not_live_until_it_begins_again(chain: Chain) -> None:
     chain.hear(announced(1), ended(1))
-    assert chain.standing() is Standing.NOT_LIVE
+    assert chain.availability() is Availability.NOT_LIVE
     chain.hear(EpochBegan("show", Epoch(EPOCH + 1000, 2)))
-    assert chain.standing() is Standing.LIVE
+    assert chain.availability() is Availability.LIVE
 
 
 def test_a_rendition_that_is_not_listed_may_come_while_the_stream_is_young_and_not_later(chain: Chain) -> None:
     chain.hear(EpochBegan("show", Epoch(EPOCH, 1)))
-    assert chain.standing("720p") is Standing.UNKNOWN
+    assert chain.availability("720p") is Availability.UNKNOWN
     for msn in (1, 2):
         chain.hear(announced(msn))
-        assert chain.standing("720p") is Standing.UNKNOWN
+        assert chain.availability("720p") is Availability.UNKNOWN
     chain.hear(announced(1, RUNG))
-    assert chain.standing("720p") is Standing.LIVE
-    assert chain.standing("480p") is Standing.UNKNOWN
+    assert chain.availability("720p") is Availability.LIVE
+    assert chain.availability("480p") is Availability.UNKNOWN
     chain.hear(announced(3))
-    assert chain.standing("480p") is Standing.NOT_LIVE
-    assert chain.standing("720p") is Standing.LIVE
+    assert chain.availability("480p") is Availability.NOT_LIVE
+    assert chain.availability("720p") is Availability.LIVE
 
 
 def test_a_node_that_is_cut_off_cannot_tell_of_what_it_does_not_know_and_can_of_what_it_does(chain: Chain) -> None:
     chain.hear(announced(1))
     chain.bus.is_healthy = False
-    assert chain.standing(stream="other") is Standing.UNKNOWN
-    assert chain.standing() is Standing.LIVE
+    assert chain.availability(stream="other") is Availability.UNKNOWN
+    assert chain.availability() is Availability.LIVE
     chain.bus.is_healthy = True
     chain.bus.has_caught_up = False
-    assert chain.standing(stream="other") is Standing.UNKNOWN
+    assert chain.availability(stream="other") is Availability.UNKNOWN

@@ -16,13 +16,13 @@ from livestream.bus.published import PublishedStreams
 from livestream.ingest.broadcasts import REMEMBERED_S, Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, NoPeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
-from livestream.ingest.publish_admission import PublishDoor, Publisher
+from livestream.ingest.publish_admission import PublishAdmission, Publisher
 from livestream.ingest.services import BroadcastSettings
 from livestream.ingest.takeovers import Takeovers
 from livestream.metrics import Metrics
+from livestream.model.admission import PublishRequest, Refusal
 from livestream.model.frames import Track
 from livestream.model.segments import Announcement, SegmentAnnounced, StreamEnded, StreamPosition
-from livestream.net.rtmp.requests import PublishRequest, Refused
 from livestream.packaging.window import Window
 from livestream.roles.other_ingests import CHANNEL, OtherIngests, PublisherChannel, giving_way
 from livestream.steering.nodes import Node
@@ -62,7 +62,7 @@ class Ingest:
     bus: MemoryBus = field(init=False)
     published: PublishedStreams = field(init=False)
     site: FakeSite = field(factory=FakeSite)
-    door: PublishDoor = field(init=False)
+    admission: PublishAdmission = field(init=False)
     channel: PublisherChannel = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -100,16 +100,18 @@ class Ingest:
             seconds,
             metrics,
         )
-        self.door = PublishDoor(PublishKeys(self.scene.keys), broadcasts, clock, metrics, 9, takeovers, others)
-        known_streams.subscribe(giving_way(self.name, broadcasts.give_up, self.door.superseded))
+        self.admission = PublishAdmission(
+            PublishKeys(self.scene.keys), broadcasts, clock, metrics, 9, takeovers, others
+        )
+        known_streams.subscribe(giving_way(self.name, broadcasts.give_up, self.admission.superseded))
         known_streams.subscribe(others.changed)
         channel.subscribe(others.publisher_changed)
         known_streams.start()
 
     def publish(self) -> tuple[Publisher, FakeConnection]:
         connection = FakeConnection()
-        request = PublishRequest("live", "show", {"key": SECRET}, "192.0.2.1")
-        return answered(self.door.publish(request, connection), self.scene.clock), connection
+        request = PublishRequest("show", {"key": SECRET}, "192.0.2.1")
+        return answered(self.admission.admit(request, connection), self.scene.clock), connection
 
 
 @define(eq=False)
@@ -193,7 +195,7 @@ def test_without_keys_nobody_takes_a_live_stream_from_another_ingest() -> None:
     scene = Scene(keys={})
     publisher, connection = scene.first.publish()
     scene.send(publisher, 0, 9)
-    with pytest.raises(Refused, match="being published already at ingest-1"):
+    with pytest.raises(Refusal, match="being published already at ingest-1"):
         scene.second.publish()
     scene.send(publisher, 9, 18)
     assert connection.ends == [] and scene.below.window.node == "ingest-1"
@@ -220,11 +222,11 @@ def test_a_publisher_who_has_left_and_is_back_is_there_for_the_other_ingest_at_o
     for start_s in (0, 100):
         publisher, _ = scene.first.publish()
         scene.send(publisher, start_s, start_s + 5)
-        with pytest.raises(Refused, match="being published already at ingest-1"):
+        with pytest.raises(Refusal, match="being published already at ingest-1"):
             scene.second.publish()
         publisher.lost("closed")
     scene.first.publish()
-    with pytest.raises(Refused, match="being published already at ingest-1"):
+    with pytest.raises(Refusal, match="being published already at ingest-1"):
         scene.second.publish()
 
 
@@ -236,5 +238,5 @@ def test_who_does_not_have_the_secret_cannot_say_that_a_publisher_has_left() -> 
     publisher.lost("closed")
     for message in (b"", b"{}", b"0" * 64 + b" {}"):
         scene.second.bus.send(CHANNEL, message)
-    with pytest.raises(Refused, match="being published already at ingest-1"):
+    with pytest.raises(Refusal, match="being published already at ingest-1"):
         scene.second.publish()

@@ -12,6 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from livestream.model.admission import REFUSED, Reason, Refusal
 from livestream.net.connection_pool import LIMIT
 from livestream.net.direct_socket import DirectSocket, set_read_bytes
 from livestream.net.proxy_protocol import ProxyPreface
@@ -19,15 +20,7 @@ from livestream.net.rtmp.limits import SMALL_BYTES
 from livestream.net.rtmp.player import ConnectedPlayer
 from livestream.net.rtmp.read_budget import ReadBudget
 from livestream.net.rtmp.redirect import PlayerRedirect
-from livestream.net.rtmp.requests import (
-    REFUSED,
-    Playing,
-    PlayRequest,
-    Publishing,
-    PublishRequest,
-    PublishSink,
-    Refused,
-)
+from livestream.net.rtmp.requests import CODES, Playing, Publishing, PublishSink, RtmpRequest
 from livestream.net.tcp import NODE, acknowledge_at_once, tune
 from livestream.rtmp.chunks import Message
 from livestream.rtmp.errors import RemoteProtocolError
@@ -127,17 +120,19 @@ class RtmpConnection(TwistedProtocol):
         self._flush()
         self._set_deadline(self.factory.limits.ping_s, "")
 
-    def refuse(self, code: str, description: str, limit: str = REFUSED) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """
-        Refuse the peer, and close; it is counted as ``limit``.
+        Refuse the publisher or the player, in the codes of RTMP, and close.
 
         Only publishers are logged, and nothing that they typed. Anybody can have plays refused: whoever refuses
         them logs how many.
         """
-        self.factory.metrics.limit_hit(limit)
-        self._is_logged = limit == REFUSED and self._session.state is not ServerState.PLAY_ASKED
-        self._session.refuse(code, description)
-        self.close(f"refused: {description}")
+        for_publisher, for_player = CODES[refusal.reason]
+        is_play = self._session.state is ServerState.PLAY_ASKED
+        self.factory.metrics.limit_hit(refusal.limit)
+        self._is_logged = refusal.limit == REFUSED and not is_play
+        self._session.refuse(for_player if is_play else for_publisher, refusal.message)
+        self.close(f"refused: {refusal.message}")
 
     def redirect(self, url: str) -> None:
         """
@@ -157,7 +152,7 @@ class RtmpConnection(TwistedProtocol):
         player.redirect(PlayerRedirect(self.factory.clock, send, lambda: self.close(f"sent to {url}")))
 
     @property
-    def played(self) -> PlayRequest | None:
+    def played(self) -> RtmpRequest | None:
         """What the peer plays, if it plays."""
         return None if self._player is None else self._player.request
 
@@ -302,19 +297,20 @@ class RtmpConnection(TwistedProtocol):
 
     def _ask(self, event: PublishRequested | PlayRequested) -> None:
         self._cancel_deadline()
+        request = RtmpRequest(event.app, event.name, event.query, self.peer)
         try:
             if isinstance(event, PublishRequested):
-                self._publish(PublishRequest(event.app, event.name, event.query, self.peer))
+                self._publish(request)
             elif self.factory.playing is None:
-                raise Refused("NetStream.Play.Failed", "this port takes publishers only")
+                raise Refusal(Reason.NOT_ALLOWED, "this port takes publishers only")
             else:
-                self._play(PlayRequest(event.app, event.name, event.query, self.peer), self.factory.playing)
-        except Refused as refusal:
-            self.refuse(refusal.code, refusal.description, refusal.limit)
+                self._play(request, self.factory.playing)
+        except Refusal as refusal:
+            self.refuse(refusal)
 
-    def _publish(self, request: PublishRequest) -> None:
+    def _publish(self, request: RtmpRequest) -> None:
         if self.factory.publishing is None:
-            raise Refused("NetStream.Publish.Rejected", "this port takes no publishers; publish to the ingest")
+            raise Refusal(Reason.NOT_ALLOWED, "this port takes no publishers; publish to the ingest")
         admission = Deferred.fromCoroutine(self._admit(request, self.factory.publishing))
         if not admission.called:
             self._admission = admission
@@ -323,7 +319,7 @@ class RtmpConnection(TwistedProtocol):
         else:
             admission.addErrback(self._not_admitted)
 
-    async def _admit(self, request: PublishRequest, publishing: Publishing) -> None:
+    async def _admit(self, request: RtmpRequest, publishing: Publishing) -> None:
         self._sink = await publishing.publish(request, self)
         self.factory.pool.publishers += 1
         self.factory.pool.serve(self)
@@ -337,8 +333,8 @@ class RtmpConnection(TwistedProtocol):
 
     def _not_admitted(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, Refused):
-            self.refuse(error.code, error.description, error.limit)
+        if isinstance(error, Refusal):
+            self.refuse(error)
         elif isinstance(error, Exception) and not isinstance(error, CancelledError):
             self._fail(error)
 
@@ -351,12 +347,16 @@ class RtmpConnection(TwistedProtocol):
             self.log.failure("{peer}: an internal error", Failure(error), peer=self.peer)
             self.close("an internal error")
 
-    def _play(self, request: PlayRequest, playing: Playing) -> None:
+    def _play(self, request: RtmpRequest, playing: Playing) -> None:
         if not self.factory.has_room_for_players:
-            raise Refused("NetStream.Play.Failed", "this server has no room for more players", LIMIT)
+            raise Refusal(Reason.TOO_MANY_VIEWERS, "this server has no room for more players", LIMIT)
         url = self.factory.elsewhere(request)
         if url is None:
-            self._player = ConnectedPlayer(request, playing.play(request, self))
+            player = ConnectedPlayer(request, playing.play(request, self))
+            if self._is_over:  # refused at once
+                player.lost(self._reason)
+            else:
+                self._player = player
             return
         self.factory.metrics.push_redirects.labels("asking").inc()
         self._session.redirect(url, request.path)

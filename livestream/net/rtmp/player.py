@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from livestream.net.rtmp.redirect import PlayerRedirect
-from livestream.net.rtmp.requests import PlayRequest, PlaySession
+from livestream.net.rtmp.requests import PlaySession, RtmpRequest
 
 UNANSWERED_PINGS = 2
 """A paused player that has not answered so many is closed. One that is sent media need not answer, and some do not."""
@@ -15,7 +15,7 @@ UNANSWERED_PINGS = 2
 class ConnectedPlayer:
     """A player, from its request until it leaves or stops playing."""
 
-    request: PlayRequest
+    request: RtmpRequest
     session: PlaySession
     _is_paused: bool = field(default=False, init=False)
     _unanswered: int = field(default=0, init=False)

@@ -1,4 +1,4 @@
-"""What RTMP peers ask for, who is asked, and how they are told no."""
+"""What RTMP peers request, who admits them, and the status codes of refusals."""
 
 from __future__ import annotations
 
@@ -8,42 +8,37 @@ from urllib.parse import urlencode
 
 from attrs import frozen
 
+from livestream.model.admission import Reason
+
 if TYPE_CHECKING:
     from livestream.net.rtmp.connection import RtmpConnection
 
 
-REFUSED = "refused"
 UNIX = "unix"
 """The address of a peer on a UNIX socket."""
 
-
-class Refused(Exception):
-    """
-    A publisher or a player is not let in; ``code`` and the words are for its program.
-
-    It is counted as ``limit``. Whoever refuses at a limit of its own logs that itself, and not each time.
-    """
-
-    def __init__(self, code: str, description: str, limit: str = REFUSED) -> None:
-        super().__init__(description)
-        self.code = code
-        self.description = description
-        self.limit = limit
-
-
-@frozen
-class PublishRequest:
-    """Somebody wants to publish ``name``."""
-
-    app: str
-    name: str
-    query: dict[str, str]
-    address: str
+_FAILED, _NOT_FOUND = "NetStream.Play.Failed", "NetStream.Play.StreamNotFound"
+_REJECTED, _BAD_NAME, _DENIED = "NetStream.Publish.Rejected", "NetStream.Publish.BadName", "NetStream.Publish.Denied"
+CODES: dict[Reason, tuple[str, str]] = {
+    Reason.UNKNOWN_PATH: (_REJECTED, _NOT_FOUND),
+    Reason.INVALID_NAME: (_BAD_NAME, _NOT_FOUND),
+    Reason.WRONG_KEY: (_DENIED, _FAILED),
+    Reason.TOO_MANY_TRIES: (_DENIED, _FAILED),
+    Reason.IN_USE: (_BAD_NAME, _FAILED),
+    Reason.TOO_MANY_STREAMS: (_REJECTED, _NOT_FOUND),
+    Reason.TOO_MANY_VIEWERS: (_REJECTED, _FAILED),
+    Reason.NOT_ALLOWED: (_REJECTED, _FAILED),
+    Reason.UNSUPPORTED: (_REJECTED, _FAILED),
+    Reason.NOT_LIVE: (_REJECTED, _NOT_FOUND),
+    Reason.UNAVAILABLE: (_REJECTED, _NOT_FOUND),
+    Reason.DRAINING: (_REJECTED, _FAILED),
+}
+"""The codes with which a publisher, and a player, is refused."""
 
 
 @frozen
-class PlayRequest:
-    """Somebody wants to play ``name``."""
+class RtmpRequest:
+    """A peer's request to publish or to play ``name`` of the application ``app``."""
 
     app: str
     name: str
@@ -72,7 +67,7 @@ class PlaySession(Protocol):
 
     def paused(self, paused: bool) -> None: ...
     def wrote(self) -> None:
-        """The connection has just written something of its own to its transport."""
+        """The connection has just written a message of its own to its transport."""
 
     def at_key_frame(self, action: Callable[[], None]) -> None:
         """Call ``action`` when the next key frame has been sent, or at once when nothing is sent yet."""
@@ -82,26 +77,26 @@ class PlaySession(Protocol):
 
 
 class Publishing(Protocol):
-    """Who lets publishers in."""
+    """Who admits publishers."""
 
-    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> PublishSink:
+    async def publish(self, request: RtmpRequest, connection: RtmpConnection) -> PublishSink:
         """
-        Let a publisher in, in a bounded time; it is cancelled when the peer has gone meanwhile.
+        Admit a publisher, in a bounded time; it is cancelled when the peer has gone meanwhile.
 
-        :raises Refused: in words for the broadcaster.
+        :raises Refusal: it may not publish.
         """
 
 
 class Playing(Protocol):
-    """Who lets players in, now or later, by ``accept_play`` of the connection."""
+    """Who admits players."""
 
     @property
-    def visitors(self) -> int:
-        """How many watch live what is here, or wait to, on whatever port."""
+    def audience(self) -> int:
+        """How many viewers of this node watch by push, or wait to, on whatever port."""
 
-    def play(self, request: PlayRequest, connection: RtmpConnection) -> PlaySession:
+    def play(self, request: RtmpRequest, connection: RtmpConnection) -> PlaySession:
         """
-        Take a player.
+        Begin to admit a player, which may take long. The connection's ``accept_play`` or ``refuse`` is called then.
 
-        :raises Refused: in words for the viewer.
+        :raises Refusal: it may not play, as is known at once.
         """

@@ -16,7 +16,7 @@ from livestream.net.connection_pool import ConnectionPool
 from livestream.net.direct_socket import DirectSocket, Poller
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.limits import RtmpLimits
-from livestream.net.rtmp.requests import UNIX, Playing, PlayRequest, Publishing
+from livestream.net.rtmp.requests import UNIX, Playing, Publishing, RtmpRequest
 
 REST_S = 0.008
 """How long frames may wait until those of other publishers are read as well."""
@@ -40,7 +40,7 @@ class RtmpServerFactory(ServerFactory):
     limits: RtmpLimits
     clock: IReactorTime
     metrics: Metrics
-    elsewhere: Callable[[PlayRequest], str | None] = lambda _: None
+    elsewhere: Callable[[RtmpRequest], str | None] = lambda _: None
     noisy = False
     unserved_bytes: int = field(default=0, init=False)
     """What is held for those who do not publish."""
@@ -65,7 +65,7 @@ class RtmpServerFactory(ServerFactory):
     def _rest_s(self) -> float:
         if self.pool.publishers < MANY_PUBLISHERS:
             return 0.0
-        watched = self.playing is not None and self.playing.visitors
+        watched = self.playing is not None and self.playing.audience
         return REST_S if watched or self.pool.publishers < len(self.pool) else UNWATCHED_REST_S
 
     def adopt(self, direct: DirectSocket) -> None:

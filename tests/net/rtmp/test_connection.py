@@ -18,9 +18,10 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
+from livestream.model.admission import Reason, Refusal
 from livestream.net.rtmp.connection import READ_BYTES, RtmpConnection
 from livestream.net.rtmp.limits import RtmpLimits
-from livestream.net.rtmp.requests import PlayRequest, PublishRequest, Refused
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.net.rtmp.server import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S, RtmpServerFactory
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
@@ -64,12 +65,12 @@ class Sink:
 @define(eq=False)
 class Door:
     sink: Sink = field(factory=Sink)
-    refusal: Refused | None = None
+    refusal: Refusal | None = None
     hesitates: Deferred[None] | None = None
     asked: list[object] = field(factory=list)
-    visitors: int = 0
+    audience: int = 0
 
-    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
+    async def publish(self, request: RtmpRequest, connection: RtmpConnection) -> Sink:
         self.asked.append(request)
         if self.hesitates is not None:
             await self.hesitates
@@ -77,7 +78,7 @@ class Door:
             raise self.refusal
         return self.sink
 
-    def play(self, request: PlayRequest, connection: RtmpConnection) -> Sink:
+    def play(self, request: RtmpRequest, connection: RtmpConnection) -> Sink:
         self.asked.append(request)
         if self.refusal:
             raise self.refusal
@@ -150,7 +151,7 @@ def scene() -> Scene:
 def test_a_publisher_is_let_in_and_its_media_reaches_the_sink(scene: Scene) -> None:
     peer = scene.connect()
     peer.speak(publishes=True)
-    assert scene.door.asked == [PublishRequest("live", "show", {"key": "k"}, "192.0.2.1")]
+    assert scene.door.asked == [RtmpRequest("live", "show", {"key": "k"}, "192.0.2.1")]
     assert peer.told == [Started()]
     peer.client.send_media(8, 20, b"sound")
     peer.run()
@@ -158,7 +159,7 @@ def test_a_publisher_is_let_in_and_its_media_reaches_the_sink(scene: Scene) -> N
 
 
 def test_a_refusal_is_said_and_the_connection_closed_within_a_second(scene: Scene) -> None:
-    scene.door.refusal = Refused("NetStream.Publish.BadName", "somebody else publishes show")
+    scene.door.refusal = Refusal(Reason.IN_USE, "somebody else publishes show")
     peer = scene.connect()
     peer.speak(publishes=True)
     assert PeerRefused("NetStream.Publish.BadName", "somebody else publishes show") in peer.told
@@ -177,7 +178,7 @@ def connected(scene: Scene) -> Peer:
 
 @pytest.mark.parametrize(("publishes", "lines"), [(True, 1), (False, 0)], ids=["publisher", "player"])
 def test_a_publisher_who_is_refused_is_logged_and_a_player_is_not(scene: Scene, publishes: bool, lines: int) -> None:
-    scene.door.refusal = Refused("NetStream.Failed", "not here")
+    scene.door.refusal = Refusal(Reason.NOT_ALLOWED, "not here")
     logged: list[str] = []
 
     def note(event: dict[str, object]) -> None:
@@ -206,7 +207,7 @@ def test_nothing_is_read_of_a_publisher_who_is_not_let_in_yet_and_nothing_lost(s
 
 
 def test_a_publisher_who_is_refused_later_is_told_why(scene: Scene) -> None:
-    scene.door.hesitates, scene.door.refusal = Deferred(), Refused("NetStream.Publish.BadName", "somebody else")
+    scene.door.hesitates, scene.door.refusal = Deferred(), Refusal(Reason.IN_USE, "somebody else")
     peer = connected(scene)
     scene.door.hesitates.callback(None)
     peer.run()
@@ -375,9 +376,9 @@ def test_a_port_rests_longer_while_nobody_watches_and_nobody_is_at_the_door() ->
     line = Line(scene)
     line.publish()
     assert line.rest_s() == UNWATCHED_REST_S
-    scene.door.visitors = 1
+    scene.door.audience = 1
     assert line.rest_s() == REST_S
-    scene.door.visitors = 0
+    scene.door.audience = 0
     newcomer = scene.connect()
     assert line.rest_s() == REST_S
     newcomer.connection.connectionLost()

@@ -9,8 +9,9 @@ from attrs import frozen
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from livestream.model.admission import Reason, Refusal
 from livestream.net.rtmp.connection import RtmpConnection
-from livestream.net.rtmp.requests import PlayRequest, PublishRequest, Refused
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.events import PingAnswered, StreamEnded
@@ -22,12 +23,12 @@ class Deciding:
     """A door that the test decides for."""
 
     decide: Callable[[RtmpConnection], Sink]
-    visitors: int = 0
+    audience: int = 0
 
-    async def publish(self, request: PublishRequest, connection: RtmpConnection) -> Sink:
+    async def publish(self, request: RtmpRequest, connection: RtmpConnection) -> Sink:
         return self.decide(connection)
 
-    def play(self, request: PlayRequest, connection: RtmpConnection) -> Sink:
+    def play(self, request: RtmpRequest, connection: RtmpConnection) -> Sink:
         return self.decide(connection)
 
 
@@ -118,17 +119,18 @@ def test_who_closes_a_connection_from_within_the_door_is_told_of_the_end(scene: 
     sink = Sink()
 
     def refuse(connection: RtmpConnection) -> Sink:
-        connection.refuse("NetStream.Play.StreamNotFound", "no such stream")
+        connection.refuse(Refusal(Reason.NOT_LIVE, "no such stream"))
         return sink
 
     scene.factory.playing = Deciding(refuse)
     peer = served(scene, publishes=False)
+    assert peer.connection.played is None
     peer.connection.connectionLost(Failure(ConnectionDone()))
     assert len(sink.ends) == 1
 
 
 def test_a_refused_peer_is_not_listened_to_any_more(scene: Scene) -> None:
-    scene.door.refusal = Refused("NetStream.Publish.Denied", "wrong key")
+    scene.door.refusal = Refusal(Reason.WRONG_KEY, "wrong key")
     peer = served(scene, publishes=True)
     asked = len(scene.door.asked)
     say(peer, "publish", 6, None, "show", "live")

@@ -12,7 +12,7 @@ from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.log_summary import PERIOD_S
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.limits import RtmpLimits
-from livestream.net.rtmp.requests import PublishRequest
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
@@ -168,7 +168,7 @@ def test_a_publisher_behind_a_proxy_has_its_own_address(proxied: Scene, name: st
     assert peer is not None
     peer.connection.dataReceived(header)
     peer.speak(publishes=True)
-    assert proxied.door.asked == [PublishRequest("live", "show", {"key": "k"}, address)]
+    assert proxied.door.asked == [RtmpRequest("live", "show", {"key": "k"}, address)]
     assert peer.connection.peer == address
     assert "dataReceived" not in vars(peer.connection)
 

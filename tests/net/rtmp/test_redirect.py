@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from livestream.net.rtmp.redirect import KEY_FRAME_S, RECONNECT_S
-from livestream.net.rtmp.requests import PlayRequest
+from livestream.net.rtmp.requests import RtmpRequest
 from livestream.rtmp.events import PeerRefused, Started
 from tests.net.rtmp.test_connection import Peer, Scene
 
@@ -33,7 +33,7 @@ def test_a_play_that_is_to_be_had_elsewhere_is_refused_with_the_place(scene: Sce
     scene.factory.elsewhere = lambda request: asked.append(request) or URL
     peer = player(scene)
     assert peer.told == [REFUSAL] and peer.is_closing
-    assert asked == [PlayRequest("live", "show", {"key": "k"}, "192.0.2.1")]
+    assert asked == [RtmpRequest("live", "show", {"key": "k"}, "192.0.2.1")]
     assert scene.door.asked == []
     assert counted(scene, "asking") == 1
 
