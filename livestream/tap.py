@@ -122,12 +122,12 @@ def makeService(options: Options) -> IService:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
     process.services.setServiceParent(service)
-    process.draining.at(Phase.ANNOUNCED, lambda: notifier.say("STOPPING=1"))
+    process.drain.at(Phase.ANNOUNCED, lambda: notifier.say("STOPPING=1"))
     garbage = Garbage()
     reactor.callWhenRunning(garbage.begin)
     Ticker(LOOK_S, garbage.look, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
-    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: process.draining.force("SIGTERM"))
-    reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: process.reloading.reload(options.read))
+    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: process.drain.force("SIGTERM"))
+    reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: process.reloader.reload(options.read))
     if notifier.watchdog_s:
         alive = Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor)
         alive.setServiceParent(service)  # type: ignore[no-untyped-call]

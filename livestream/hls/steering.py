@@ -35,7 +35,7 @@ _NODE = re.compile(NODE)
 _QUERY_FIELDS = 16
 
 
-class Guide(Protocol):
+class EdgeSelector(Protocol):
     """Whoever knows which edges there are."""
 
     def order(self, stream: str, address: str, current: str) -> Sequence[Node]:
@@ -51,11 +51,11 @@ class Steering:
     """
     Answers requests for an edge. The choice depends on the viewer's address, and on where it plays now, alone.
 
-    ``node`` is the id of this node, and ``seconds`` the wall clock. Without a guide, viewers are to stay here.
+    ``node`` is the id of this node, and ``seconds`` the wall clock. Without a selector, viewers stay here.
     """
 
     node: str
-    guide: Guide | None
+    selector: EdgeSelector | None
     proxies: TrustedProxies
     window: Callable[[str], Window | None]
     responses: ResponseFactory
@@ -80,15 +80,15 @@ class Steering:
 
     def _go(self, stream: str, path: str, query: bytes, address: str) -> Response:
         """A redirect; what is no plain query is dropped from it."""
-        edges = self.guide.order(stream, address, "") if self.guide is not None else ()
+        edges = self.selector.order(stream, address, "") if self.selector is not None else ()
         kept = f"?{query.decode('ascii')}" if _QUERY.fullmatch(query) else ""
         return self.responses.redirect(f"{edges[0].http if edges else ''}{path}{kept}", self.seconds(), Kind.REDIRECT)
 
     def _steer(self, stream: str, query: str, address: str) -> Response:
-        if self.guide is None:
+        if self.selector is None:
             return self.responses.error("404 Not Found", self.seconds(), Kind.STEERING)
         base, current = self._whereabouts(query)
-        edges = self.guide.order(stream, address, current)
+        edges = self.selector.order(stream, address, current)
         if not edges:  # a player goes on where it is, and asks again
             again = (b"Retry-After", b"%d" % TTL_S)
             return self.responses.error("503 Service Unavailable", self.seconds(), Kind.STEERING, again)

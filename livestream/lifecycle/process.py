@@ -1,4 +1,4 @@
-"""What runs in a process: its services, what is done at its end, how it drains, and how it takes new settings."""
+"""What every role runs in: services, timers, draining, reloading."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from livestream.config import Config
 from livestream.lifecycle.drain import Drain
-from livestream.lifecycle.reload import Reloading
-from livestream.lifecycle.reload_hooks import renew_draining
+from livestream.lifecycle.reload import Reloader
+from livestream.lifecycle.reload_hooks import reload_drain_limit
 from livestream.net.listeners import Listener
 from livestream.net.periodic import Ticker
 
 
 @define(eq=False)
 class Process:
-    """A role adds to it what it has made; whoever runs the process starts and stops ``services``."""
+    """A role adds what it has built; whoever runs the process starts and stops ``services``."""
 
     reactor: Any
-    draining: Drain
-    reloading: Reloading
+    drain: Drain
+    reloader: Reloader
     services: MultiService = field(factory=MultiService, init=False)
 
     @classmethod
     def of(cls, config: Config, reactor: Any, *, drains: bool = True) -> Process:
-        """A process that has time to send its viewers elsewhere before it ends, unless there is nowhere to go."""
-        draining = Drain(config.cluster.drain_s if drains else 0.0, reactor, reactor.stop)
-        process = cls(reactor, draining, Reloading(config))
+        """A process that ``drains`` has time to move its viewers elsewhere before it stops; another stops at once."""
+        drain = Drain(config.cluster.drain_s if drains else 0.0, reactor, reactor.stop)
+        process = cls(reactor, drain, Reloader(config))
         if drains:
-            renew_draining(process.reloading, draining)
+            reload_drain_limit(process.reloader, drain)
         return process
 
     def run(self, service: Service) -> None:
@@ -40,7 +40,7 @@ class Process:
         service.setServiceParent(self.services)
 
     def listen(self, setting: str, where: str, factory: IProtocolFactory, *, is_held: bool = False) -> Listener:
-        """Have ``factory`` serve the endpoint ``where``, which is the value of ``setting``."""
+        """Serve ``factory`` at the endpoint ``where``, the value of ``setting``; see `Listener` for ``is_held``."""
         listener = Listener(setting, where, factory, self.reactor, is_held)
         self.run(listener)
         return listener

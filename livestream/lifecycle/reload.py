@@ -1,4 +1,4 @@
-"""The configuration, read again while the node runs: what can change does, and what cannot is said."""
+"""Reloading the configuration while the process runs."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ T = TypeVar("T")
 
 @frozen
 class Follower:
-    """What a part makes of the configuration, and how it takes another value of that."""
+    """What something makes of the configuration, and how it takes another value of that."""
 
     value: Callable[[Config], Any]
     take: Callable[[Any], object]
 
 
 @define(eq=False)
-class Reloading:
+class Reloader:
     """
-    Has parts take new values of the settings that are declared to be live.
+    Applies new values of the settings that are declared live, and logs which settings need a restart.
 
     ``config`` is what is in force: a setting that needs a restart keeps its old value there.
     """
 
     config: Config
     followers: list[Follower] = field(factory=list, init=False)
-    first_of_all: list[Callable[[Config], object]] = field(factory=list, init=False)
+    _checks: list[Callable[[Config], object]] = field(factory=list, init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def first(self, apply: Callable[[Config], object]) -> None:
         """
-        Have ``apply`` called each time, before all else, because a setting names something that may have changed.
+        Call ``apply`` at every reload, before anything else: a setting names a file whose content may have changed.
 
-        What it raises as a ConfigError keeps all as it is.
+        If it raises a ConfigError, the reload changes nothing.
         """
-        self.first_of_all.append(apply)
+        self._checks.append(apply)
 
     def follow(self, value: Callable[[Config], T], take: Callable[[T], object]) -> None:
-        """Have ``take`` called with the ``value`` of the configuration in force whenever that becomes another."""
+        """Call ``take`` with the ``value`` of the configuration in force whenever that changes."""
         self.followers.append(Follower(value, take))
 
     def reload(self, read: Callable[[], Config]) -> None:
-        """Take over what ``read`` returns; an error in it changes nothing, and is a line in the log."""
+        """Apply what ``read`` returns; an error in it changes nothing, and is logged."""
         try:
             new = read()
-            for apply in self.first_of_all:
+            for apply in self._checks:
                 apply(new)
         except ConfigError as error:
             for line in error.lines:
@@ -66,7 +66,7 @@ class Reloading:
         self.log.info("Configuration read again. New and in force: {live}", live=", ".join(live) or "nothing")
 
     def _concerns(self, name: str) -> bool:
-        """Whether a setting is of this role, or of all."""
+        """Whether a setting concerns this role, or every role."""
         section = name.partition(".")[0]
         return section not in ROLES or self.config.role in ("all", section)
 

@@ -1,4 +1,4 @@
-"""What parts make of their settings, and how they take new values of those that can change while the node runs."""
+"""What is made of the settings, and how new values are applied while the process runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from livestream.http.site import HttpSite
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishAdmission
 from livestream.lifecycle.drain import Drain
-from livestream.lifecycle.reload import Reloading
+from livestream.lifecycle.reload import Reloader
 from livestream.net.address_limiter import AddressLimiter
 from livestream.net.address_limits import AddressLimits, Networks
 from livestream.net.rtmp.limits import RtmpLimits
@@ -33,7 +33,7 @@ from livestream.settings import Upstream
 from livestream.signing import Credentials
 
 OPS_CONNECTIONS = 200
-"""So many connections to the operations port are served at once."""
+"""The operations port serves at most this many connections at once."""
 
 
 def http_limits(config: Config) -> HttpLimits:
@@ -45,7 +45,7 @@ def http_limits(config: Config) -> HttpLimits:
 
 
 def ops_limits(config: Config) -> HttpLimits:
-    """Whoever watches a node is counted apart from viewers, and is served when there is no room for more of those."""
+    """Operators are counted apart from viewers, and are served when there is no room for more of those."""
     return evolve(http_limits(config), connections=OPS_CONNECTIONS)
 
 
@@ -54,7 +54,7 @@ def rtmp_limits(config: Config) -> RtmpLimits:
 
 
 def exempt(config: Config, *more: str) -> Networks:
-    """Who has no limit per address."""
+    """The networks that have no limit per address."""
     return Networks.of([*config.limits.exempt, *config.cluster.trusted_proxies, *more])
 
 
@@ -64,7 +64,7 @@ def http_address_limits(config: Config) -> AddressLimits:
 
 
 def rtmp_address_limits(config: Config) -> AddressLimits:
-    """Those of an ingest let relays in: an origin has a connection for each rendition that is watched."""
+    """An ingest exempts relays: an origin has a connection for each rendition that is watched."""
     limits = config.limits
     networks = exempt(config, *(limits.relays_from if config.role == "ingest" else ()))
     return AddressLimits(limits.rtmp_connections_per_address, limits.rtmp_connects_per_address, networks)
@@ -90,7 +90,7 @@ def access_log(config: Config, clock: IReactorTime) -> AccessLog | None:
 
 def geography(config: Config) -> Geography | None:
     """
-    The database of places, if there is to be one.
+    The geo database, if one is configured.
 
     :raises ConfigError: it cannot be read.
     """
@@ -101,8 +101,8 @@ def geography(config: Config) -> Geography | None:
     return known
 
 
-def renew_http(reloading: Reloading, site: HttpSite, steering: Steering) -> None:
-    """New limits are those of connections that come from then on."""
+def reload_http(reloader: Reloader, site: HttpSite, steering: Steering) -> None:
+    """New limits hold for new connections."""
 
     def limits(new: HttpLimits) -> None:
         site.limits = new
@@ -110,34 +110,34 @@ def renew_http(reloading: Reloading, site: HttpSite, steering: Steering) -> None
     def proxies(new: TrustedProxies) -> None:
         site.proxies = steering.proxies = new
 
-    reloading.follow(http_limits, limits)
-    reloading.follow(lambda config: TrustedProxies.of(config.cluster.trusted_proxies), proxies)
+    reloader.follow(http_limits, limits)
+    reloader.follow(lambda config: TrustedProxies.of(config.cluster.trusted_proxies), proxies)
 
 
-def renew_access_log(reloading: Reloading, site: HttpSite) -> None:
-    """Another access log is that of connections that come from then on."""
+def reload_access_log(reloader: Reloader, site: HttpSite) -> None:
+    """New connections write to the new access log."""
 
     def access(_: str) -> None:
         if site.access is not None:
             site.access.flush()
-        site.access = access_log(reloading.config, site.clock)
+        site.access = access_log(reloader.config, site.clock)
 
-    reloading.follow(lambda config: config.edge.access_log, access)
+    reloader.follow(lambda config: config.edge.access_log, access)
 
 
-def renew_ops(reloading: Reloading, site: HttpSite, admission: OpsAdmission) -> None:
+def reload_ops(reloader: Reloader, site: HttpSite, admission: OpsAdmission) -> None:
     def limits(new: HttpLimits) -> None:
         site.limits = new
 
     def admit(new: tuple[frozenset[str], str]) -> None:
         admission.hosts, admission.token = new
 
-    reloading.follow(ops_limits, limits)
-    reloading.follow(lambda config: (host_names(config.ops.hosts), config.ops.token), admit)
+    reloader.follow(ops_limits, limits)
+    reloader.follow(lambda config: (host_names(config.ops.hosts), config.ops.token), admit)
 
 
 def limit_addresses(
-    reloading: Reloading,
+    reloader: Reloader,
     addresses: AddressLimiter,
     limits_of: Callable[[Config], AddressLimits],
     expects_headers: Callable[[Config], bool],
@@ -146,7 +146,7 @@ def limit_addresses(
     Limit what one address may have at a listener, now and when the settings change.
 
     ``expects_headers`` says whether trusted proxies begin their connections with a header of the PROXY protocol. New
-    limits are those of connections that come from then on.
+    limits hold for new connections.
     """
 
     def value(config: Config) -> tuple[AddressLimits, Networks]:
@@ -155,35 +155,35 @@ def limit_addresses(
     def take(new: tuple[AddressLimits, Networks]) -> None:
         addresses.connections.limits, addresses.proxies = new
 
-    take(value(reloading.config))
-    reloading.follow(value, take)
+    take(value(reloader.config))
+    reloader.follow(value, take)
 
 
-def renew_rtmp(reloading: Reloading, factory: RtmpServerFactory) -> None:
-    """New limits are those of connections that come from then on."""
+def reload_rtmp(reloader: Reloader, factory: RtmpServerFactory) -> None:
+    """New limits hold for new connections."""
 
     def limits(new: RtmpLimits) -> None:
         factory.limits = new
 
-    reloading.follow(rtmp_limits, limits)
+    reloader.follow(rtmp_limits, limits)
 
 
-def renew_relays(reloading: Reloading, relays: RelayAdmission, credentials: Credentials) -> None:
-    """Relays that play go on, even if they would not be let in any more."""
+def reload_relays(reloader: Reloader, relays: RelayAdmission, credentials: Credentials) -> None:
+    """Relays that play go on, even if the new rule would refuse them."""
 
     def rule(new: RelayRule) -> None:
         relays.rule = new
 
-    reloading.follow(lambda config: relay_rule(config, credentials), rule)
+    reloader.follow(lambda config: relay_rule(config, credentials), rule)
 
 
-def renew_feeds(reloading: Reloading, feeds: Feeds) -> None:
-    """New limits are those of viewers who come from then on; a feed is framed in one way for all of its viewers."""
+def reload_push_limits(reloader: Reloader, feeds: Feeds) -> None:
+    """New limits hold for new viewers; how a feed is framed stays the same for all of its viewers."""
 
-    reloading.follow(push_limits, feeds.renew)
+    reloader.follow(push_limits, feeds.renew)
 
 
-def renew_publish_admission(reloading: Reloading, admission: PublishAdmission) -> None:
+def reload_publish_admission(reloader: Reloader, admission: PublishAdmission) -> None:
     """Publishers that are connected go on, even if their key is wrong by now."""
 
     def keys(new: dict[str, str]) -> None:
@@ -198,44 +198,44 @@ def renew_publish_admission(reloading: Reloading, admission: PublishAdmission) -
     def take_tries(new: tuple[int, Networks]) -> None:
         admission.wrong_keys.limit, admission.wrong_keys.exempt = new
 
-    take_tries(tries(reloading.config))
-    reloading.follow(tries, take_tries)
-    reloading.follow(lambda config: config.ingest.keys, keys)
-    reloading.follow(lambda config: config.ingest.max_publishers, limit)
+    take_tries(tries(reloader.config))
+    reloader.follow(tries, take_tries)
+    reloader.follow(lambda config: config.ingest.keys, keys)
+    reloader.follow(lambda config: config.ingest.max_publishers, limit)
 
 
-def renew_store(reloading: Reloading, store: Store) -> None:
+def reload_store_limit(reloader: Reloader, store: Store) -> None:
     def limit(new: int) -> None:
         store.limit_bytes = new
 
-    reloading.follow(lambda config: config.cache.limit_mb << 20, limit)
+    reloader.follow(lambda config: config.cache.limit_mb << 20, limit)
 
 
-def renew_edge_upstreams(reloading: Reloading, choice: UpstreamSelection) -> None:
+def reload_edge_upstreams(reloader: Reloader, selection: UpstreamSelection) -> None:
     def upstreams(new: tuple[Upstream, ...]) -> None:
-        choice.fixed = new
+        selection.fixed = new
 
-    reloading.follow(lambda config: config.edge.upstreams, upstreams)
+    reloader.follow(lambda config: config.edge.upstreams, upstreams)
 
 
-def renew_origin_upstreams(reloading: Reloading, choice: UpstreamSelection) -> None:
+def reload_origin_upstreams(reloader: Reloader, selection: UpstreamSelection) -> None:
     def upstreams(new: tuple[Upstream, ...]) -> None:
-        choice.fixed = new
+        selection.fixed = new
 
-    reloading.follow(lambda config: config.origin.upstreams, upstreams)
+    reloader.follow(lambda config: config.origin.upstreams, upstreams)
 
 
-def renew_guide(reloading: Reloading, guide: EdgeSelection) -> None:
-    """The database is read again each time, for it may be another behind the same path."""
+def reload_geography(reloader: Reloader, edges: EdgeSelection) -> None:
+    """The database is read at every reload: its file may have been replaced."""
 
     def places(new: Config) -> None:
-        guide.geography = geography(new)
+        edges.geography = geography(new)
 
-    reloading.first(places)
+    reloader.first(places)
 
 
-def renew_draining(reloading: Reloading, draining: Drain) -> None:
+def reload_drain_limit(reloader: Reloader, draining: Drain) -> None:
     def limit(new: float) -> None:
         draining.limit_s = new
 
-    reloading.follow(lambda config: config.cluster.drain_s, limit)
+    reloader.follow(lambda config: config.cluster.drain_s, limit)

@@ -21,8 +21,8 @@ from livestream.lifecycle.reload_hooks import (
     access_log,
     http_address_limits,
     limit_addresses,
-    renew_access_log,
-    renew_publish_admission,
+    reload_access_log,
+    reload_publish_admission,
     rtmp_address_limits,
 )
 from livestream.metrics import Metrics
@@ -38,7 +38,7 @@ from livestream.transcode.pool import TranscoderPool
 
 
 def build_all_in_one(config: Config, reactor: Any) -> Process:
-    """Put everything together in one process, whose broadcasts no other node of a cluster has."""
+    """Build everything in one process; no other node of a cluster has its broadcasts."""
     has_cluster = bool(config.cluster.secret)
     process = Process.of(config, reactor, drains=has_cluster)
     node = LocalNode.join(config, process, Metrics())
@@ -65,24 +65,24 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     flv = FlvPush(viewers, responses)
     pages, access = Watch(lambda: live_streams(published.windows())).resource(), access_log(config, reactor)
     site = http_site(
-        config, process, node, responses, published, segment_store, guide=None, flv=flv, pages=pages, access=access
+        config, process, node, responses, published, segment_store, edges=None, flv=flv, pages=pages, access=access
     )
-    rtmp = rtmp_server(config, process, node, viewers, guide=None, publishing=RtmpPublishing(admission))
+    rtmp = rtmp_server(config, process, node, viewers, edges=None, publishing=RtmpPublishing(admission))
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
-    ops = operations(config, process, node, heartbeat, published, list, guide=None)
+    ops = operations(config, process, node, heartbeat, published, list, edges=None)
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
     edge = process.listen("edge.http", config.edge.http, site)
     process.listen("ops.http", config.ops.http, ops)
 
     # How it takes new settings, drains and stops.
-    renew_publish_admission(process.reloading, admission)
-    renew_access_log(process.reloading, site)
-    limit_addresses(process.reloading, site.addresses, http_address_limits, lambda new: new.edge.proxy_protocol)
-    limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
-    drain_http(process.draining, site, flv, viewers_ask_every_s=config.hls.segment_s)
-    drain_rtmp(process.draining, rtmp, keeps_relays=True)
-    drain_publishers(process.draining, admission, broadcasts, None)
-    process.draining.at(Phase.CLOSING, edge.close)
+    reload_publish_admission(process.reloader, admission)
+    reload_access_log(process.reloader, site)
+    limit_addresses(process.reloader, site.addresses, http_address_limits, lambda new: new.edge.proxy_protocol)
+    limit_addresses(process.reloader, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
+    drain_http(process.drain, site, flv, viewers_ask_every_s=config.hls.segment_s)
+    drain_rtmp(process.drain, rtmp, keeps_relays=True)
+    drain_publishers(process.drain, admission, broadcasts, None)
+    process.drain.at(Phase.CLOSING, edge.close)
     for stop in (broadcasts.stop, feeds.stop):
         process.at_stop(stop)
     return process

@@ -25,7 +25,7 @@ from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
-from livestream.lifecycle.reload_hooks import limit_addresses, renew_publish_admission, rtmp_address_limits
+from livestream.lifecycle.reload_hooks import limit_addresses, reload_publish_admission, rtmp_address_limits
 from livestream.metrics import Metrics
 from livestream.model.segments import PublisherChange, StreamPosition
 from livestream.ops.streams import watched_streams
@@ -36,7 +36,7 @@ from livestream.push.viewer_admission import ViewerAdmission
 from livestream.roles.node import LocalNode
 from livestream.roles.other_ingests import OtherIngests, PublisherChannel, giving_way
 from livestream.roles.segment_store import SegmentStore
-from livestream.roles.serving import edge_guide, http_site, object_store, operations, push_feeds, rtmp_server
+from livestream.roles.serving import edge_selection, http_site, object_store, operations, push_feeds, rtmp_server
 from livestream.roles.takes import IngestAnswers, OtherNodes, TakeRequests
 from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import Rung, ladder_for
@@ -107,10 +107,10 @@ def broadcasts_of(
 
 
 def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None = None) -> Process:
-    """Put an ingest together. ``transcoders`` are processes of this machine if none are given."""
+    """Build an ingest. Without ``transcoders``, each broadcast has a child process of this machine."""
     process = Process.of(config, reactor)
     node = LocalNode.join(config, process, Metrics())
-    guide = edge_guide(config, process, node)
+    edges = edge_selection(config, process, node)
 
     # What this ingest has, for origins to fetch and to relay.
     published = PublishedStreams(node.bus, Tier.INGEST, config.hls.window, node.bus_name)
@@ -147,24 +147,24 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     responses = ResponseFactory(node.name)
     takes = TakeRequests(node.credentials, IngestAnswers(broadcasts, admission, position))
     site = http_site(
-        config, process, node, responses, published, segment_store, guide=guide, states=published, takes=takes
+        config, process, node, responses, published, segment_store, edges=edges, states=published, takes=takes
     )
     rtmp = rtmp_server(
-        config, process, node, viewers, guide=guide, publishing=RtmpPublishing(admission), takes_viewers=False
+        config, process, node, viewers, edges=edges, publishing=RtmpPublishing(admission), takes_viewers=False
     )
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
-    ops = operations(config, process, node, heartbeat, published, list, guide=guide)
+    ops = operations(config, process, node, heartbeat, published, list, edges=edges)
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
     process.listen("ingest.http", config.ingest.http, site)
     process.listen("ops.http", config.ops.http, ops)
 
     # How it takes new settings, drains, starts and stops; its listeners stay, for the last segments are to be fetched.
-    renew_publish_admission(process.reloading, admission)
-    limit_addresses(process.reloading, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
+    reload_publish_admission(process.reloader, admission)
+    limit_addresses(process.reloader, rtmp.addresses, rtmp_address_limits, lambda new: new.ingest.proxy_protocol)
     acknowledgements = Acknowledgements(node.bus, published, lambda: heard_origins(node.members.nodes()))
-    drain_http(process.draining, site)
-    drain_rtmp(process.draining, rtmp, keeps_relays=True)
-    drain_publishers(process.draining, admission, broadcasts, acknowledgements)
+    drain_http(process.drain, site)
+    drain_rtmp(process.drain, rtmp, keeps_relays=True)
+    drain_publishers(process.drain, admission, broadcasts, acknowledgements)
     process.when_running(known.start)
     for stop in (known.stop, broadcasts.stop, feeds.stop):
         process.at_stop(stop)

@@ -1,4 +1,4 @@
-"""What an origin or an edge knows of what viewers ask for, so that it need not ask for what nobody has."""
+"""What is live elsewhere, as far as an origin or an edge knows: what nobody has is not asked for upstream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ seconds after the source. No playlist that is complete has fewer.
 
 @define(eq=False)
 class LiveRenditions:
-    """What a node has heard of streams. A broadcast is live from its beginning, before it has anything to list."""
+    """Looks renditions up in what was announced. A broadcast is live from its beginning, before it lists a segment."""
 
     known_streams: KnownStreams
 

@@ -21,7 +21,7 @@ from livestream.cluster.nodes import Nodes
 from livestream.config import Config
 from livestream.lifecycle.drain import Phase
 from livestream.lifecycle.process import Process
-from livestream.lifecycle.reload import Reloading
+from livestream.lifecycle.reload import Reloader
 from livestream.metrics import Metrics
 from livestream.signing import Credentials
 from livestream.steering.nodes import Location, Node, NodeState
@@ -38,11 +38,10 @@ _log = Logger()
 @frozen
 class LocalNode:
     """
-    This process among others. ``name`` is what other nodes and the Cache-Status field call it; without
-    ``cluster.secret`` it is alone.
+    This process as other nodes see it; without ``cluster.secret`` it is alone.
 
-    ``bus_name`` is its name on the bus, where no two processes that announce streams have the same, and ``credentials``
-    are what it shows to nodes that it asks.
+    ``name`` stands in heartbeats and in the Cache-Status field. ``bus_name`` is its name on the bus, unique among the
+    processes that announce streams. ``credentials`` sign its requests to other nodes.
     """
 
     name: str
@@ -54,12 +53,12 @@ class LocalNode:
 
     @classmethod
     def join(cls, config: Config, process: Process, metrics: Metrics) -> LocalNode:
-        """Make this process a node; it says nothing to the others before :meth:`start_heartbeat`."""
+        """Make this process a node; it is silent until :meth:`start_heartbeat`."""
         name = config.node.id or config.role
         bus_name = config.node.id or f"{config.role}-{secrets.token_hex(4)}"
         bus = open_bus(config, bus_name, process, metrics)
         members = join(config, name, bus, metrics, process.reactor.seconds)
-        renew_membership(process.reloading, members)
+        reload_own_node(process.reloader, members)
         credentials = Credentials(name, config.cluster.secret, process.reactor.seconds, members.others.clock_of)
         return cls(name, bus_name, bus, members, credentials, metrics)
 
@@ -72,7 +71,7 @@ class LocalNode:
         """Tell the others every second what this node is, what it carries, and whether it is ready."""
         heartbeat = heartbeat_of(self.members, self.bus, self.metrics, not_ready, streams)
         process.every(PERIOD_S, heartbeat.tick)
-        process.draining.at(Phase.ANNOUNCED, heartbeat.drain)
+        process.drain.at(Phase.ANNOUNCED, heartbeat.drain)
         process.at_stop(heartbeat.leave)
         return heartbeat
 
@@ -86,14 +85,14 @@ def open_bus(config: Config, bus_name: str, process: Process, metrics: Metrics) 
 
     bus = RedisBus(url, process.reactor, metrics, bus_name, LOG_WINDOWS * config.hls.window, secret)
     if not secret and not is_local(url):
-        words = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
-        _log.warn(words, url=without_password(url))
+        warning = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
+        _log.warn(warning, url=without_password(url))
     process.run(bus)
     return bus
 
 
 def join(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callable[[], float]) -> Membership:
-    """The node ``name`` among the others; one without ``cluster.secret`` hears of no others."""
+    """The node ``name`` and the others; without ``cluster.secret`` there are none."""
     secret = config.cluster.secret
     boot = secrets.randbelow(BOOTS)
     others = Nodes(name, boot, secret, lambda: bus.is_healthy, time.monotonic, seconds, metrics)
@@ -110,19 +109,19 @@ def heartbeat_of(
     not_ready: Callable[[], Sequence[str]],
     streams: Callable[[], Mapping[str, int]],
 ) -> HeartbeatSender:
-    """What a member tells the others; nothing, if there can be none."""
+    """The heartbeat of a member; one that is alone sends none."""
     meter = LoadMeter(PERIOD_S, metrics, time.monotonic)
-    tell = partial(bus.send, CHANNEL) if members.others.secret else lambda _: None
-    return HeartbeatSender(members, tell, meter, not_ready, streams)
+    send = partial(bus.send, CHANNEL) if members.others.secret else lambda _: None
+    return HeartbeatSender(members, send, meter, not_ready, streams)
 
 
-def renew_membership(reloading: Reloading, members: Membership) -> None:
-    """Let a node stand elsewhere, and carry more or less, while it runs."""
-    reloading.follow(lambda config: own_node(config, members.own.id), members.update)
+def reload_own_node(reloader: Reloader, members: Membership) -> None:
+    """Apply a new address, place or capacity of this node."""
+    reloader.follow(lambda config: own_node(config, members.own.id), members.update)
 
 
 def own_node(config: Config, name: str) -> Node:
-    """The node ``name`` as the configuration has it, when its process begins."""
+    """The node ``name`` as configured, in the state of a process that starts."""
     node = config.node
     place = None if node.latitude is None or node.longitude is None else Location(node.latitude, node.longitude)
     return Node(

@@ -1,4 +1,4 @@
-"""The store of an ingest: broadcasts put segments in, and all that is served is in it."""
+"""The segments of an ingest: broadcasts put them in, and they are served from there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from livestream.net.body import Body
 
 @define(eq=False)
 class SegmentStore:
-    """A store that is filled by broadcasts and served as a library: what is not there is nowhere."""
+    """A store that broadcasts fill, served as a library: what is not in it does not exist."""
 
     store: Store
 

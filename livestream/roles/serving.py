@@ -1,4 +1,4 @@
-"""What roles serve, each made from the settings: HLS and FLV over HTTP, RTMP, operations, and the store behind them."""
+"""What roles serve, each built from the settings: HLS and FLV over HTTP, RTMP, operations, and what is behind them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from livestream.lifecycle.reload_hooks import (
     ops_limits,
     push_limits,
     relay_rule,
-    renew_feeds,
-    renew_guide,
-    renew_http,
-    renew_ops,
-    renew_relays,
-    renew_rtmp,
-    renew_store,
+    reload_geography,
+    reload_http,
+    reload_ops,
+    reload_push_limits,
+    reload_relays,
+    reload_rtmp,
+    reload_store_limit,
     rtmp_limits,
 )
 from livestream.model.names import TAKE_PATH
@@ -58,19 +58,19 @@ from livestream.roles.node import LocalNode
 SWEEP_S = 0.5
 STALL_LOOK_S = 1.0
 HOLD_S = 5.0
-"""Who comes to a cache that has just been started waits so long at most, rather than hear that it has nothing."""
+"""Viewers of a cache that has just started wait for at most this long, instead of being told that it has nothing."""
 LOOK_S = 0.05
 
 
 class Streams(Protocol):
-    """Whoever knows the streams of this node."""
+    """The streams of this node."""
 
     def window(self, stream: str) -> Window | None: ...
     def windows(self) -> list[Window]: ...
 
 
 def object_store(config: Config, process: Process, node: LocalNode, streams: Streams) -> Store:
-    """The objects of this node, of which those that nobody can ask for any more are let go."""
+    """The objects of this node; those that no playlist can refer to any more are evicted."""
 
     def is_known(key: Key) -> bool:
         window = streams.window(key.stream)
@@ -82,7 +82,7 @@ def object_store(config: Config, process: Process, node: LocalNode, streams: Str
 
     limit_bytes = config.cache.limit_mb << 20
     store = Store(limit_bytes, is_known, is_listed, process.reactor.seconds, node.metrics)
-    renew_store(process.reloading, store)
+    reload_store_limit(process.reloader, store)
     process.every(SWEEP_S, store.sweep)
     return store
 
@@ -96,22 +96,22 @@ def push_feeds(
 ) -> Feeds:
     """The push, of what is live here and, with a ``source``, of what is ``known`` to be live elsewhere."""
     feeds = Feeds(push_limits(config), process.reactor, node.metrics, source, known)
-    renew_feeds(process.reloading, feeds)
+    reload_push_limits(process.reloader, feeds)
     process.every(STALL_LOOK_S, feeds.close_stalled)
     return feeds
 
 
-def edge_guide(config: Config, process: Process, node: LocalNode) -> EdgeSelection | None:
+def edge_selection(config: Config, process: Process, node: LocalNode) -> EdgeSelection | None:
     """
-    Who tells viewers which edge of the cluster to use; there is none without a cluster.
+    Which edge of the cluster a viewer is sent to; ``None`` without a cluster.
 
-    :raises ConfigError: the database of places cannot be read.
+    :raises ConfigError: the geo database cannot be read.
     """
     if not config.cluster.secret:
         return None
-    guide = EdgeSelection(node.name, node.members.nodes, geography(config))
-    renew_guide(process.reloading, guide)
-    return guide
+    edges = EdgeSelection(node.name, node.members.nodes, geography(config))
+    reload_geography(process.reloader, edges)
+    return edges
 
 
 def http_site(
@@ -122,7 +122,7 @@ def http_site(
     windows: Windows,
     library: Library,
     *,
-    guide: EdgeSelection | None,
+    edges: EdgeSelection | None,
     states: States | None = None,
     takes: Takes | None = None,
     flv: FlvPush | None = None,
@@ -131,10 +131,10 @@ def http_site(
 ) -> HttpSite:
     """Serve playlists and objects; with ``flv`` the push as well, with ``states`` and ``takes`` what nodes ask."""
     reactor, counters = process.reactor, RequestCounters(node.metrics)
-    playlists = Playlists(windows, responses, are_steered=guide is not None)
+    playlists = Playlists(windows, responses, are_steered=edges is not None)
     lookup = Lookup(playlists, Objects(library, responses), responses, reactor)
     proxies = TrustedProxies.of(config.cluster.trusted_proxies)
-    steering = Steering(node.name, guide, proxies, windows.window, responses, reactor.seconds)
+    steering = Steering(node.name, edges, proxies, windows.window, responses, reactor.seconds)
     prepared = PreparedResponses(responses, counters, reactor.seconds)
     is_asked_by_nodes = takes is not None and bool(config.cluster.secret)
     site = HttpSite(
@@ -150,7 +150,7 @@ def http_site(
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
         proxies=proxies,
     )
-    renew_http(process.reloading, site, steering)
+    reload_http(process.reloader, site, steering)
     return site
 
 
@@ -160,17 +160,17 @@ def rtmp_server(
     node: LocalNode,
     viewers: ViewerAdmission,
     *,
-    guide: EdgeSelection | None,
+    edges: EdgeSelection | None,
     publishing: Publishing | None = None,
     takes_viewers: bool = True,
 ) -> RtmpServerFactory:
     """Take RTMP connections: of publishers, of downstream relays, and of viewers."""
     relays = RelayAdmission(relay_rule(config, node.credentials), takes_viewers, process.reactor.seconds)
-    elsewhere = (lambda _: None) if guide is None else guide.redirect_url
+    elsewhere = (lambda _: None) if edges is None else edges.redirect_url
     play, limits = RtmpPlaying(viewers, relays), rtmp_limits(config)
     factory = RtmpServerFactory(publishing, play, limits, process.reactor, node.metrics, elsewhere)
-    renew_rtmp(process.reloading, factory)
-    renew_relays(process.reloading, relays, node.credentials)
+    reload_rtmp(process.reloader, factory)
+    reload_relays(process.reloader, relays, node.credentials)
     return factory
 
 
@@ -182,27 +182,27 @@ def operations(
     streams: Streams,
     not_ready: Callable[[], list[str]],
     *,
-    guide: EdgeSelection | None,
+    edges: EdgeSelection | None,
 ) -> HttpSite:
     """Health, readiness, metrics, and what this node and its cluster carry."""
     ops = Ops(
-        lambda: [*process.draining.reasons(), *not_ready()],
+        lambda: [*process.drain.reasons(), *not_ready()],
         lambda: [described(window) for window in streams.windows()],
         node.metrics,
-        None if guide is None else guide.route,
-        lambda: process.draining.begin("POST /drain"),
+        None if edges is None else edges.route,
+        lambda: process.drain.begin("POST /drain"),
         heartbeat.report,
         heartbeat.warnings,
     )
     responses = ResponseFactory(node.name, PRIVATE)
     admission = OpsAdmission(responses, node.metrics, host_names(config.ops.hosts), config.ops.token)
     site = ops_site(ops, admission, process.reactor, ops_limits(config))
-    renew_ops(process.reloading, site, admission)
+    reload_ops(process.reloader, site, admission)
     return site
 
 
 def open_when(ready: Callable[[], bool], listeners: Iterable[Listener], clock: Any) -> None:
-    """Let those in who come to a cache, once it is ready; those who come sooner wait, but not for long."""
+    """Accept connections once the cache is ready; until then they wait, for at most `HOLD_S`."""
     until = clock.seconds() + HOLD_S
 
     def look() -> None:

@@ -29,20 +29,20 @@ ANSWER_S = 0.4
 """So long a stream that is silent stays silent for the sake of a node that does not answer."""
 
 
-def fetching_from(choice: UpstreamSelection, node: LocalNode, reactor: Any) -> UpstreamTier:
-    """The nodes of ``choice``, as objects and states are fetched from them by ``node``."""
+def fetching_from(selection: UpstreamSelection, node: LocalNode, reactor: Any) -> UpstreamTier:
+    """The nodes of ``selection``, as objects and states are fetched from them by ``node``."""
 
     def connect(url: str) -> UpstreamNode:
         return UpstreamNode.at(url, reactor, node.members.others, node.credentials)
 
-    return UpstreamTier(choice, connect, node.metrics, decode_document, reactor)
+    return UpstreamTier(selection, connect, node.metrics, decode_document, reactor)
 
 
 @define(eq=False)
 class UpstreamStates:
     """What the tier above knows of streams, for a node that has missed announcements of them."""
 
-    choice: UpstreamSelection
+    selection: UpstreamSelection
     upstreams: UpstreamTier
     _had_somebody: bool = field(default=False, init=False)
 
@@ -51,12 +51,12 @@ class UpstreamStates:
     @property
     def has_cut_off_nodes(self) -> bool:
         """Whether a node of the tier above is cut off from the bus: what it announces is only to be had by asking."""
-        return self.choice.has_cut_off_nodes
+        return self.selection.has_cut_off_nodes
 
-    def missing(self) -> list[str]:
+    def not_ready_reasons(self) -> list[str]:
         """Why there is nobody to ask yet; nothing once there was somebody: what came from there can be served."""
-        self._had_somebody = self._had_somebody or bool(self.choice.every_url())
-        return [] if self._had_somebody else [f"no {self.choice.role} has been heard of yet"]
+        self._had_somebody = self._had_somebody or bool(self.selection.every_url())
+        return [] if self._had_somebody else [f"no {self.selection.role} has been heard of yet"]
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         return Deferred.fromCoroutine(self.upstreams.states())
@@ -68,7 +68,7 @@ class UpstreamStates:
         return Deferred.fromCoroutine(self.upstreams.state(stream))
 
     def warn(self, stream: str, node: str, epoch: int) -> None:
-        for each in self.choice.nodes():
+        for each in self.selection.nodes():
             if each.id == node and each.http:
                 warned = Deferred.fromCoroutine(self.upstreams.post(each.http, f"{taken_path(stream)}?epoch={epoch}"))
                 warned.addErrback(self._unwarned, each)
@@ -83,7 +83,7 @@ class UpstreamStates:
 class UpstreamPlayers:
     """Where the tier above plays streams, for the relays of ``node``."""
 
-    choice: UpstreamSelection
+    selection: UpstreamSelection
     upstreams: UpstreamTier
     node: LocalNode
     reactor: Any
@@ -92,14 +92,14 @@ class UpstreamPlayers:
 
     def of(self, stream: str) -> list[RtmpUpstream]:
         """Where a stream can be played, in the order in which they are tried."""
-        return [self._player(url) for url in self.choice.rtmp_urls(stream)]
+        return [self._player(url) for url in self.selection.rtmp_urls(stream)]
 
     def holdings(self) -> Deferred[Holdings]:
         """Which streams each of its nodes has, of those that answer at once."""
         return Deferred.fromCoroutine(self._holdings())
 
     async def _holdings(self) -> Holdings:
-        rtmp = self.choice.addresses()
+        rtmp = self.selection.addresses()
         holdings: dict[Player, Mapping[str, int]] = {}
         for http, text in (await self.upstreams.each("/epochs", list(rtmp), ANSWER_S)).items():
             try:

@@ -13,7 +13,7 @@ from livestream.hls.lookup import Lookup
 from livestream.hls.objects import Objects
 from livestream.hls.playlists import Playlists
 from livestream.hls.routes import Hls, Takes
-from livestream.hls.steering import Guide, Steering
+from livestream.hls.steering import EdgeSelector, Steering
 from livestream.http.client_address import TrustedProxies
 from livestream.http.counters import RequestCounters
 from livestream.http.limits import HttpLimits
@@ -125,7 +125,7 @@ class Edge:
 
     is_hot: bool = True
     limits: HttpLimits = field(factory=HttpLimits)
-    guide: Guide | None = None
+    guide: EdgeSelector | None = None
     proxies: TrustedProxies = field(factory=TrustedProxies)
     signatures: Signatures | None = None
     takes: Takes | None = None

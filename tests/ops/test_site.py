@@ -12,8 +12,8 @@ from livestream.config import load
 from livestream.http.limits import HttpLimits
 from livestream.http.response import PRIVATE, ResponseFactory
 from livestream.http.site import HttpSite
-from livestream.lifecycle.reload import Reloading
-from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS, ops_limits, renew_ops
+from livestream.lifecycle.reload import Reloader
+from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS, ops_limits, reload_ops
 from livestream.metrics import Metrics
 from livestream.ops.admission import OpsAdmission, host_names
 from livestream.ops.site import Ops, ops_site
@@ -245,12 +245,12 @@ def test_no_page_of_another_site_can_read_an_answer() -> None:
 
 def test_names_and_the_token_can_change_while_the_node_runs() -> None:
     port = Port()
-    reloading = Reloading(load("all", None, {}, (), lambda _: ""))
-    renew_ops(reloading, port.site, port.admission)
+    reloader = Reloader(load("all", None, {}, (), lambda _: ""))
+    reload_ops(reloader, port.site, port.admission)
     sets = ("ops.hosts=['ops.example']", f"ops.token={TOKEN}", "limits.header_s=3")
-    reloading.reload(lambda: load("all", None, {}, sets, lambda _: ""))
+    reloader.reload(lambda: load("all", None, {}, sets, lambda _: ""))
     assert port.ask(host="ops.example").status == 401
     assert port.ask(ASKED, basic(TOKEN), host="ops.example").status == 200
     assert (port.site.limits.per_connection.header_s, port.site.limits.connections) == (3, OPS_CONNECTIONS)
-    reloading.reload(lambda: load("all", None, {}, (), lambda _: ""))
+    reloader.reload(lambda: load("all", None, {}, (), lambda _: ""))
     assert (port.ask(host="ops.example").status, port.ask().status) == (421, 200)

@@ -48,7 +48,7 @@ class Node:
         return load(self.role, None, {}, (*bus, *sets), lambda path: "")
 
     def reload(self, *sets: str) -> None:
-        self.process.reloading.reload(lambda: self.config(*sets))
+        self.process.reloader.reload(lambda: self.config(*sets))
 
     def counts(self, setting: str) -> AddressConnections:
         return self.factories[setting].addresses.connections

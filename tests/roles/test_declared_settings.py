@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from livestream.config import ROLES, SETTINGS, Config, ConfigError
-from livestream.lifecycle.reload import Reloading
+from livestream.lifecycle.reload import Reloader
 from tests.other_values import with_other
 from tests.roles.test_address_limits import Node
 
@@ -22,19 +22,19 @@ ONCE = {"push.tick_ms", "push.chunk_bytes"}
 
 
 @cache
-def node(role: str) -> Reloading:
-    return Node(role, (*SETS[role], *USED)).process.reloading
+def node(role: str) -> Reloader:
+    return Node(role, (*SETS[role], *USED)).process.reloader
 
 
-def concerns(reloading: Reloading, new: Config) -> bool:
+def concerns(reloader: Reloader, new: Config) -> bool:
     """Whether some part would take something over if this were in force."""
-    old = reloading.config
+    old = reloader.config
     try:
-        for apply in reloading.first_of_all:
+        for apply in reloader._checks:
             apply(new)
     except ConfigError:  # there is no such file: somebody has looked for it
         return True
-    return any(each.value(old) != each.value(new) for each in reloading.followers)
+    return any(each.value(old) != each.value(new) for each in reloader.followers)
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -8,9 +8,9 @@ from livestream.bus.memory import MemoryBus
 from livestream.cluster.heartbeat import HeartbeatSender
 from livestream.cluster.messages import decode
 from livestream.config import Config, load
-from livestream.lifecycle.reload import Reloading
+from livestream.lifecycle.reload import Reloader
 from livestream.metrics import Metrics
-from livestream.roles.node import CHANNEL, heartbeat_of, join, own_node, renew_membership
+from livestream.roles.node import CHANNEL, heartbeat_of, join, own_node, reload_own_node
 from livestream.steering.nodes import Location, NodeState
 
 SECRET = "0123456789abcdef"
@@ -93,9 +93,9 @@ def test_a_node_is_starting_at_first() -> None:
 def test_what_a_node_can_carry_may_change_while_it_runs() -> None:
     heartbeats = joined(MemoryBus(), "edge-1")
     heartbeats.drain()
-    reloading = Reloading(configured("edge-1"))
-    renew_membership(reloading, heartbeats.members)
-    reloading.reload(lambda: configured("edge-1", "node.capacity_rps=7", "node.region=eu"))
+    reloader = Reloader(configured("edge-1"))
+    reload_own_node(reloader, heartbeats.members)
+    reloader.reload(lambda: configured("edge-1", "node.capacity_rps=7", "node.region=eu"))
     assert (heartbeats.members.own.capacity_rps, heartbeats.members.own.region) == (7.0, "eu")
     assert heartbeats.members.own.state is NodeState.DRAINING
 

@@ -67,9 +67,9 @@ def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
 
     config = read()
     process, node = node_of(config)
-    rtmp_server(config, process, node, push_feeds(config, process, node), guide=None)
+    rtmp_server(config, process, node, push_feeds(config, process, node), edges=None)
     with capturedLogs() as logged:
-        process.reloading.reload(lambda: read("limits.relays_from=[]"))
+        process.reloader.reload(lambda: read("limits.relays_from=[]"))
     assert [str(formatEvent(event)) for event in logged] == [
         "Configuration read again. New and in force: limits.relays_from"
     ]
@@ -81,7 +81,7 @@ def test_the_operations_port_asks_for_what_the_settings_say() -> None:
     process, node = node_of(config)
     heartbeat = node.start_heartbeat(process, list, dict)
     site = operations(
-        config, process, node, heartbeat, PublishedStreams(node.bus, Tier.INGEST, 6, "all"), list, guide=None
+        config, process, node, heartbeat, PublishedStreams(node.bus, Tier.INGEST, 6, "all"), list, edges=None
     )
     assert isinstance(site.admission, OpsAdmission)
     assert (site.admission.token, site.admission.hosts) == ("0123456789abcdef", {"ops.example"})

@@ -45,10 +45,10 @@ class Above:
         config = load("origin", None, {}, settings, lambda path: "")
         node = LocalNode.join(config, Process.of(config, reactor), Metrics())
         node.members.others.restore([encode(Heartbeat(other, 1, 1, reactor.seconds()), SECRET)])
-        choice = UpstreamSelection("ingest", (), node.members.nodes)
-        upstreams = fetching_from(choice, node, reactor)
+        selection = UpstreamSelection("ingest", (), node.members.nodes)
+        upstreams = fetching_from(selection, node, reactor)
         return cls(
-            node, upstreams, UpstreamStates(choice, upstreams), UpstreamPlayers(choice, upstreams, node, reactor)
+            node, upstreams, UpstreamStates(selection, upstreams), UpstreamPlayers(selection, upstreams, node, reactor)
         )
 
     async def ask(self) -> None:
@@ -60,7 +60,7 @@ class Above:
 async def test_a_node_that_is_cut_off_is_asked_and_it_is_known_whether_it_answers() -> None:
     port = free_port()
     above = Above.of(Node("ingest-1", "ingest", f"http://127.0.0.1:{port}"))
-    assert above.states.has_cut_off_nodes and above.states.missing() == []
+    assert above.states.has_cut_off_nodes and above.states.not_ready_reasons() == []
     await above.ask()
     [_, node] = above.node.members.nodes()
     assert node.state is NodeState.CUT_OFF and not node.is_answering
