@@ -164,8 +164,10 @@ class HeadReader(HTTPChannel):
             self._resume_reading()
             self._take(self._take_held())
 
-    def _send100Continue(self) -> None:
-        """No body is ever awaited, so nothing is to be continued."""
+    def allHeadersReceived(self) -> None:
+        """Serve the request with no ``100 Continue`` before: no body is ever awaited (RFC 9110, 10.1.1)."""
+        self.requests[-1].requestHeaders.removeHeader(b"expect")
+        super().allHeadersReceived()
 
     def _closes_within(self, limit_s: float) -> None:
         self.phase = Phase.CLOSING

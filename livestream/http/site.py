@@ -88,7 +88,7 @@ class AdmittedRequest(Request):
         """The application has failed: a 500 says so to the peer, if the response has not begun."""
         site = cast(HttpSite, self.site)
         site.failed(reason)
-        if self._disconnected or self.finished:
+        if self.finished or self.channel is None:  # Twisted takes the channel from a request whose peer has gone
             return
         if self.startedWriting:
             self.channel.abort()

@@ -131,5 +131,5 @@ class BodyProducer:
         self._is_over = True
         if self._unwatch is not None:
             self._unwatch()
-        if not self.request._disconnected:
+        if self.request.channel is not None:
             self.request.unregisterProducer()

@@ -309,7 +309,7 @@ def test_a_lost_connection_ends_the_wait_in_silence(line: Line) -> None:
 PRIVATE = {
     "_tempDataBuffer", "dataBuffer", "_tempDataLen", "_aborting", "_isSendBufferFull", "doWrite", "startWriting",
     "stopWriting", "disconnecting", "disconnected", "bufferSize", "TLS", "_networkProducer", "_waitingForTransport",
-    "_doReadOrWrite", "_writes", "_reads", "_selectables", "_poller",
+    "_doReadOrWrite", "_writes", "_reads", "_selectables", "_poller", "_disconnected", "_send100Continue",
 }  # fmt: skip
 
 
