@@ -109,7 +109,7 @@ def makeService(options: Options) -> IService:
     """The service of one process."""
     from twisted.internet import reactor
 
-    from livestream.lifecycle.drain import Phase
+    from livestream.lifecycle.drain import DrainPhase
     from livestream.roles import build
 
     config: Config = options["loaded"]
@@ -122,7 +122,7 @@ def makeService(options: Options) -> IService:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
     process.services.setServiceParent(service)
-    process.drain.at(Phase.ANNOUNCED, lambda: notifier.say("STOPPING=1"))
+    process.drain.at(DrainPhase.ANNOUNCED, lambda: notifier.say("STOPPING=1"))
     garbage = Garbage()
     reactor.callWhenRunning(garbage.begin)
     Ticker(LOOK_S, garbage.look, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]

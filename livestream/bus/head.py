@@ -8,15 +8,8 @@ from __future__ import annotations
 
 from attrs import define, evolve, field
 
+from livestream.model.epochs import later_epoch
 from livestream.model.segments import Announcement, SegmentAnnounced, StreamEnded, StreamPosition, Superseded
-
-WRITERS = 1000
-"""An epoch's number modulo this identifies its writer, so that two simultaneous claims differ."""
-
-
-def later_epoch(wanted: int, known: int) -> int:
-    """``wanted``, or, if ``known`` is not below it, the next number of the same writer."""
-    return wanted if wanted > known else (known // WRITERS + 1) * WRITERS + wanted % WRITERS
 
 
 def position_of(announcement: Announcement) -> StreamPosition:

@@ -22,13 +22,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from livestream.bus.head import WRITERS, position_of
+from livestream.bus.head import position_of
 from livestream.bus.interface import AnnouncementLog, ClaimReply, Listener, TemporarilyUnavailable, Tier
 from livestream.bus.redis_codec import AnnouncementCodec
 from livestream.bus.redis_connection import RedisAddress, RedisConnection
 from livestream.bus.redis_protocols import CommandProtocol, SubscriptionProtocol
 from livestream.bus.scripts import ACCEPT, ALL, CLAIM, FETCH, LIVE, PUBLISH, RELEASE, RESTORE, Script
 from livestream.metrics import Metrics
+from livestream.model.epochs import WRITERS
 from livestream.model.segments import Announcement, StreamPosition, Superseded
 
 REPLY_S = 1.0

@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from livestream.bus.announcements import InvalidMessage, decode, encode
-from livestream.bus.head import WRITERS
 from livestream.metrics import Metrics
+from livestream.model.epochs import WRITERS
 from livestream.model.segments import Announcement, SegmentAnnounced
 from livestream.net.log_summary import LogSummary
 from livestream.signing import seal, unseal

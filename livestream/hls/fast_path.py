@@ -49,7 +49,7 @@ class HlsFastPath:
     def __attrs_post_init__(self) -> None:
         self.lookup.playlists.on_change.append(self.prepared.invalidate)
 
-    def take(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
+    def answer(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
         """The response to ``data``, or what has to be waited for; ``None`` for what Klein answers."""
         target = parse_path(head.path) if head.method in (b"GET", b"HEAD") else None
         if target is None:

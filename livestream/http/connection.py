@@ -20,7 +20,7 @@ from livestream.http.access_log import AccessLog, entry
 from livestream.http.client_address import TrustedProxies
 from livestream.http.counters import RequestCounters
 from livestream.http.head import Refused, parse
-from livestream.http.head_reader import IDLE, LINGER_S, HeadReader, HeadServer, Phase
+from livestream.http.head_reader import IDLE, LINGER_S, ConnectionPhase, HeadReader, HeadServer
 from livestream.http.limits import ConnectionLimits
 from livestream.http.outflow import Outflow
 from livestream.http.peer import Peer
@@ -68,7 +68,7 @@ class HttpConnection(HeadReader):
     _is_last = False  # the connection is closed after the response that is being sent
     _waiting: Deferred[Response] | None = None
     _resumed = 0
-    _seen: tuple[Phase, int, int] = (Phase.READING, 0, 0)
+    _seen: tuple[ConnectionPhase, int, int] = (ConnectionPhase.READING, 0, 0)
 
     def __init__(
         self, server: Server, limits: ConnectionLimits, host: str, fast_path: FastPath | None, group: str = ""
@@ -100,7 +100,7 @@ class HttpConnection(HeadReader):
             self.server.adopt(self._direct)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.phase = Phase.LOST
+        self.phase = ConnectionPhase.LOST
         if self._outflow is not None:
             self._outflow.abandon()
             self._outflow = None
@@ -153,7 +153,7 @@ class HttpConnection(HeadReader):
             return
         found = None
         if fast_path is not None and self._is_free():
-            found = fast_path.take(parsed, head, self.host)
+            found = fast_path.answer(parsed, head, self.host)
             if isinstance(found, Ready) and self._send(self._logged(found, head)):
                 return
         forwarded = parsed.fields.get(b"x-forwarded-for")
@@ -163,7 +163,7 @@ class HttpConnection(HeadReader):
             self._wait_for(found(), head.partition(b"\r\n")[0])
         else:
             self.requests_seen += 1
-            self.phase = Phase.ANSWERING
+            self.phase = ConnectionPhase.ANSWERING
             super().dataReceived(head)
 
     def _logged(self, ready: Ready, head: bytes) -> Ready:
@@ -216,7 +216,7 @@ class HttpConnection(HeadReader):
 
     def _send_rest(self, direct: DirectSocket, ready: Ready, sent: int) -> None:
         """The socket is full: the next request has to wait for the rest."""
-        self.phase = Phase.ANSWERING
+        self.phase = ConnectionPhase.ANSWERING
         start = ready.start + max(sent - len(ready.data), 0)
         self._outflow = Outflow(direct, ready.data[sent:], ready.body, start, ready.stop, self._rest_sent)
         self._outflow.wait()
@@ -226,13 +226,13 @@ class HttpConnection(HeadReader):
         if self._is_last:
             self.close()
             return
-        self.phase = Phase.IDLE
+        self.phase = ConnectionPhase.IDLE
         self._resume_reading()
         self._go_on()
 
     def _wait_for(self, response: Deferred[Response], line: bytes) -> None:
         self.requests_seen += 1
-        self.phase = Phase.ANSWERING
+        self.phase = ConnectionPhase.ANSWERING
         self._waiting = response
         response.addCallbacks(self._give, self._left, (line,))
 
@@ -290,7 +290,7 @@ class HttpConnection(HeadReader):
             self.peer.release_viewer()
         self.persistent = self.persistent and not request.responseHeaders.hasHeader(CLOSE[0])
         if self.persistent:
-            self.phase = Phase.IDLE
+            self.phase = ConnectionPhase.IDLE
         else:
             self._closes_within(self.limits.stall_s)
         super().requestDone(request)
@@ -314,7 +314,7 @@ class HttpConnection(HeadReader):
 
         It still counts as one of the site's connections, and only the other protocol's deadlines hold.
         """
-        self.phase = Phase.TAKEN
+        self.phase = ConnectionPhase.TAKEN
         cast(IConsumer, self.transport).unregisterProducer()
         held = self._take_held()
 
@@ -332,14 +332,14 @@ class HttpConnection(HeadReader):
 
     def check_timeouts(self, now: int) -> float:
         """Close the connection if it is overdue; return when to check again."""
-        if self.phase in (Phase.TAKEN, Phase.LOST):
+        if self.phase in (ConnectionPhase.TAKEN, ConnectionPhase.LOST):
             return math.inf
-        if self.phase is Phase.CLOSING and now >= self._since:
+        if self.phase is ConnectionPhase.CLOSING and now >= self._since:
             self.abort()
             return math.inf
-        if self.phase is Phase.CLOSING:
+        if self.phase is ConnectionPhase.CLOSING:
             return self._since
-        return self._check_head(now) if self.phase is Phase.READING else self._check_progress(now)
+        return self._check_head(now) if self.phase is ConnectionPhase.READING else self._check_progress(now)
 
     def _check_head(self, now: int) -> float:
         deadline = self._since + self.limits.header_s
@@ -352,11 +352,15 @@ class HttpConnection(HeadReader):
         phase, requests, moved = self._seen
         moves = self._moved_bytes()
         has_moved = moves >= moved + PROGRESS_BYTES or not self._is_blocked()
-        if phase is not self.phase or requests != self.requests_seen or (phase is Phase.ANSWERING and has_moved):
+        if (
+            phase is not self.phase
+            or requests != self.requests_seen
+            or (phase is ConnectionPhase.ANSWERING and has_moved)
+        ):
             self._seen, self._since = (self.phase, self.requests_seen, moves), now
-        limit_s = self.limits.idle_s if self.phase is Phase.IDLE else self.limits.stall_s
+        limit_s = self.limits.idle_s if self.phase is ConnectionPhase.IDLE else self.limits.stall_s
         if now - self._since >= limit_s:
-            if self.phase is Phase.ANSWERING:
+            if self.phase is ConnectionPhase.ANSWERING:
                 self.server.metrics.limit_hit("stall")
             self.abort()
             return math.inf

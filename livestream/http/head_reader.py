@@ -37,7 +37,7 @@ class HeadServer(Protocol):
     held_bytes: int
 
 
-class Phase(Enum):
+class ConnectionPhase(Enum):
     """Where a connection stands."""
 
     READING = "a head has begun, or the first is awaited"
@@ -48,7 +48,7 @@ class Phase(Enum):
     TAKEN = "no longer HTTP"
 
 
-IDLE = Phase.IDLE
+IDLE = ConnectionPhase.IDLE
 
 
 class HeadReader(HTTPChannel):
@@ -61,7 +61,7 @@ class HeadReader(HTTPChannel):
 
     server: HeadServer
     limits: ConnectionLimits
-    phase = Phase.READING
+    phase = ConnectionPhase.READING
     check_at = math.inf
 
     _held = b""
@@ -84,12 +84,12 @@ class HeadReader(HTTPChannel):
 
     def _hold(self, data: bytes) -> None:
         """Keep what cannot be served yet, and read no more when it is much; drop what never will be."""
-        if self.phase in (Phase.CLOSING, Phase.LOST):
+        if self.phase in (ConnectionPhase.CLOSING, ConnectionPhase.LOST):
             self._ignored += len(data)
-            if self._ignored > LINGER_BYTES and self.phase is Phase.CLOSING:
+            if self._ignored > LINGER_BYTES and self.phase is ConnectionPhase.CLOSING:
                 self.abort()
             return
-        if self.phase is not Phase.ANSWERING:
+        if self.phase is not ConnectionPhase.ANSWERING:
             self._take(self._take_held() + data)
             return
         self._keep(self._held + data)
@@ -120,7 +120,7 @@ class HeadReader(HTTPChannel):
         """Serve the whole heads of ``data`` in order, until one has to be waited for; hold the rest."""
         position, left = 0, TURN_HEADS
         self._is_taking = True
-        while position < len(data) and left and self.phase in (Phase.READING, Phase.IDLE):
+        while position < len(data) and left and self.phase in (ConnectionPhase.READING, ConnectionPhase.IDLE):
             left -= 1
             if self._is_queue_full:
                 break
@@ -133,16 +133,16 @@ class HeadReader(HTTPChannel):
             self._serve(data[position : end + 4])
             position = end + 4
         self._is_taking = False
-        if self.phase in (Phase.CLOSING, Phase.LOST):
+        if self.phase in (ConnectionPhase.CLOSING, ConnectionPhase.LOST):
             return
         if position == len(data):
-            if self.phase is Phase.READING:
-                self.phase = Phase.IDLE
-        elif self.phase is Phase.TAKEN:
+            if self.phase is ConnectionPhase.READING:
+                self.phase = ConnectionPhase.IDLE
+        elif self.phase is ConnectionPhase.TAKEN:
             self.dataReceived(data[position:])
         else:
             self._keep(data[position:])
-            if not left and self.phase is Phase.IDLE:
+            if not left and self.phase is ConnectionPhase.IDLE:
                 self._pause_reading()
                 self.server.clock.callLater(0, self._go_on)
 
@@ -153,14 +153,14 @@ class HeadReader(HTTPChannel):
         except Refused as reason:
             self._refuse(reason)
             return
-        if self.phase is not Phase.READING:
-            self.phase = Phase.READING
+        if self.phase is not ConnectionPhase.READING:
+            self.phase = ConnectionPhase.READING
             self._since = self.server.timeouts.now
             self.server.timeouts.watch(self, self._since + self.limits.header_s + 1)
 
     def _go_on(self) -> None:
         """Serve what was held back while a request was being answered."""
-        if self._held and not self._is_taking and self.phase is Phase.IDLE:
+        if self._held and not self._is_taking and self.phase is ConnectionPhase.IDLE:
             self._resume_reading()
             self._take(self._take_held())
 
@@ -170,7 +170,7 @@ class HeadReader(HTTPChannel):
         super().allHeadersReceived()
 
     def _closes_within(self, limit_s: float) -> None:
-        self.phase = Phase.CLOSING
+        self.phase = ConnectionPhase.CLOSING
         self._keep(b"")
         self._since = math.ceil(self.server.timeouts.now + limit_s)
         self.server.timeouts.watch(self, self._since)

@@ -87,7 +87,7 @@ class FastPath(Protocol):
     def prepared(self) -> PreparedResponses:
         """The responses to requests that were seen before, which are asked first."""
 
-    def take(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
+    def answer(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
         """
         The response to ``data`` of ``peer``, whose head this is, or what has to be waited for; ``None``: the resource
         is to answer.

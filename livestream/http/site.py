@@ -1,7 +1,7 @@
 """
 The HTTP server of a tier: Twisted's, behind a strict reader of heads and with the limits that it lacks.
 
-:class:`HttpSite` admits connections; a :class:`~livestream.http.connection.Channel` serves each.
+:class:`HttpSite` admits connections; a :class:`~livestream.http.connection.HttpConnection` serves each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from livestream.http.access_log import AccessLog, entry
 from livestream.http.client_address import TrustedProxies
 from livestream.http.connection import HttpConnection
 from livestream.http.counters import RequestCounters
-from livestream.http.head_reader import Phase
+from livestream.http.head_reader import ConnectionPhase
 from livestream.http.limits import HttpLimits
 from livestream.http.prepared import FastPath
 from livestream.http.response import Response, ResponseFactory
@@ -168,34 +168,34 @@ class HttpSite(Site):
             self.metrics.limit_hit(self._connections_limit)
             return None
         if host in self.addresses.proxies:
-            channel = HttpConnection(self, self.limits.per_connection, host, self.fast_path)
-            channel.await_address()
+            connection = HttpConnection(self, self.limits.per_connection, host, self.fast_path)
+            connection.await_address()
         elif (group := self.addresses.connect(host)) is not None:
-            channel = HttpConnection(self, self.limits.per_connection, host, self.fast_path, group)
+            connection = HttpConnection(self, self.limits.per_connection, host, self.fast_path, group)
         else:
             return None
-        channel.factory = channel.site = self
-        channel.requestFactory = AdmittedRequest
-        self.connections.add(channel)
+        connection.factory = connection.site = self
+        connection.requestFactory = AdmittedRequest
+        self.connections.add(connection)
         if self._viewers is not None:
             self._viewers.inc()
-        return channel
+        return connection
 
     def adopt(self, direct: DirectSocket) -> None:
         """A plain connection has been made."""
         if self._polling is not None:
             self._polling.adopt(direct)
 
-    def connection_lost(self, channel: HttpConnection, direct: DirectSocket | None) -> None:
+    def connection_lost(self, connection: HttpConnection, direct: DirectSocket | None) -> None:
         """A connection, with that socket if it was plain, is lost."""
         if self._polling is not None and direct is not None:
             self._polling.release(direct)
-        self.connections.discard(channel)
-        if channel.requests_seen:
+        self.connections.discard(connection)
+        if connection.requests_seen:
             self.left_at = self.clock.seconds()
         if self._viewers is not None:
             self._viewers.dec()
-        channel.peer.release()
+        connection.peer.release()
 
     def drain(self) -> None:
         """This node is draining: requests are served, and every connection is closed after its next response."""
@@ -205,14 +205,16 @@ class HttpSite(Site):
 
     def close_idle(self) -> None:
         """Close the connections on which no request is being answered."""
-        for channel in list(self.connections):
-            if channel.phase in (Phase.READING, Phase.IDLE):
-                channel.close()
+        for connection in list(self.connections):
+            if connection.phase in (ConnectionPhase.READING, ConnectionPhase.IDLE):
+                connection.close()
 
     @property
     def answering(self) -> int:
         """How many connections have a response on its way to them."""
-        return sum(channel.phase in (Phase.ANSWERING, Phase.CLOSING) for channel in self.connections)
+        return sum(
+            connection.phase in (ConnectionPhase.ANSWERING, ConnectionPhase.CLOSING) for connection in self.connections
+        )
 
     def failed(self, reason: Failure) -> None:
         """Log an internal error, but not each time."""
@@ -225,7 +227,7 @@ class HttpSite(Site):
 
     def log(self, request: AdmittedRequest) -> None:  # type: ignore[override]
         """Log a request that was not answered on the fast path."""
-        channel = request.channel
+        connection = request.channel
         if self.access is not None:
             line = b" ".join((request.method, request.uri, request.clientproto))
-            self.access.add(channel.logged_host, entry(line, request.code, request.sentLength, request.outcome))
+            self.access.add(connection.logged_host, entry(line, request.code, request.sentLength, request.outcome))

@@ -26,7 +26,7 @@ from livestream.model.names import SOURCE
 from livestream.model.segments import PublisherChange
 from livestream.net.log_summary import LogSummary
 from livestream.packaging.cuts import CutPlanner
-from livestream.packaging.segmenter import Packager
+from livestream.packaging.segmenter import Segmenter
 
 SEGMENT_STEPS = 10_000
 """The cost of a segment, which limits a publisher to four segments a second."""
@@ -39,7 +39,7 @@ MIN_GAP_MS = 1_000
 """A shorter absence leaves no gap, since the next segment comes soon enough."""
 
 
-class Phase(Enum):
+class BroadcastPhase(Enum):
     """The phase of a broadcast's life."""
 
     LIVE = "the publisher is connected"
@@ -48,7 +48,7 @@ class Phase(Enum):
     ENDED = "the broadcast is over"
 
 
-LIVE = Phase.LIVE
+LIVE = BroadcastPhase.LIVE
 
 
 @define(eq=False)
@@ -72,7 +72,7 @@ class Broadcast:
     open_writer: Callable[[Broadcast], Writer]
     displaced: Callable[[str], None]
     publisher_changed: Callable[[PublisherChange], None]
-    phase: Phase = field(default=Phase.LIVE, init=False)
+    phase: BroadcastPhase = field(default=BroadcastPhase.LIVE, init=False)
     is_given_up: bool = field(default=False, init=False)
     """Whether another ingest continues the stream."""
     writer: Writer = field(init=False)
@@ -131,7 +131,7 @@ class Broadcast:
                 return 0
             if self.phase is LIVE:
                 steps = self._process(frame)
-            elif self.phase is not Phase.ENDED and len(self._held) < MAX_HELD_FRAMES:
+            elif self.phase is not BroadcastPhase.ENDED and len(self._held) < MAX_HELD_FRAMES:
                 self._held.append(frame)
         except OversizedPicture:
             self.metrics.limit_hit("picture_size")
@@ -145,7 +145,7 @@ class Broadcast:
     def left(self, reason: str) -> None:
         """The publisher has left."""
         self._is_publisher_gone = True
-        if self.phase is Phase.LIVE:
+        if self.phase is BroadcastPhase.LIVE:
             self._close(reason)
         self._notify_change()
 
@@ -154,7 +154,7 @@ class Broadcast:
         self._is_publisher_gone = False
         self._refusal = ""
         self.writer.resume()
-        if self.phase is Phase.ABSENT:
+        if self.phase is BroadcastPhase.ABSENT:
             self._fill_absence()
             self._resume()
         self._notify_change()
@@ -162,7 +162,7 @@ class Broadcast:
     def stop(self) -> None:
         """The process ends. The broadcast is not announced as over, since another process may continue it."""
         self._cancel()
-        self.phase = Phase.ENDED
+        self.phase = BroadcastPhase.ENDED
         self.writer.close()
         if self._transcode is not None:
             self._transcode.close()
@@ -181,7 +181,7 @@ class Broadcast:
         self.writer.fence(epoch, commit=commit)
         for rendition in self._renditions():
             self.services.cut_feed(rendition.feed)
-        if self.phase is Phase.ABSENT:
+        if self.phase is BroadcastPhase.ABSENT:
             self._end()
 
     # Called by the transcoder (a `RungSink`)
@@ -221,7 +221,7 @@ class Broadcast:
     def _parse(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
         is_video = type_id == VIDEO_TAG
         dts_ms, is_jump = self._timeline.place(VIDEO if is_video else AUDIO, timestamp_ms)
-        if is_jump and self.phase is Phase.LIVE:
+        if is_jump and self.phase is BroadcastPhase.LIVE:
             self.metrics.discontinuities.labels("jump").inc()
             self._planner.interrupt()
         frame = (parse_video if is_video else parse_audio)(dts_ms, body, self.seconds())
@@ -235,7 +235,7 @@ class Broadcast:
 
     def _resume(self) -> None:
         self._cancel()
-        self.phase = Phase.LIVE
+        self.phase = BroadcastPhase.LIVE
         held, self._held = self._held, []
         for frame in held:
             try:
@@ -283,7 +283,7 @@ class Broadcast:
     def _set_ladder(self, frame: Frame) -> None:
         config = parse_config(frame)
         names = self.services.rungs(min(config.width, config.height)) if isinstance(config, VideoConfig) else ()
-        given_up = {name for name, rung in self._rungs.items() if rung.packager.is_shed}
+        given_up = {name for name, rung in self._rungs.items() if rung.segmenter.is_shed}
         names = [name for name in names if name not in given_up]
         if set(names) == self._rungs.keys() - given_up:
             return
@@ -306,12 +306,12 @@ class Broadcast:
 
     def _rendition(self, name: str) -> Rendition:
         feed = self.services.open_feed(self.stream, name, self.number)
-        return Rendition(self.stream, self.number, Packager(name), feed, self.services.store, self._submit)
+        return Rendition(self.stream, self.number, Segmenter(name), feed, self.services.store, self._submit)
 
     def _release(self) -> None:
         if self._transcode is None:
             return
-        times = [r.packager.complete_before_ms for r in self._rungs.values() if not r.packager.is_shed]
+        times = [r.segmenter.complete_before_ms for r in self._rungs.values() if not r.segmenter.is_shed]
         known = [time for time in times if time is not None]
         if known:
             self._transcode.release(min(known))
@@ -331,7 +331,7 @@ class Broadcast:
     def _close(self, reason: str) -> None:
         """Close the source's last segment now, and those of the rungs once the transcoder is flushed."""
         self.log.info("{stream}: the publisher has left: {reason}", stream=self.stream, reason=reason)
-        self.phase = Phase.CLOSING
+        self.phase = BroadcastPhase.CLOSING
         end_ms = self._planner.finish()
         if end_ms is not None:
             self._source.finish(end_ms)
@@ -341,9 +341,9 @@ class Broadcast:
             self._transcode.flush().addBoth(lambda _: self._closed(end_ms))
 
     def _closed(self, end_ms: int | None) -> None:
-        if self.phase is not Phase.CLOSING:
+        if self.phase is not BroadcastPhase.CLOSING:
             return
-        self.phase = Phase.ABSENT
+        self.phase = BroadcastPhase.ABSENT
         self._silent_since = self.clock.seconds()
         if end_ms is not None:
             for rung in self._rungs.values():
@@ -382,7 +382,7 @@ class Broadcast:
 
     def _end(self) -> None:
         self._cancel()
-        self.phase = Phase.ENDED
+        self.phase = BroadcastPhase.ENDED
         if self._transcode is not None:
             self._transcode.close()
         if not self.is_given_up:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from livestream.ingest.broadcast import Broadcast, Phase
+from livestream.ingest.broadcast import Broadcast, BroadcastPhase
 from livestream.ingest.claims import Claims
 from livestream.ingest.pending_announcements import PendingAnnouncements
 from livestream.ingest.services import BroadcastServices, BroadcastSettings
@@ -111,7 +111,7 @@ class Broadcasts:
         if len(self._fences) > MAX_FENCES:
             del self._fences[next(iter(self._fences))]
         broadcast = self._broadcasts.get(stream)
-        was_live = broadcast is not None and broadcast.phase is Phase.LIVE
+        was_live = broadcast is not None and broadcast.phase is BroadcastPhase.LIVE
         if broadcast is not None and not broadcast.is_given_up:
             broadcast.give_up(epoch, commit=True)
         elif stream in self._pending:
@@ -141,7 +141,7 @@ class Broadcasts:
         return {
             stream: broadcast.writer.epoch
             for stream, broadcast in self._broadcasts.items()
-            if broadcast.phase is Phase.LIVE and not broadcast.is_given_up
+            if broadcast.phase is BroadcastPhase.LIVE and not broadcast.is_given_up
         }
 
     @property
@@ -154,7 +154,7 @@ class Broadcasts:
         coming = {
             stream
             for stream, broadcast in self._broadcasts.items()
-            if broadcast.phase is not Phase.ABSENT or broadcast.writer.has_waiting
+            if broadcast.phase is not BroadcastPhase.ABSENT or broadcast.writer.has_waiting
         }
         return len(coming | {stream for stream, pending in self._pending.items() if pending.has_uncommitted})
 

@@ -23,11 +23,10 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from livestream.model.epochs import epoch_number, later_epoch
 from livestream.model.segments import StreamPosition
 
 RETRY_S = 0.1
-WRITERS = 1000
-"""An epoch's number is Unix milliseconds times this, plus a number that identifies the writer."""
 UNSEEN_S = 900.0
 """How long a stream may have continued unseen if no node could be asked, by clocks that are minutes apart."""
 UNSEEN_LEAST = 3
@@ -116,8 +115,7 @@ class Claims:
 
     def epoch(self, above: int) -> int:
         """The number of a new epoch, larger than ``above``."""
-        wanted = int(self.seconds() * 1000) * WRITERS + self.writer
-        return wanted if wanted > above else (above // WRITERS + 1) * WRITERS + self.writer
+        return later_epoch(epoch_number(self.seconds(), self.writer), above)
 
     async def claim(self, stream: str, above: int, on_attempt: Callable[[int], None]) -> Claim:
         """

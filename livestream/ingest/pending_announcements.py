@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from livestream.model.epochs import WRITERS
 from livestream.model.segments import Announcement, SegmentAnnounced, Superseded
 
 COMMIT_S = 0.5
@@ -16,8 +17,8 @@ COMMIT_S = 0.5
 RETRY_S = 0.25
 SUBMIT_S = 30.0
 """How long an announcement is submitted; later, it would have left the logs too."""
-REMEMBERED = 3_600_000 * 1000
-"""Epochs are remembered for an hour, in their own unit: Unix milliseconds times 1000."""
+REMEMBERED = 3_600_000 * WRITERS
+"""Epochs are remembered for an hour, in the unit of their numbers (`livestream.model.epochs`)."""
 
 Revoked = Callable[[int], None]
 

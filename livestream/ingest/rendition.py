@@ -15,7 +15,7 @@ from livestream.model.frames import Frame, Track
 from livestream.model.names import init_name
 from livestream.model.segments import ObjectInfo, RenditionInfo
 from livestream.packaging.cuts import Cut
-from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
+from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Segmenter
 
 MAX_HELD_AUDIO = 512
 """How many audio frames of a rung wait for its video frames."""
@@ -33,7 +33,7 @@ class Rendition:
 
     stream: str
     broadcast: int
-    packager: Packager
+    segmenter: Segmenter
     feed: Feed
     store: SegmentStore
     submit: Callable[[UnnumberedSegment], None]
@@ -45,11 +45,11 @@ class Rendition:
 
     @property
     def name(self) -> str:
-        return self.packager.name
+        return self.segmenter.name
 
     def cut(self, cut: Cut) -> None:
         """Begin a segment."""
-        self._submit_packaged(self.packager.add_cut(cut))
+        self._submit_packaged(self.segmenter.add_cut(cut))
 
     def add(self, frame: Frame) -> None:
         """
@@ -58,7 +58,7 @@ class Rendition:
         :raises MediaError: it is malformed.
         """
         self.feed.add(frame)
-        packaged = self.packager.add(frame)
+        packaged = self.segmenter.add(frame)
         if packaged:
             self._submit_packaged(packaged)
 
@@ -66,13 +66,13 @@ class Rendition:
         """Add an audio frame, or audio configuration, of a rung."""
         if frame.is_config:
             self.feed.add(frame)
-        elif not self.packager.is_shed:
+        elif not self.segmenter.is_shed:
             self._held_audio.append(frame)
-        self._submit_packaged(self.packager.add(frame))
+        self._submit_packaged(self.segmenter.add(frame))
 
     def add_video(self, frame: Frame) -> None:
         """Add a video frame, or video configuration, of a rung; a transcoder may send one twice, or too late."""
-        if self.packager.is_shed:
+        if self.segmenter.is_shed:
             return
         if frame.is_config:
             self.feed.add(frame)
@@ -82,21 +82,21 @@ class Rendition:
             while self._held_audio and self._held_audio[0].dts_ms <= frame.dts_ms:
                 self.feed.add(self._held_audio.popleft())
             self.feed.add(frame)
-        self._submit_packaged(self.packager.add(frame))
+        self._submit_packaged(self.segmenter.add(frame))
 
     def restart(self) -> None:
         """Expect frames from a new transcoder, beginning with the first open segment."""
         self._needs_key = True
-        self.packager.restart()
+        self.segmenter.restart()
 
     def shed(self) -> None:
         """Drop the rendition: submit gaps from now on."""
         self._held_audio.clear()
-        self._submit_packaged(self.packager.shed())
+        self._submit_packaged(self.segmenter.shed())
 
     def finish(self, end_ms: int) -> None:
         """Close all open segments, since the publisher has left."""
-        self._submit_packaged(self.packager.finish(end_ms))
+        self._submit_packaged(self.segmenter.finish(end_ms))
 
     def gap(self, cut: Cut, duration_ms: int) -> None:
         """Submit a gap, unless nothing was submitted before."""

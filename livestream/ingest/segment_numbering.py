@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from attrs import define, evolve, field, frozen
 
-from livestream.ingest.claims import UNSEEN_LEAST, UNSEEN_S, WRITERS, Claim
+from livestream.ingest.claims import UNSEEN_LEAST, UNSEEN_S, Claim
+from livestream.model.epochs import WRITERS
 from livestream.model.names import segment_name
 from livestream.model.segments import Epoch, ObjectInfo, RenditionInfo, Segment, SegmentAnnounced
 from livestream.packaging.cuts import Cut

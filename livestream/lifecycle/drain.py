@@ -20,7 +20,7 @@ FINISH_S = 4.0
 LOOK_S = 0.1
 
 
-class Phase(IntEnum):
+class DrainPhase(IntEnum):
     """How far a drain has come."""
 
     SERVING = 0
@@ -45,61 +45,63 @@ class Drain:
     limit_s: float
     clock: IReactorTime
     end: Callable[[], Any]
-    phase: Phase = field(default=Phase.SERVING, init=False)
+    phase: DrainPhase = field(default=DrainPhase.SERVING, init=False)
     _why: str = field(default="", init=False)
     _began_at: float = field(default=0.0, init=False)
-    _actions: defaultdict[Phase, list[Callable[[], object]]] = field(factory=lambda: defaultdict(list), init=False)
-    _counts: defaultdict[Phase, dict[str, Callable[[], int]]] = field(factory=lambda: defaultdict(dict), init=False)
+    _actions: defaultdict[DrainPhase, list[Callable[[], object]]] = field(factory=lambda: defaultdict(list), init=False)
+    _counts: defaultdict[DrainPhase, dict[str, Callable[[], int]]] = field(
+        factory=lambda: defaultdict(dict), init=False
+    )
 
     log: ClassVar[Logger] = Logger()
 
-    def at(self, phase: Phase, action: Callable[[], object]) -> None:
+    def at(self, phase: DrainPhase, action: Callable[[], object]) -> None:
         """Call ``action`` when ``phase`` begins."""
         self._actions[phase].append(action)
 
-    def wait_for(self, phase: Phase, what: str, count: Callable[[], int]) -> None:
+    def wait_for(self, phase: DrainPhase, what: str, count: Callable[[], int]) -> None:
         """Let ``phase`` last until ``count()`` is zero, if there is time; ``what`` is the plural of what is counted."""
         self._counts[phase][what] = count
 
     def begin(self, why: str) -> None:
         """Start to drain, unless the node is draining already. ``why`` is for the log and for ``/readyz``."""
-        if self.phase is not Phase.SERVING:
+        if self.phase is not DrainPhase.SERVING:
             return
         self._why, self._began_at = why, self.clock.seconds()
         if self.limit_s:
             self.log.info("Draining, for at most {limit:g} s: {why}", limit=self.limit_s, why=why)
-        self._enter(Phase.ANNOUNCED)
+        self._enter(DrainPhase.ANNOUNCED)
         self.clock.callLater(LOOK_S, self._look)
 
     def force(self, why: str) -> None:
         """Start to drain; a node that is draining already stops at once."""
-        if self.phase is Phase.SERVING:
+        if self.phase is DrainPhase.SERVING:
             self.begin(why)
         else:
             self.log.info("Draining: stopping at once: {why} again", why=why)
-            self._enter(Phase.STOPPED)
+            self._enter(DrainPhase.STOPPED)
 
     def reasons(self) -> list[str]:
         """Why no viewer should be sent here; empty while the node is in service."""
-        return [] if self.phase is Phase.SERVING else [f"this node is draining: {self._why}"]
+        return [] if self.phase is DrainPhase.SERVING else [f"this node is draining: {self._why}"]
 
     def _look(self) -> None:
-        while self.phase is not Phase.STOPPED and self._is_done():
-            self._enter(Phase(self.phase + 1))
-        if self.phase is not Phase.STOPPED:
+        while self.phase is not DrainPhase.STOPPED and self._is_done():
+            self._enter(DrainPhase(self.phase + 1))
+        if self.phase is not DrainPhase.STOPPED:
             self.clock.callLater(LOOK_S, self._look)
 
     def _is_done(self) -> bool:
         passed_s = self.clock.seconds() - self._began_at
         migrated_s = self.limit_s - min(FINISH_S, self.limit_s / 2)
         ends_at_s = {
-            Phase.ANNOUNCED: min(LEAD_S, migrated_s),
-            Phase.MIGRATING: migrated_s,
-            Phase.CLOSING: self.limit_s,
+            DrainPhase.ANNOUNCED: min(LEAD_S, migrated_s),
+            DrainPhase.MIGRATING: migrated_s,
+            DrainPhase.CLOSING: self.limit_s,
         }
         until_s, left = ends_at_s[self.phase], self._left()
         if passed_s < until_s:
-            return self.phase is not Phase.ANNOUNCED and not left
+            return self.phase is not DrainPhase.ANNOUNCED and not left
         if left and self.limit_s:
             self.log.warn("Draining: the time for {phase} is up, with {left}", phase=self.phase.name.lower(), left=left)
         return True
@@ -109,8 +111,8 @@ class Drain:
         counts = ((what, count()) for what, count in self._counts[self.phase].items())
         return ", ".join(f"{count} {what}" for what, count in counts if count)
 
-    def _enter(self, phase: Phase) -> None:
-        if self.phase is Phase.STOPPED:
+    def _enter(self, phase: DrainPhase) -> None:
+        if self.phase is DrainPhase.STOPPED:
             return
         self.phase = phase
         for action in self._actions[phase]:
@@ -118,7 +120,7 @@ class Drain:
                 action()
             except Exception:
                 self.log.failure("Draining: an action of phase {phase} failed", phase=phase.name.lower())
-        if phase is Phase.STOPPED:
+        if phase is DrainPhase.STOPPED:
             if self.limit_s:
                 self.log.info("Drained in {took:.1f} s", took=self.clock.seconds() - self._began_at)
             self.end()

@@ -7,7 +7,7 @@ from livestream.cache.cache import Cache
 from livestream.http.site import HttpSite
 from livestream.ingest.broadcasts import Broadcasts
 from livestream.ingest.publish_admission import PublishAdmission
-from livestream.lifecycle.drain import Drain, Phase
+from livestream.lifecycle.drain import Drain, DrainPhase
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.flv import FlvPush
@@ -31,16 +31,16 @@ def drain_http(draining: Drain, site: HttpSite, flv: FlvPush | None = None, view
     def coming() -> int:
         return int(site.clock.seconds() - site.left_at < quiet_s)
 
-    draining.at(Phase.ANNOUNCED, site.drain)
-    draining.wait_for(Phase.MIGRATING, "HTTP responses", lambda: site.answering)
-    draining.wait_for(Phase.MIGRATING, "or more recent HTTP viewers", coming)
+    draining.at(DrainPhase.ANNOUNCED, site.drain)
+    draining.wait_for(DrainPhase.MIGRATING, "HTTP responses", lambda: site.answering)
+    draining.wait_for(DrainPhase.MIGRATING, "or more recent HTTP viewers", coming)
     if flv is not None:
-        draining.at(Phase.MIGRATING, flv.disconnect_at_key_frame)
-        draining.wait_for(Phase.MIGRATING, "FLV viewers", lambda: flv.watching)
-        draining.at(Phase.CLOSING, flv.disconnect_all)
-        draining.wait_for(Phase.CLOSING, "FLV viewers", lambda: flv.watching)
-    draining.at(Phase.CLOSING, site.close_idle)
-    draining.wait_for(Phase.CLOSING, "HTTP responses", lambda: site.answering)
+        draining.at(DrainPhase.MIGRATING, flv.disconnect_at_key_frame)
+        draining.wait_for(DrainPhase.MIGRATING, "FLV viewers", lambda: flv.watching)
+        draining.at(DrainPhase.CLOSING, flv.disconnect_all)
+        draining.wait_for(DrainPhase.CLOSING, "FLV viewers", lambda: flv.watching)
+    draining.at(DrainPhase.CLOSING, site.close_idle)
+    draining.wait_for(DrainPhase.CLOSING, "HTTP responses", lambda: site.answering)
 
 
 def drain_rtmp(draining: Drain, factory: RtmpServerFactory, *, keeps_relays: bool) -> None:
@@ -65,15 +65,15 @@ def drain_rtmp(draining: Drain, factory: RtmpServerFactory, *, keeps_relays: boo
         for connection in players() if keeps_relays else [*players(), *relays()]:
             connection.close(GONE)
 
-    draining.at(Phase.MIGRATING, move)
-    draining.wait_for(Phase.MIGRATING, "RTMP players", lambda: len(players()))
-    draining.at(Phase.CLOSING, close)
-    draining.wait_for(Phase.CLOSING, "RTMP players", lambda: len(players()))
+    draining.at(DrainPhase.MIGRATING, move)
+    draining.wait_for(DrainPhase.MIGRATING, "RTMP players", lambda: len(players()))
+    draining.at(DrainPhase.CLOSING, close)
+    draining.wait_for(DrainPhase.CLOSING, "RTMP players", lambda: len(players()))
 
 
 def drain_cache(draining: Drain, cache: Cache) -> None:
     """Fetches that have begun are finished."""
-    draining.wait_for(Phase.CLOSING, "objects being fetched", lambda: cache.filling)
+    draining.wait_for(DrainPhase.CLOSING, "objects being fetched", lambda: cache.filling)
 
 
 def drain_publishers(
@@ -84,10 +84,12 @@ def drain_publishers(
     with ``acknowledgements``, kept until the origins have it. No broadcast is announced as ended: its publisher will go
     on.
     """
-    draining.at(Phase.ANNOUNCED, lambda: admission.drain(PUBLISH_ELSEWHERE))
-    draining.wait_for(Phase.MIGRATING, "publishers", lambda: admission.publishing)
-    draining.at(Phase.CLOSING, admission.disconnect_all)
-    draining.wait_for(Phase.CLOSING, "broadcasts with segments to announce", lambda: broadcasts.unsettled)
+    draining.at(DrainPhase.ANNOUNCED, lambda: admission.drain(PUBLISH_ELSEWHERE))
+    draining.wait_for(DrainPhase.MIGRATING, "publishers", lambda: admission.publishing)
+    draining.at(DrainPhase.CLOSING, admission.disconnect_all)
+    draining.wait_for(DrainPhase.CLOSING, "broadcasts with segments to announce", lambda: broadcasts.unsettled)
     if acknowledgements is not None:
-        draining.at(Phase.ANNOUNCED, acknowledgements.start)
-        draining.wait_for(Phase.CLOSING, "renditions that origins are fetching", lambda: acknowledgements.outstanding)
+        draining.at(DrainPhase.ANNOUNCED, acknowledgements.start)
+        draining.wait_for(
+            DrainPhase.CLOSING, "renditions that origins are fetching", lambda: acknowledgements.outstanding
+        )

@@ -18,7 +18,7 @@ class Follower:
     """What something makes of the configuration, and how it takes another value of that."""
 
     value: Callable[[Config], Any]
-    take: Callable[[Any], object]
+    apply: Callable[[Any], object]
 
 
 @define(eq=False)
@@ -35,7 +35,7 @@ class Reloader:
 
     log: ClassVar[Logger] = Logger()
 
-    def first(self, apply: Callable[[Config], object]) -> None:
+    def check_first(self, apply: Callable[[Config], object]) -> None:
         """
         Call ``apply`` at every reload, before anything else: a setting names a file whose content may have changed.
 
@@ -43,9 +43,9 @@ class Reloader:
         """
         self._checks.append(apply)
 
-    def follow(self, value: Callable[[Config], T], take: Callable[[T], object]) -> None:
-        """Call ``take`` with the ``value`` of the configuration in force whenever that changes."""
-        self.followers.append(Follower(value, take))
+    def follow(self, value: Callable[[Config], T], apply: Callable[[T], object]) -> None:
+        """Call ``apply`` with the ``value`` of the configuration in force whenever that changes."""
+        self.followers.append(Follower(value, apply))
 
     def reload(self, read: Callable[[], Config]) -> None:
         """Apply what ``read`` returns; an error in it changes nothing, and is logged."""
@@ -75,4 +75,4 @@ class Reloader:
         for each in self.followers:
             value = each.value(config)
             if value != each.value(old):
-                each.take(value)
+                each.apply(value)

@@ -231,7 +231,7 @@ def reload_geography(reloader: Reloader, edges: EdgeSelection) -> None:
     def places(new: Config) -> None:
         edges.geography = geography(new)
 
-    reloader.first(places)
+    reloader.check_first(places)
 
 
 def reload_drain_limit(reloader: Reloader, draining: Drain) -> None:

@@ -50,7 +50,7 @@ Packaged = PackagedInit | PackagedSegment | PackagedGap
 
 
 @define(eq=False)
-class Packager:
+class Segmenter:
     """
     Takes a rendition's frames and the cuts of the broadcast, and returns complete segments.
 

@@ -54,7 +54,7 @@ class PushLimits:
     send_buffer_bytes: int = 262144
 
 
-class Phase(Enum):
+class FeedPhase(Enum):
     """The state of a feed."""
 
     WAITING = "there are no frames yet"
@@ -62,7 +62,7 @@ class Phase(Enum):
     OVER = "the broadcast has ended"
 
 
-WAITING = Phase.WAITING
+WAITING = FeedPhase.WAITING
 
 
 @define(eq=False)
@@ -82,7 +82,7 @@ class Feed:
     clock: IReactorTime
     metrics: Metrics
     is_relayed: bool = False
-    phase: Phase = field(default=Phase.WAITING, init=False)
+    phase: FeedPhase = field(default=FeedPhase.WAITING, init=False)
     metadata: bytes = field(default=b"", init=False)
     _cache: GopCache = field(init=False)
     _relaying: RelayFraming = field(init=False)
@@ -122,7 +122,7 @@ class Feed:
                 if fanout:
                     fanout.add(frame)
         if self.phase is WAITING and not frame.is_config:
-            self.phase = Phase.LIVE
+            self.phase = FeedPhase.LIVE
             self._resolve(self._waiters)
 
     def unavailable(self, reason: str) -> None:
@@ -135,7 +135,7 @@ class Feed:
 
     def end(self) -> None:
         """The broadcast is over: end it for all viewers."""
-        self.phase = Phase.OVER
+        self.phase = FeedPhase.OVER
         self._resolve(self._waiters, _not_live(f"{self.stream} has ended"))
         for fanout in self._fanouts.values():
             fanout.finish()
@@ -143,7 +143,7 @@ class Feed:
 
     def cut(self) -> None:
         """The broadcast goes on at another node: abort all viewers, who find it there when they reconnect."""
-        self.phase = Phase.OVER
+        self.phase = FeedPhase.OVER
         self._resolve(self._waiters, _not_live(f"{self.stream} is at another node now"))
         for fanout in self._fanouts.values():
             fanout.cut()
@@ -171,7 +171,7 @@ class Feed:
 
         It fails with `Refusal` if there are none when the time ``until`` which to wait for them has come.
         """
-        if self.phase is Phase.LIVE:
+        if self.phase is FeedPhase.LIVE:
             return succeed(None)
         delay = max(until - self.clock.seconds(), 0.0 if self._unavailable else ANSWER_S)
         waiter = _Waiter(until)

@@ -14,7 +14,7 @@ from livestream.metrics import Metrics
 from livestream.model.admission import PushProtocol, Reason, Refusal
 from livestream.model.names import SOURCE
 from livestream.net.token_bucket import TokenBucket
-from livestream.push.feed import Feed, Phase, PushLimits
+from livestream.push.feed import Feed, FeedPhase, PushLimits
 from livestream.push.timeline_splice import TimelineOrigin
 from livestream.push.waiting import WaitingViewers
 
@@ -124,7 +124,7 @@ class Feeds:
     def availability(self, stream: str, rendition: str) -> Availability:
         """What is known here of a rendition of a stream; what a broadcast of this process feeds is live."""
         feed = self._feeds.get((stream, rendition))
-        if feed is not None and (feed in self._local or feed.phase is Phase.LIVE):
+        if feed is not None and (feed in self._local or feed.phase is FeedPhase.LIVE):
             return Availability.LIVE
         return Availability.NOT_LIVE if self.known is None else self.known.availability(stream, rendition)
 
@@ -176,7 +176,7 @@ class Feeds:
         """A viewer has left, or was refused after it had joined."""
         if feed.is_in_use or feed in self._local or feed in self._lingering or not self._has(feed):
             return
-        linger_s = self.limits.linger_s if feed.phase is Phase.LIVE else min(UNKNOWN_S, self.limits.linger_s)
+        linger_s = self.limits.linger_s if feed.phase is FeedPhase.LIVE else min(UNKNOWN_S, self.limits.linger_s)
         self._lingering[feed] = self.clock.callLater(linger_s, self._expire, feed)
 
     def renew(self, limits: PushLimits) -> None:

@@ -27,8 +27,7 @@ from livestream.media.errors import MediaError
 from livestream.media.flv import AUDIO, VIDEO, parse_audio, parse_video
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame
-from livestream.push.feed import Feed
-from livestream.push.feed import Phase as Feeding
+from livestream.push.feed import Feed, FeedPhase
 from livestream.push.framing import CLOCK
 from livestream.push.timeline_splice import TimelineOrigin, TimelineSplice
 from livestream.rtmp.amf0 import encode
@@ -101,7 +100,7 @@ Holdings = Mapping[Upstream, Mapping[str, int]]
 """The streams that each node has, with the numbers of their epochs. Those that did not answer in time are missing."""
 
 
-class Phase(Enum):
+class RelayPhase(Enum):
     """The state of a relay, as it is counted."""
 
     CONNECTING = "connecting"
@@ -125,7 +124,7 @@ class Relay:
     on_starved: Callable[[], None]
     clock: IReactorTime
     metrics: Metrics
-    phase: Phase = field(default=Phase.STOPPED, init=False)
+    phase: RelayPhase = field(default=RelayPhase.STOPPED, init=False)
     _splice: TimelineSplice = field(factory=TimelineSplice, init=False)
     _link: Link | None = field(default=None, init=False)
     upstream: Upstream | None = field(default=None, init=False)
@@ -144,13 +143,13 @@ class Relay:
 
     def stop(self) -> None:
         """The feed has no viewers any more."""
-        self._enter(Phase.STOPPED)
+        self._enter(RelayPhase.STOPPED)
         self._close_link()
         self._cancel()
 
     def reconsider(self) -> None:
         """Play from the node that is chosen first by now: the stream may have another writer."""
-        if self.phase is Phase.PLAYING:
+        if self.phase is RelayPhase.PLAYING:
             upstreams = self.choose(self.feed.stream)
             if upstreams:
                 self.switch_to(upstreams[0])
@@ -158,7 +157,7 @@ class Relay:
     @property
     def is_starved(self) -> bool:
         """Whether there has been no media for a second."""
-        return self.phase is not Phase.STOPPED and self._starved_checks >= STARVED_CHECKS
+        return self.phase is not RelayPhase.STOPPED and self._starved_checks >= STARVED_CHECKS
 
     def switch_to(self, upstream: Upstream) -> None:
         """Play from this node, where the broadcast goes on, unless that is so already."""
@@ -169,7 +168,7 @@ class Relay:
     # What the upstream sends
 
     def started(self) -> None:
-        self._enter(Phase.PLAYING)
+        self._enter(RelayPhase.PLAYING)
         self._splice.connected()
         self.log.info("{feed.stream}/{feed.rendition} plays from {upstream}", feed=self.feed, upstream=self.upstream)
 
@@ -204,7 +203,7 @@ class Relay:
 
     def lost(self, reason: str) -> None:
         self._link = None
-        if self.phase is Phase.PLAYING:
+        if self.phase is RelayPhase.PLAYING:
             self._leave(reason)
         else:
             self._try_next(reason)
@@ -217,7 +216,7 @@ class Relay:
 
     def _leave(self, reason: str, first: Upstream | None = None) -> None:
         """Leave the upstream for another, ``first`` if it is given."""
-        if self.phase is Phase.PLAYING:
+        if self.phase is RelayPhase.PLAYING:
             self._without_since = self.clock.seconds()
             self.log.warn(
                 "{feed.stream}/{feed.rendition}: {upstream} is lost: {reason}",
@@ -234,7 +233,7 @@ class Relay:
         self._untried = deque(sorted(upstreams, key=lambda upstream: upstream == self.upstream))
 
     def _connect(self, upstream: Upstream) -> None:
-        self._enter(Phase.CONNECTING)
+        self._enter(RelayPhase.CONNECTING)
         self._silent_checks = 0
         self.upstream = upstream
         self._link = upstream.play(self.feed.stream, self.feed.rendition, self)
@@ -247,7 +246,7 @@ class Relay:
         self._starved_checks += 1
         if self.is_starved:
             self.on_starved()
-        if self.phase is Phase.CONNECTING:
+        if self.phase is RelayPhase.CONNECTING:
             if self._silent_checks >= CONNECT_CHECKS:
                 self._drop("no answer")
         elif self._silent_checks == ASK_AFTER_CHECKS and self._link is not None:
@@ -266,11 +265,11 @@ class Relay:
             self._connect(self._untried.popleft())
             return
         self.upstream = None
-        self._enter(Phase.WAITING)
+        self._enter(RelayPhase.WAITING)
         self.feed.unavailable(reason)
-        if self.feed.phase is Feeding.LIVE and self.clock.seconds() - self._without_since >= GIVE_UP_S:
+        if self.feed.phase is FeedPhase.LIVE and self.clock.seconds() - self._without_since >= GIVE_UP_S:
             self.over()
-        elif self.phase is Phase.WAITING:
+        elif self.phase is RelayPhase.WAITING:
             self._call = self.clock.callLater(RETRY_S, self._try_all)
 
     def _close_link(self) -> None:
@@ -283,10 +282,10 @@ class Relay:
             self._call.cancel()
         self._call = None
 
-    def _enter(self, phase: Phase) -> None:
-        if self.phase is not Phase.STOPPED:
+    def _enter(self, phase: RelayPhase) -> None:
+        if self.phase is not RelayPhase.STOPPED:
             self.metrics.relays.labels(self.phase.value).dec()
-        if phase is not Phase.STOPPED:
+        if phase is not RelayPhase.STOPPED:
             self.metrics.relays.labels(phase.value).inc()
         self.phase = phase
 
@@ -322,8 +321,8 @@ class Relays:
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
-        for phase in Phase:
-            if phase is not Phase.STOPPED:
+        for phase in RelayPhase:
+            if phase is not RelayPhase.STOPPED:
                 self.metrics.relays.labels(phase.value)
 
     def start(self, feed: Feed, on_end: Callable[[Feed], None]) -> None:

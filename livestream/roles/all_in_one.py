@@ -14,7 +14,7 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishAdmission
 from livestream.ingest.rtmp import RtmpPublishing
 from livestream.ingest.takeovers import Takeovers
-from livestream.lifecycle.drain import Phase
+from livestream.lifecycle.drain import DrainPhase
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import (
@@ -82,7 +82,7 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     drain_http(process.drain, site, flv, viewers_ask_every_s=config.hls.segment_s)
     drain_rtmp(process.drain, rtmp, keeps_relays=True)
     drain_publishers(process.drain, admission, broadcasts, None)
-    process.drain.at(Phase.CLOSING, edge.close)
+    process.drain.at(DrainPhase.CLOSING, edge.close)
     for stop in (broadcasts.stop, feeds.stop):
         process.at_stop(stop)
     return process

@@ -17,7 +17,7 @@ from livestream.cache.upstream.node import UpstreamNode
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
-from livestream.ingest.claims import WRITERS, Claims, PeerNodes, farthest
+from livestream.ingest.claims import Claims, PeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishAdmission
 from livestream.ingest.rtmp import RtmpPublishing
@@ -27,6 +27,7 @@ from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import limit_addresses, reload_publish_admission, rtmp_address_limits
 from livestream.metrics import Metrics
+from livestream.model.epochs import WRITERS
 from livestream.model.segments import PublisherChange, StreamPosition
 from livestream.ops.streams import watched_streams
 from livestream.push.feed import Feed

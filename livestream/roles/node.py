@@ -19,7 +19,7 @@ from livestream.cluster.load import LoadMeter
 from livestream.cluster.membership import Membership
 from livestream.cluster.nodes import Nodes
 from livestream.config import Config
-from livestream.lifecycle.drain import Phase
+from livestream.lifecycle.drain import DrainPhase
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload import Reloader
 from livestream.metrics import Metrics
@@ -71,7 +71,7 @@ class LocalNode:
         """Tell the others every second what this node is, what it carries, and whether it is ready."""
         heartbeat = heartbeat_of(self.members, self.bus, self.metrics, not_ready, streams)
         process.every(PERIOD_S, heartbeat.tick)
-        process.drain.at(Phase.ANNOUNCED, heartbeat.drain)
+        process.drain.at(DrainPhase.ANNOUNCED, heartbeat.drain)
         process.at_stop(heartbeat.leave)
         return heartbeat
 

@@ -12,7 +12,7 @@ from livestream.cache.prefetch import OriginReplicator
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
-from livestream.lifecycle.drain import Phase
+from livestream.lifecycle.drain import DrainPhase
 from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import reload_origin_upstreams
@@ -92,7 +92,7 @@ def build_origin(config: Config, reactor: Any) -> Process:
     drain_rtmp(process.drain, rtmp, keeps_relays=False)
     drain_cache(process.drain, cache)
     for listener in media:
-        process.drain.at(Phase.CLOSING, listener.close)
+        process.drain.at(DrainPhase.CLOSING, listener.close)
     process.when_running(known.start)
     process.when_running(open_when, lambda: not not_ready() and known.is_informed, media, reactor)
     for stop in (replicator.stop, known.stop, cache.stop, feeds.stop):

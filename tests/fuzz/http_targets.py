@@ -104,7 +104,7 @@ def _check_fast_path(head: Head, data: bytes) -> None:
     """What the fast path prepares is one response and one line of the access log, and what it keeps is the same."""
     fast_path = _edge().fast_path
     assert fast_path is not None
-    found = fast_path.take(head, data, "127.0.0.1")
+    found = fast_path.answer(head, data, "127.0.0.1")
     if not isinstance(found, Ready):
         return
     logged = found.log_entry or found.logged_for(data.partition(b"\r\n")[0]).log_entry

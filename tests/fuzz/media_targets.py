@@ -30,7 +30,7 @@ from livestream.model.frames import Codec, Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import MAX_SEGMENT_S, Cut, CutPlanner
 from livestream.packaging.fmp4 import init_segment
-from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Packager
+from livestream.packaging.segmenter import Packaged, PackagedInit, PackagedSegment, Segmenter
 from tests.fuzz.bounds import held_bytes
 from tests.fuzz.choices import Choices
 from tests.packaging.mp4 import boxes, samples
@@ -174,7 +174,7 @@ class Broadcast:
 
     segment_s: int
     planner: CutPlanner = field(init=False)
-    packager: Packager = field(factory=lambda: Packager(SOURCE, limit_bytes=1 << 20))
+    segmenter: Segmenter = field(factory=lambda: Segmenter(SOURCE, limit_bytes=1 << 20))
     line: Timeline = field(factory=Timeline)
     raw_ms: int = 0
     fed: int = 0
@@ -200,8 +200,8 @@ class Broadcast:
                 parse_config(frame)
             for cut in self.planner.add(frame):
                 self.cuts.append(cut)
-                self.out += self.packager.add_cut(cut)
-            self.out += self.packager.add(frame)
+                self.out += self.segmenter.add_cut(cut)
+            self.out += self.segmenter.add(frame)
         except MediaError:
             pass
 
@@ -209,7 +209,7 @@ class Broadcast:
         """The publisher disconnects; the next one continues where its media ended."""
         end_ms = self.planner.finish()
         if end_ms is not None:
-            self.out += self.packager.finish(end_ms)
+            self.out += self.segmenter.finish(end_ms)
         self.line.resume(max(self.line.newest_ms, self.planner.end_ms))
 
 
@@ -223,7 +223,7 @@ def broadcasts(data: bytes) -> None:
     broadcast = Broadcast(1 + choices.number() % 6)
     while not choices.at_end and broadcast.fed < MOST_FRAMES:
         _operate(broadcast, choices)
-    held, fed = held_bytes((broadcast.planner, broadcast.packager)), broadcast.fed_bytes + 1024 * broadcast.fed
+    held, fed = held_bytes((broadcast.planner, broadcast.segmenter)), broadcast.fed_bytes + 1024 * broadcast.fed
     assert held <= (64 << 10) + 2 * fed, f"{held} bytes held of {broadcast.fed} frames"
     broadcast.leave()
     _check_cuts(broadcast)

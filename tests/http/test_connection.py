@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from livestream.http.head_reader import Phase
+from livestream.http.head_reader import ConnectionPhase
 from livestream.http.limits import ConnectionLimits, HttpLimits
 from livestream.net.body import Body
 from tests.hls.edge import Edge, FoundObject
@@ -202,7 +202,7 @@ def test_a_viewer_who_leaves_in_mid_body_leaves_nothing_of_it_for_the_collector(
     try:
         client.socket.close()
         deadline = time.monotonic() + 5
-        while client.channel.phase is not Phase.LOST and time.monotonic() < deadline:
+        while client.channel.phase is not ConnectionPhase.LOST and time.monotonic() < deadline:
             edge.loop.turn()
         assert gone() is None
     finally:

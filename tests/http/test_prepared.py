@@ -27,7 +27,7 @@ class Notes:
     waiting: list[Deferred[Response]] = field(factory=list)
     taken: int = 0
 
-    def take(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
+    def answer(self, head: Head, data: bytes, peer: str) -> Ready | Later | None:
         self.taken += 1
         text = self.notes.get(head.path)
         if text is None:

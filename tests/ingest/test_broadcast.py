@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from livestream.bus.interface import ClaimReply
 from livestream.bus.memory import MemoryBus
-from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, Phase
+from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, BroadcastPhase
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey
 from livestream.ingest.services import BroadcastSettings
@@ -181,7 +181,7 @@ def test_an_absent_publisher_leaves_gaps_and_then_the_end(scene: Scene) -> None:
     last = scene.site.told[-1]
     assert isinstance(last, StreamEnded)
     assert last.last_msn == gaps[-1].segment.msn
-    assert broadcast.phase is Phase.ENDED
+    assert broadcast.phase is BroadcastPhase.ENDED
     assert len(scene.site.ended) == 1
 
 

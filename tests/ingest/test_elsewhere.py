@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from livestream.ingest.broadcast import Phase
+from livestream.ingest.broadcast import BroadcastPhase
 from livestream.ingest.publish_admission import SILENT_S
 from livestream.ingest.takeovers import MAX_TAKEOVERS
 from livestream.model.admission import PublishRequest, Refusal
@@ -227,7 +227,7 @@ def test_a_broadcast_that_goes_on_elsewhere_is_given_up_with_what_has_come_and_n
     assert [told.segment.duration_ms for told in scene.segments] == [4_000, 1_000]
     assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
     assert scene.site.cut == [scene.site.feeds["source"]] and scene.site.ended == []
-    assert broadcast.phase is Phase.ENDED and scene.broadcasts.live() == []
+    assert broadcast.phase is BroadcastPhase.ENDED and scene.broadcasts.live() == []
     assert scene.broadcasts.resume_or_start("show") is not broadcast
 
 

@@ -10,12 +10,12 @@ import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from livestream.ingest.broadcast import Broadcast, Phase
+from livestream.ingest.broadcast import Broadcast, BroadcastPhase
 from livestream.ingest.rendition import Rendition
 from livestream.media.flv import aac_frame
 from livestream.model.frames import Frame
 from livestream.model.segments import SegmentAnnounced, StreamEnded
-from livestream.packaging.segmenter import Packager
+from livestream.packaging.segmenter import Segmenter
 from tests.ingest.test_broadcast import GRACE_S, FakeFeed, FakeSite, Scene, media, send
 from tests.packaging.broadcasts import picture
 
@@ -115,9 +115,9 @@ def test_every_rendition_has_the_same_segments(running: Running) -> None:
 def test_what_the_transcoder_still_holds_comes_out_before_the_publisher_is_absent(running: Running) -> None:
     send(running.broadcast, media(0, 7_000))
     running.broadcast.left("closed")
-    assert running.broadcast.phase is Phase.CLOSING
+    assert running.broadcast.phase is BroadcastPhase.CLOSING
     running.transcode.finish()
-    assert running.broadcast.phase is Phase.ABSENT
+    assert running.broadcast.phase is BroadcastPhase.ABSENT
     assert numbers(running.segments("source")) == numbers(running.segments("360p"))
     assert not running.segments("360p")[-1].segment.is_gap
 
@@ -130,7 +130,7 @@ def test_a_publisher_who_returns_while_pictures_come_out_loses_nothing(running: 
     frames = media(0, 9_000)
     send(running.broadcast, [frame for frame in frames if frame.dts_ms < sent_ms])
     running.transcode.finish()
-    assert running.broadcast.phase is Phase.LIVE
+    assert running.broadcast.phase is BroadcastPhase.LIVE
     send(running.broadcast, [frame for frame in frames if frame.dts_ms >= sent_ms])
     for name in ("source", "360p"):
         check_order(running.segments(name))
@@ -159,7 +159,7 @@ def test_a_rung_that_is_given_up_has_gaps_and_the_source_goes_on(running: Runnin
 
 
 def test_a_rung_that_is_given_up_keeps_no_sounds() -> None:
-    rung = Rendition("show", 1, Packager("360p"), FakeFeed(), FakeSite(), lambda info, segment: None)
+    rung = Rendition("show", 1, Segmenter("360p"), FakeFeed(), FakeSite(), lambda info, segment: None)
     before, after = aac_frame(0, b"before"), aac_frame(20, b"after")
     kept = [ref(before), ref(after)]
     rung.add_audio(before)
@@ -203,7 +203,7 @@ def test_a_picture_that_makes_no_sense_is_left_out(running: Running, is_late: bo
     if is_late:
         running.transcode.finish()
     send(broadcast, media(12_000, 20_000))
-    assert broadcast.phase is Phase.LIVE
+    assert broadcast.phase is BroadcastPhase.LIVE
     check_order(running.segments("source"))
     assert broadcast.metrics.frames_dropped.labels("invalid")._value.get() == 5
 
@@ -223,7 +223,7 @@ def test_a_transcoder_that_never_comes_to_an_end_does_not_keep_a_broadcast_for_e
     running.broadcast.left("closed")
     running.transcode.flushed.pop().errback(RuntimeError("its process has died"))
     running.scene.clock.pump([1] * (int(GRACE_S) + 1))
-    assert running.broadcast.phase is Phase.ENDED
+    assert running.broadcast.phase is BroadcastPhase.ENDED
 
 
 def test_a_process_that_stops_tells_nobody_that_the_broadcast_is_over(running: Running) -> None:

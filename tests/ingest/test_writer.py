@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
 from livestream.bus.interface import ClaimReply, TemporarilyUnavailable
-from livestream.ingest.broadcast import Phase
+from livestream.ingest.broadcast import BroadcastPhase
 from livestream.ingest.pending_announcements import COMMIT_S, RETRY_S
 from livestream.ingest.writer import MAX_WAITING, RECLAIM_S, WriterState
 from livestream.model.segments import (
@@ -118,7 +118,7 @@ def test_one_who_takes_over_before_the_answer_goes_on_with_the_same_broadcast(sc
     assert scene.broadcasts.resume_or_start("show") is broadcast and len(scene.takes) == 1
     scene.answer()
     send(broadcast, media(0, 9_000))
-    assert broadcast.phase is Phase.LIVE
+    assert broadcast.phase is BroadcastPhase.LIVE
     assert len(scene.numbers) >= 2
     assert scene.numbers == list(range(scene.numbers[0], scene.numbers[0] + len(scene.numbers)))
 
@@ -138,7 +138,7 @@ def test_a_process_that_stops_announces_nothing_more(scene: SlowScene) -> None:
     scene.answer()
     send(broadcast, media(0, 5_000))
     broadcast.left("closed")
-    assert broadcast.phase is Phase.ENDED
+    assert broadcast.phase is BroadcastPhase.ENDED
     assert scene.site.told == [] and broadcast._held == []
 
 
@@ -220,7 +220,7 @@ def test_a_fence_cuts_and_shows_what_has_come_and_says_whether_the_publisher_was
     younger = broadcast.writer.epoch + 1
     assert scene.broadcasts.fence("show", younger) is True
     assert [told.segment.duration_ms for told in scene.segments] == [4_000, 1_000]
-    assert broadcast.phase is Phase.ENDED and scene.site.cut and not scene.site.ended
+    assert broadcast.phase is BroadcastPhase.ENDED and scene.site.cut and not scene.site.ended
     scene.settle()
     scene.clock.pump([1] * 20)
     assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
@@ -234,7 +234,7 @@ def test_a_stream_that_was_fenced_is_taken_again_in_a_younger_epoch_for_its_next
     younger = 2 * scene.broadcasts.live()[0].writer.epoch
     scene.broadcasts.fence("show", younger)
     broadcast = scene.broadcasts.resume_or_start("show")
-    assert broadcast.writer.epoch > younger and broadcast.phase is Phase.LIVE
+    assert broadcast.writer.epoch > younger and broadcast.phase is BroadcastPhase.LIVE
 
 
 def test_one_that_hears_a_younger_epoch_gives_up_and_one_that_is_taking_a_younger_one_does_not(

@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from livestream.lifecycle.drain import FINISH_S, LEAD_S, LOOK_S, Drain, Phase
+from livestream.lifecycle.drain import FINISH_S, LEAD_S, LOOK_S, Drain, DrainPhase
 
 
 @define(eq=False)
@@ -23,10 +23,10 @@ class Scene:
 
     def __attrs_post_init__(self) -> None:
         self.draining = Drain(self.limit_s, self.clock, lambda: self._note("end"))
-        for phase in (Phase.ANNOUNCED, Phase.MIGRATING, Phase.CLOSING, Phase.STOPPED):
+        for phase in (DrainPhase.ANNOUNCED, DrainPhase.MIGRATING, DrainPhase.CLOSING, DrainPhase.STOPPED):
             self.draining.at(phase, lambda phase=phase: self._note(phase.name.lower()))  # type: ignore[misc]
-        self.draining.wait_for(Phase.MIGRATING, "viewers", lambda: self.viewers)
-        self.draining.wait_for(Phase.CLOSING, "answers", lambda: self.answers)
+        self.draining.wait_for(DrainPhase.MIGRATING, "viewers", lambda: self.viewers)
+        self.draining.wait_for(DrainPhase.CLOSING, "answers", lambda: self.answers)
 
     def _note(self, what: str) -> None:
         self.done.append((what, round(self.clock.seconds())))
@@ -100,8 +100,8 @@ def test_told_twice_it_goes_once_and_on_a_second_signal_at_once() -> None:
 
 def test_a_step_that_fails_keeps_no_other_from_being_done() -> None:
     scene = Scene()
-    scene.draining.at(Phase.ANNOUNCED, lambda: 1 / 0)
-    scene.draining.at(Phase.ANNOUNCED, lambda: scene.done.append(("after", 0)))
+    scene.draining.at(DrainPhase.ANNOUNCED, lambda: 1 / 0)
+    scene.draining.at(DrainPhase.ANNOUNCED, lambda: scene.done.append(("after", 0)))
     with capturedLogs() as logged:
         scene.draining.begin("told to")
     assert scene.steps == ["announced", "after"]

@@ -8,7 +8,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from livestream.lifecycle.drain import FINISH_S, LEAD_S, Drain, Phase
+from livestream.lifecycle.drain import FINISH_S, LEAD_S, Drain, DrainPhase
 from livestream.lifecycle.drain_steps import drain_http, drain_rtmp
 from livestream.net.rtmp.requests import RtmpRequest
 from livestream.roles.ingest import heard_origins
@@ -103,7 +103,7 @@ def test_an_edge_stays_until_no_viewer_has_come_for_a_while() -> None:
         client.ask("/live/s/master.m3u8")
         client.socket.close()
         edge.loop.turn()
-    assert going.draining.phase is Phase.MIGRATING
+    assert going.draining.phase is DrainPhase.MIGRATING
     going.pass_time(QUIET_S + 0.3)
     assert going.gone_at == pytest.approx(6 + QUIET_S, abs=0.4)
 

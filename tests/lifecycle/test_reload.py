@@ -81,7 +81,7 @@ def test_what_turns_out_wrong_before_anything_is_taken_over_changes_nothing_eith
     def refuse(new: Config) -> None:
         raise ConfigError(["cluster.geo_database: no such file"])
 
-    scene.reloader.first(refuse)
+    scene.reloader.check_first(refuse)
     (said,) = scene.reload("push.slow_s=5")
     assert "cluster.geo_database: no such file" in said
     assert scene.taken == []

@@ -10,7 +10,7 @@ from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.model.frames import Codec, Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import Cut, CutPlanner
-from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Packager
+from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Segmenter
 
 RECORD = bytes.fromhex("0142c00bffe1001667 42c00bda0a36840000030004000003 00c83c50aa80 0100 0468ce0fc8")
 OTHER_RECORD = RECORD[:-4] + b"\x68\xce\x0f\xc9"
@@ -62,11 +62,11 @@ def mixed(*tracks: Sequence[Frame]) -> list[Frame]:
 
 @define(eq=False)
 class Ingest:
-    """Feeds a planner, the source's packager and that of a rung, whose pictures are ``lag`` pictures late."""
+    """Feeds a planner, the source's segmenter and that of a rung, whose pictures are ``lag`` pictures late."""
 
     planner: CutPlanner = field(factory=lambda: CutPlanner(3, 100, 5))
-    source: Packager = field(factory=lambda: Packager(SOURCE))
-    rung: Packager = field(factory=lambda: Packager("360p"))
+    source: Segmenter = field(factory=lambda: Segmenter(SOURCE))
+    rung: Segmenter = field(factory=lambda: Segmenter("360p"))
     lag: int = 3
     out: dict[str, list[Packaged]] = field(factory=lambda: {SOURCE: [], "360p": []})
     cuts: list[Cut] = field(factory=list)
@@ -78,8 +78,8 @@ class Ingest:
             cuts = self.planner.add(frame)
             for cut in cuts:
                 self.cuts.append(cut)
-                for packager in (self.source, self.rung):
-                    self.out[packager.name] += packager.add_cut(cut)
+                for segmenter in (self.source, self.rung):
+                    self.out[segmenter.name] += segmenter.add_cut(cut)
             self.out[SOURCE] += self.source.add(frame)
             if frame.is_config and frame.track is Track.VIDEO:
                 self._drain(0)
@@ -94,8 +94,8 @@ class Ingest:
         self._drain(0)
         end_ms = self.planner.finish()
         if end_ms is not None:
-            for packager in (self.source, self.rung):
-                self.out[packager.name] += packager.finish(end_ms)
+            for segmenter in (self.source, self.rung):
+                self.out[segmenter.name] += segmenter.finish(end_ms)
         return self
 
     def _transcode(self, frame: Frame, is_cut: bool) -> None:

@@ -10,7 +10,7 @@ from livestream.model.frames import Frame, Track
 from livestream.model.names import SOURCE
 from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import Cut
-from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Packager
+from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Segmenter
 from tests.packaging.broadcasts import (
     ASC,
     OTHER_ASC,
@@ -204,24 +204,24 @@ def test_a_rendition_is_described_as_it_was_measured():
 # Rungs: their transcoder may be late, be replaced, or give up.
 
 
-def rung_with(cuts: int) -> Packager:
-    packager = Packager(RUNG)
-    packager.add(avc_config(RECORD))
+def rung_with(cuts: int) -> Segmenter:
+    segmenter = Segmenter(RUNG)
+    segmenter.add(avc_config(RECORD))
     for index in range(cuts):
-        packager.add_cut(Cut(10 + index, 3000 * index, 0, 0, tracks=frozenset({Track.VIDEO})))
-    return packager
+        segmenter.add_cut(Cut(10 + index, 3000 * index, 0, 0, tracks=frozenset({Track.VIDEO})))
+    return segmenter
 
 
-def give(packager: Packager, frames: list[Frame]) -> list[Packaged]:
-    return [item for frame in frames for item in packager.add(frame)]
+def give(segmenter: Segmenter, frames: list[Frame]) -> list[Packaged]:
+    return [item for frame in frames for item in segmenter.add(frame)]
 
 
 def test_a_replaced_transcoder_gives_its_pictures_again_and_none_is_lost_or_doubled():
-    packager = rung_with(3)
-    out = give(packager, pictures(0, 4_000, 3000))
-    assert names(out) == "is" and packager.complete_before_ms == 3_000
-    packager.restart()
-    out += give(packager, [avc_config(RECORD), *pictures(0, 6_040, 3000)])
+    segmenter = rung_with(3)
+    out = give(segmenter, pictures(0, 4_000, 3000))
+    assert names(out) == "is" and segmenter.complete_before_ms == 3_000
+    segmenter.restart()
+    out += give(segmenter, [avc_config(RECORD), *pictures(0, 6_040, 3000)])
     assert names(out) == "iss"
     assert [shown(item) for item in out[1:] if isinstance(item, PackagedSegment)] == [
         list(range(0, 3000, 40)), list(range(3000, 6000, 40)),
@@ -237,50 +237,50 @@ def test_a_group_that_no_transcoder_can_do_is_a_gap():
 
 
 def test_what_follows_a_replacement_begins_with_a_key_frame():
-    packager = rung_with(2)
-    give(packager, pictures(0, 2_000, 3000))
-    packager.restart()
-    out = give(packager, pictures(1_000, 3_040, [2_000, 3_000]))
+    segmenter = rung_with(2)
+    give(segmenter, pictures(0, 2_000, 3000))
+    segmenter.restart()
+    out = give(segmenter, pictures(1_000, 3_040, [2_000, 3_000]))
     assert shown(out[1]) == list(range(2_000, 3_000, 40))  # type: ignore[arg-type]
 
 
 def test_a_rendition_that_is_given_up_has_gaps_and_keeps_nothing():
-    packager = rung_with(3)
-    out = give(packager, pictures(0, 3_200, 3000))
-    out += packager.shed()
+    segmenter = rung_with(3)
+    out = give(segmenter, pictures(0, 3_200, 3000))
+    out += segmenter.shed()
     assert names(out) == "isg"
-    assert give(packager, pictures(3_200, 12_000, 3000)) == []
-    assert names(packager.add_cut(Cut(13, 9_000, 0, 0))) == "g"
-    assert names(packager.finish(10_000)) == "g"
+    assert give(segmenter, pictures(3_200, 12_000, 3000)) == []
+    assert names(segmenter.add_cut(Cut(13, 9_000, 0, 0))) == "g"
+    assert names(segmenter.finish(10_000)) == "g"
 
 
 def test_an_end_closes_all_that_is_open():
-    packager = rung_with(3)
-    out = give(packager, pictures(0, 2_000, 3000)) + packager.finish(6_500)
+    segmenter = rung_with(3)
+    out = give(segmenter, pictures(0, 2_000, 3000)) + segmenter.finish(6_500)
     assert [(item.cut.msn, item.duration_ms) for item in out if not isinstance(item, PackagedInit)] == [
         (10, 3000), (11, 3000), (12, 500),
     ]  # fmt: skip
-    assert names(out) == "isgg" and packager.complete_before_ms is None
+    assert names(out) == "isgg" and segmenter.complete_before_ms is None
 
 
 # Hostile input.
 
 
 def test_a_clock_that_stands_still_does_not_fill_the_memory():
-    packager = Packager(SOURCE, limit_bytes=100_000)
-    packager.add(avc_config(RECORD))
-    packager.add_cut(Cut(1, 0, 0, 0, tracks=frozenset({Track.VIDEO})))
-    give(packager, [avc_frame(0, 0, True, bytes(1000)) for _ in range(1000)])
-    out = packager.finish(40)
+    segmenter = Segmenter(SOURCE, limit_bytes=100_000)
+    segmenter.add(avc_config(RECORD))
+    segmenter.add_cut(Cut(1, 0, 0, 0, tracks=frozenset({Track.VIDEO})))
+    give(segmenter, [avc_frame(0, 0, True, bytes(1000)) for _ in range(1000)])
+    out = segmenter.finish(40)
     assert sum(len(item.data) for item in out if isinstance(item, PackagedSegment)) < 120_000
 
 
 def test_frames_before_their_configuration_and_before_the_first_cut_are_let_go():
-    packager = Packager(SOURCE)
-    assert give(packager, [picture(0, True), sound(0)]) == []
-    packager.add_cut(Cut(1, 0, 0, 0))
-    give(packager, [picture(0, True), sound(0)])
-    assert names(packager.finish(40)) == "g"
+    segmenter = Segmenter(SOURCE)
+    assert give(segmenter, [picture(0, True), sound(0)]) == []
+    segmenter.add_cut(Cut(1, 0, 0, 0))
+    give(segmenter, [picture(0, True), sound(0)])
+    assert names(segmenter.finish(40)) == "g"
 
 
 def test_pictures_at_one_time_and_times_past_32_bits_are_written():

@@ -13,7 +13,7 @@ from twisted.internet.testing import StringTransport
 from livestream.metrics import Metrics
 from livestream.model.admission import PushProtocol, Refusal
 from livestream.push.backlog import Backlog
-from livestream.push.feed import ANSWER_S, Feed, Phase, PushLimits
+from livestream.push.feed import ANSWER_S, Feed, FeedPhase, PushLimits
 from livestream.push.feeds import UNKNOWN_S, Availability, Feeds
 from livestream.push.timeline_splice import TimelineOrigin
 from livestream.push.viewer import Viewer
@@ -266,7 +266,7 @@ def test_a_broadcasts_feed_stays_until_it_ends_and_its_viewers_are_told(clock: C
     clock.advance(1000)
     assert not connection.is_over
     all_feeds.end(feed)
-    assert connection.is_over and feed.phase is Phase.OVER
+    assert connection.is_over and feed.phase is FeedPhase.OVER
     assert len(all_feeds) == 0
     stay.leave()
     assert clock.getDelayedCalls() == []

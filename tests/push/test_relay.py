@@ -9,8 +9,7 @@ from twisted.internet.task import Clock
 
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame
-from livestream.push.feed import Feed, PushLimits
-from livestream.push.feed import Phase as Feeding
+from livestream.push.feed import Feed, FeedPhase, PushLimits
 from livestream.push.framing import CLOCK, type_of
 from livestream.push.relay import (
     ANSWER_CHECKS,
@@ -22,9 +21,9 @@ from livestream.push.relay import (
     RETRY_S,
     STARVED_CHECKS,
     Holdings,
-    Phase,
     Receiver,
     Relay,
+    RelayPhase,
     Relays,
 )
 from tests.push.frames import configs, group, names
@@ -108,7 +107,7 @@ class Scene:
     def checks(self, count: int) -> None:
         self.clock.pump([CHECK_S] * count)
 
-    def count(self, phase: Phase) -> float:
+    def count(self, phase: RelayPhase) -> float:
         return self.metrics.registry.get_sample_value("livestream_relays", {"state": phase.value}) or 0.0
 
 
@@ -118,7 +117,7 @@ def scene() -> Iterator[Scene]:
     yield scene
     scene.relay.stop()
     assert scene.clock.getDelayedCalls() == []
-    assert all(scene.count(phase) == 0 for phase in Phase)
+    assert all(scene.count(phase) == 0 for phase in RelayPhase)
 
 
 FRAMES = [*configs(0), *group(0, 25)]
@@ -128,7 +127,7 @@ def test_what_the_first_upstream_plays_is_fed(scene: Scene) -> None:
     scene.first.link.play(FRAMES)
     assert names(scene.feed.added) == names(FRAMES)
     assert scene.feed.added[-1].arrived == 500.0
-    assert scene.count(Phase.PLAYING) == 1
+    assert scene.count(RelayPhase.PLAYING) == 1
     assert scene.second.links == []
 
 
@@ -137,7 +136,7 @@ def test_when_the_upstream_is_lost_the_next_goes_on_with_nothing_twice(scene: Sc
     scene.first.link.receiver.lost("connection lost")
     scene.second.link.play(FRAMES)
     assert names(scene.feed.added) == names(FRAMES)
-    assert scene.feed.phase is Feeding.LIVE
+    assert scene.feed.phase is FeedPhase.LIVE
 
 
 def test_an_upstream_that_does_not_have_it_is_passed_over(scene: Scene) -> None:
@@ -151,7 +150,7 @@ def test_when_nobody_has_it_the_feed_is_told_and_all_are_asked_again(scene: Scen
     scene.first.link.receiver.lost("unreachable")
     scene.second.link.receiver.lost("show is not live")
     assert scene.feed.reasons == ["show is not live"]
-    assert scene.count(Phase.WAITING) == 1
+    assert scene.count(RelayPhase.WAITING) == 1
     scene.clock.advance(RETRY_S)
     assert len(scene.first.links) == 2
 
@@ -230,7 +229,7 @@ def test_the_end_of_the_broadcast_is_the_end_of_the_feed(scene: Scene) -> None:
     scene.first.link.play(FRAMES)
     scene.first.link.receiver.over()
     assert scene.ended == [scene.feed]
-    assert scene.relay.phase is Phase.STOPPED
+    assert scene.relay.phase is RelayPhase.STOPPED
     assert scene.second.links == []
 
 
@@ -286,7 +285,7 @@ def test_a_stream_with_another_writer_is_played_from_the_node_that_is_chosen_fir
     scene.relay.reconsider()
     assert scene.first.links[0].is_closed
     scene.second.link.play(FRAMES, epoch=8.0)
-    assert scene.relay.phase is Phase.PLAYING and len(scene.first.links) == 1
+    assert scene.relay.phase is RelayPhase.PLAYING and len(scene.first.links) == 1
 
 
 @define(eq=False)
@@ -451,4 +450,4 @@ def test_one_that_waits_for_a_frozen_node_goes_on_where_the_publisher_has_come_m
     assert tier.first.link.is_closed and len(tier.second.links) == 2
     tier.second.link.play(FRAMES, epoch=8.0)
     [relay] = tier.relays._relays.values()
-    assert relay.phase is Phase.PLAYING and not relay.is_starved
+    assert relay.phase is RelayPhase.PLAYING and not relay.is_starved

@@ -30,7 +30,7 @@ RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
 
 @define(eq=False)
 class Shelf:
-    """Keeps what comes, as a packager does: what comes again replaces what is there from that time on."""
+    """Keeps what comes, as a segmenter does: what comes again replaces what is there from that time on."""
 
     frames: dict[str, list[Frame]] = field(factory=lambda: defaultdict(list))
     restarts: list[int] = field(factory=list)

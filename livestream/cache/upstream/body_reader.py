@@ -37,13 +37,13 @@ class Interrupted(UpstreamError):
 @define(eq=False)
 class BodyReader:
     """
-    Hands the bytes of a body, ``limit_bytes`` at most, to ``take``; ``finished`` fires when the body has ended.
+    Hands the bytes of a body, ``limit_bytes`` at most, to ``append``; ``finished`` fires when the body has ended.
 
     It fails with :class:`UpstreamError` as soon as the upstream sends too much, stops sending or is too slow, and with
-    what ``take`` raises. Then, and when it is cancelled, the connection is closed.
+    what ``append`` raises. Then, and when it is cancelled, the connection is closed.
     """
 
-    take: Callable[[bytes], None]
+    append: Callable[[bytes], None]
     limit_bytes: int
     clock: IReactorTime
     finished: Deferred[None] = field(init=False)
@@ -73,7 +73,7 @@ class BodyReader:
             self._fail(UpstreamError("sends more than it announced"))
             return
         try:
-            self.take(data)
+            self.append(data)
         except Exception as error:
             self._fail(error)
 

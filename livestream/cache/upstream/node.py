@@ -47,7 +47,7 @@ REJECTED = "rejected the signature of this node (403): give both nodes the same 
 _STATE_TOKEN = re.compile(r"[0-9a-f]{1,32}-[0-9]{1,16}")
 _DIGEST_TAG = re.compile(r'"[0-9a-f]{64}"')
 
-Take = Callable[[bytes], None]
+Append = Callable[[bytes], None]
 
 
 @frozen
@@ -111,9 +111,11 @@ class UpstreamNode:
     def is_backed_off(self) -> bool:
         return 0 < self.backoff_until - self.clock.seconds() <= BACKOFF_S
 
-    async def fetch(self, key: Key, info: ObjectInfo, start: int, take: Take, *, can_be_overtaken: bool = True) -> None:
+    async def fetch(
+        self, key: Key, info: ObjectInfo, start: int, append: Append, *, can_be_overtaken: bool = True
+    ) -> None:
         """
-        Fetch an object from ``start`` on, and hand its bytes to ``take`` as they come.
+        Fetch an object from ``start`` on, and hand its bytes to ``append`` as they come.
 
         A node that answers the Range request with 200 sends all of the object (RFC 9110, 14.2): what comes before
         ``start`` is skipped.
@@ -128,7 +130,7 @@ class UpstreamNode:
             response = await self._get(key.path, headers, can_be_overtaken=can_be_overtaken)
             skipped = start if response.code == 200 else 0
             _accept(response, _fault(response, info, start - skipped))
-            await self._read(response, _skipping(skipped, take) if skipped else take, info.size - start + skipped)
+            await self._read(response, _skipping(skipped, append) if skipped else append, info.size - start + skipped)
 
     async def document(self, path: str) -> Document | None:
         """
@@ -212,8 +214,8 @@ class UpstreamNode:
     def _set_silence(self, seconds: float) -> None:
         self._silence_s = min(max(seconds, SILENCE_S), MOST_SILENCE_S)
 
-    async def _read(self, response: IResponse, take: Take, limit_bytes: int) -> None:
-        reader = BodyReader(take, limit_bytes, self.clock)
+    async def _read(self, response: IResponse, append: Append, limit_bytes: int) -> None:
+        reader = BodyReader(append, limit_bytes, self.clock)
         response.deliverBody(reader)
         await reader.finished
 
@@ -258,15 +260,15 @@ def _accept(response: IResponse, fault: str) -> None:
         raise NotFound(fault) if response.code == 404 else UpstreamError(fault)
 
 
-def _skipping(count: int, take: Take) -> Take:
-    """Hand on to ``take`` what follows the first ``count`` bytes."""
+def _skipping(count: int, append: Append) -> Append:
+    """Hand on to ``append`` what follows the first ``count`` bytes."""
 
     def skip(data: bytes) -> None:
         nonlocal count
         skipped = min(count, len(data))
         count -= skipped
         if skipped < len(data):
-            take(data[skipped:])
+            append(data[skipped:])
 
     return skip
 

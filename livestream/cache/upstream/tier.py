@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from livestream.cache.fill import DigestMismatch
 from livestream.cache.store import Key
 from livestream.cache.upstream.body_reader import Interrupted, UpstreamError
-from livestream.cache.upstream.node import Document, Take, UpstreamNode
+from livestream.cache.upstream.node import Append, Document, UpstreamNode
 from livestream.metrics import Metrics
 from livestream.model.names import is_init, state_path
 from livestream.model.segments import ObjectInfo
@@ -58,7 +58,7 @@ class UpstreamTier:
     _nodes: dict[str, UpstreamNode] = field(factory=dict, init=False)
     _tokens: dict[str, str] = field(factory=dict, init=False)
 
-    async def fetch(self, key: Key, info: ObjectInfo, received: Callable[[], int], take: Take) -> None:
+    async def fetch(self, key: Key, info: ObjectInfo, received: Callable[[], int], append: Append) -> None:
         """
         Fetch an object; when a node fails in the middle, the next one is asked for what follows ``received()`` bytes.
 
@@ -75,7 +75,7 @@ class UpstreamTier:
         while waiting:
             node = waiting.popleft()
             try:
-                await node.fetch(key, info, received(), take, can_be_overtaken=node not in again)
+                await node.fetch(key, info, received(), append, can_be_overtaken=node not in again)
             except (UpstreamError, DigestMismatch) as error:
                 self._count(kind, "error")
                 if isinstance(error, DigestMismatch) or not isinstance(reason, DigestMismatch):
