@@ -3,7 +3,6 @@ Publishers and their broadcasts.
 
 - ``publish_admission``: who may publish, and replace whom, by the ``keys``; ``takeovers`` counts replacements
 - ``rtmp``: publishers over RTMP
-- ``other_ingests``: which streams have publishers at other ingests
 - ``broadcasts``: every broadcast of this ingest, and what is kept of those that have ended
 - ``broadcast``: one live run of a stream, from its publisher to its segments and frames
 - ``services``: what a broadcast needs from its surroundings

@@ -1,7 +1,9 @@
 """
-How a process goes, and what changes while it runs.
+How a process runs, drains, and takes new settings.
 
-- ``drain``: how a node goes; ``drain_steps``: what each way of serving does then
-- ``reload``: the configuration read again; ``reload_hooks``: what each part makes of it
+- ``process``: what every role runs in
+- ``drain``: the phases of a drain; ``drain_steps``: what each way of serving does in them
+- ``derived``: limits, networks and files, derived from the settings
+- ``reload``: the configuration, read again; ``reload_hooks``: how new values are applied
 - ``garbage``: when Python's collector looks
 """

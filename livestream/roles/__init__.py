@@ -7,7 +7,8 @@ The architecture, role by role; each reads from top to bottom.
 - ``serving``: what roles serve, made from the settings
 - ``upstream_tier``: the tier above, asked for states and played from
 - ``live_renditions``: what is live elsewhere, as far as a node knows
-- ``other_ingests``: who else has a stream; ``takes``: what nodes ask each other when one takes a stream
+- ``other_ingests``: who else has a stream
+- ``claim_survey``, ``claim_requests``: what an ingest that claims a stream asks other nodes, and what they answer
 - ``segment_store``: what an ingest has for others to fetch
 """
 

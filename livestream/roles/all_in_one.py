@@ -14,17 +14,11 @@ from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishAdmission
 from livestream.ingest.rtmp import RtmpPublishing
 from livestream.ingest.takeovers import Takeovers
+from livestream.lifecycle.derived import access_log, http_address_limits, rtmp_address_limits
 from livestream.lifecycle.drain import DrainPhase
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
-from livestream.lifecycle.reload_hooks import (
-    access_log,
-    http_address_limits,
-    limit_addresses,
-    reload_access_log,
-    reload_publish_admission,
-    rtmp_address_limits,
-)
+from livestream.lifecycle.reload_hooks import limit_addresses, reload_access_log, reload_publish_admission
 from livestream.metrics import Metrics
 from livestream.ops.streams import live_streams, watched_streams
 from livestream.pages.watch import Watch

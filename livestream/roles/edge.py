@@ -11,17 +11,11 @@ from livestream.cache.prefetch import EdgePrefetcher
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
 from livestream.http.response import ResponseFactory
+from livestream.lifecycle.derived import access_log, http_address_limits, rtmp_address_limits
 from livestream.lifecycle.drain import DrainPhase
 from livestream.lifecycle.drain_steps import drain_cache, drain_http, drain_rtmp
 from livestream.lifecycle.process import Process
-from livestream.lifecycle.reload_hooks import (
-    access_log,
-    http_address_limits,
-    limit_addresses,
-    reload_access_log,
-    reload_edge_upstreams,
-    rtmp_address_limits,
-)
+from livestream.lifecycle.reload_hooks import limit_addresses, reload_access_log, reload_edge_upstreams
 from livestream.metrics import Metrics
 from livestream.ops.streams import live_streams, watched_streams
 from livestream.pages.watch import Watch

@@ -23,9 +23,10 @@ from livestream.ingest.publish_admission import PublishAdmission
 from livestream.ingest.rtmp import RtmpPublishing
 from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.ingest.takeovers import Takeovers
+from livestream.lifecycle.derived import rtmp_address_limits
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
-from livestream.lifecycle.reload_hooks import limit_addresses, reload_publish_admission, rtmp_address_limits
+from livestream.lifecycle.reload_hooks import limit_addresses, reload_publish_admission
 from livestream.metrics import Metrics
 from livestream.model.epochs import WRITERS
 from livestream.model.segments import PublisherChange, StreamPosition
@@ -34,11 +35,12 @@ from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
 from livestream.push.timeline_splice import TimelineOrigin
 from livestream.push.viewer_admission import ViewerAdmission
+from livestream.roles.claim_requests import IngestAnswers, TakeRequests
+from livestream.roles.claim_survey import OtherNodes
 from livestream.roles.node import LocalNode
 from livestream.roles.other_ingests import OtherIngests, PublisherChannel, giving_way
 from livestream.roles.segment_store import SegmentStore
 from livestream.roles.serving import edge_selection, http_site, object_store, operations, push_feeds, rtmp_server
-from livestream.roles.takes import IngestAnswers, OtherNodes, TakeRequests
 from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import Rung, ladder_for
 from livestream.transcode.pool import TranscoderPool

@@ -21,6 +21,7 @@ from livestream.model.segments import Announcement, EpochBegan
 from livestream.ops.streams import watched_streams
 from livestream.push.relay import Relays
 from livestream.push.viewer_admission import ViewerAdmission
+from livestream.roles.claim_requests import OriginAnswers, TakeRequests
 from livestream.roles.live_renditions import LiveRenditions
 from livestream.roles.node import LocalNode
 from livestream.roles.serving import (
@@ -32,7 +33,6 @@ from livestream.roles.serving import (
     push_feeds,
     rtmp_server,
 )
-from livestream.roles.takes import OriginAnswers, TakeRequests
 from livestream.roles.upstream_tier import UpstreamPlayers, UpstreamStates, fetching_from
 
 

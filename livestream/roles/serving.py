@@ -24,13 +24,9 @@ from livestream.http.prepared import PreparedResponses
 from livestream.http.response import PRIVATE, ResponseFactory
 from livestream.http.signatures import Signatures
 from livestream.http.site import HttpSite, ReadOnly
+from livestream.lifecycle.derived import geography, http_limits, ops_limits, push_limits, relay_rule, rtmp_limits
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import (
-    geography,
-    http_limits,
-    ops_limits,
-    push_limits,
-    relay_rule,
     reload_geography,
     reload_http,
     reload_ops,
@@ -38,7 +34,6 @@ from livestream.lifecycle.reload_hooks import (
     reload_relays,
     reload_rtmp,
     reload_store_limit,
-    rtmp_limits,
 )
 from livestream.model.names import TAKE_PATH
 from livestream.net.listeners import Listener

@@ -8,8 +8,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from livestream.config import Config, ConfigError, changes, load
+from livestream.lifecycle.derived import relay_rule
 from livestream.lifecycle.reload import Reloader
-from livestream.lifecycle.reload_hooks import relay_rule, reload_relays
+from livestream.lifecycle.reload_hooks import reload_relays
 from livestream.model.admission import Refusal
 from livestream.net.rtmp.requests import RtmpRequest
 from livestream.push.relay_admission import RelayAdmission

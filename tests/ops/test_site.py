@@ -12,8 +12,9 @@ from livestream.config import load
 from livestream.http.limits import HttpLimits
 from livestream.http.response import PRIVATE, ResponseFactory
 from livestream.http.site import HttpSite
+from livestream.lifecycle.derived import OPS_CONNECTIONS, ops_limits
 from livestream.lifecycle.reload import Reloader
-from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS, ops_limits, reload_ops
+from livestream.lifecycle.reload_hooks import reload_ops
 from livestream.metrics import Metrics
 from livestream.ops.admission import OpsAdmission, host_names
 from livestream.ops.site import Ops, ops_site

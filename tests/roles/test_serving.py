@@ -9,8 +9,8 @@ from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from livestream.bus.interface import Tier
 from livestream.bus.published import PublishedStreams
 from livestream.config import Config, load
+from livestream.lifecycle.derived import OPS_CONNECTIONS
 from livestream.lifecycle.process import Process
-from livestream.lifecycle.reload_hooks import OPS_CONNECTIONS
 from livestream.metrics import Metrics
 from livestream.ops.admission import OpsAdmission
 from livestream.roles.node import LocalNode

@@ -16,7 +16,8 @@ from livestream.bus.interface import TemporarilyUnavailable
 from livestream.cache.upstream.body_reader import UpstreamError
 from livestream.ingest.claims import Survey
 from livestream.model.segments import StreamPosition, Superseded
-from livestream.roles.takes import LEARNING_S, OtherNodes, TakeRequests
+from livestream.roles.claim_requests import TakeRequests
+from livestream.roles.claim_survey import LEARNING_S, OtherNodes
 from livestream.signing import HEADER, LEARNT_APART_S, VALID_S, Credentials, sign
 from livestream.steering.nodes import Node
 from tests.cluster.members import Member, Members
