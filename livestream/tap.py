@@ -35,7 +35,7 @@ class Options(usage.Options):
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         ["check", None, "Validate the configuration and exit: 0, or 2 with a line for each error."],
-        ["print-config", None, "Print every setting that is in force, and what it is for, as TOML, and exit."],
+        ["print-config", None, "Print every setting that is in begin_or_stop, and what it is for, as TOML, and exit."],
         ["demo", None, "Publish a moving test card with a clock and a tone as stream 'demo'."],
     ]
 
@@ -126,7 +126,7 @@ def makeService(options: Options) -> IService:
     garbage = Garbage()
     reactor.callWhenRunning(garbage.begin)
     Ticker(LOOK_S, garbage.look, reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
-    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: process.drain.force("SIGTERM"))
+    reactor.callWhenRunning(hear, reactor, signal.SIGTERM, lambda: process.drain.begin_or_stop("SIGTERM"))
     reactor.callWhenRunning(hear, reactor, signal.SIGHUP, lambda: process.reloader.reload(options.read))
     if notifier.watchdog_s:
         alive = Ticker(notifier.watchdog_s, lambda: notifier.say("WATCHDOG=1"), reactor)

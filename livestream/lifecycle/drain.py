@@ -73,7 +73,7 @@ class Drain:
         self._enter(DrainPhase.ANNOUNCED)
         self.clock.callLater(LOOK_S, self._look)
 
-    def force(self, why: str) -> None:
+    def begin_or_stop(self, why: str) -> None:
         """Start to drain; a node that is draining already stops at once."""
         if self.phase is DrainPhase.SERVING:
             self.begin(why)

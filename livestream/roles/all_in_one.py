@@ -51,8 +51,8 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
         config, process, node, bus, published, services, takeovers,
         others=NoPeerNodes(), position=published.position, publisher_changed=lambda _: None,
     )  # fmt: skip
-    keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
-    admission = PublishAdmission(keys, broadcasts, reactor, node.metrics, most, takeovers)
+    keys, max_publishers = PublishKeys(config.ingest.keys), config.ingest.max_publishers
+    admission = PublishAdmission(keys, broadcasts, reactor, node.metrics, max_publishers, takeovers)
 
     # What publishers, viewers and operators are served.
     responses = ResponseFactory(node.name)

@@ -126,7 +126,7 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     other_ingests = OtherIngests(node.bus_name, node.members.nodes, reactor)
     channel = PublisherChannel(node.bus, node.bus_name, config.cluster.secret)
     connect = partial(UpstreamNode.at, reactor=reactor, observer=node.members.others, credentials=node.credentials)
-    others = OtherNodes(
+    survey = OtherNodes(
         bool(config.cluster.secret), node.members.reachable, lambda: node.members.knows_nodes, connect, reactor
     )
 
@@ -138,10 +138,10 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
     services, takeovers = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
     broadcasts = broadcasts_of(
         config, process, node, node.bus, published, services, takeovers,
-        others=others, position=position, publisher_changed=channel.send,
+        others=survey, position=position, publisher_changed=channel.send,
     )  # fmt: skip
-    keys, most = PublishKeys(config.ingest.keys), config.ingest.max_publishers
-    admission = PublishAdmission(keys, broadcasts, reactor, node.metrics, most, takeovers, other_ingests)
+    keys, max_publishers = PublishKeys(config.ingest.keys), config.ingest.max_publishers
+    admission = PublishAdmission(keys, broadcasts, reactor, node.metrics, max_publishers, takeovers, other_ingests)
     known.subscribe(giving_way(node.bus_name, broadcasts.give_up, admission.superseded))
     known.subscribe(other_ingests.changed)
     channel.subscribe(other_ingests.publisher_changed)

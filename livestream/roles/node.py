@@ -57,7 +57,7 @@ class LocalNode:
         name = config.node.id or config.role
         bus_name = config.node.id or f"{config.role}-{secrets.token_hex(4)}"
         bus = open_bus(config, bus_name, process, metrics)
-        members = join(config, name, bus, metrics, process.reactor.seconds)
+        members = membership_of(config, name, bus, metrics, process.reactor.seconds)
         reload_own_node(process.reloader, members)
         credentials = Credentials(name, config.cluster.secret, process.reactor.seconds, members.others.clock_of)
         return cls(name, bus_name, bus, members, credentials, metrics)
@@ -91,7 +91,7 @@ def open_bus(config: Config, bus_name: str, process: Process, metrics: Metrics) 
     return bus
 
 
-def join(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callable[[], float]) -> Membership:
+def membership_of(config: Config, name: str, bus: Bus, metrics: Metrics, seconds: Callable[[], float]) -> Membership:
     """The node ``name`` and the others; without ``cluster.secret`` there are none."""
     secret = config.cluster.secret
     boot = secrets.randbelow(BOOTS)

@@ -86,13 +86,13 @@ def test_a_short_time_is_kept_too(limit_s: float) -> None:
 
 def test_told_twice_it_goes_once_and_on_a_second_signal_at_once() -> None:
     scene = Scene(viewers=1)
-    scene.draining.force("SIGTERM")
+    scene.draining.begin_or_stop("SIGTERM")
     scene.draining.begin("POST /drain")
     assert scene.draining.reasons() == ["this node is draining: SIGTERM"]
     scene.pass_time(3)
     assert scene.steps == ["announced", "migrating"]
-    scene.draining.force("SIGTERM")
-    scene.draining.force("SIGTERM")
+    scene.draining.begin_or_stop("SIGTERM")
+    scene.draining.begin_or_stop("SIGTERM")
     assert scene.steps == ["announced", "migrating", "stopped", "end"]
     scene.pass_time(30)
     assert scene.steps[-1:] == ["end"] and scene.steps.count("end") == 1

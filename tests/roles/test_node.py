@@ -10,7 +10,7 @@ from livestream.cluster.messages import decode
 from livestream.config import Config, load
 from livestream.lifecycle.reload import Reloader
 from livestream.metrics import Metrics
-from livestream.roles.node import CHANNEL, heartbeat_of, join, own_node, reload_own_node
+from livestream.roles.node import CHANNEL, heartbeat_of, membership_of, own_node, reload_own_node
 from livestream.steering.nodes import Location, NodeState
 
 SECRET = "0123456789abcdef"
@@ -33,7 +33,7 @@ def joined(bus: MemoryBus, name: str, *more: str, not_ready: Sequence[str] = ("i
 
 def speaking(config: Config, name: str, bus: MemoryBus, not_ready: Sequence[str] = ()) -> HeartbeatSender:
     metrics = Metrics()
-    members = join(config, name, bus, metrics, lambda: 1e9)
+    members = membership_of(config, name, bus, metrics, lambda: 1e9)
     return heartbeat_of(members, bus, metrics, lambda: not_ready, dict)
 
 
