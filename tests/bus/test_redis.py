@@ -25,6 +25,7 @@ from livestream.bus.redis_codec import PAST_MS
 from livestream.bus.redis_connection import MAX_UNANSWERED_PINGS, PING_S
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 from tests.bus.conftest import Server
+from tests.logged_failures import LoggedFailures
 from tests.packaging.windows import announced, ended
 
 Buses = Callable[..., RedisBus]
@@ -446,7 +447,9 @@ async def test_what_does_not_speak_as_a_redis_does_is_left_with_no_traceback(ser
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_listener_that_fails_keeps_nothing_from_the_others(server: Server, buses: Buses) -> None:
+async def test_a_listener_that_fails_keeps_nothing_from_the_others(
+    server: Server, buses: Buses, logged_failures: LoggedFailures
+) -> None:
     class Failing(Heard):
         def announced(self, announcement: Announcement) -> None:
             raise RuntimeError("a fault of ours")
@@ -457,6 +460,7 @@ async def test_a_listener_that_fails_keeps_nothing_from_the_others(server: Serve
     speaker.speak()
     await until(lambda: announcement(101) in heard.news)
     assert listener.is_healthy
+    logged_failures.take(RuntimeError)
 
 
 async def whispers(buses: Buses) -> tuple[RedisBus, list[bytes]]:

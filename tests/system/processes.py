@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 RUN = "from twisted.scripts.twistd import run; run()"
 OPTIONS = ("--nodaemon", "--pidfile=", "livestream")
 TWISTD = ("-c", RUN, *OPTIONS)
+TRACEBACK = "Traceback (most recent call last)"
 MARK = "LC_TESTED_BY"
 """Names the test run in the environment of all that it starts; of that a daemon passes on to children what is LC_*."""
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -118,7 +119,11 @@ def get(
 
 @define(eq=False)
 class Daemon(Process):
-    """``twistd -n livestream``, or a ``program`` that takes the same options, with its own operations endpoint."""
+    """
+    ``twistd -n livestream``, or a ``program`` that takes the same options, with its own operations endpoint.
+
+    A traceback in its log fails the test.
+    """
 
     ops: int = field(factory=free_port)
 
@@ -162,3 +167,4 @@ class Daemon(Process):
         with Process.running(self):
             self.await_ready()
             yield self
+        assert TRACEBACK not in self.words(), self.words()

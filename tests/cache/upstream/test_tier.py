@@ -369,8 +369,9 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
         above = Above(1)
         above.nodes[0].is_up = False
         for _ in range(5):
-            above.fetch(INFO)
+            _, refused = above.fetch(INFO)
             above.clock.advance(REFUSED_BACKOFF_S)
+            assert isinstance(outcome(refused), UpstreamError)
         above.nodes[0].is_up = True
         for _ in range(2):
             above.fetch(INFO)

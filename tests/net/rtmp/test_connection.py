@@ -26,6 +26,7 @@ from livestream.net.rtmp.server import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
+from tests.logged_failures import LoggedFailures
 from tests.net.loop import Loop
 
 
@@ -265,7 +266,7 @@ def test_a_publisher_who_sends_is_not_closed(scene: Scene) -> None:
     assert not peer.is_closing
 
 
-def test_a_sink_that_fails_ends_its_own_connection_alone(scene: Scene) -> None:
+def test_a_sink_that_fails_ends_its_own_connection_alone(scene: Scene, logged_failures: LoggedFailures) -> None:
     scene.door.sink.fails = True
     broken, other = scene.connect(), scene.connect()
     broken.speak(publishes=True)
@@ -274,6 +275,7 @@ def test_a_sink_that_fails_ends_its_own_connection_alone(scene: Scene) -> None:
     broken.client.send_media(8, 0, b"s")
     broken.run()
     assert broken.is_closing and not other.is_closing
+    logged_failures.take(RuntimeError)
 
 
 def test_http_on_the_port_is_closed_at_once(scene: Scene) -> None:
