@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from attrs import define, field
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent
 from twisted.python.failure import Failure
+
+from tests.logs import observed
 
 
 @define(eq=False)
@@ -19,13 +21,10 @@ class LoggedFailures:
 
     @contextmanager
     def observed(self) -> Iterator[None]:
-        globalLogPublisher.addObserver(self._observe)
-        try:
+        with observed(self._observe):
             yield
             # A Deferred logs its failure when it is freed. What a test leaves is young: no full collection is needed.
             gc.collect(1)
-        finally:
-            globalLogPublisher.removeObserver(self._observe)
 
     def take(self, kind: type[BaseException]) -> list[LogEvent]:
         """The events with a failure of ``kind`` since the last call, at least one; they are expected by the test."""
