@@ -50,6 +50,9 @@ class FakeBus:
     def discard(self, tier: Tier, stream: str) -> None: ...
     def send(self, channel: str, message: bytes) -> None: ...
     def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None: ...
+    def retain(self, channel: str, name: str, message: bytes | None) -> None: ...
+    def retained(self, channel: str) -> Deferred[Sequence[bytes]]:
+        return succeed(())
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self.listener = listener
@@ -339,7 +342,7 @@ def test_what_was_answered_above_and_could_not_be_taken_in_is_asked_for_again(
     scene: Scene, logged_failures: LoggedFailures
 ) -> None:
     scene.bus.is_healthy = False
-    scene.above.answer = [*state(10), None]  # type: ignore[list-item]
+    scene.above.answer = [*state(10), None]
     scene.clock.advance(1)
     assert scene.above.starts == 1
     logged_failures.take(AttributeError)
