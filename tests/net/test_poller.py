@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 
 from attrs import define, field
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
@@ -25,7 +25,7 @@ class Echo(Protocol):
         self.heard += data
         self.transport.write(data)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.append(reason)
 
 
