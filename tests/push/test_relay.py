@@ -434,7 +434,7 @@ def test_who_cannot_be_asked_is_asked_again(tier: Tier, logged_failures: LoggedF
 
 
 def test_what_is_asked_is_awaited_no_longer_when_nobody_wants_it() -> None:
-    tier, cancelled = Tier(), []
+    tier, cancelled = Tier(), list[object]()
     tier.relays.ask_holdings = lambda: Deferred(cancelled.append)
     tier.starve()
     tier.relays.stop(tier.feeds[0])
