@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Self, TypeVar
 
 import imageio_ffmpeg
 from attrs import define, field
@@ -92,7 +92,7 @@ class Process:
         self._output.close()
 
     @contextmanager
-    def running(self) -> Iterator[Process]:
+    def running(self) -> Iterator[Self]:
         self.start()
         try:
             yield self
@@ -163,8 +163,8 @@ class Daemon(Process):
         return total
 
     @contextmanager
-    def running(self) -> Iterator[Daemon]:
-        with Process.running(self):
+    def running(self) -> Iterator[Self]:
+        with super().running():
             self.await_ready()
             yield self
         assert TRACEBACK not in self.words(), self.words()
