@@ -96,7 +96,7 @@ async def ready(*buses: RedisBus) -> None:
         await deferLater(reactor, 0.02)
 
 
-async def send(work: Callable[[SegmentAnnounced], Deferred[object]], told: Sequence[SegmentAnnounced]) -> float:
+async def send(work: Callable[[SegmentAnnounced], Deferred[None]], told: Sequence[SegmentAnnounced]) -> float:
     """Announce all, a number of them at once; return the CPU time of one in this thread, in microseconds."""
     began = time.thread_time()
     for start in range(0, len(told), AT_ONCE):
@@ -184,8 +184,8 @@ def main() -> None:
         with redis.running():
             done = ensureDeferred(measure(redis, args))
             done.addErrback(lambda failure: print(failure.getTraceback(), file=sys.stderr))
-            done.addBoth(lambda _: reactor.stop())  # type: ignore[attr-defined]
-            reactor.run()  # type: ignore[attr-defined]
+            done.addBoth(lambda _: reactor.stop())
+            reactor.run()
 
 
 if __name__ == "__main__":

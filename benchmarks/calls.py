@@ -238,7 +238,8 @@ def run(role: str, sets: Sequence[str], drive: Callable[[Any], Calls]) -> Calls:
 
     from livestream.tap import Options, makeService
 
-    options, calls, failures = Options(), Calls(), list[Any]()
+    options: Any = Options()
+    calls, failures = Calls(), list[Any]()
     startLogging(StringIO(), setStdout=False)
     options.parseOptions([f"--role={role}", *(f"--set={one}" for one in sets)])
     service = makeService(options)
@@ -246,7 +247,8 @@ def run(role: str, sets: Sequence[str], drive: Callable[[Any], Calls]) -> Calls:
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     deferToThread(drive, reactor).addCallbacks(calls.update, failures.append).addBoth(lambda _: reactor.stop())
-    reactor.run(installSignalHandlers=False)
+    run: Any = reactor.run
+    run(installSignalHandlers=False)
     for failure in failures:
         failure.raiseException()
     return calls

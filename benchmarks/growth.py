@@ -71,7 +71,8 @@ def rate(port: int, usage: Family, seconds: float, streams: int, folder: Path) -
 
 
 def with_connections(seconds: float, folder: Path) -> list[Row]:
-    rows, idle = [], []
+    rows: list[Row] = []
+    idle: list[socket.socket] = []
     with above() as tier:
         port = free_port()
         with running(livestream(port, tier.port, "limits.connections=20000"), port, folder) as process:

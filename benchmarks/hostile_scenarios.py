@@ -37,9 +37,10 @@ from hostile_bytes import (
     unfinished,
 )
 from hostile_nodes import KEY, MIB, PLAYLIST, STREAM, Address, Nodes
-from hostile_nodes import get as fetch
 from hostile_peer import Attack
 from rtmp_peers import ffmpeg
+
+from tests.system.processes import get as fetch
 
 HOSTILE = "hostile" + NUMBER.decode()
 GONE = "gone" + NUMBER.decode()

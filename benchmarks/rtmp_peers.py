@@ -140,7 +140,7 @@ def _await_port(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
-    raise SystemExit(f"{server.args}: does not listen on {port}\n{log.read_text()[-2000:]}")
+    raise SystemExit(f"{server.args!r}: does not listen on {port}\n{log.read_text()[-2000:]}")
 
 
 def compiled(folder: Path) -> str:

@@ -236,7 +236,7 @@ class Run:
                 self._segment(now_s // SEGMENT_S)
             self._note(now_s, arrived)
         self.seen.moves = sum(cohort.moves * cohort.size for cohort in arrived)
-        self.seen.km = statistics.mean(distance_km(cohort.place, cohort.at.place) for cohort in arrived)
+        self.seen.km = statistics.mean(distance_km(cohort.place, cohort.at.place) for cohort in arrived if cohort.at)
         return self.seen
 
     def _fail(self, now_s: int) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from livestream.media.flv import VIDEO, parse_video
 from livestream.model.frames import Frame
-from livestream.transcode.commands import Flush, Produced, RecordReader, Setup, Source, encode
+from livestream.transcode.commands import Command, Flush, Produced, RecordReader, Setup, Source, encode
 from livestream.transcode.ladder import ladder_for
 
 HEIGHT, HEIGHTS, PRESET = 720, (480, 360), "veryfast"
@@ -65,7 +65,8 @@ def told(source: Path) -> bytes:
             frames.append(frame)
         at += 15 + size
     setup = Setup(PRESET, ladder_for(HEIGHT, HEIGHTS))
-    return b"".join(encode(command) for command in (setup, *map(Source, frames), Flush()))
+    commands: list[Command] = [setup, *map(Source, frames), Flush()]
+    return b"".join(encode(command) for command in commands)
 
 
 def ffmpeg(source: Path, folder: Path) -> list[str]:

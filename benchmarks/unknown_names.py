@@ -129,8 +129,9 @@ class Setup:
                 sets.append(f'{role}.upstreams=[{{http="http://127.0.0.1:{http}", rtmp="rtmp://127.0.0.1:{rtmp}"}}]')
             self._run(role, sets)
             above = role
-        http, rtmp = (self._endpoint("all", what) for what in ("http", "rtmp"))
-        self._run("all", [f"edge.http={http}", f"edge.rtmp={rtmp}", f"ingest.rtmp={rtmp}", *self.more])
+        viewers, publishers = (self._endpoint("all", what) for what in ("http", "rtmp"))
+        listens = [f"edge.http={viewers}", f"edge.rtmp={publishers}", f"ingest.rtmp={publishers}"]
+        self._run("all", [*listens, *self.more])
         for name, port in self.ports.items():
             if name != "all.http":
                 await _listening(port)

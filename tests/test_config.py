@@ -165,9 +165,9 @@ def test_whatever_is_configured_is_taken_or_is_lines(
     text = "".join(f"[{section}]\n{key} = {value}\n" for (section, key), value in entries).encode()
     text = text[:place] + noise + text[place:]
     sets = [f"{section}.{key}={value}" for (section, key), value in entries]
-    for arguments in (("all", "live.toml", {}, ()), ("edge", None, {}, sets)):
+    for role, file, given_sets in (("all", "live.toml", []), ("edge", None, sets)):
         try:
-            load(*arguments, lambda _: text.decode())  # type: ignore[arg-type]
+            load(role, file, {}, given_sets, lambda _: text.decode())
         except ConfigError as error:
             assert [line for line in error.lines if line.splitlines() != [line] or len(line) > 500] == []
 
@@ -245,7 +245,7 @@ def test_secrets_are_declared() -> None:
 
 @pytest.mark.parametrize("setting", SECRETS)
 def test_no_error_quotes_a_secret(setting: str) -> None:
-    said = []
+    said: list[str] = []
     for value in WRONG.values():
         try:
             _load("", "all", {f"LIVESTREAM_{setting.upper().replace('.', '_')}": value}, f"{setting}={value}")

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
 def _run(*arguments: str, cwd: Path, **environ: str) -> str:
@@ -27,6 +28,10 @@ def _run(*arguments: str, cwd: Path, **environ: str) -> str:
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout + answer.stderr
+
+
+def _knows_livestream(help_text: str) -> bool:
+    return re.search(r"^\s+livestream\s", help_text, re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +71,12 @@ def test_twistd_finds_what_was_installed(wheel: Path, tmp_path: Path) -> None:
     elsewhere.mkdir()
     pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--target", str(target)]
     _run(*pip, str(wheel), cwd=elsewhere)
-    twistd = "from twisted.scripts.twistd import run; run()"
-    said = _run("-c", twistd, "--help", cwd=elsewhere, PYTHONPATH=str(target))
-    assert re.search(r"^\s+livestream\s", said, re.MULTILINE)
+    assert _knows_livestream(_run("-c", TWISTD, "--help", cwd=elsewhere, PYTHONPATH=str(target)))
     where = _run("-c", "import livestream; print(livestream.__file__)", cwd=elsewhere, PYTHONPATH=str(target))
     assert where.startswith(str(target))
+
+
+def test_twistd_finds_the_editable_installation_from_any_folder(tmp_path: Path) -> None:
+    assert _knows_livestream(_run("-c", TWISTD, "--help", cwd=tmp_path))
+    where = _run("-c", "import livestream; print(livestream.__path__)", cwd=tmp_path)
+    assert str(ROOT / "livestream") in where

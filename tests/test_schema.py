@@ -19,6 +19,7 @@ from livestream.bus import announcements as wire
 from livestream.cluster import messages
 from livestream.cluster.messages import Heartbeat
 from livestream.model.segments import (
+    Announcement,
     Epoch,
     EpochBegan,
     ObjectInfo,
@@ -73,7 +74,7 @@ def read_heartbeat(data: bytes) -> Heartbeat:
     return messages.decode(seal(data, SECRET), SECRET)
 
 
-def announcement(value: wire.Announcement) -> Kind:
+def announcement(value: Announcement) -> Kind:
     return Kind(value, wire.encode, wire.decode)
 
 

@@ -67,7 +67,7 @@ class Ahead:
     clock_s: float
 
     def seconds(self) -> float:
-        return reactor.seconds() + self.clock_s  # type: ignore[attr-defined, no-any-return]
+        return reactor.seconds() + self.clock_s
 
     def __getattr__(self, name: str) -> Any:
         return getattr(reactor, name)

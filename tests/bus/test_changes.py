@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -175,7 +176,7 @@ ACTS = st.one_of(
 )
 
 
-def act(world: World, what: str, *how: object) -> None:
+def act(world: World, what: str, *how: Any) -> None:
     if what == "poll":
         world.poll()
     elif what == "check":
@@ -185,16 +186,16 @@ def act(world: World, what: str, *how: object) -> None:
             world.poll()
         assert missed(world) == set()
     elif what == "silence":
-        world.clock.pump([POLL_S] * int(how[0] / POLL_S))  # type: ignore[operator]
+        world.clock.pump([POLL_S] * int(how[0] / POLL_S))
     else:
-        node = world.nodes[how[0]]  # type: ignore[index]
+        node = world.nodes[how[0]]
         {
-            "say": lambda: world.say(node, *how[1:]),  # type: ignore[arg-type]
-            "skip": lambda: world.skip(node, *how[1:]),  # type: ignore[arg-type]
+            "say": lambda: world.say(node, *how[1:]),
+            "skip": lambda: world.skip(node, *how[1:]),
             "lose": lambda: setattr(node, "loses", how[1]),
             "down": lambda: setattr(node, "is_up", not how[1]),
             "restart": node.restart,
-            "forget": lambda: node.published.remove(how[1]),  # type: ignore[arg-type]
+            "forget": lambda: node.published.remove(how[1]),
         }[what]()
 
 

@@ -22,6 +22,7 @@ from livestream.bus.known_streams import (
 )
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, Superseded
+from tests.logged_failures import LoggedFailures
 from tests.packaging.windows import EPOCH, announced, ended
 
 
@@ -49,6 +50,9 @@ class FakeBus:
     def discard(self, tier: Tier, stream: str) -> None: ...
     def send(self, channel: str, message: bytes) -> None: ...
     def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None: ...
+    def retain(self, channel: str, name: str, message: bytes | None) -> None: ...
+    def retained(self, channel: str) -> Deferred[Sequence[bytes]]:
+        return succeed(())
 
     def listen(self, tier: Tier, listener: Listener) -> None:
         self.listener = listener
@@ -222,7 +226,9 @@ def test_a_stream_of_which_nothing_is_heard_is_known_for_a_while_and_then_no_mor
     assert scene.told[-1] is None and scene.told.count(None) == 1
 
 
-def test_a_subscriber_that_fails_does_not_keep_the_news_from_others(scene: Scene) -> None:
+def test_a_subscriber_that_fails_does_not_keep_the_news_from_others(
+    scene: Scene, logged_failures: LoggedFailures
+) -> None:
     late: list[object] = []
 
     def fails(stream: str, announcement: Announcement | None) -> None:
@@ -232,6 +238,7 @@ def test_a_subscriber_that_fails_does_not_keep_the_news_from_others(scene: Scene
     scene.known_streams.subscribe(lambda _, announcement: late.append(announcement))
     scene.hear(announced(10), announced(11))
     assert late == [announced(10), announced(11)]
+    assert len(logged_failures.take(RuntimeError)) == 2
 
 
 def test_nothing_is_left_on_the_clock_when_it_stops(scene: Scene) -> None:
@@ -331,11 +338,14 @@ def test_the_epoch_of_a_stream_is_the_youngest_that_was_announced_and_no_promise
     assert scene.known_streams.epoch("show") == EPOCH + 9
 
 
-def test_what_was_answered_above_and_could_not_be_taken_in_is_asked_for_again(scene: Scene) -> None:
+def test_what_was_answered_above_and_could_not_be_taken_in_is_asked_for_again(
+    scene: Scene, logged_failures: LoggedFailures
+) -> None:
     scene.bus.is_healthy = False
-    scene.above.answer = [*state(10), None]  # type: ignore[list-item]
+    scene.above.answer = [*state(10), None]
     scene.clock.advance(1)
     assert scene.above.starts == 1
+    logged_failures.take(AttributeError)
     scene.above.answer = state(10, 11)
     scene.clock.advance(1)
     assert scene.numbers == [10, 11] and scene.above.starts == 1

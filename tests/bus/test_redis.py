@@ -16,7 +16,7 @@ from twisted.internet.defer import DeferredList
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
 
 from livestream.bus.announcements import encode
 from livestream.bus.interface import TemporarilyUnavailable, Tier
@@ -25,6 +25,8 @@ from livestream.bus.redis_codec import PAST_MS
 from livestream.bus.redis_connection import MAX_UNANSWERED_PINGS, PING_S
 from livestream.model.segments import Announcement, Epoch, EpochBegan, SegmentAnnounced, StreamPosition, Superseded
 from tests.bus.conftest import Server
+from tests.logged_failures import LoggedFailures
+from tests.logs import observed
 from tests.packaging.windows import announced, ended
 
 Buses = Callable[..., RedisBus]
@@ -286,9 +288,11 @@ async def test_an_older_redis_is_named_as_one(server: Server, buses: Buses) -> N
     bus = buses()
     await until(lambda: bus.is_healthy)
     said: list[str] = []
-    globalLogPublisher.addObserver(lambda event: said.append(event.get("log_format") or ""))
-    bus._script_refused(txredisapi_error("ERR Error compiling script (new function): user_script:1: unexpected symbol"))
-    bus._script_refused(txredisapi_error("ERR Error compiling script"))
+    with observed(lambda event: said.append(event.get("log_format") or "")):
+        bus._script_refused(
+            txredisapi_error("ERR Error compiling script (new function): user_script:1: unexpected symbol")
+        )
+        bus._script_refused(txredisapi_error("ERR Error compiling script"))
     assert len([text for text in said if "Redis 7" in text]) == 1
 
 
@@ -429,24 +433,25 @@ class Babbler(Protocol):
 @pytest_twisted.ensureDeferred
 async def test_what_does_not_speak_as_a_redis_does_is_left_with_no_traceback(server: Server, buses: Buses) -> None:
     events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
     factory = Factory.forProtocol(Babbler)
     port = await UNIXServerEndpoint(reactor, str(server.socket)).listen(factory)
     try:
         for says in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*1\r\n" * 2000, b"\xff\xfe\r\n" * 100, b"$x\r\n-ERR\r\n"):
             Babbler.says = says
-            bus = buses()
-            bus.listen(Tier.INGEST, Heard())
-            await deferLater(reactor, 0.2)
+            with observed(events.append):
+                bus = buses()
+                bus.listen(Tier.INGEST, Heard())
+                await deferLater(reactor, 0.2)
             assert not bus.is_healthy
     finally:
-        globalLogPublisher.removeObserver(events.append)
         await port.stopListening()
     assert not [event for event in events if event["log_level"] in (LogLevel.error, LogLevel.critical)]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_listener_that_fails_keeps_nothing_from_the_others(server: Server, buses: Buses) -> None:
+async def test_a_listener_that_fails_keeps_nothing_from_the_others(
+    server: Server, buses: Buses, logged_failures: LoggedFailures
+) -> None:
     class Failing(Heard):
         def announced(self, announcement: Announcement) -> None:
             raise RuntimeError("a fault of ours")
@@ -457,6 +462,7 @@ async def test_a_listener_that_fails_keeps_nothing_from_the_others(server: Serve
     speaker.speak()
     await until(lambda: announcement(101) in heard.news)
     assert listener.is_healthy
+    logged_failures.take(RuntimeError)
 
 
 async def whispers(buses: Buses) -> tuple[RedisBus, list[bytes]]:

@@ -35,7 +35,7 @@ class Broadcast:
 
     bus: RedisBus
     recording: list[bytes] = field(factory=list)
-    now_ms: int = field(factory=lambda: int(reactor.seconds() * 1000))  # type: ignore[attr-defined]
+    now_ms: int = field(factory=lambda: int(reactor.seconds() * 1000))
     before: Epoch = field(init=False)
     epoch: Epoch = field(init=False)
 
@@ -97,9 +97,8 @@ class Late:
 
     def count(self) -> float:
         """How many messages have been looked at."""
-        return sum(
-            self.known_streams.metrics.bus_messages.labels(outcome)._value.get() for outcome in ("news", "known")
-        )
+        counter = self.known_streams.metrics.bus_messages
+        return float(sum(counter.labels(outcome)._value.get() for outcome in ("news", "known")))
 
 
 @pytest.fixture
@@ -153,7 +152,7 @@ async def test_a_recording_that_comes_before_all_else_changes_nothing_either(
     await show.announce(show.second_turn())
     sound, fooled = starts(0), starts(clock_s)
     for _ in range(20):
-        await show.replay(reversed(recording))
+        await show.replay(recording[::-1])
     await until(lambda: sound.newest() == fooled.newest() == 129)
     await show.announce([show.segment(130, show.epoch)])
     await until(lambda: sound.newest() == fooled.newest() == 130)

@@ -51,7 +51,8 @@ class Line(StringTransport):
 
     @property
     def requests(self) -> list[str]:
-        return self.value().decode("ascii").split("\r\n\r\n")[:-1]
+        text: str = self.value().decode("ascii")
+        return text.split("\r\n\r\n")[:-1]
 
     def say(self, data: bytes) -> None:
         """Send what is read as soon as the client reads."""

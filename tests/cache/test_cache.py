@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from attrs import define, field
@@ -105,13 +106,13 @@ def test_however_many_ask_there_is_one_fetch_and_a_deferred_for_each() -> None:
 def test_all_who_wait_have_the_first_bytes_before_anyone_has_the_rest() -> None:
     edge = Edge()
     order: list[str] = []
+
+    def note(found: CachedObject, number: int) -> None:
+        order.append(f"{number} has {found.body.received}")
+        found.body.watch(lambda: order.append(f"{number} has {found.body.received}"))
+
     for number in range(3):
-        edge.get().addCallback(
-            lambda found, number=number: (
-                order.append(f"{number} has {found.body.received}"),
-                found.body.watch(lambda: order.append(f"{number} has {found.body.received}")),
-            )
-        )
+        edge.get().addCallback(note, number)
     edge.fetch.take(DATA)
     first, whole = f"has {FIRST_BYTES}", f"has {len(DATA)}"
     assert order == [f"{number} {first}" for number in range(3)] + [f"{number} {whole}" for number in range(3)]
@@ -400,7 +401,7 @@ def test_a_prefetch_is_no_demand_and_a_request_is() -> None:
 def test_a_cold_miss_is_demand_once_however_often_it_was_looked_for() -> None:
     edge = Edge()
     asked_at: list[float] = []
-    edge.cache.store.demand.seconds = lambda: asked_at.append(0.0) or 0.0  # type: ignore[func-returns-value]
+    edge.cache.store.demand.seconds = lambda: asked_at.append(0.0) or 0.0
     for _ in range(2):
         assert edge.cache.get_cached("show", "source", NAME) is None
         assert edge.cache.is_known("show", "source", NAME)
@@ -410,7 +411,7 @@ def test_a_cold_miss_is_demand_once_however_often_it_was_looked_for() -> None:
 
 def test_when_the_node_stops_everyone_is_told_and_nothing_begins() -> None:
     edge = Edge()
-    waiters = [edge.get(), edge.prefetch()]
+    waiters: list[Deferred[Any]] = [edge.get(), edge.prefetch()]
     edge.cache.stop()
     assert all(isinstance(outcome(waiter), Unavailable) for waiter in waiters)
     edge.clock.advance(HOLD_DOWN_S)

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -16,6 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
+from twisted.web.http_headers import Headers
 
 from livestream.bus.announcements import decode_document
 from livestream.cache.cache import Cache
@@ -33,11 +35,15 @@ from tests.hls.edge import Edge
 from tests.observer import Observer
 
 RANDOM = random.Random(7)
+LOOP: Any = reactor
 CREDENTIALS = Credentials("edge-1", "the secret of these tests", reactor.seconds)
 
 
 class CutClient(ProxyClient):
     """Forwards so many bytes of the node's, in pieces, and cuts."""
+
+    peer: Any
+    transport: Any
 
     def dataReceived(self, data: bytes) -> None:
         wire = self.peer.factory
@@ -67,9 +73,9 @@ class Wire(ProxyFactory):
 class Tiers:
     """Node 0 is behind a wire that the test may have cut, node 1 is not."""
 
-    nodes: list[Edge] = field(factory=lambda: [Edge(is_hot=False, loop=reactor) for _ in range(2)])
+    nodes: list[Edge] = field(factory=lambda: [Edge(is_hot=False, loop=LOOP) for _ in range(2)])
     wire: Wire = field(init=False)
-    ports: list[object] = field(factory=list)
+    ports: list[Any] = field(factory=list)
     above: dict[str, UpstreamNode] = field(init=False)
     upstreams: UpstreamTier = field(init=False)
     cache: Cache = field(init=False)
@@ -87,10 +93,9 @@ class Tiers:
         known = lambda _stream, _rendition, name: self.known.get(name)  # noqa: E731
         self.cache = Cache(store, self.upstreams, known, reactor, reactor.seconds)
 
-    def _listen(self, factory: object) -> int:
-        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        self.ports.append(port)
-        return port.getHost().port
+    def _listen(self, factory: Any) -> int:
+        self.ports.append(reactor.listenTCP(0, factory, interface="127.0.0.1"))
+        return int(self.ports[-1].getHost().port)
 
     def urls(self, stream: str) -> list[str]:
         return self.every_url()
@@ -179,9 +184,10 @@ class Heard(Signatures):
 
 def asked(tier: Tiers) -> list[Heard]:
     """What each node is asked with, from now on."""
-    for node in tier.nodes:
-        node.site.signatures = Heard(CREDENTIALS)
-    return [node.site.signatures for node in tier.nodes]
+    signatures = [Heard(CREDENTIALS) for _ in tier.nodes]
+    for node, heard in zip(tier.nodes, signatures, strict=True):
+        node.site.signatures = heard
+    return signatures
 
 
 @pytest_twisted.ensureDeferred
@@ -255,14 +261,15 @@ async def test_of_what_a_viewer_sends_nothing_reaches_the_tier_above(is_hot: boo
         above = Heard(CREDENTIALS)
         for node in tier.nodes:
             node.site.signatures = above
-        edge = Edge(is_hot=is_hot, loop=reactor, library=tier.cache)
+        library: Any = tier.cache
+        edge = Edge(is_hot=is_hot, loop=LOOP, library=library)
         edge.site.stopFactory()
         port = tier._listen(edge.site)
         stolen = sign("origin-9", CREDENTIALS.secret, reactor.seconds())
         fields = {HEADER: [stolen], "Cookie": ["a=b"], "Range": ["bytes=2-"], "X-Other": ["c"]}
         name = tier.put(1, b"an object")
         url = f"http://127.0.0.1:{port}/live/show/source/{name}?{HEADER}={stolen}"
-        response = await treq.get(url, headers=fields, reactor=reactor, persistent=False)
+        response = await treq.get(url, headers=Headers(fields), persistent=False)
         assert (response.code, await response.content()) == (206, b" object")
     [asked] = above.heads
     assert asked.keys() == {b"host", HEADER.lower().encode()}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import attrs
 from attrs import define, field
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 
 from livestream.cluster.cut_off import CutOffNodes
 from livestream.cluster.messages import Heartbeat, encode
 from livestream.cluster.nodes import Nodes
 from livestream.metrics import Metrics
 from livestream.steering.nodes import Load, Node, NodeState
+from tests.logs import observed
 
 SECRET = "a secret of the cluster"
 NOW = 1_799_999_000.0
@@ -65,6 +66,7 @@ class Scene:
     lines: list[str] = field(factory=list)
     own: Process = field(init=False)
     nodes: Nodes = field(init=False)
+    _stack: ExitStack = field(factory=ExitStack, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.own = self.process("edge-1", OWN_BOOT)
@@ -80,11 +82,11 @@ class Scene:
         )
 
     def __enter__(self) -> Scene:
-        globalLogPublisher.addObserver(self._log)
+        self._stack.enter_context(observed(self._log))
         return self
 
     def __exit__(self, *_: object) -> None:
-        globalLogPublisher.removeObserver(self._log)
+        self._stack.close()
 
     def _log(self, event: dict[str, object]) -> None:
         if isinstance(event.get("log_source"), Nodes | CutOffNodes):

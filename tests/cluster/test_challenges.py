@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
 
 from livestream.cluster.challenges import MAX_RETRY_S, NONCE_VALID_S, Challenges
 from livestream.cluster.cut_off import GIVE_UP_S
@@ -14,6 +13,7 @@ from livestream.cluster.messages import MAX_ANSWERS, decode
 from livestream.signing import LEARNT_APART_S
 from tests.cluster.members import Member, Members
 from tests.cluster.nodes import SECRET, Process, Scene
+from tests.logs import observed
 
 UNANSWERED = "does not answer challenges on the bus"
 APART = pytest.mark.parametrize("clocks_s", [(0, 0), (290, 0), (0, 290), (-290, 0), (-145, 145), (145, -145)])
@@ -32,9 +32,8 @@ def said() -> Iterator[list[str]]:
         if isinstance(event.get("log_format"), str):
             lines.append(str(event["log_format"]).format(**event))
 
-    globalLogPublisher.addObserver(note)
-    yield lines
-    globalLogPublisher.removeObserver(note)
+    with observed(note):
+        yield lines
 
 
 def nonces(members: Members) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel
+
+from tests.logs import observed
 
 
 @contextmanager
@@ -18,9 +20,6 @@ def no_faults() -> Iterator[None]:
         if event.get("log_level") in (LogLevel.error, LogLevel.critical):
             faults.append(event)
 
-    globalLogPublisher.addObserver(observe)
-    try:
+    with observed(observe):
         yield
-    finally:
-        globalLogPublisher.removeObserver(observe)
     assert not faults, faults

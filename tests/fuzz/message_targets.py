@@ -234,7 +234,8 @@ def transcoder_records(data: bytes) -> None:
 
 def _read_records(parts: Iterable[bytes]) -> tuple[list[commands.Command], bool]:
     """The commands before an error, and whether there was one."""
-    records, decoded, received = RecordReader(), [], 0
+    records, received = RecordReader(), 0
+    decoded: list[commands.Command] = []
     for part in parts:
         received += len(part)
         try:

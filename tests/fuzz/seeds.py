@@ -81,7 +81,7 @@ def _chunk_streams() -> Iterator[bytes]:
         audio = [writer.chunks(4, 8, delta_ms, bytes([number]) * size, kind) for size, kind in _SIZES_AND_KINDS]
         cut = [chunk for pair in zip(video, audio, strict=True) for chunks in pair for chunk in chunks]
         yield bytes([number, 2 * number, 0, 0x80]) + b"".join(cut)
-        yield bytes([number + 3, 2 * number, 0, 0x80]) + b"".join(sorted(cut, key=lambda chunk: chunk[0] >> 6))
+        yield bytes([number + 3, 2 * number, 0, 0x80]) + b"".join(sorted(cut, key=lambda chunk: bytes(chunk)[0] >> 6))
     writer = Writer(128)
     wraps = [writer.chunks(6, 9, time, b"picture", kind) for time, kind in ((0xFFFFFFF0, 0), (1, 1), (40, 1), (40, 3))]
     yield b"\x02\x00\x00\x80" + b"".join(chunk for chunks in wraps for chunk in chunks)
@@ -314,7 +314,7 @@ def _pipes() -> Iterator[bytes]:
         commands.Produced("720p", frame),
         commands.Done(flushed=True),
     )
-    yield b"\x03" + b"".join(map(commands.encode, records))
+    yield b"\x03" + b"".join([commands.encode(each) for each in records])
     yield from (b"\x02" + commands.encode(each) for each in records)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -15,7 +16,7 @@ from livestream.bus.published import PublishedStreams
 from livestream.cache.prefetch import OriginReplicator
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey, farthest
-from livestream.ingest.services import BroadcastSettings
+from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.media.flv import avc_config
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
@@ -117,7 +118,7 @@ class Ingest:
     def rungs(self, height: int) -> Sequence[str]:
         return ()
 
-    def transcoder(self, *_: object) -> object:
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode:
         raise AssertionError
 
 
@@ -194,7 +195,7 @@ class Above:
                 over.callback(answers)
 
         for name, node in list(pending.items()):
-            asked = self.world.request(self.node, name, lambda name=name, node=node: question(name, node))
+            asked = self.world.request(self.node, name, partial(question, name, node))
             asked.addCallbacks(answered, over_with, callbackArgs=(name,), errbackArgs=(name,))
         return over
 

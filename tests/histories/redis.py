@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 
 from livestream.bus.head import Head
 from livestream.bus.interface import AnnouncementLog, ClaimReply, Listener, TemporarilyUnavailable, Tier
@@ -45,6 +46,10 @@ class SimBus:
     @property
     def is_healthy(self) -> bool:
         return self.world.reaches(REDIS, self.node)
+
+    @property
+    def has_caught_up(self) -> bool:
+        return self.is_healthy
 
     def claim(self, stream: str, epoch: int) -> Deferred[ClaimReply]:
         def answer() -> ClaimReply:
@@ -94,6 +99,12 @@ class SimBus:
 
         return self._ask(answer).addErrback(lambda _: ())
 
+    def send(self, channel: str, message: bytes) -> None: ...
+    def subscribe(self, channel: str, on_message: Callable[[bytes], None]) -> None: ...
+    def retain(self, channel: str, name: str, message: bytes | None) -> None: ...
+    def retained(self, channel: str) -> Deferred[Sequence[bytes]]:
+        return succeed(())
+
     def _ask(self, answer: Callable[[], Any]) -> Deferred[Any]:
         if not self.is_healthy:
             return fail(TemporarilyUnavailable("Redis is away"))
@@ -107,7 +118,7 @@ class SimBus:
         log.append(announcement)
         for bus in self.world.redis.hearers:
             if self.world.random.random() < 0.97:
-                self.world.carry(REDIS, bus.node, lambda bus=bus: bus.hear(tier, announcement))
+                self.world.carry(REDIS, bus.node, partial(bus.hear, tier, announcement))
 
     def _known(self, tier: Tier, stream: str) -> Sequence[Announcement]:
         """A log that was lost is put back."""
@@ -119,9 +130,11 @@ class SimBus:
 
     def _recover(self, tier: Tier) -> None:
         for listener in self._listeners[tier]:
-            self.fetch_state(tier, "show").addCallback(
-                lambda told, listener=listener: told and listener.recovered(told)
-            )
+            self.fetch_state(tier, "show").addCallback(partial(self._recovered, listener))
+
+    def _recovered(self, listener: Listener, announcements: Sequence[Announcement]) -> None:
+        if announcements:
+            listener.recovered(announcements)
 
     def _look(self) -> None:
         self.world.clock.callLater(0.5, self._look)

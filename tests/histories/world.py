@@ -93,9 +93,11 @@ class World:
             self.clock.callLater(self.random.uniform(5, HEALS_S), self._restart, self.random.choice(ORIGINS))
         elif kind == "cuts":
             for _ in range(self.random.randrange(1, 8)):
-                self.cuts.append((*self.random.sample((REDIS, *nodes), 2), *self._interval()))
+                one, other = self.random.sample((REDIS, *nodes), 2)
+                self.cuts.append((one, other, *self._interval()))
         else:
-            self.cuts.append((*kind.split("-"), *self._interval()))
+            one, other = kind.split("-")
+            self.cuts.append((one, other, *self._interval()))
 
     def _forget(self, count: int) -> None:
         """A failover loses what was written last; a restart, everything."""

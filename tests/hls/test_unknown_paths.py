@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 
 from livestream.hls.paths import Kind, Target
 from livestream.http.access_log import AccessLog
@@ -17,6 +17,7 @@ from livestream.push.feeds import Availability
 from livestream.push.timeline_splice import TimelineOrigin
 from tests.hls.edge import Edge
 from tests.hls.windows import EPOCH, window_of
+from tests.logs import observed
 from tests.push.frames import configs, picture
 
 WEBSOCKET = (
@@ -56,7 +57,7 @@ def edge_with_a_stream(
 def without_klein(edge: Edge) -> list[object]:
     """From here on, whatever reaches Klein is in this list, and has no answer."""
     asked: list[object] = []
-    edge.site.resource.render = asked.append  # type: ignore[method-assign, assignment]
+    edge.site.resource.render = asked.append
     return asked
 
 
@@ -170,14 +171,11 @@ def test_they_have_a_line_each_in_the_access_log_and_one_for_all_in_the_log(tmp_
     def note(event: dict[str, object]) -> None:
         lines.append(str(formatEvent(event)))
 
-    globalLogPublisher.addObserver(note)
-    try:
+    with observed(note):
         for path in ("/live/unknown.flv", "/live/other/master.m3u8", f"/live/s/720p/{EPOCH}-99.m4s"):
             client.ask(path)
             client.ask(path, method="HEAD")
         edge.pass_time(11)
-    finally:
-        globalLogPublisher.removeObserver(note)
     assert lines == ["4 requests for streams that are not live in the last 10 s, such as 'unknown' from 127.0.0.1"]
     said = [line.partition('] "')[2] for line in (tmp_path / "log").read_text().splitlines()]
     assert said[:2] == ['GET /live/unknown.flv HTTP/1.1" 404 14 error', 'HEAD /live/unknown.flv HTTP/1.1" 404 0 error']

@@ -130,7 +130,7 @@ def test_a_push_behind_a_proxy_counts_for_its_viewer_while_it_lasts(edge: Edge) 
         def refusal(self, stream: str, query: bytes) -> None:
             """Everybody is let in."""
 
-        def view(self, request, stream):  # type: ignore[no-untyped-def]
+        def view(self, request, stream):
             request.channel.take_over(Protocol())
             return Deferred()
 

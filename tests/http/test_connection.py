@@ -3,6 +3,7 @@ import gc
 import socket
 import time
 import weakref
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -64,7 +65,7 @@ def test_ten_thousand_pipelined_requests_are_answered_within_bounded_memory(edge
         with contextlib.suppress(BlockingIOError):
             data = data[client.socket.send(data) :]
         edge.loop.turn()
-        transport = client.channel.transport
+        transport: Any = client.channel.transport
         most = max(most, len(client.channel._held) + transport._tempDataLen + len(transport.dataBuffer))
         with contextlib.suppress(BlockingIOError):
             client.received += client.socket.recv(1 << 20)
@@ -183,8 +184,9 @@ def test_a_slow_reader_costs_no_copy_of_what_it_reads(edge: Edge) -> None:
     client.socket.send(request(LARGE))
     for _ in range(20):
         edge.loop.turn()
-    assert client.channel.transport.dataBuffer == b""
-    assert client.channel.transport._tempDataBuffer == []
+    transport: Any = client.channel.transport
+    assert transport.dataBuffer == b""
+    assert transport._tempDataBuffer == []
     assert client.channel._held == b""
 
 
@@ -211,8 +213,8 @@ def test_a_viewer_who_leaves_in_mid_body_leaves_nothing_of_it_for_the_collector(
 
 def test_the_send_buffer_is_bounded() -> None:
     edge = Edge(limits=HttpLimits(per_connection=ConnectionLimits(send_buffer_bytes=65536)))
-    connection = edge.client().channel.transport.socket
-    assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 65536
+    transport: Any = edge.client().channel.transport
+    assert transport.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 65536
 
 
 def test_a_close_that_is_asked_for_comes_after_the_answer(edge: Edge) -> None:
@@ -264,7 +266,7 @@ def test_another_protocol_can_take_a_connection_over(edge: Edge) -> None:
         def refusal(self, stream: str, query: bytes) -> None:
             """Everybody is let in."""
 
-        def view(self, request, stream):  # type: ignore[no-untyped-def]
+        def view(self, request, stream):
             request.channel.take_over(echo)
             echo.transport.write(f"<{stream}>".encode())
             return Deferred()

@@ -21,6 +21,7 @@ from livestream.metrics import Metrics
 from tests.hls.edge import Edge, FakeLibrary
 from tests.hls.windows import EPOCH, window_of
 from tests.http.wire import Client, connect, request, responses
+from tests.logged_failures import LoggedFailures
 from tests.net.loop import Loop
 from tests.ops.test_site import Port
 
@@ -95,52 +96,50 @@ def failures() -> Iterator[list[LogEvent]]:
 
 @pytest.mark.parametrize("path", ["/now", "/deferred"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_an_error_of_ours_is_answered_each_time_and_logged_once(path: str, method: str) -> None:
+def test_an_error_of_ours_is_answered_each_time_and_logged_once(
+    logged_failures: LoggedFailures, path: str, method: str
+) -> None:
     place = Place()
     client = place.client()
-    with failures() as logged:
-        client.send(request(path, method=method) * REQUESTS)
-        answers = responses(client.settle(), [method] * REQUESTS)
-        assert [answer.status for answer in answers] == [500] * REQUESTS
-        assert "Access-Control-Allow-Origin" in answers[0].fields and b"an error of ours" not in answers[0].raw
+    client.send(request(path, method=method) * REQUESTS)
+    answers = responses(client.settle(), [method] * REQUESTS)
+    assert [answer.status for answer in answers] == [500] * REQUESTS
+    assert "Access-Control-Allow-Origin" in answers[0].fields and b"an error of ours" not in answers[0].raw
+    logged = logged_failures.take(RuntimeError)
     assert [str(formatEvent(event)) for event in logged] == ["1 requests could not be answered; the last:"]
-    with failures() as logged:
-        place.loop.advance(FAILURE_LOG_S)
-        assert client.ask(path, method=method).status == 500
-    assert [event["count"] for event in logged] == [REQUESTS]
+    place.loop.advance(FAILURE_LOG_S)
+    assert client.ask(path, method=method).status == 500
+    assert [event["count"] for event in logged_failures.take(RuntimeError)] == [REQUESTS]
 
 
-def test_an_error_outside_of_klein_is_answered_and_logged_in_the_same_way() -> None:
+def test_an_error_outside_of_klein_is_answered_and_logged_in_the_same_way(logged_failures: LoggedFailures) -> None:
     place = Place()
     place.serve(Broken())
     client = place.client()
-    with failures() as logged:
-        client.send(request("/x") * REQUESTS)
-        assert [answer.status for answer in responses(client.settle(), ["GET"] * REQUESTS)] == [500] * REQUESTS
-    assert len(logged) == 1
+    client.send(request("/x") * REQUESTS)
+    assert [answer.status for answer in responses(client.settle(), ["GET"] * REQUESTS)] == [500] * REQUESTS
+    assert len(logged_failures.take(RuntimeError)) == 1
 
 
-def test_an_error_behind_half_an_answer_resets_the_connection_and_no_other() -> None:
+def test_an_error_behind_half_an_answer_resets_the_connection_and_no_other(logged_failures: LoggedFailures) -> None:
     place = Place()
     client, other = place.client(), place.client()
-    with failures() as logged:
-        client.send(request("/half") + request("/now"))
-        client.settle()
-        assert client.is_closed and b"500" not in client.received
-        assert other.ask("/now").status == 500
-    assert len(logged) == 1
+    client.send(request("/half") + request("/now"))
+    client.settle()
+    assert client.is_closed and b"500" not in client.received
+    assert other.ask("/now").status == 500
+    assert len(logged_failures.take(RuntimeError)) == 1
 
 
-def test_an_error_in_the_hot_path_resets_the_connection_and_is_logged_once() -> None:
+def test_an_error_in_the_hot_path_resets_the_connection_and_is_logged_once(logged_failures: LoggedFailures) -> None:
     edge = Edge(is_hot=True, library=BrokenLibrary())
     edge.windows.put("s", window_of("s"))
-    with failures() as logged:
-        for _ in range(REQUESTS):
-            client = edge.client()
-            client.send(request(f"/live/s/720p/{EPOCH}-1.m4s"))
-            client.settle()
-            assert client.is_closed
-    assert len(logged) == 1
+    for _ in range(REQUESTS):
+        client = edge.client()
+        client.send(request(f"/live/s/720p/{EPOCH}-1.m4s"))
+        client.settle()
+        assert client.is_closed
+    assert len(logged_failures.take(RuntimeError)) == 1
     assert edge.client().ask("/nothing").status == 404
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 
 from livestream.http.signatures import WARN_S, Signatures
 from livestream.signing import CLOCKS_APART_S, HEADER, SAME_S, VALID_S, Credentials, sign
 from tests.hls.edge import Edge
 from tests.hls.windows import EPOCH, window_of
 from tests.http.wire import request
+from tests.logs import observed
 from tests.net.loop import Loop
 
 SECRET = "the secret of these tests"
@@ -49,11 +50,8 @@ def warnings() -> Iterator[list[str]]:
         if str(event["log_namespace"]).endswith("signatures.Signatures"):
             said.append(str(formatEvent(event)))
 
-    globalLogPublisher.addObserver(note)
-    try:
+    with observed(note):
         yield said
-    finally:
-        globalLogPublisher.removeObserver(note)
 
 
 @pytest.mark.parametrize("is_hot", [True, False], ids=["hot", "klein"])

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from socket import socket as Socket
 
 from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address
@@ -53,9 +54,9 @@ class Client:
     """The other end of one connection to a site."""
 
     loop: Loop
-    socket: socket.socket
+    socket: Socket
     channel: HttpConnection
-    accepted: socket.socket
+    accepted: Socket
     received: bytearray = field(factory=bytearray)
     is_closed: bool = False
 

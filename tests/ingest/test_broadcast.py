@@ -10,14 +10,13 @@ import pytest
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import Logger
 
 from livestream.bus.interface import ClaimReply
 from livestream.bus.memory import MemoryBus
 from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, BroadcastPhase
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey
-from livestream.ingest.services import BroadcastSettings
+from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.media.errors import OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, avc_config, avc_frame
 from livestream.metrics import Metrics
@@ -30,6 +29,7 @@ from livestream.model.segments import (
     StreamEnded,
     StreamPosition,
 )
+from tests.logs import logger_to
 from tests.media.parameter_sets import avc_record, h264_sps, prefixed
 from tests.packaging.broadcasts import ASC, RECORD, mixed, pictures, sounds
 
@@ -73,7 +73,7 @@ class FakeSite:
     def rungs(self, height: int) -> Sequence[str]:
         return ()
 
-    def transcoder(self, *_: object) -> object:
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode:
         raise AssertionError("there are no rungs")
 
 
@@ -145,7 +145,7 @@ def media(start_ms: int, end_ms: int) -> list[Frame]:
     return [avc_config(RECORD, start_ms), aac_config(ASC, start_ms), *frames]
 
 
-def send(broadcast: object, frames: Iterable[Frame]) -> None:
+def send(broadcast: Broadcast, frames: Iterable[Frame]) -> None:
     for frame in frames:
         type_id = 9 if frame.track is Track.VIDEO else 8
         broadcast.media(type_id, frame.dts_ms, frame.body)
@@ -367,7 +367,7 @@ def test_a_broadcast_is_not_settled_before_its_last_segment_has_a_number_and_is_
 def test_a_broadcast_that_is_over_goes_at_once_and_waits_for_no_collection(
     scene: Scene, is_taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Broadcast, "log", Logger(observer=lambda _: None))  # what is logged is kept until a log begins
+    monkeypatch.setattr(Broadcast, "log", logger_to(lambda _: None))  # what is logged is kept until a log begins
     broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     is_kept = ref(broadcast)

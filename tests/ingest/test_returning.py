@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from livestream.ingest.broadcast import Broadcast, BroadcastPhase
 from livestream.ingest.rendition import Rendition
+from livestream.ingest.services import RungSink
 from livestream.media.flv import aac_frame
 from livestream.model.frames import Frame
 from livestream.model.segments import SegmentAnnounced, StreamEnded
@@ -24,7 +25,7 @@ from tests.packaging.broadcasts import picture
 class FakeTranscode:
     """Gives every picture back as it is, ``lag`` pictures late; a flush is done when the test says so."""
 
-    sink: Broadcast
+    sink: RungSink
     rungs: Sequence[str]
     lag: int = 3
     inside: list[Frame] = field(factory=list)
@@ -67,7 +68,7 @@ class SiteWithRungs(FakeSite):
     def rungs(self, height: int) -> Sequence[str]:
         return self.names
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: Broadcast) -> FakeTranscode:
+    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> FakeTranscode:
         self.transcoders.append(FakeTranscode(sink, rungs))
         return self.transcoders[-1]
 
@@ -159,7 +160,7 @@ def test_a_rung_that_is_given_up_has_gaps_and_the_source_goes_on(running: Runnin
 
 
 def test_a_rung_that_is_given_up_keeps_no_sounds() -> None:
-    rung = Rendition("show", 1, Segmenter("360p"), FakeFeed(), FakeSite(), lambda info, segment: None)
+    rung = Rendition("show", 1, Segmenter("360p"), FakeFeed(), FakeSite(), lambda segment: None)
     before, after = aac_frame(0, b"before"), aac_frame(20, b"after")
     kept = [ref(before), ref(after)]
     rung.add_audio(before)

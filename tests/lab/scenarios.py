@@ -253,7 +253,7 @@ def duel(laboratory: Laboratory) -> None:
     second.stop()
 
 
-def _each_role(name: str, scenario: Callable[[Laboratory, str], None]) -> dict[str, Scenario]:
+def _each_role(name: str, scenario: Callable[..., None]) -> dict[str, Scenario]:
     return {f"{name}-{role}": partial(scenario, role=role) for role in ROLES}
 
 

@@ -73,10 +73,15 @@ def is_quiet(connection: socket.socket) -> bool:
         connection.settimeout(5)
 
 
+def _send_all(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
+
+
 def test_bytes_pass_and_so_does_the_end(link: Link) -> None:
     data = bytes(range(256)) * 4000
     with closing(connect(link)) as connection:
-        sender = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)))
+        sender = threading.Thread(target=_send_all, args=(connection, data))
         sender.start()
         assert received(connection, len(data) + 1) == data
         sender.join()

@@ -15,7 +15,7 @@ from tests.system.processes import until
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[LabRedis]:
     with LabRedis.of(tmp_path, "127.0.4.1").running() as redis:
-        yield redis  # type: ignore[misc]
+        yield redis
 
 
 def test_it_is_busy_while_a_script_runs(redis: LabRedis) -> None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import av
 from attrs import frozen
@@ -52,17 +53,17 @@ def broadcast(
     with io.BytesIO() as file:
         with av.open(file, "w", format="flv") as container:
             container.flags |= 0x200  # flush each packet, as a live encoder does
-            streams = []
+            streams: list[tuple[Any, Iterator[Any]]] = []
             if video is not None:
-                stream = container.add_stream(video, rate=rate, options=dict(_VIDEO_OPTIONS[video]))
+                track: Any = container.add_stream(video, rate=rate, options=dict(_VIDEO_OPTIONS[video]))
                 if preset is not None:
-                    stream.codec_context.options = {"preset": preset}
-                stream.width, stream.height = size
-                stream.pix_fmt, stream.gop_size, stream.max_b_frames = "yuv420p", gop, b_frames
-                streams.append((stream, _pictures(size, rate, int(seconds * rate))))
+                    track.codec_context.options = {"preset": preset}
+                track.width, track.height = size
+                track.pix_fmt, track.gop_size, track.max_b_frames = "yuv420p", gop, b_frames
+                streams.append((track, _pictures(size, rate, int(seconds * rate))))
             if audio is not None:
-                stream = container.add_stream(audio, rate=48000, layout="stereo")
-                streams.append((stream, _sounds(stream, seconds)))
+                track = container.add_stream(audio, rate=48000, layout="stereo")
+                streams.append((track, _sounds(track, seconds)))
             _mux(container, streams)
         return file.getvalue()
 
@@ -128,7 +129,7 @@ def decode(data: bytes) -> Decoded:
     :raises av.error.FFmpegError: something in it cannot be decoded.
     """
     pictures, sounds, keys = [], [], []
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         for stream in container.streams.video:
             stream.codec_context.options = {"err_detect": "explode"}
         for packet in container.demux():
@@ -137,6 +138,6 @@ def decode(data: bytes) -> Decoded:
             for frame in packet.decode():
                 if isinstance(frame, av.VideoFrame):
                     pictures.append(round(float(frame.pts * frame.time_base) * 1000, 2))
-                else:
+                elif isinstance(frame, av.AudioFrame):
                     sounds.append(round(float(frame.pts * frame.time_base) * frame.sample_rate))
     return Decoded(pictures, sounds, bool(keys) and keys[0])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import av
 import pytest
@@ -19,11 +20,11 @@ from tests.media.parameter_sets import av1_header, avc_record, h264_sps, hevc_re
 ENCODERS = {"libx264": "aac", "libx265": None, "libsvtav1": None, "libvpx-vp9": "libopus"}
 
 
-def config(codec: Codec, record: bytes) -> VideoConfig | AudioConfig:
+def config(codec: Codec, record: bytes) -> Any:
     return parse_config(Frame(codec, 0, record, 0, is_config=True))
 
 
-def encoded(video: str | None, audio: str | None = None, **options) -> dict[Track, VideoConfig | AudioConfig]:
+def encoded(video: str | None, audio: str | None = None, **options) -> dict[Track, Any]:
     found = frames(broadcast(video, audio, seconds=0.4, **options))
     return {frame.track: parse_config(frame) for frame in found if frame.is_config}
 

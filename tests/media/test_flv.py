@@ -179,7 +179,7 @@ def test_what_an_encoder_muxed_is_read_and_written_again_to_the_byte():
     written = [flv.file_header(True, True)]
     for frame, tag in zip(frames(file), [tag for tag in tags(file) if tag.frame() is not None], strict=True):
         written.append(flv.tag(tag.type_id, frame.dts_ms, frame.body))
-    with av.open(io.BytesIO(b"".join(written))) as again, av.open(io.BytesIO(file)) as first:
+    with av.open(io.BytesIO(b"".join(written)), "r") as again, av.open(io.BytesIO(file), "r") as first:
         packets = [[(p.dts, p.pts, p.is_keyframe, bytes(p)) for p in c.demux() if p.size] for c in (again, first)]
     assert packets[0] == packets[1]
     assert len(packets[0]) == sum(not frame.is_config for frame in frames(file))

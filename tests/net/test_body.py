@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.net.body import FILE_BYTES, Body, BodyState
+from tests.logged_failures import LoggedFailures
 
 
 @settings(deadline=None, max_examples=50)
@@ -55,20 +56,30 @@ def test_who_watches_hears_of_every_change_until_the_end() -> None:
 def test_one_who_stops_watching_meanwhile_is_not_told() -> None:
     body = Body.growing(4)
     told: list[str] = []
-    body.watch(lambda: (told.append("first"), second()))
+
+    def first() -> None:
+        told.append("first")
+        second()
+
+    body.watch(first)
     second = body.watch(lambda: told.append("second"))
     body.append(b"ab")
     assert told == ["first"]
 
 
-def test_a_reader_that_fails_harms_no_other_and_not_the_body() -> None:
+def test_a_reader_that_fails_harms_no_other_and_not_the_body(logged_failures: LoggedFailures) -> None:
     body = Body.growing(4)
     told: list[int] = []
-    body.watch(lambda: 1 / 0)
+
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    body.watch(fails)
     body.watch(lambda: told.append(body.received))
     body.append(b"ab")
     body.append(b"cd")
     assert (told, body.received) == ([2, 4], 4)
+    assert len(logged_failures.take(ZeroDivisionError)) == 2
 
 
 def test_without_a_descriptor_to_spare_a_body_is_held_in_memory_of_the_process() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.tcp import Connection, Server
 from twisted.internet.testing import StringTransport
@@ -55,7 +55,7 @@ class Ears(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.heard.append(data)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.append(reason)
 
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import gc
 import io
 from collections.abc import Iterator
+from typing import cast
 from weakref import ref
 
 import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
-from twisted.logger import Logger, formatEvent, textFileLogObserver
+from twisted.logger import ILogObserver, Logger, formatEvent, textFileLogObserver
 
 from livestream.net.log_summary import LogSummary, printable
 
@@ -75,7 +76,9 @@ def test_whose_log_it_is_is_freed_at_once_and_its_line_still_comes() -> None:
     lines: list[str] = []
 
     class Owner:
-        log = Logger(observer=lambda event: lines.append(f"{event['log_namespace']}: {formatEvent(event)}"))
+        log = Logger(
+            observer=cast(ILogObserver, lambda event: lines.append(f"{event['log_namespace']}: {formatEvent(event)}"))
+        )
 
         def __init__(self, clock: Clock) -> None:
             self.summary = LogSummary(self.log, "{count} of {name}", clock)

@@ -3,11 +3,12 @@ from __future__ import annotations
 import socket
 
 from attrs import define, field
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Server
 from twisted.python.failure import Failure
 
 from livestream.net.direct_socket import LOOKS, DirectSocket, Poller
+from tests.logged_failures import LoggedFailures
 from tests.net.loop import Loop
 
 
@@ -24,7 +25,7 @@ class Echo(Protocol):
         self.heard += data
         self.transport.write(data)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.append(reason)
 
 
@@ -126,7 +127,7 @@ def test_an_abort_is_a_reset_for_the_peer() -> None:
     raise AssertionError("no reset")
 
 
-def test_an_error_closes_its_own_connection_alone() -> None:
+def test_an_error_closes_its_own_connection_alone(logged_failures: LoggedFailures) -> None:
     loop = Loop()
     poller = Poller(loop)
     (broken, _, first), (whole, _, second) = adopted(poller, loop), adopted(poller, loop)
@@ -135,6 +136,7 @@ def test_an_error_closes_its_own_connection_alone() -> None:
     settle(loop)
     assert [reason.type for reason in first.lost] == [ValueError]
     assert (second.lost, second.heard) == ([], b"fine")
+    logged_failures.take(ValueError)
 
 
 def test_when_the_reactor_ends_so_do_the_connections() -> None:

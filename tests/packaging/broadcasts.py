@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from attrs import define, field
 
@@ -10,7 +11,7 @@ from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.model.frames import Codec, Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import Cut, CutPlanner
-from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Segmenter
+from livestream.packaging.segmenter import Packaged, PackagedInit, Segmenter
 
 RECORD = bytes.fromhex("0142c00bffe1001667 42c00bda0a36840000030004000003 00c83c50aa80 0100 0468ce0fc8")
 OTHER_RECORD = RECORD[:-4] + b"\x68\xce\x0f\xc9"
@@ -110,7 +111,7 @@ class Ingest:
                 self.out["360p"] += self.rung.add(frame)
                 self.transcoded_ms = frame.pts_ms
 
-    def segments(self, name: str = SOURCE) -> list[PackagedSegment | PackagedGap]:
+    def segments(self, name: str = SOURCE) -> list[Any]:
         return [item for item in self.out[name] if not isinstance(item, PackagedInit)]
 
     def inits(self, name: str = SOURCE) -> list[PackagedInit]:

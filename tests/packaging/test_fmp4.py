@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import io
 from struct import unpack
+from typing import Any
 
 import av
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
+from livestream.media.codecs import AudioConfig, parse_config
 from livestream.media.flv import aac_config, avc_config
 from livestream.model.frames import Codec
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TRACK, TrackRun, init_segment, media_segment
 from tests.packaging.broadcasts import ASC, RECORD
 from tests.packaging.mp4 import Read, boxes, content, kinds, samples
 
-VIDEO = parse_config(avc_config(RECORD))
-AUDIO = parse_config(aac_config(ASC))
-assert isinstance(VIDEO, VideoConfig) and isinstance(AUDIO, AudioConfig)
+VIDEO: Any = parse_config(avc_config(RECORD))
+AUDIO: Any = parse_config(aac_config(ASC))
 
 
 def test_a_header_has_the_boxes_of_a_fragmented_file_in_order():
@@ -30,7 +30,7 @@ def test_a_header_has_the_boxes_of_a_fragmented_file_in_order():
 @pytest.mark.parametrize(("video", "audio"), [(VIDEO, AUDIO), (VIDEO, None), (None, AUDIO)])
 def test_a_header_says_what_is_in_the_file(video, audio):
     with av.open(io.BytesIO(init_segment(video, audio))) as container:
-        found = {stream.type: stream.codec_context for stream in container.streams}
+        found: dict[str, Any] = {stream.type: stream.codec_context for stream in container.streams}
     assert set(found) == {kind for kind, config in (("video", video), ("audio", audio)) if config is not None}
     if video is not None:
         assert (found["video"].width, found["video"].height) == (160, 96)

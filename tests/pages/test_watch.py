@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from attrs import define, field
@@ -27,7 +28,7 @@ class Browser:
         return self.ask("GET", path, **headers)
 
     def ask(self, method: str, path: str, **headers: str) -> tuple[int, bytes]:
-        treq = StubTreq(self.resource)
+        treq: Any = StubTreq(self.resource)
         answers: list[tuple[int, bytes]] = []
 
         async def ask() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorFDSet
@@ -44,13 +45,18 @@ class FakeReactor(Clock):
 
     def addReader(self, reader: object) -> None: ...
     def removeReader(self, reader: object) -> None: ...
-    def addWriter(self, writer: Connection) -> None:
+    def addWriter(self, writer: Any) -> None:
         if writer not in self.writers:
             self.writers.append(writer)
 
-    def removeWriter(self, writer: Connection) -> None:
+    def removeWriter(self, writer: Any) -> None:
         if writer in self.writers:
             self.writers.remove(writer)
+
+    def removeAll(self) -> list[Any]:
+        return []
+
+    getReaders = getWriters = removeAll
 
     def write(self) -> None:
         """Let every transport that wants to write do so, until none does or all are full."""
@@ -74,7 +80,8 @@ class Player:
     def __attrs_post_init__(self) -> None:
         self.near, self.far = socket.socketpair()
         self.far.setblocking(False)
-        self.transport = Connection(self.near, self, self.reactor)
+        protocol: Any = self
+        self.transport = Connection(self.near, protocol, self.reactor)
         self.transport.connected = 1
         self.viewer = Viewer(self.transport, self, Backlog(100_000, 4000))
         self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

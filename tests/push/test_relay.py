@@ -26,6 +26,7 @@ from livestream.push.relay import (
     RelayPhase,
     Relays,
 )
+from tests.logged_failures import LoggedFailures
 from tests.push.frames import configs, group, names
 
 
@@ -422,9 +423,10 @@ def test_nobody_is_asked_again_before_having_answered(tier: Tier) -> None:
     assert len(tier.asked) == 1
 
 
-def test_who_cannot_be_asked_is_asked_again(tier: Tier) -> None:
+def test_who_cannot_be_asked_is_asked_again(tier: Tier, logged_failures: LoggedFailures) -> None:
     tier.relays.ask_holdings = lambda: fail(OSError("an error of these tests"))
     tier.starve()
+    logged_failures.take(OSError)
     tier.relays.ask_holdings = tier._ask
     tier.starve(ASK_S)
     tier.answer(first=7, second=8)
@@ -432,7 +434,7 @@ def test_who_cannot_be_asked_is_asked_again(tier: Tier) -> None:
 
 
 def test_what_is_asked_is_awaited_no_longer_when_nobody_wants_it() -> None:
-    tier, cancelled = Tier(), []
+    tier, cancelled = Tier(), list[object]()
     tier.relays.ask_holdings = lambda: Deferred(cancelled.append)
     tier.starve()
     tier.relays.stop(tier.feeds[0])

@@ -193,10 +193,10 @@ class Port:
     async def play(self, name: str) -> list[str]:
         """What somebody at 127.0.0.2 gets who plays ``name``."""
         player, url = Player(), f"rtmp://127.0.0.1:{self.number}"
-        link = RtmpLink(url, player, reactor, Observer())  # type: ignore[arg-type]
+        link = RtmpLink(url, player, reactor, Observer())
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.number, 5, ("127.0.0.2", 0))
         link.connect(endpoint, ClientSession(b"player", "live", f"{url}/live", name))
-        await player.settled.addTimeout(5, reactor)  # type: ignore[arg-type]
+        await player.settled.addTimeout(5, reactor)
         link.close()
         return player.told
 

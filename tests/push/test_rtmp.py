@@ -9,7 +9,6 @@ from attrs import define, field
 from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import capturedLogs
 
 from livestream.metrics import Metrics
 from livestream.model.admission import Refusal
@@ -21,6 +20,7 @@ from livestream.push.relay_admission import NearRelays, RelayAdmission
 from livestream.push.rtmp import RtmpPlaying, RtmpViewer
 from livestream.push.timeline_splice import TimelineOrigin
 from livestream.push.viewer_admission import ViewerAdmission
+from tests.logged_failures import LoggedFailures
 from tests.push.frames import configs, picture, sound
 
 NOT_FOUND = "NetStream.Play.StreamNotFound"
@@ -125,12 +125,11 @@ def test_a_player_who_has_waited_long_enough_is_told_why(port: Port) -> None:
     assert len(port.feeds) == 0
 
 
-def test_an_error_in_an_admission_closes_that_connection() -> None:
+def test_an_error_in_an_admission_closes_that_connection(logged_failures: LoggedFailures) -> None:
     connection = FakeConnection()
     viewer = RtmpViewer(connection, 4096)  # type: ignore[arg-type]
-    with capturedLogs() as logged:
-        viewer.begin(fail(OSError("an error of these tests")))
-    assert connection.said == ["closed: an internal error"] and len(logged) == 1
+    viewer.begin(fail(OSError("an error of these tests")))
+    assert connection.said == ["closed: an internal error"] and len(logged_failures.take(OSError)) == 1
 
 
 def test_a_player_who_leaves_while_it_waits_is_forgotten(port: Port) -> None:

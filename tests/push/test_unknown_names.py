@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 
 from livestream.metrics import Metrics
 from livestream.model.admission import PushProtocol, Reason, Refusal
@@ -13,6 +13,7 @@ from livestream.push.feed import PushLimits
 from livestream.push.feeds import MAX_RENDITIONS, UNKNOWN_S, Availability, Feeds
 from livestream.push.timeline_splice import TimelineOrigin
 from livestream.push.viewer_admission import UPSTREAM_DELAY_S, ViewerAdmission
+from tests.logs import observed
 from tests.push.frames import picture
 from tests.push.test_feed import Asked
 from tests.push.viewers import Stay
@@ -99,16 +100,13 @@ def test_they_are_one_line_of_the_log_in_ten_seconds(edge: Edge) -> None:
     def note(event: dict[str, object]) -> None:
         lines.append(str(formatEvent(event)))
 
-    globalLogPublisher.addObserver(note)
-    try:
+    with observed(note):
         with pytest.raises(Refusal):
             edge.come("show", wire=PushProtocol.FLV)
         for name in ("../etc\n", "x" * 100, "other"):
             edge.refused(name)
         edge.refused("show", "best")
         edge.clock.advance(10)
-    finally:
-        globalLogPublisher.removeObserver(note)
     assert lines == ["5 requests for streams that are not live in the last 10 s, such as 'show' from 192.0.2.1"]
 
 

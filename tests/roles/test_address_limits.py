@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
 from livestream.config import Config, load
-from livestream.http.site import HttpSite
 from livestream.ingest.publish_admission import PublishAdmission
 from livestream.ingest.rtmp import RtmpPublishing
 from livestream.lifecycle.process import Process
@@ -36,12 +37,12 @@ class Node:
     role: str
     sets: tuple[str, ...] = ()
     process: Process = field(init=False)
-    factories: dict[str, HttpSite | RtmpServerFactory] = field(init=False)
+    factories: dict[str, Any] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.process = build(self.config(*self.sets), Reactor())
         listeners = [each for each in self.process.services if isinstance(each, Listener)]
-        self.factories = {each.setting: each.factory for each in listeners}  # type: ignore[misc]
+        self.factories = {each.setting: each.factory for each in listeners}
 
     def config(self, *sets: str) -> Config:
         bus = OF_ALL if self.role != "all" else ()
@@ -51,7 +52,8 @@ class Node:
         self.process.reloader.reload(lambda: self.config(*sets))
 
     def counts(self, setting: str) -> AddressConnections:
-        return self.factories[setting].addresses.connections
+        counts: AddressConnections = self.factories[setting].addresses.connections
+        return counts
 
     def let_in(self, setting: str, address: str) -> int:
         """How many connections at once the address gets."""
@@ -120,7 +122,6 @@ def test_trusted_proxies_are_exempt_and_speak_the_proxy_protocol_when_they_shall
 
 def test_a_reader_may_stall_for_as_long_as_the_limit_says_whatever_it_is_sent() -> None:
     process = Node("all", ("limits.stall_s=7",))
-    assert isinstance(process.factories["ingest.rtmp"], RtmpServerFactory)
     feeds = process.factories["ingest.rtmp"].playing.admission.feeds
     assert feeds.limits.stall_s == 7
     process.reload("limits.stall_s=9")
@@ -129,7 +130,6 @@ def test_a_reader_may_stall_for_as_long_as_the_limit_says_whatever_it_is_sent() 
 
 def test_the_send_buffer_is_that_of_the_setting_and_the_pushs_is_twice_as_much() -> None:
     process = Node("all")
-    assert isinstance(process.factories["ingest.rtmp"], RtmpServerFactory)
     site, feeds = process.factories["edge.http"], process.factories["ingest.rtmp"].playing.admission.feeds
     assert (site.limits.per_connection.send_buffer_bytes, feeds.limits.send_buffer_bytes) == (131_072, 262_144)
     assert feeds.limits == PushLimits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from twisted.internet import reactor
-from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent
 
 from livestream.bus.interface import Tier
 from livestream.bus.published import PublishedStreams
@@ -13,8 +13,10 @@ from livestream.lifecycle.derived import OPS_CONNECTIONS
 from livestream.lifecycle.process import Process
 from livestream.metrics import Metrics
 from livestream.ops.admission import OpsAdmission
+from livestream.push.viewer_admission import ViewerAdmission
 from livestream.roles.node import LocalNode
 from livestream.roles.serving import operations, push_feeds, rtmp_server
+from tests.logs import observed
 
 SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
 ABOVE = 'origin.upstreams=[{http="http://127.0.0.1:9"}]'
@@ -34,11 +36,8 @@ def warnings(redis: str, *settings: str) -> list[str]:
         if str(event["log_namespace"]).startswith("livestream."):
             said.append(str(formatEvent(event)))
 
-    globalLogPublisher.addObserver(note)
-    try:
+    with observed(note):
         node_of(load("origin", None, {}, (f"bus.redis={redis}", ABOVE, *settings), lambda path: ""))
-    finally:
-        globalLogPublisher.removeObserver(note)
     return said
 
 
@@ -67,7 +66,7 @@ def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
 
     config = read()
     process, node = node_of(config)
-    rtmp_server(config, process, node, push_feeds(config, process, node), edges=None)
+    rtmp_server(config, process, node, ViewerAdmission(push_feeds(config, process, node)), edges=None)
     with capturedLogs() as logged:
         process.reloader.reload(lambda: read("limits.relays_from=[]"))
     assert [str(formatEvent(event)) for event in logged] == [
@@ -84,5 +83,5 @@ def test_the_operations_port_asks_for_what_the_settings_say() -> None:
         config, process, node, heartbeat, PublishedStreams(node.bus, Tier.INGEST, 6, "all"), list, edges=None
     )
     assert isinstance(site.admission, OpsAdmission)
-    assert (site.admission.token, site.admission.hosts) == ("0123456789abcdef", {"ops.example"})
+    assert (site.admission.token, site.admission.hosts) == ("0123456789abcdef", frozenset({"ops.example"}))
     assert (site.limits.connections, site.limits.per_connection.header_s) == (OPS_CONNECTIONS, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -28,6 +29,7 @@ from livestream.steering.nodes import Node, NodeState
 from tests.ports import free_port
 
 SECRET = "0123456789abcdef"
+LISTENER: Any = reactor
 
 
 @define(eq=False)
@@ -64,7 +66,7 @@ async def test_a_node_that_is_cut_off_is_asked_and_it_is_known_whether_it_answer
     await above.ask()
     [_, node] = above.node.members.nodes()
     assert node.state is NodeState.CUT_OFF and not node.is_answering
-    listening = reactor.listenTCP(port, Site(notFound()), interface="127.0.0.1")
+    listening = LISTENER.listenTCP(port, Site(notFound()), interface="127.0.0.1")
     await above.ask()
     [_, node] = above.node.members.nodes()
     assert node.is_answering and above.states.has_cut_off_nodes
@@ -114,7 +116,7 @@ class Epochs(Resource):
 )
 @pytest_twisted.ensureDeferred
 async def test_the_nodes_above_say_which_streams_they_have(text: bytes, expected: dict[str, dict[str, int]]) -> None:
-    listening = reactor.listenTCP(0, Site(Epochs(text)), interface="127.0.0.1")
+    listening = LISTENER.listenTCP(0, Site(Epochs(text)), interface="127.0.0.1")
     port = listening.getHost().port
     above = Above.of(Node("ingest-1", "ingest", f"http://127.0.0.1:{port}", "rtmp://127.0.0.1:9"))
     holdings = await above.players.holdings()

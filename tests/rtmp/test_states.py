@@ -85,12 +85,16 @@ CLIENT_INPUTS: dict[ClientInput, list[bytes] | Callable[[ClientSession], None]] 
     ClientInput.SEND_MEDIA: lambda client: client.send_media(9, 40, b"v"),
 }
 
-END = {
+END: dict[ServerState, list[type]] = {
     ServerState.PUBLISHING: [PublishEnded],
     ServerState.PLAYING: [PlayEnded],
     ServerState.PLAY_ASKED: [PlayEnded],
 }  # fmt: skip
-REQUEST = {ServerInput.PUBLISH: [PublishRequested], ServerInput.PLAY: [PlayRequested], ServerInput.CLOSE_STREAM: []}
+REQUEST: dict[ServerInput, list[type]] = {
+    ServerInput.PUBLISH: [PublishRequested],
+    ServerInput.PLAY: [PlayRequested],
+    ServerInput.CLOSE_STREAM: [],
+}
 GIVES: dict[object, tuple[type, ...]] = {
     ServerInput.CONTROL_PLAY: (Paused,),
     ServerInput.MEDIA: (Message, DataReceived),

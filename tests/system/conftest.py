@@ -113,9 +113,11 @@ class Tiers:
 def site() -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="ls-"))  # short: a unix socket's path has 107 bytes at most
     site = Site(folder)
-    yield site
-    site.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield site
+        site.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

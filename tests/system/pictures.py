@@ -77,10 +77,10 @@ def decode(data: bytes) -> Delivered:
 
     :raises av.error.FFmpegError: a packet could not be decoded.
     """
-    pictures, times, sounds, odd = [], [], 0, []
+    pictures, times, sounds, odd = [], [], 0, list[int]()
     expected = None
     last_sound = 0.0
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         for frame in container.decode():
             if isinstance(frame, av.VideoFrame):
                 pictures.append(number(frame))

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Self, TypeVar
 
 import imageio_ffmpeg
 from attrs import define, field
@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 RUN = "from twisted.scripts.twistd import run; run()"
 OPTIONS = ("--nodaemon", "--pidfile=", "livestream")
 TWISTD = ("-c", RUN, *OPTIONS)
+TRACEBACK = "Traceback (most recent call last)"
 MARK = "LC_TESTED_BY"
 """Names the test run in the environment of all that it starts; of that a daemon passes on to children what is LC_*."""
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -91,7 +92,7 @@ class Process:
         self._output.close()
 
     @contextmanager
-    def running(self) -> Iterator[Process]:
+    def running(self) -> Iterator[Self]:
         self.start()
         try:
             yield self
@@ -118,7 +119,11 @@ def get(
 
 @define(eq=False)
 class Daemon(Process):
-    """``twistd -n livestream``, or a ``program`` that takes the same options, with its own operations endpoint."""
+    """
+    ``twistd -n livestream``, or a ``program`` that takes the same options, with its own operations endpoint.
+
+    A traceback in its log fails the test.
+    """
 
     ops: int = field(factory=free_port)
 
@@ -158,7 +163,8 @@ class Daemon(Process):
         return total
 
     @contextmanager
-    def running(self) -> Iterator[Daemon]:
-        with Process.running(self):
+    def running(self) -> Iterator[Self]:
+        with super().running():
             self.await_ready()
             yield self
+        assert TRACEBACK not in self.words(), self.words()

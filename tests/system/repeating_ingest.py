@@ -69,7 +69,7 @@ def main() -> None:
     reactor.addSystemEventTrigger("before", "shutdown", services.stopService)
     garbage = Garbage()
     reactor.callWhenRunning(garbage.begin)
-    Ticker(LOOK_S, garbage.look, reactor).setServiceParent(services)  # type: ignore[no-untyped-call]
+    Ticker(LOOK_S, garbage.look, reactor).setServiceParent(services)
     reactor.run()
 
 

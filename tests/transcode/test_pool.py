@@ -13,7 +13,7 @@ import pytest_twisted
 from attrs import define, evolve, field
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 
 from livestream.media.codecs import VideoConfig, parse_config
@@ -135,7 +135,7 @@ async def test_pictures_that_two_children_died_of_are_left_out() -> None:
 async def test_a_child_knows_no_secret_and_holds_no_file_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVESTREAM_CLUSTER_SECRET", "secret of the cluster")
     monkeypatch.setenv("LC_MARK", "of the test")
-    listening = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    listening = reactor.listenTCP(0, ServerFactory(), interface="127.0.0.1")
     shelf = Shelf()
     transcode = opened(shelf, Metrics())
     source = pictures(seconds=1)

@@ -1,13 +1,14 @@
 """When a child is replaced and a rung given up, on a clock of the test's and with children that do as they are told."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from attrs import define, field
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
-from twisted.logger import Logger, formatEvent
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 
 from livestream.media.flv import avc_config, avc_frame
@@ -27,6 +28,7 @@ from livestream.transcode.commands import (
 )
 from livestream.transcode.ladder import Rung
 from livestream.transcode.pool import DEATHS_S, IN_FLIGHT, MAX_DEATHS, Transcode, TranscoderPool
+from tests.logs import logger_to
 
 RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
 
@@ -63,12 +65,10 @@ class Spawning(Clock):
         self.children: list[Pipe] = []
         self.is_full = False
 
-    def spawnProcess(
-        self, protocol: ProcessProtocol, executable: str, args: Sequence[str], env: dict[str, str]
-    ) -> Pipe:
+    def spawnProcess(self, protocol: ProcessProtocol, executable: str, args: Sequence[str], env: dict[str, str]) -> Any:
         if self.is_full:
             raise OSError("no more processes")
-        child = Pipe(protocol)
+        child: Any = Pipe(protocol)
         protocol.transport = child
         self.children.append(child)
         return child
@@ -188,7 +188,7 @@ def test_a_child_without_enough_memory_is_replaced_and_the_log_says_what_it_had(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     logged: list[str] = []
-    monkeypatch.setattr(Transcode, "log", Logger(observer=lambda event: logged.append(formatEvent(event))))
+    monkeypatch.setattr(Transcode, "log", logger_to(lambda event: logged.append(formatEvent(event))))
     broadcast = Broadcast()
     broadcast.feed(2)
     broadcast.child.answer(Done(), OutOfMemory(700 << 20))

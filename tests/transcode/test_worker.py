@@ -72,10 +72,14 @@ def test_a_new_configuration_gives_new_ones_and_loses_no_picture() -> None:
     assert len(decoded(out)) == len(small) + len(later) - 2
 
 
+def encoded(*commands: Command) -> bytes:
+    return b"".join(encode(command) for command in commands)
+
+
 def test_what_cannot_be_decoded_is_left_out() -> None:
     frames = pictures(seconds=2)
     frames[10] = evolve(frames[10], body=frames[10].body[:5] + b"\x00\x00\x00\x04\x41\xff\xff\xff")
-    told = b"".join(encode(c) for c in (Setup("ultrafast", RUNGS), *map(Source, frames), Flush()))
+    told = encoded(Setup("ultrafast", RUNGS), *map(Source, frames), Flush())
     child = subprocess.run(WORKER, input=told, capture_output=True, timeout=20, check=True)
     out = made(list(RecordReader().receive(child.stdout)), "90p")
     assert len(out) >= len(frames) - 3
@@ -166,7 +170,7 @@ work(Worker(lambda needed: grant_memory(granted_memory() - free_memory() + (32 <
 
 def test_a_child_that_needs_more_memory_than_it_is_granted_says_so_and_ends() -> None:
     setup = Setup("ultrafast", (Rung("1080p", 1080, 300),))
-    told = b"".join(encode(c) for c in (setup, *map(Source, pictures(seconds=1, fps=5, size=(1920, 1088))), Flush()))
+    told = encoded(setup, *map(Source, pictures(seconds=1, fps=5, size=(1920, 1088))), Flush())
     command = (sys.executable, "-c", OVERSTRETCHED)
     child = subprocess.run(command, check=False, input=told, capture_output=True, timeout=20)
     assert isinstance(list(RecordReader().receive(child.stdout))[-1], OutOfMemory)

@@ -9,7 +9,7 @@ from livestream.bus.announcements import encode
 from livestream.cache.fill import DigestMismatch
 from livestream.cache.upstream.body_reader import SILENCE_S, SLOWEST_BYTES_S, UpstreamError
 from livestream.cache.upstream.connections import HEAD_BYTES, IDLE_S
-from livestream.cache.upstream.node import MOST_SILENCE_S, OVERTAKEN_S
+from livestream.cache.upstream.node import MOST_SILENCE_S, OVERTAKEN_S, NotFound
 from livestream.model.segments import Epoch, EpochBegan
 from livestream.signing import HEADER, SAME_S, Credentials
 from tests.cache.nodes import KEY, Above, answer, info_of, outcome
@@ -263,9 +263,10 @@ def test_who_gives_an_object_or_does_not_have_it_has_answered() -> None:
     above.fetch(INFO)
     node.lines[0].say(answer(DATA, TAG))
     above.turn()
-    above.fetch(INFO)
+    _, missing = above.fetch(INFO)
     node.lines[-1].say(HOSTILE["404"])
     above.turn()
+    assert isinstance(outcome(missing), NotFound)
     assert node.observer.told == [("http://node0", True)] * 2
 
 
@@ -274,8 +275,9 @@ def test_who_cannot_be_reached_has_not_answered(is_frozen: bool) -> None:
     above = Above(1)
     node = above.nodes[0]
     node.is_up, node.is_frozen = is_frozen, is_frozen
-    above.fetch(INFO)
+    _, done = above.fetch(INFO)
     above.clock.advance(SILENCE_S)
+    assert isinstance(outcome(done), UpstreamError)
     assert node.observer.told == [("http://node0", False)]
 
 
@@ -283,10 +285,11 @@ def test_who_gives_another_thing_or_stops_in_the_middle_has_not_answered() -> No
     above = Above(1)
     node = above.nodes[0]
     for said in (HOSTILE["500"], HOSTILE["another object"], answer(DATA)[:-1000]):
-        above.fetch(INFO)
+        _, done = above.fetch(INFO)
         node.lines[-1].say(said)
         above.turn()
         above.clock.advance(SILENCE_S)
+        assert isinstance(outcome(done), UpstreamError)
     assert node.observer.told == [("http://node0", False)] * 3
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent
 
 from livestream.bus.announcements import encode, encode_document
 from livestream.cache.fill import DigestMismatch
@@ -11,6 +11,7 @@ from livestream.cache.upstream.node import BACKOFF_S, REFUSED_BACKOFF_S
 from livestream.cache.upstream.tier import BACKED_OFF_WAIT_S
 from livestream.model.segments import Epoch, EpochBegan
 from tests.cache.nodes import Above, Line, answer, info_of, outcome
+from tests.logs import observed
 
 DATA = bytes(range(256)) * 80
 INFO = info_of(DATA)
@@ -364,20 +365,18 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
         if event["log_namespace"].startswith("livestream"):
             said.append(formatEvent(event))
 
-    globalLogPublisher.addObserver(observer)
-    try:
+    with observed(observer):
         above = Above(1)
         above.nodes[0].is_up = False
         for _ in range(5):
-            above.fetch(INFO)
+            _, refused = above.fetch(INFO)
             above.clock.advance(REFUSED_BACKOFF_S)
+            assert isinstance(outcome(refused), UpstreamError)
         above.nodes[0].is_up = True
         for _ in range(2):
             above.fetch(INFO)
             serve(above.nodes[0].lines[0])
             above.turn()
-    finally:
-        globalLogPublisher.removeObserver(observer)
     assert said == [
         "upstream http://node0 refuses the connection; the others are asked first",
         "upstream http://node0 recovered",

@@ -73,8 +73,9 @@ class Above:
 
     @property
     def upstream(self) -> RtmpUpstream:
+        endpoint: Any = self
         credentials = Credentials("edge-1", self.secret, self.clock.seconds)
-        return RtmpUpstream("rtmp://above:1935", self, self.clock, self.observer, credentials)
+        return RtmpUpstream("rtmp://above:1935", endpoint, self.clock, self.observer, credentials)
 
     @property
     def answers(self) -> list[bool]:
@@ -86,7 +87,7 @@ class Above:
         if self.refuses:
             return fail(ConnectionRefusedError())
         self.connecting = Deferred()
-        self.protocol = factory.buildProtocol(None)  # type: ignore[arg-type]
+        self.protocol = factory.buildProtocol(None)
         if not self.is_slow:
             self.be_connected()
         return self.connecting

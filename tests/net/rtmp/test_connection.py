@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
@@ -26,6 +26,8 @@ from livestream.net.rtmp.server import MANY_PUBLISHERS, REST_S, UNWATCHED_REST_S
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.client import ClientSession
 from livestream.rtmp.events import PeerRefused, Started
+from tests.logged_failures import LoggedFailures
+from tests.logs import observed
 from tests.net.loop import Loop
 
 
@@ -184,13 +186,10 @@ def test_a_publisher_who_is_refused_is_logged_and_a_player_is_not(scene: Scene, 
     def note(event: dict[str, object]) -> None:
         logged.append(str(formatEvent(event)))
 
-    globalLogPublisher.addObserver(note)
-    try:
+    with observed(note):
         peer = scene.connect()
         peer.speak(publishes=publishes)
         peer.connection.connectionLost(Failure(ConnectionDone()))
-    finally:
-        globalLogPublisher.removeObserver(note)
     assert logged == ["192.0.2.1: RTMP connection over: refused: not here"] * lines
 
 
@@ -265,7 +264,7 @@ def test_a_publisher_who_sends_is_not_closed(scene: Scene) -> None:
     assert not peer.is_closing
 
 
-def test_a_sink_that_fails_ends_its_own_connection_alone(scene: Scene) -> None:
+def test_a_sink_that_fails_ends_its_own_connection_alone(scene: Scene, logged_failures: LoggedFailures) -> None:
     scene.door.sink.fails = True
     broken, other = scene.connect(), scene.connect()
     broken.speak(publishes=True)
@@ -274,6 +273,7 @@ def test_a_sink_that_fails_ends_its_own_connection_alone(scene: Scene) -> None:
     broken.client.send_media(8, 0, b"s")
     broken.run()
     assert broken.is_closing and not other.is_closing
+    logged_failures.take(RuntimeError)
 
 
 def test_http_on_the_port_is_closed_at_once(scene: Scene) -> None:
@@ -321,7 +321,12 @@ class Line:
         connection = self.scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.2", 5000))
         assert isinstance(connection, RtmpConnection)
         self.connection = connection
-        connection.makeConnection(Server(self.near, connection, ("192.0.2.2", 5000), None, 1, self.scene.clock))
+        connection.makeConnection(Server(self.near, connection, ("192.0.2.2", 5000), None, 1, self.loop))
+
+    @property
+    def loop(self) -> Loop:
+        assert isinstance(self.scene.clock, Loop)
+        return self.scene.clock
 
     def publish(self) -> None:
         client = ClientSession(b"c", "live", "rtmp://x/live", "show?key=k", True)
@@ -329,9 +334,9 @@ class Line:
         while Started() not in list(client.receive_data(self._heard())):
             assert time.monotonic() < deadline, "not accepted in time"
             self.far.send(client.data_to_send())
-            if not self.scene.clock.readers:
-                self.scene.clock.advance(UNWATCHED_REST_S)
-            self.scene.clock.turn()
+            if not self.loop.readers:
+                self.loop.advance(UNWATCHED_REST_S)
+            self.loop.turn()
 
     def _heard(self) -> bytes:
         try:
@@ -343,7 +348,7 @@ class Line:
 
     def rest_s(self, data: bytes = bytes(100)) -> float:
         """How long the port rests after this has sent something."""
-        loop = self.scene.clock
+        loop = self.loop
         loop.advance(UNWATCHED_REST_S)
         self.far.send(data)
         loop.turn()
@@ -399,7 +404,7 @@ def test_a_publishers_media_is_acknowledged_at_once_whatever_we_have_said() -> N
     line.publish()
     line.far.send(bytes(100))
     deadline = time.monotonic() + 5
-    while not scene.clock.turn() and time.monotonic() < deadline:
+    while not line.loop.turn() and time.monotonic() < deadline:
         pass
     assert line.near.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
     line.close()

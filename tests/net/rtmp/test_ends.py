@@ -15,6 +15,7 @@ from livestream.net.rtmp.requests import RtmpRequest
 from livestream.rtmp.amf0 import encode
 from livestream.rtmp.chunks import Message, split
 from livestream.rtmp.events import PingAnswered, StreamEnded
+from tests.logged_failures import LoggedFailures
 from tests.net.rtmp.test_connection import Peer, Scene, Sink
 
 
@@ -104,7 +105,7 @@ def test_a_player_hears_of_the_end_of_the_broadcast(scene: Scene) -> None:
     assert peer.is_closing and len(scene.door.sink.ends) == 1
 
 
-def test_a_door_that_fails_ends_that_connection_alone(scene: Scene) -> None:
+def test_a_door_that_fails_ends_that_connection_alone(scene: Scene, logged_failures: LoggedFailures) -> None:
     other = served(scene, publishes=True)
 
     def fails(_: object) -> Sink:
@@ -113,6 +114,7 @@ def test_a_door_that_fails_ends_that_connection_alone(scene: Scene) -> None:
     scene.factory.publishing = Deciding(fails)
     broken = served(scene, publishes=True)
     assert broken.is_closing and not other.is_closing
+    logged_failures.take(RuntimeError)
 
 
 def test_who_closes_a_connection_from_within_the_door_is_told_of_the_end(scene: Scene) -> None:
@@ -147,7 +149,9 @@ def test_a_player_who_is_let_in_after_it_has_gone_is_not_written_to(scene: Scene
 
 
 @pytest.mark.parametrize("closes", [True, False])
-def test_a_sink_that_fails_at_its_end_leaves_nothing_behind(scene: Scene, closes: bool) -> None:
+def test_a_sink_that_fails_at_its_end_leaves_nothing_behind(
+    scene: Scene, logged_failures: LoggedFailures, closes: bool
+) -> None:
     scene.door.sink = BrokenSink()
     peer = served(scene, publishes=True)
     if closes:
@@ -156,6 +160,7 @@ def test_a_sink_that_fails_at_its_end_leaves_nothing_behind(scene: Scene, closes
     peer.connection.connectionLost(Failure(ConnectionDone()))
     assert list(scene.factory.connections()) == []
     assert scene.clock.getDelayedCalls() == []
+    logged_failures.take(RuntimeError)
 
 
 @pytest.mark.parametrize("publishes", [True, False])

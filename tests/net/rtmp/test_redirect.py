@@ -43,7 +43,7 @@ def test_the_whole_url_has_the_query_too(scene: Scene) -> None:
     peer = scene.connect()
     seen: list[bytes] = []
     write = peer.transport.write
-    peer.transport.write = lambda data: (seen.append(data), write(data))  # type: ignore[assignment]
+    peer.transport.write = lambda data: (seen.append(data), write(data))  # type: ignore[method-assign]
     peer.speak(publishes=False)
     assert any(f"{URL}/show?key=k".encode() in data for data in seen)
 

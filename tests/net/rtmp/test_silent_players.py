@@ -85,21 +85,22 @@ def test_a_player_that_is_sent_media_need_not_answer(was_paused: bool) -> None:
 
 
 def test_a_paused_player_that_speaks_and_reads_nothing_is_closed() -> None:
-    scene = Scene(clock=Loop())
+    loop = Loop()
+    scene = Scene(clock=loop)
     near, far = socket.socketpair()
     connection = scene.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
     assert isinstance(connection, RtmpConnection)
-    connection.makeConnection(Server(near, connection, ("192.0.2.1", 5000), None, 1, scene.clock))
+    connection.makeConnection(Server(near, connection, ("192.0.2.1", 5000), None, 1, loop))
     client = ClientSession(b"c", "live", "rtmp://x/live", "show", publishes=False)
     while Started() not in list(client.receive_data(received(far))):
         far.send(client.data_to_send())
-        scene.clock.turn()
+        loop.turn()
     peer = Peer(connection)
     pause(peer)
     connection.transport.write(bytes(10_000_000))
     for second in range(120):
-        scene.clock.advance(1)
-        scene.clock.turn()
+        loop.advance(1)
+        loop.turn()
         if second % 10 == 0 and connection.transport.connected:
             client.ping(second)
             connection.dataReceived(client.data_to_send())
