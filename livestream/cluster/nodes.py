@@ -26,7 +26,7 @@ ADVICE = {
     Fault.ALTERED: "it is signed with another secret; give every node the same cluster.secret",
     Fault.VERSION: "it has another version; upgrade the older nodes",
     Fault.IMPOSSIBLE: "it is malformed; find the node that does not run this program",
-    Fault.STALE: "it was sent more than a quarter of an hour ago, or ahead; set the clocks of both nodes",
+    Fault.STALE: "it is dated more than a quarter of an hour ago, or ahead; synchronize the clocks of both nodes",
     Fault.UNANSWERED: (
         "it does not answer challenges on the bus: it is a recording, or that node receives nothing from Redis; check "
         "its log, and who else writes to this Redis"

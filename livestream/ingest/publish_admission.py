@@ -27,7 +27,7 @@ How long to wait for another ingest to announce that its publisher has left: an 
 may be here before that one has read the end of its connection.
 """
 WRONG_KEYS = (
-    "{count} tries to publish refused in the last {seconds} s, such as one of {address}, for {limit} wrong keys before"
+    "{count} attempts to publish refused in the last {seconds} s, such as one from {address}, after {limit} wrong keys"
 )
 COUNTED_BYTES = 65_536
 """So many bytes are counted at once, for each count takes a lock."""

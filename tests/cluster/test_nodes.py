@@ -74,7 +74,9 @@ def test_clocks_may_be_five_minutes_apart(scene: Scene, clock_s: float) -> None:
 def test_what_was_sent_long_ago_or_ahead_is_dropped_with_what_to_do(scene: Scene, clock_s: float) -> None:
     scene.speak(scene.process("edge-2", clock_s=clock_s))
     assert scene.alive() == [] and scene.count("stale") == 1
-    assert scene.said("edge-2, edge at http://127.0.0.2:8080") == scene.said("set the clocks of both nodes") == 1
+    assert (
+        scene.said("edge-2, edge at http://127.0.0.2:8080") == scene.said("synchronize the clocks of both nodes") == 1
+    )
 
 
 def test_what_is_not_ours_is_dropped_and_said_once_a_minute(scene: Scene) -> None:

@@ -201,14 +201,14 @@ def test_what_a_broadcast_has_to_do_with_a_message_is_put_down_to_its_publisher(
 def test_a_node_that_is_going_refuses_newcomers_and_lets_go_on_who_is_here() -> None:
     scene = Scene(KEYS)
     publisher, connection = scene.publish(key="show-secret")
-    scene.admission.drain("this server is going away: publish again")
+    scene.admission.drain("this server is draining: publish again")
     for name, key in (("team-blue-1", "team-secret"), ("show", "show-secret")):
         with pytest.raises(Refusal, match="publish again"):
             scene.publish(name, key)
     assert publisher.media(9, 0, b"picture") == 0
     assert (connection.ends, scene.admission.publishing) == ([], 1)
     scene.admission.disconnect_all()
-    assert connection.ends == ["this server is going away: publish again"]
+    assert connection.ends == ["this server is draining: publish again"]
     publisher.lost("closed")
     assert scene.admission.publishing == 0
 
