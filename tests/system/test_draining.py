@@ -106,7 +106,7 @@ def test_the_configuration_is_read_again_on_sighup(site: Site) -> None:
     assert not is_let_in("before")
     told(key + "[hls]\ngrace = 1\n", "hls.grace")
     told(key + "[push]\ntick_ms = 32\n", "applied: ingest.keys")
-    assert "push.tick_ms has changed, and requires a restart" in daemon.words()
+    assert "push.tick_ms has changed and requires a restart" in daemon.words()
     assert is_let_in("after"), daemon.words()
 
 
