@@ -70,7 +70,7 @@ class RtmpViewer:
             self.connection.refuse(failure.value)
         elif not isinstance(failure.value, CancelledError):
             self.log.failure("A player could not be admitted", failure)
-            self.connection.close("an internal error")
+            self.connection.close("internal error")
 
 
 @define(eq=False)

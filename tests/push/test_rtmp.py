@@ -130,7 +130,7 @@ def test_an_error_in_an_admission_closes_that_connection() -> None:
     viewer = RtmpViewer(connection, 4096)  # type: ignore[arg-type]
     with capturedLogs() as logged:
         viewer.begin(fail(OSError("an error of these tests")))
-    assert connection.said == ["closed: an internal error"] and len(logged) == 1
+    assert connection.said == ["closed: internal error"] and len(logged) == 1
 
 
 def test_a_player_who_leaves_while_it_waits_is_forgotten(port: Port) -> None:
