@@ -128,7 +128,7 @@ class Cache:
         if self._is_stopped:
             raise Unavailable("this node is stopping")
         if len(self._fills) >= FILLS:
-            raise Unavailable(f"{FILLS} objects are being fetched already")
+            raise Unavailable(f"{FILLS} objects are already being fetched")
         if not 0 < info.size <= OBJECT_BYTES:
             raise Unavailable(f"{key.path} was announced with an invalid size: {info.size} bytes")
         fill = self._fills[key] = Fill(info, self.seconds)

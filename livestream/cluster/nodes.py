@@ -251,7 +251,7 @@ class Nodes:
         self._cut_off.replaced([heartbeat.node.http])
         if before is not None and before.is_logged and before.heartbeat.boot == heartbeat.boot:
             silent_s = self.monotonic() - before.seen_at
-            self.log.info("node {id} is back, after {s:.0f} s", id=heartbeat.node.id, s=silent_s)
+            self.log.info("node {id} is back after {s:.0f} s", id=heartbeat.node.id, s=silent_s)
         else:
             node = heartbeat.node
             self.log.info("node {id} joined: {role} at {http}", id=node.id, role=node.role, http=node.http)
@@ -268,7 +268,7 @@ class Nodes:
         else:
             return
         self._changed()
-        self.log.info("node {id} has left", id=name)
+        self.log.info("node {id} left", id=name)
 
     def _has_room(self, name: str = "") -> bool:
         """Whether one more node fits; for ``name``, the node that was cut off longest is dropped if need be."""

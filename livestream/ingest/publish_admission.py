@@ -214,7 +214,7 @@ class PublishAdmission:
         self._check_draining()
         present = self._publishers.get(stream)
         if present is None and len(self._publishers) >= self.limit:
-            message = f"this server takes {self.limit} broadcasts, and has them"
+            message = f"this server has reached its limit of {self.limit} broadcasts"
             raise Refusal(Reason.TOO_MANY_STREAMS, message)
         if present is not None:
             if self.clock.seconds() - present.last_media <= SILENT_S:
@@ -271,6 +271,6 @@ class PublishAdmission:
             often.
         """
         if not self.keys.secrets:
-            raise Refusal(Reason.IN_USE, f"{stream} is being published already{where}")
+            raise Refusal(Reason.IN_USE, f"{stream} is already being published{where}")
         if self.takeovers.are_too_many(stream):
-            raise Refusal(Reason.IN_USE, f"{stream}: two encoders fight over this name; stop one of them")
+            raise Refusal(Reason.IN_USE, f"{stream}: two encoders compete for this name; stop one of them")

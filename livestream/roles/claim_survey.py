@@ -60,7 +60,7 @@ class OtherNodes:
         try:
             status, body = await self._post(self._connected[node.http], f"{take_path(stream)}?epoch={epoch}")
             if status not in (200, 409):
-                raise UpstreamError(f"answers {status}")
+                raise UpstreamError(f"answered {status}")
             position, fields = decode_position(body)
         except (UpstreamError, InvalidMessage) as error:
             self.log.warn("{stream}: {id} did not report its position: {why}", stream=stream, id=node.id, why=error)

@@ -124,7 +124,7 @@ def test_what_it_carried_is_not_known_any_more(scene: Scene) -> None:
 def test_a_goodbye_ends_it_at_once(scene: Scene, origin: Process) -> None:
     scene.nodes.on_message(origin.says(is_last=True))
     assert scene.alive() == reachable(scene) == []
-    assert scene.said("node origin-2 has left") == 1
+    assert scene.said("node origin-2 left") == 1
 
 
 def test_the_goodbye_of_another_run_of_its_name_does_not_end_it(scene: Scene, origin: Process) -> None:

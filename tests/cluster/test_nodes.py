@@ -43,7 +43,7 @@ def test_who_is_silent_for_three_seconds_is_cut_off_until_it_is_heard_again(scen
     scene.pass_s(6)
     scene.speak(silent)
     assert scene.alive() == scene.heard() == ["edge-3", "edge-2"]
-    assert scene.said("node edge-2 is back, after 10 s") == 1
+    assert scene.said("node edge-2 is back after 10 s") == 1
 
 
 def test_who_says_goodbye_is_gone_at_once_and_comes_back_as_another_run_only(scene: Scene) -> None:

@@ -31,7 +31,7 @@ SEEDS = (*range(12), 1010)
 """In the last one an edge hears of a stream's second segment before its first."""
 
 
-@pytest.mark.parametrize("stays", [False, True], ids=["one encoder", "two encoders fight"])
+@pytest.mark.parametrize("stays", [False, True], ids=["one encoder", "two encoders compete"])
 @pytest.mark.parametrize("faults", FAULTS)
 def test_one_stream_has_one_history_and_what_an_origin_had_is_listed(faults: str, stays: bool) -> None:
     for seed in SEEDS:

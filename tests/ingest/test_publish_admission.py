@@ -139,7 +139,7 @@ def test_who_may_not_publish_is_told_why(name: str, app: str, key: str, code: st
 def test_a_second_publisher_is_refused_and_the_first_not_disturbed() -> None:
     scene = Scene()
     first, connection = scene.publish()
-    with pytest.raises(Refusal, match="being published already"):
+    with pytest.raises(Refusal, match="already being published"):
         scene.publish()
     first.media(9, 0, b"picture")
     assert connection.ends == []
@@ -167,7 +167,7 @@ def test_two_encoders_that_fight_over_a_name_do_not_flap() -> None:
     scene = Scene(KEYS)
     for _ in range(4):
         scene.publish(key="show-secret")
-    with pytest.raises(Refusal, match="fight"):
+    with pytest.raises(Refusal, match="compete"):
         scene.publish(key="show-secret")
 
 
@@ -183,7 +183,7 @@ def test_there_are_no_more_publishers_than_the_limit() -> None:
     scene = Scene()
     scene.publish("one")
     scene.publish("two")
-    with pytest.raises(Refusal, match="takes 2 broadcasts"):
+    with pytest.raises(Refusal, match="limit of 2 broadcasts"):
         scene.publish("three")
 
 
