@@ -83,9 +83,9 @@ def steps(told: Sequence[SegmentAnnounced]) -> Iterator[tuple[str, float]]:
     windows = {one.stream: Window(one.stream, WINDOW) for one in told}
     yield "sender: encode", each_us(encode, told)
     yield "sender: sign", each_us(lambda payload: seal(payload, SECRET), payloads)
-    yield "hearer: check the signature", each_us(lambda message: unseal(message, SECRET), sealed)
-    yield "hearer: decode", each_us(decode, payloads)
-    yield "hearer: window", each_us(lambda one: windows[one.stream].apply([one]), told)
+    yield "receiver: check the signature", each_us(lambda message: unseal(message, SECRET), sealed)
+    yield "receiver: decode", each_us(decode, payloads)
+    yield "receiver: window", each_us(lambda one: windows[one.stream].apply([one]), told)
 
 
 async def ready(*buses: RedisBus) -> None:
@@ -169,7 +169,7 @@ async def measure(redis: LabRedis, args: argparse.Namespace) -> None:
     script_us(redis)
     print(f"| sender: all of it, with the command and its answer | {await send(sender.accept, told):.1f} |")
     print(f"| Redis: the script of a writer, with the message passed on | {script_us(redis):.1f} |")
-    print(f"| hearer: all of it, with the message read | {await hear(redis, hearer, told):.1f} |")
+    print(f"| receiver: all of it, with the message read | {await hear(redis, hearer, told):.1f} |")
     for bus in (sender, hearer):
         bus.stopService()
 

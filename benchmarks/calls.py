@@ -284,7 +284,7 @@ def main() -> None:
     parser.add_argument("--detail", choices=WAYS, help="list the functions of a median round, by first call")
     args = parser.parse_args()
     ways = recorded(args.rounds)
-    print(COLUMNS.format("way", "median", "least", "alike", "without attrs"))
+    print(COLUMNS.format("operation", "median", "least", "alike", "without attrs"))
     detail: Counter[str] = Counter()
     for way in WAYS:
         calls = sorted(map(len, ways[way]))

@@ -54,7 +54,7 @@ HEADINGS = (
     "during p50 / p99 / max, failed",
     "upstream: requests, connections",
     "log KiB",
-    "what the peer got",
+    "outcome for the peer",
 )
 
 

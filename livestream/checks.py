@@ -1,8 +1,8 @@
 """
-What the value of one setting must be like.
+The checks of single settings.
 
-Each check raises ValueError for a value that will not do; the message quotes it, unless it may be a secret, and says
-what would be right.
+Each check raises ValueError for an invalid value; the message quotes it, unless it may be a secret, and says what is
+valid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 MOST = 1_000_000_000
 """No number that counts or measures something is larger, so that timers and sockets can take it."""
 QUOTED = 80
-"""An error quotes so many characters of a value."""
+"""An error quotes at most this many characters of a value."""
 
 
 def brief(value: object) -> str:
@@ -33,7 +33,7 @@ def brief(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python writes no integer of more than 4,300 digits
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
     return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
 
 
@@ -44,7 +44,7 @@ def _require(condition: bool, words: str) -> None:
 
 def between(least: float, most: float, unit: str = "") -> Callable[[Any], None]:
     def check(value: float) -> None:
-        _require(least <= value <= most, f"{brief(value)} is not from {least} to {most}{unit}")
+        _require(least <= value <= most, f"{brief(value)} is out of range: {least} to {most}{unit}")
 
     return check
 
@@ -60,7 +60,7 @@ def not_negative(value: float) -> None:
 
 
 def one_of(words: Sequence[str]) -> Callable[[str], None]:
-    return lambda value: _require(value in words, f"{brief(value)} is none of {', '.join(words)}")
+    return lambda value: _require(value in words, f"{brief(value)} is not one of {', '.join(words)}")
 
 
 def endpoint(value: str) -> None:
@@ -119,28 +119,28 @@ def ladder(value: Sequence[int]) -> None:
     is_falling = list(value) == sorted(set(value), reverse=True)
     is_sane = all(100 <= height <= 2160 and height % 2 == 0 for height in value)
     heights = f"[{', '.join(map(brief, value[:10]))}]"
-    _require(is_falling and is_sane, f"{heights}: even heights from 100 to 2160, highest first")
+    _require(is_falling and is_sane, f"{heights}: write even heights from 100 to 2160, highest first")
 
 
 def name(value: str) -> None:
     is_name = not value or re.fullmatch(NODE, value) is not None
-    _require(is_name, f"{brief(value)}: at most 64 letters, digits, '.', '_' and '-'")
+    _require(is_name, f"{brief(value)}: write at most 64 letters, digits, '.', '_' and '-'")
 
 
-# What a secret must be like says nothing of the value: it would be in the log.
+# The messages for secrets do not quote the value: they are logged.
 
 
 def publishing_keys(value: Mapping[str, str]) -> None:
-    _require(all(len(secret) >= 8 for secret in value.values()), "a publishing key has 8 characters or more")
+    _require(all(len(secret) >= 8 for secret in value.values()), "a publishing key needs at least 8 characters")
 
 
 def cluster_secret(value: str) -> None:
-    _require(not value or len(value) >= 16, "a cluster's secret has 16 characters or more")
+    _require(not value or len(value) >= 16, "the secret needs at least 16 characters")
 
 
 def token(value: str) -> None:
     is_token = not value or re.fullmatch(r"[\x21-\x7e]{16,}", value) is not None
-    _require(is_token, "a token has 16 characters or more, of ASCII and without blanks")
+    _require(is_token, "the token needs at least 16 characters of printable ASCII, without spaces")
 
 
 def anything(_: object) -> None:

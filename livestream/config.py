@@ -1,8 +1,7 @@
 """
 The configuration: TOML, the environment and ``--set``, read into frozen sections.
 
-All that is wrong with it is found at once, and each thing is one line: where it stands, which key, and what would be
-right.
+All errors are found at once, one line each: the source, the setting, and what to write.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class ConfigError(Exception):
-    """What is wrong with a configuration, a line for each thing."""
+    """An invalid configuration, with one line for each error."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -39,7 +38,7 @@ class ConfigError(Exception):
 
 @frozen
 class Config:
-    """What is in force."""
+    """An effective configuration."""
 
     role: str
     bus: settings.Bus = field(factory=settings.Bus)
@@ -70,9 +69,9 @@ class Config:
 
     def to_toml(self) -> str:
         """
-        What is in force, as a file that would give it, with what each setting is for.
+        The effective configuration as a file, with the help text of each setting.
 
-        Secrets are left out, and what has one in it is a comment.
+        Secrets are omitted: a setting that contains one is a comment.
         """
         lines, last = [f"# role: {self.role}"], ""
         for name, setting in SETTINGS.items():
@@ -80,7 +79,7 @@ class Config:
             if section != last:
                 lines += ["", f"[{section}]"]
                 last = section
-            restart = "" if setting.metadata["live"] else " (a change takes a restart)"
+            restart = "" if setting.metadata["live"] else " (requires a restart)"
             lines += wrap(setting.metadata["help"] + restart, LINE, initial_indent="# ", subsequent_indent="# ")
             lines.append(_printed(setting, self.get(name)))
         return "\n".join(lines) + "\n"
@@ -114,7 +113,7 @@ def load(
     """
     Put a configuration together: ``sets`` over the environment over the file at ``path`` over the defaults.
 
-    :raises ConfigError: with everything that is wrong.
+    :raises ConfigError: it is invalid.
     """
     errors: list[str] = []
     given = [*_from_file(path, read, errors), *_from_environ(environ), *_from_sets(sets, errors)]
@@ -122,7 +121,7 @@ def load(
     for each in given:
         _take(each, values, errors)
     if role not in ROLES:
-        errors.append(f"--role: {_word(role)} is none of {', '.join(ROLES)}")
+        errors.append(f"--role: {_word(role)} is not one of {', '.join(ROLES)}")
     if not errors:
         config = Config(role, **{name: SECTIONS[name](**values[name]) for name in SECTIONS})
         where = "configuration" if path is None else _where(path)
@@ -142,12 +141,12 @@ def _from_file(path: str | None, read: Callable[[str], str], errors: list[str]) 
         errors.append(f"{where}: cannot be read: {error.strerror or error}")
         return
     except ValueError as error:
-        errors.append(f"{where}: not TOML: {error}")
+        errors.append(f"{where}: invalid TOML: {error}")
         return
     for section, table in tables.items():
         if not isinstance(table, dict):
             nearest = _nearest(section, SECTIONS)
-            errors.append(f"{where}: {_word(section)}: a key outside a section; write it under [{nearest}]")
+            errors.append(f"{where}: {_word(section)}: a key outside a section; move it under [{nearest}]")
             continue
         for key, value in table.items():
             yield _Given(where, section, key, value)
@@ -166,7 +165,7 @@ def _parsed(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         raise
     except ValueError:
-        raise ValueError("a number has more digits than Python reads") from None
+        raise ValueError("a number has too many digits") from None
 
 
 def _from_environ(environ: Mapping[str, str]) -> Iterable[_Given]:

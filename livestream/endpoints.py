@@ -2,7 +2,7 @@
 The endpoints that settings name, such as ``tcp:8080:interface=127.0.0.1``.
 
 Twisted reads them too (``twisted.internet.endpoints.serverFromString``), and leniently: of an argument that comes twice
-it takes the last, and it tells of one that does not exist by a TypeError. What is read here is read by Twisted in the
+it takes the last, and it raises TypeError for one that does not exist. What is read here is read by Twisted in the
 same way.
 """
 
@@ -57,7 +57,7 @@ def parse(text: str) -> Endpoint:
     for token in rest:
         name = next(places, "") if len(token) == 1 else token[0]
         if name not in known:
-            raise ValueError(f"{kind} has the arguments {', '.join(known)}, and no other")
+            raise ValueError(f"{kind} takes no other arguments than {', '.join(known)}")
         if name in arguments:
             raise ValueError(f"{name} is given twice (a colon in a value is written \\:)")
         arguments[name] = token[-1]
@@ -81,7 +81,7 @@ def _tokens(text: str) -> Iterator[list[str]]:
         elif piece == "=" and len(token) == 1:
             token.append("")
         elif piece == "\\":
-            raise ValueError("a backslash stands before another character")
+            raise ValueError("a backslash must be followed by another character")
         else:
             token[-1] += piece[-1] if piece.startswith("\\") else piece
     yield token
@@ -107,10 +107,10 @@ def _interface(value: str) -> None:
     except ValueError:
         port = -1
     if port is not None:
-        raise ValueError("an interface is an address of this machine; a colon in it is written \\:")
+        raise ValueError("an interface is an IP address of this machine; a colon in it is written \\:")
 
 
-_path = _matches(r".+", "a path has a character or more")
+_path = _matches(r".+", "a path must not be empty")
 _backlog = _matches(r"[1-9][0-9]{0,4}", "a backlog is a number from 1 to 99999")
 
 _KINDS: dict[str, dict[str, Callable[[str], None]]] = {

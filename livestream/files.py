@@ -25,7 +25,7 @@ def read_text(path: Path) -> str:
     with path.open("rb") as file:
         data = file.read(FILE_BYTES + 1)
     if len(data) > FILE_BYTES:
-        raise OSError(errno.EFBIG, f"it has more than {FILE_BYTES >> 20} MiB")
+        raise OSError(errno.EFBIG, f"it is larger than {FILE_BYTES >> 20} MiB")
     return data.decode("utf-8-sig")
 
 
@@ -51,9 +51,9 @@ def _unreadable(config: Config, folder: Path) -> Iterator[str]:
         for name in parse(config.get(setting)).files:
             path = folder / name
             if not path.is_file():
-                yield f"{setting}: {name!r} cannot be read: there is no file {path}"
+                yield f"{setting}: {name!r} cannot be read: no such file: {path}"
             elif not os.access(path, os.R_OK):
-                yield f"{setting}: {name!r} cannot be read: no permission"
+                yield f"{setting}: {name!r} cannot be read: permission denied"
 
 
 def _unwritable(config: Config, folder: Path) -> Iterator[str]:
@@ -63,8 +63,8 @@ def _unwritable(config: Config, folder: Path) -> Iterator[str]:
         return
     path = folder / name
     if path.is_dir():
-        yield f"edge.access_log: {name!r} is a folder; write the name of a file"
+        yield f"edge.access_log: {name!r} is a directory; write the name of a file"
     elif not path.parent.is_dir():
-        yield f"edge.access_log: {name!r} cannot be written: there is no folder {path.parent}"
+        yield f"edge.access_log: {name!r} cannot be written: no such directory: {path.parent}"
     elif not os.access(path if path.exists() else path.parent, os.W_OK):
-        yield f"edge.access_log: {name!r} cannot be written: no permission"
+        yield f"edge.access_log: {name!r} cannot be written: permission denied"

@@ -35,7 +35,7 @@ class WrongType(Exception):
     @property
     def type(self) -> str:
         """The type of the value, for a message that must not quote it."""
-        return _WORDS.get(type(self.value), "what was given")
+        return _WORDS.get(type(self.value), "the value")
 
 
 def read(value: Any, kind: Any) -> Any:
@@ -69,7 +69,7 @@ def _table(value: Any, kind: type[Any]) -> Any:
     optional = [name for name, each in fields.items() if each.default is not attrs.NOTHING]
     if not isinstance(value, dict) or not fields.keys() - optional <= value.keys() <= fields.keys():
         all_of_them = ", ".join(f"{name} = .." for name in fields)
-        may_go = f"; what may be left out: {', '.join(optional)}" if optional else ""
+        may_go = f"; optional: {', '.join(optional)}" if optional else ""
         raise ValueError(f"write each as {{{all_of_them}}}{may_go}")
     taken = {key: read(each, fields[key].type) for key, each in value.items()}
     for key, each in taken.items():
@@ -90,9 +90,9 @@ def _float(value: float) -> float:
 def _string(value: str) -> str:
     """A string that can be a file's name, a header's value and a line of a log."""
     if len(value) > CHARACTERS:
-        raise ValueError(f"it has more than {CHARACTERS} characters")
+        raise ValueError(f"it is longer than {CHARACTERS} characters")
     if UNPRINTABLE.search(value):
-        raise ValueError("it has a control character in it, or is not UTF-8")
+        raise ValueError("it contains a control character or invalid UTF-8")
     return value
 
 

@@ -1,7 +1,7 @@
 """
 Every setting, declared once: a section is a class, and a setting is one of its fields.
 
-What involves several settings is in `livestream.rules`.
+Rules that involve several settings are in `livestream.rules`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def setting(
     listens: tuple[str, ...] = (),
 ) -> Any:
     """
-    A setting: its default, what it is for, and the check of its value.
+    A setting: its default, its help text, and the check of its value.
 
-    The value of a ``secret`` is never printed, logged or quoted by an error; ``shown`` makes of it what may be printed.
-    One that is ``live`` takes effect when the configuration is read again, any other takes a restart. One that is an
-    endpoint ``listens`` in the processes of these roles.
+    The value of a ``secret`` is never printed, logged or quoted in an error; ``shown`` returns the part that may be
+    printed. A ``live`` setting takes effect on a reload, any other after a restart. An endpoint ``listens`` in the
+    processes of these roles.
 
     Its type is ``bool``, ``int``, ``float`` or ``str``; one of these or ``None``, which is then the default;
-    ``dict[str, str]``; or a tuple of any number of ``int``, ``str`` or a table, which is a class with fields that are
-    declared by this function too. A field without a default (``attrs.NOTHING``) has to be given.
+    ``dict[str, str]``; or a tuple of any number of ``int``, ``str`` or tables, where a table is a class whose fields
+    are declared by this function too. A field without a default (``attrs.NOTHING``) is required.
     """
     metadata = {"help": help, "check": check, "secret": secret, "shown": shown, "live": live, "listens": listens}
     return field(default=default, repr=not secret, metadata=metadata)
@@ -48,19 +48,19 @@ def setting(
 
 @frozen
 class Upstream:
-    """A node of the tier above."""
+    """A node of the upstream tier."""
 
-    http: str = setting(NOTHING, "where it answers HTTP: http://HOST:PORT", checks.http_url)
-    rtmp: str = setting("", "where it plays RTMP: rtmp://HOST:PORT; empty: nowhere", checks.rtmp_url)
+    http: str = setting(NOTHING, "its HTTP address: http://HOST:PORT", checks.http_url)
+    rtmp: str = setting("", "its RTMP address: rtmp://HOST:PORT; empty: none", checks.rtmp_url)
 
 
 @frozen
 class Bus:
-    """How announcements travel."""
+    """The bus that carries announcements."""
 
     redis: str = setting(
         "",
-        "redis://HOST:PORT/DB or unix:PATH; empty: within this process (role all only)",
+        "redis://HOST:PORT/DB or unix:PATH; empty: a bus within this process (role all only)",
         checks.redis_url,
         secret=True,
         shown=without_password,
@@ -69,62 +69,84 @@ class Bus:
 
 @frozen
 class Ingest:
-    """Where publishers come in."""
+    """The tier that receives broadcasts."""
 
     rtmp: str = setting(
-        "tcp:1935:interface=127.0.0.1", "publishers and relays connect here", checks.endpoint, listens=("all", "ingest")
+        "tcp:1935:interface=127.0.0.1",
+        "endpoint for publishers and relays over RTMP",
+        checks.endpoint,
+        listens=("all", "ingest"),
     )
-    http: str = setting("tcp:8082:interface=127.0.0.1", "origins fetch here", checks.endpoint, listens=("ingest",))
+    http: str = setting(
+        "tcp:8082:interface=127.0.0.1", "endpoint for origins over HTTP", checks.endpoint, listens=("ingest",)
+    )
     keys: dict[str, str] = setting(
-        {}, "publishing keys: stream name or pattern = secret", checks.publishing_keys, secret=True, live=True
+        {},
+        "publishing keys: stream name, or pattern such as team-*, = secret",
+        checks.publishing_keys,
+        secret=True,
+        live=True,
     )
-    grace_s: float = setting(10.0, "how long a publisher may be away", checks.positive)
-    max_publishers: int = setting(1000, "broadcasts at once", checks.positive, live=True)
+    grace_s: float = setting(10.0, "seconds that a broadcast waits for its publisher to reconnect", checks.positive)
+    max_publishers: int = setting(1000, "maximum number of simultaneous broadcasts", checks.positive, live=True)
     proxy_protocol: bool = setting(
         False,
-        "connections of cluster.trusted_proxies to rtmp begin with a header of the PROXY protocol, v1 or v2",
+        "require a PROXY protocol header (v1 or v2) on connections from cluster.trusted_proxies to ingest.rtmp",
         live=True,
     )
 
 
 @frozen
 class Origin:
-    """The cache layer in the middle."""
+    """The cache between ingests and edges."""
 
-    http: str = setting("tcp:8083:interface=127.0.0.1", "edges fetch here", checks.endpoint, listens=("origin",))
-    rtmp: str = setting("tcp:1936:interface=127.0.0.1", "edges play here", checks.endpoint, listens=("origin",))
-    upstreams: tuple[Upstream, ...] = setting((), "the ingests, in order; in a cluster, after its nodes", live=True)
+    http: str = setting(
+        "tcp:8083:interface=127.0.0.1", "endpoint for edges over HTTP", checks.endpoint, listens=("origin",)
+    )
+    rtmp: str = setting(
+        "tcp:1936:interface=127.0.0.1", "endpoint for edges over RTMP", checks.endpoint, listens=("origin",)
+    )
+    upstreams: tuple[Upstream, ...] = setting(
+        (), "ingests, tried in order; in a cluster, after those it discovers", live=True
+    )
 
 
 @frozen
 class Edge:
-    """The cache near the viewers."""
+    """The cache that serves viewers."""
 
-    http: str = setting("tcp:8080", "viewers: HLS, FLV, the watch page", checks.endpoint, listens=("all", "edge"))
-    rtmp: str = setting("tcp:1937", "viewers: RTMP", checks.endpoint, listens=("edge",))
-    upstreams: tuple[Upstream, ...] = setting((), "the origins, in order; in a cluster, after its nodes", live=True)
-    access_log: str = setting("", "a file for the access log; empty: none", live=True)
+    http: str = setting(
+        "tcp:8080", "endpoint for viewers over HTTP: HLS, FLV, the watch page", checks.endpoint, listens=("all", "edge")
+    )
+    rtmp: str = setting("tcp:1937", "endpoint for viewers over RTMP", checks.endpoint, listens=("edge",))
+    upstreams: tuple[Upstream, ...] = setting(
+        (), "origins, tried in order; in a cluster, after those it discovers", live=True
+    )
+    access_log: str = setting("", "file of the access log; empty: no access log", live=True)
     proxy_protocol: bool = setting(
-        False, "connections of cluster.trusted_proxies begin with a header of the PROXY protocol, v1 or v2", live=True
+        False,
+        "require a PROXY protocol header (v1 or v2) on connections from cluster.trusted_proxies to edge.http and "
+        "edge.rtmp",
+        live=True,
     )
 
 
 @frozen
 class Ops:
-    """For those who run this."""
+    """The operations port."""
 
     http: str = setting(
         "tcp:8081:interface=127.0.0.1",
-        "health, metrics, state",
+        "endpoint for operators over HTTP: health, metrics, state",
         checks.endpoint,
         listens=("all", "ingest", "origin", "edge"),
     )
     hosts: tuple[str, ...] = setting(
-        (), "names by which it may be asked, beside addresses and localhost", checks.hosts, live=True
+        (), "host names accepted in requests to ops.http, besides IP addresses and localhost", checks.hosts, live=True
     )
     token: str = setting(
         "",
-        "whoever asks must know it: a bearer token, or the password of HTTP Basic",
+        "token that requests to ops.http must carry, as a bearer token or as the password of HTTP Basic; empty: none",
         checks.token,
         secret=True,
         live=True,
@@ -133,114 +155,134 @@ class Ops:
 
 @frozen
 class Hls:
-    """How broadcasts are cut."""
+    """Segments and playlists."""
 
     segment_s: int = setting(
-        3, "segments are cut at the first key frame after so many seconds", checks.between(1, 10, " seconds")
+        3,
+        "target segment length: a segment ends at the first key frame after this many seconds",
+        checks.between(1, 10, " seconds"),
     )
-    window: int = setting(6, "segments that a playlist lists", checks.between(3, 60, " segments"))
+    window: int = setting(
+        6, "number of segments in a playlist; the same on every node", checks.between(3, 60, " segments")
+    )
 
 
 @frozen
 class Push:
-    """RTMP and FLV viewers."""
+    """The low-latency push to RTMP and FLV viewers."""
 
     tick_ms: int = setting(
-        64, "what arrived in so many milliseconds goes out at once; 0: each frame", checks.not_negative
+        64, "frames are sent in batches, one every this many milliseconds; 0: each frame at once", checks.not_negative
     )
     chunk_bytes: int = setting(
-        4096, "audio and video are interleaved in chunks of this size", checks.between(128, 65536, " bytes")
+        4096, "size of the RTMP chunks in which audio and video are interleaved", checks.between(128, 65536, " bytes")
     )
-    slow_bytes: int = setting(2 << 20, "a slow viewer's backlog", checks.positive, live=True)
-    slow_s: float = setting(4.0, "a slow viewer's backlog, in seconds of media", checks.positive, live=True)
-    wait_s: float = setting(0.0, "how long a player waits for a broadcast to begin", checks.not_negative, live=True)
+    slow_bytes: int = setting(
+        2 << 20,
+        "backlog of a slow viewer, in bytes, above which it skips to a later key frame",
+        checks.positive,
+        live=True,
+    )
+    slow_s: float = setting(4.0, "the same in seconds of media", checks.positive, live=True)
+    wait_s: float = setting(
+        0.0,
+        "seconds that a player waits for a broadcast to begin; 0: it is refused at once",
+        checks.not_negative,
+        live=True,
+    )
     linger_s: float = setting(
-        10.0, "how long a stream without viewers is still played from above", checks.not_negative, live=True
+        10.0, "seconds that a stream is still relayed after its last viewer has left", checks.not_negative, live=True
     )
 
 
 @frozen
 class Transcode:
-    """The ladder."""
+    """Transcoding."""
 
     ladder: tuple[int, ...] = setting(
-        (1080, 720, 480, 360), "heights of the renditions below the source's", checks.ladder
+        (1080, 720, 480, 360),
+        "heights of the renditions to encode; those not below the source's height are left out; empty: no transcoding",
+        checks.ladder,
     )
-    preset: str = setting("veryfast", "x264's preset", checks.one_of(checks.PRESETS))
+    preset: str = setting("veryfast", "x264 preset", checks.one_of(checks.PRESETS))
 
 
 @frozen
 class Cache:
-    """Objects in memory."""
+    """The cache of segments in memory."""
 
-    limit_mb: int = setting(2048, "megabytes of segments at most", checks.positive, live=True)
+    limit_mb: int = setting(2048, "maximum size of the cache in megabytes", checks.positive, live=True)
 
 
 @frozen
 class Limits:
-    """What a stranger may ask for."""
+    """Limits for untrusted clients."""
 
-    connections: int = setting(20_000, "HTTP connections", checks.positive, live=True)
+    connections: int = setting(20_000, "maximum number of HTTP connections", checks.positive, live=True)
     connections_per_address: int = setting(
         2000,
-        "viewers' HTTP connections from one address (of IPv6, a /64) at once: those of some 700 viewers behind one "
-        "translator of addresses, as a campus or a carrier has them; 0: no limit",
+        "simultaneous HTTP connections of viewers from one IPv4 address or IPv6 /64: enough for some 700 viewers "
+        "behind the NAT of a campus or a carrier; 0: no limit",
         checks.not_negative,
         live=True,
     )
     connects_per_address: int = setting(
         500,
-        "new ones a second, and twice as many at once: all of those viewers within four seconds",
+        "new HTTP connections per second from one address, with a burst of twice as many; 0: no limit",
         checks.not_negative,
         live=True,
     )
-    rtmp_connections: int = setting(10_000, "RTMP connections", checks.positive, live=True)
+    rtmp_connections: int = setting(10_000, "maximum number of RTMP connections", checks.positive, live=True)
     rtmp_connections_per_address: int = setting(
         200,
-        "RTMP connections of publishers and players from one address: a large studio's; 0: no limit",
+        "simultaneous RTMP connections of publishers and players from one address; 0: no limit",
         checks.not_negative,
         live=True,
     )
     rtmp_connects_per_address: int = setting(
         20,
-        "new ones a second, and twice as many at once: all of that studio within ten seconds",
+        "new RTMP connections per second from one address, with a burst of twice as many; 0: no limit",
         checks.not_negative,
         live=True,
     )
     refused_publishes_per_address: int = setting(
         10,
-        "wrong publishing keys from one address in a minute, after which it is refused whatever it tries until the "
-        "minute is over: an encoder with a mistyped key that tries every six seconds; 0: no limit",
+        "wrong publishing keys per minute from one address; at the limit, every publish from there is refused until "
+        "the minute is over; 0: no limit",
         checks.not_negative,
         live=True,
     )
     exempt: tuple[str, ...] = setting(
         ("127.0.0.0/8", "::1/128"),
-        "networks that have no limit per address; cluster.trusted_proxies never have one",
+        "networks without limits per address; cluster.trusted_proxies have none either",
         checks.networks,
         live=True,
     )
     relays_from: tuple[str, ...] = setting(
         PRIVATE_NETWORKS,
-        "without cluster.secret: networks of nodes that may play as relays; loopback always may; those of an "
-        "ingest have no limit per address, with a secret or without",
+        "networks whose nodes may play as relays where there is no cluster.secret (loopback always may); at an "
+        "ingest these networks have no limits per address, with or without a secret",
         checks.networks,
         live=True,
     )
-    header_s: float = setting(10.0, "a request's header must have come by then", checks.positive, live=True)
-    stall_s: float = setting(30.0, "a reader who takes nothing for so long is cut", checks.positive, live=True)
+    header_s: float = setting(
+        10.0, "seconds within which a request header must be complete", checks.positive, live=True
+    )
+    stall_s: float = setting(
+        30.0, "seconds after which a client that reads nothing is disconnected", checks.positive, live=True
+    )
     send_buffer_kb: int = setting(
         128,
-        "the kernel's send buffer of a viewer over HTTP; one of the push (RTMP, FLV, WebSocket) has twice as much",
+        "kernel send buffer of an HTTP viewer in kilobytes; RTMP, FLV and WebSocket viewers have twice as much",
         checks.between(1, 1 << 20, " kilobytes"),
         live=True,
     )
     waiting_players: int = setting(
-        1000, "players who wait for broadcasts to begin (push.wait_s)", checks.positive, live=True
+        1000, "maximum number of players that wait for broadcasts to begin (push.wait_s)", checks.positive, live=True
     )
     unknown_names_per_s: float = setting(
         10.0,
-        "names that the tier above is asked for while this node cannot know what is live",
+        "unknown names per second to look up at the upstream tier, while this node cannot know what is live",
         checks.positive,
         live=True,
     )
@@ -250,38 +292,45 @@ class Limits:
 class Node:
     """This process."""
 
-    id: str = setting("", "its name, which no other node has; empty: its role", checks.name)
-    http: str = setting("", "where others reach its HTTP: http://HOST:PORT", checks.public_url, live=True)
-    rtmp: str = setting("", "where others reach its RTMP: rtmp://HOST:PORT", checks.rtmp_url, live=True)
-    region: str = setting("", "where it stands, in a word that near nodes share", checks.name, live=True)
+    id: str = setting("", "name of this node, unique in the cluster; empty: its role", checks.name)
+    http: str = setting(
+        "", "URL at which viewers and other nodes reach it over HTTP: http://HOST:PORT", checks.public_url, live=True
+    )
+    rtmp: str = setting(
+        "", "URL at which viewers and other nodes reach it over RTMP: rtmp://HOST:PORT", checks.rtmp_url, live=True
+    )
+    region: str = setting("", "name of its region, shared with the nodes nearby", checks.name, live=True)
     latitude: float | None = setting(
-        None, "where it stands, in degrees north", checks.between(-90, 90, " degrees"), live=True
+        None, "its latitude in degrees north", checks.between(-90, 90, " degrees"), live=True
     )
     longitude: float | None = setting(
-        None, "where it stands, in degrees east", checks.between(-180, 180, " degrees"), live=True
+        None, "its longitude in degrees east", checks.between(-180, 180, " degrees"), live=True
     )
     capacity_rps: float = setting(
-        200_000.0, "requests per second that it can answer", checks.between(0.001, 1e15), live=True
+        200_000.0, "its capacity in requests per second", checks.between(0.001, 1e15), live=True
     )
     capacity_mbps: float = setting(
-        10_000.0, "what its link carries, in megabits per second", checks.between(0.001, 1e15), live=True
+        10_000.0, "its capacity in megabits per second", checks.between(0.001, 1e15), live=True
     )
 
 
 @frozen
 class Cluster:
-    """What the nodes of one cluster share. It is on when there is a secret."""
+    """The cluster, which is enabled by its secret."""
 
     secret: str = setting(
-        "", "signs what nodes say to each other, and ask; the same on every node", checks.cluster_secret, secret=True
+        "",
+        "secret that signs messages and requests between nodes, the same on every node; empty: no cluster",
+        checks.cluster_secret,
+        secret=True,
     )
-    geo_database: str = setting("", "a file in MaxMind's format, to find where viewers are", live=True)
+    geo_database: str = setting(
+        "", "database in MaxMind format that locates viewers; empty: edges are chosen by load alone", live=True
+    )
     trusted_proxies: tuple[str, ...] = setting(
         (),
-        "networks whose X-Forwarded-For, or PROXY header, is believed: of proxies alone, not of nodes",
+        "networks of reverse proxies whose X-Forwarded-For or PROXY header is trusted; never those of nodes",
         checks.networks,
         live=True,
     )
-    drain_s: float = setting(
-        20.0, "how long a node that is told to go may take to finish", checks.not_negative, live=True
-    )
+    drain_s: float = setting(20.0, "maximum duration of draining in seconds", checks.not_negative, live=True)

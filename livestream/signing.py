@@ -66,11 +66,13 @@ def verify(signature: str, secret: str, now: float, clock_of: ClockOf = unknown_
     match = _SIGNATURE.fullmatch(signature)
     node, expires, digest = match.groups() if match else ("", "0", "")
     if not hmac.compare_digest(digest, _digest(f"{node}.{expires}", secret)):
-        raise WrongSignature("it is not of our secret; give every node the same cluster.secret")
+        raise WrongSignature("it is signed with another secret; give every node the same cluster.secret")
     learnt = clock_of(node)
     at, apart_s = (now, CLOCKS_APART_S) if learnt is None else (learnt, LEARNT_APART_S)
     if not -apart_s <= int(expires) - at <= VALID_S + apart_s:
-        raise WrongSignature(f"{node} signed it more than {apart_s} s ago or ahead; set the clocks of both nodes")
+        raise WrongSignature(
+            f"{node} signed it more than {apart_s} s ago or ahead; synchronize the clocks of both nodes"
+        )
     return node
 
 

@@ -1,4 +1,4 @@
-"""``twistd livestream``: its options, and the service that they make."""
+"""``twistd livestream``: its options, and the service that they configure."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Options(usage.Options):
 
     synopsis = "[--role=ROLE] [--config=FILE] [--set section.key=value ...] [--demo]"
     optParameters: ClassVar[list[list[Any]]] = [
-        ["role", "r", "all", "all, ingest, origin or edge"],
-        ["config", "c", None, "a TOML file"],
+        ["role", "r", "all", "Role of this process: all, ingest, origin or edge."],
+        ["config", "c", None, "Configuration file in TOML."],
     ]
     optFlags: ClassVar[list[list[Any]]] = [
-        ["check", None, "Validate the configuration and exit: 0, or 2 with a line for each error."],
-        ["print-config", None, "Print every setting that is in begin_or_stop, and what it is for, as TOML, and exit."],
+        ["check", None, "Validate the configuration and exit: with 0, or with 2 and one line per error."],
+        ["print-config", None, "Print the effective configuration as TOML, with a comment on each setting, and exit."],
         ["demo", None, "Publish a moving test card with a clock and a tone as stream 'demo'."],
     ]
 
@@ -45,7 +45,7 @@ class Options(usage.Options):
         self._folder = Path.cwd()
 
     def opt_set(self, text: str) -> None:
-        """One setting, as section.key=value; may be repeated."""
+        """Override one setting, as section.key=value; may be repeated."""
         self["set"].append(text)
 
     def postOptions(self) -> None:

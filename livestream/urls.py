@@ -23,7 +23,7 @@ def split_authority(text: str) -> tuple[str, int | None]:
     """
     match = _AUTHORITY.fullmatch(text) if len(text) <= HOST_CHARACTERS + len(".:65535") else None
     if match is None:
-        raise ValueError("it has no valid host, or no valid port")
+        raise ValueError("invalid host or port")
     name, address, digits = match.groups()
     port = int(digits) if digits else None
     if port is not None and port > 65535:
@@ -43,7 +43,7 @@ def split_url(text: str) -> tuple[str, str, int | None]:
     """
     scheme, separator, authority = text.partition("://")
     if not separator:
-        raise ValueError("no URL")
+        raise ValueError("not a URL")
     host, port = split_authority(authority)
     if port == 0 or authority.endswith(":"):
         raise ValueError("a port is from 1 to 65535")

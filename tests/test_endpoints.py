@@ -75,7 +75,7 @@ def test_an_endpoint_is_its_kind_and_its_arguments(text: str, arguments: dict[st
         ("tcp:1:backlog=0", "a backlog is"),
         ("tcp:1\\", "a backslash"),
         ("tcp:" + r"\=x" * 1000, "a port is"),
-        ("unix:", "a path has"),
+        ("unix:", "a path must"),
         ("unix:/a:mode=999", "a mode is"),
         ("unix:/a=b", "no other"),
         ("ssl:443:sslmethod=x", "a method is"),

@@ -111,7 +111,7 @@ def test_a_list_of_tables_has_the_fields_of_its_class() -> None:
     assert other_value(CERTIFICATES, (), "x") == (Certificate("x", "x", 1.5, 1, True),) * 2
 
 
-SHAPE = r"write each as \{certificate = \.\., key = \.\..*; what may be left out: weight, port, is_default"
+SHAPE = r"write each as \{certificate = \.\., key = \.\..*; optional: weight, port, is_default"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ class RedisBus(Service):
 
     def accept(self, announcement: Announcement) -> Deferred[None]:
         if not self._is_accepting:
-            return fail(TemporarilyUnavailable("Redis is away"))
+            return fail(TemporarilyUnavailable("Redis is unavailable"))
         end = position_of(announcement)
         numbers = [end.epoch, announcement.epoch.first_msn, end.msn, end.discontinuity, end.ends_at_ms]
         keys, arguments = self._append(Tier.INGEST, announcement)
@@ -212,7 +212,7 @@ class RedisBus(Service):
 
     def retained(self, channel: str) -> Deferred[Sequence[bytes]]:
         if self._commands.protocol is None:
-            return fail(TemporarilyUnavailable("Redis is away"))
+            return fail(TemporarilyUnavailable("Redis is unavailable"))
         reply: Deferred[Any] = self._commands.protocol.execute_command(
             "HRANDFIELD", PREFIX + channel, MAX_RETAINED, "WITHVALUES"
         )
@@ -222,7 +222,7 @@ class RedisBus(Service):
     def _run(self, script: Script, keys: list[str], arguments: list[Any]) -> Deferred[Any]:
         """Run a script; whatever goes wrong is a `TemporarilyUnavailable`."""
         if not self._is_accepting:
-            return fail(TemporarilyUnavailable("Redis is away"))
+            return fail(TemporarilyUnavailable("Redis is unavailable"))
         protocol, rest = self._commands.protocol, [len(keys), *keys, *arguments]
         self._outstanding += 1
         reply: Deferred[Any] = protocol.execute_command("EVALSHA", script.sha, *rest)
@@ -259,7 +259,7 @@ class RedisBus(Service):
         now = self.reactor.seconds()
         if self._commands.protocol is not None and now - self._warned_at > WARN_INTERVAL_S:
             self._warned_at = now
-            self.log.warn("Redis refuses a command: {reason}", reason=failure.getErrorMessage())
+            self.log.warn("Redis rejected a command: {reason}", reason=failure.getErrorMessage())
 
     # Connecting
 
@@ -290,14 +290,14 @@ class RedisBus(Service):
     def _check_recovered(self) -> None:
         if self._is_away and self._commands.protocol is not None and self._subscriber.protocol is not None:
             self._is_away = False
-            self.log.info("Redis is back")
+            self.log.info("Redis is available again")
         self.metrics.bus_up.set(self.is_healthy)
 
     def _down(self, reason: str) -> None:
         self.metrics.bus_up.set(0)
         if not self._is_away:
             self._is_away = True
-            self.log.warn("Redis is away: {reason}", reason=reason)
+            self.log.warn("Redis is unavailable: {reason}", reason=reason)
 
     # Receiving
 

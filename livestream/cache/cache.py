@@ -128,9 +128,9 @@ class Cache:
         if self._is_stopped:
             raise Unavailable("this node is stopping")
         if len(self._fills) >= FILLS:
-            raise Unavailable(f"{FILLS} objects are being fetched already")
+            raise Unavailable(f"{FILLS} objects are already being fetched")
         if not 0 < info.size <= OBJECT_BYTES:
-            raise Unavailable(f"{key.path} cannot have {info.size} bytes")
+            raise Unavailable(f"{key.path} was announced with an invalid size: {info.size} bytes")
         fill = self._fills[key] = Fill(info, self.seconds)
         running = Deferred.fromCoroutine(self._run(key, fill))
         if not running.called:
@@ -171,7 +171,7 @@ class Cache:
             if not fill.restart():
                 raise error
             self.store.release(key)
-            self.log.warn("{path} {reason}: fetching all of it again", path=key.path, reason=str(error))
+            self.log.warn("{path} {reason}; fetching all of it again", path=key.path, reason=str(error))
         elif received and self.store.reserve(key, received) and fill.interrupt(error, self.clock.seconds()):
             await deferLater(self.clock, HOLD_DOWN_S)
         else:

@@ -145,7 +145,7 @@ class Fill:
         digest = self._hash.copy()
         digest.update(last)
         if digest.hexdigest() != self.info.digest:
-            raise DigestMismatch("has other bytes than were announced")
+            raise DigestMismatch("does not match its announced digest")
 
     def _add(self, data: bytes) -> None:
         self.body.append(data)

@@ -116,7 +116,7 @@ class CutOffNodes:
             failing_s = now - each.failing_since
             is_given_up = each.is_given_up or failing_s >= GIVE_UP_S
             if is_given_up and not each.is_given_up:
-                message = "node {id} is given up: it is cut off from the bus, and has not answered for {s:.0f} s"
+                message = "node {id} is no longer used: cut off from the bus, and no answer for {s:.0f} s"
                 self.log.warn(message, id=each.node.id, s=failing_s)
             self._update(each, is_answering=False, is_given_up=is_given_up)
 
@@ -142,7 +142,7 @@ class CutOffNodes:
             if now - each.alive_at > FORGET_S:
                 self.remove(each.node.id)
                 if not each.is_given_up:
-                    message = "node {id} is given up: no heartbeat and no answer for {s:.0f} s"
+                    message = "node {id} removed: no heartbeat and no answer for {s:.0f} s"
                     self.log.warn(message, id=each.node.id, s=FORGET_S)
 
     def _log_cut_off(self, each: CutOffNode, now: float) -> None:
@@ -154,4 +154,4 @@ class CutOffNodes:
         """Remove the nodes whose HTTP addresses other nodes now have: an answer from there says nothing about them."""
         for each in [each for each in self._nodes.values() if each.node.http in urls]:
             self.remove(each.node.id)
-            self.log.info("node {id} is gone: another node is at {http}", id=each.node.id, http=each.node.http)
+            self.log.info("node {id} removed: another node is at {http}", id=each.node.id, http=each.node.http)

@@ -26,7 +26,7 @@ ADVICE = {
     Fault.ALTERED: "it is signed with another secret; give every node the same cluster.secret",
     Fault.VERSION: "it has another version; upgrade the older nodes",
     Fault.IMPOSSIBLE: "it is malformed; find the node that does not run this program",
-    Fault.STALE: "it was sent more than a quarter of an hour ago, or ahead; set the clocks of both nodes",
+    Fault.STALE: "it is dated more than a quarter of an hour ago, or ahead; synchronize the clocks of both nodes",
     Fault.UNANSWERED: (
         "it does not answer challenges on the bus: it is a recording, or that node receives nothing from Redis; check "
         "its log, and who else writes to this Redis"
@@ -251,7 +251,7 @@ class Nodes:
         self._cut_off.replaced([heartbeat.node.http])
         if before is not None and before.is_logged and before.heartbeat.boot == heartbeat.boot:
             silent_s = self.monotonic() - before.seen_at
-            self.log.info("node {id} is back, after {s:.0f} s", id=heartbeat.node.id, s=silent_s)
+            self.log.info("node {id} is back after {s:.0f} s", id=heartbeat.node.id, s=silent_s)
         else:
             node = heartbeat.node
             self.log.info("node {id} joined: {role} at {http}", id=node.id, role=node.role, http=node.http)
@@ -268,7 +268,7 @@ class Nodes:
         else:
             return
         self._changed()
-        self.log.info("node {id} has left", id=name)
+        self.log.info("node {id} left", id=name)
 
     def _has_room(self, name: str = "") -> bool:
         """Whether one more node fits; for ``name``, the node that was cut off longest is dropped if need be."""

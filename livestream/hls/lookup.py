@@ -25,7 +25,7 @@ from livestream.http.response import Field, Representation, Response, ResponseFa
 from livestream.net.body import Body
 from livestream.net.log_summary import LogSummary
 
-UNAVAILABLE = "{count} requests of the last {seconds} s for what cannot be had, such as {path}: {reason}"
+UNAVAILABLE = "{count} requests for unavailable objects in the last {seconds} s, such as {path}: {reason}"
 
 
 @frozen

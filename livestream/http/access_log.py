@@ -59,7 +59,7 @@ class AccessLog:
                 os.close(descriptor)
         except OSError as reason:
             if not self._is_failing:
-                self.log.warn("The access log cannot be written, and lines are lost: {reason}", reason=reason)
+                self.log.warn("the access log cannot be written; entries are lost: {reason}", reason=reason)
             self._is_failing = True
         else:
             self._is_failing = False

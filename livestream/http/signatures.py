@@ -47,4 +47,4 @@ class Signatures:
         now = self.credentials.seconds()
         if abs(now - self._warned_at) >= WARN_S:
             self._warned_at = now
-            self.log.warn("a request from {host} is refused for its signature: {error}", host=host, error=error)
+            self.log.warn("request from {host} rejected for its signature: {error}", host=host, error=error)

@@ -222,7 +222,9 @@ class HttpSite(Site):
         now = self.clock.seconds()
         if abs(now - self._failed_at) >= FAILURE_LOG_S:
             self._failed_at = now
-            self.errors.failure("{count} requests could not be answered; the last:", reason, count=self._failures)
+            self.errors.failure(
+                "{count} requests failed with an internal error; the last one:", reason, count=self._failures
+            )
             self._failures = 0
 
     def log(self, request: AdmittedRequest) -> None:  # type: ignore[override]

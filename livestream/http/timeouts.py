@@ -72,7 +72,7 @@ class Timeouts:
         try:
             again = watched.check_timeouts(self.now)
         except Exception:
-            self.log.failure("The timeouts of a connection could not be checked")
+            self.log.failure("failed to check the timeouts of a connection")
             return
         if again < math.inf:
             self.watch(watched, again)

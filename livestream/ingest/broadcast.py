@@ -330,7 +330,7 @@ class Broadcast:
 
     def _close(self, reason: str) -> None:
         """Close the source's last segment now, and those of the rungs once the transcoder is flushed."""
-        self.log.info("{stream}: the publisher has left: {reason}", stream=self.stream, reason=reason)
+        self.log.info("{stream}: publisher disconnected: {reason}", stream=self.stream, reason=reason)
         self.phase = BroadcastPhase.CLOSING
         end_ms = self._planner.finish()
         if end_ms is not None:
@@ -391,7 +391,7 @@ class Broadcast:
                 self.services.end_feed(rendition.feed)
         for rendition in self._renditions():
             rendition.close()
-        self.log.info("{stream}: the broadcast is over here", stream=self.stream)
+        self.log.info("{stream}: broadcast ended here", stream=self.stream)
         self.ended(self)
 
     def _cancel(self) -> None:

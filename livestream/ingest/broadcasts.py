@@ -91,7 +91,7 @@ class Broadcasts:
         )
         self._broadcasts[stream] = broadcast
         self.metrics.broadcasts.set(len(self._broadcasts))
-        self.log.info("{stream}: a broadcast begins", stream=stream)
+        self.log.info("{stream}: broadcast started", stream=stream)
         broadcast.writer.claim(self._fences.get(stream, 0))
         return broadcast
 

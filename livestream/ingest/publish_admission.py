@@ -27,7 +27,7 @@ How long to wait for another ingest to announce that its publisher has left: an 
 may be here before that one has read the end of its connection.
 """
 WRONG_KEYS = (
-    "{count} tries to publish refused in the last {seconds} s, such as one of {address}, for {limit} wrong keys before"
+    "{count} attempts to publish refused in the last {seconds} s, such as one from {address}, after {limit} wrong keys"
 )
 COUNTED_BYTES = 65_536
 """So many bytes are counted at once, for each count takes a lock."""
@@ -214,7 +214,7 @@ class PublishAdmission:
         self._check_draining()
         present = self._publishers.get(stream)
         if present is None and len(self._publishers) >= self.limit:
-            message = f"this server takes {self.limit} broadcasts, and has them"
+            message = f"this server has reached its limit of {self.limit} broadcasts"
             raise Refusal(Reason.TOO_MANY_STREAMS, message)
         if present is not None:
             if self.clock.seconds() - present.last_media <= SILENT_S:
@@ -271,6 +271,6 @@ class PublishAdmission:
             often.
         """
         if not self.keys.secrets:
-            raise Refusal(Reason.IN_USE, f"{stream} is being published already{where}")
+            raise Refusal(Reason.IN_USE, f"{stream} is already being published{where}")
         if self.takeovers.are_too_many(stream):
-            raise Refusal(Reason.IN_USE, f"{stream}: two encoders fight over this name; stop one of them")
+            raise Refusal(Reason.IN_USE, f"{stream}: two encoders compete for this name; stop one of them")

@@ -10,7 +10,7 @@ from livestream.model.names import APP
 from livestream.net.rtmp.connection import RtmpConnection
 from livestream.net.rtmp.requests import RtmpRequest
 
-ANOTHER_APP = f"another application than {APP}: publish to rtmp://HOST/{APP}, the stream key is STREAM?key=SECRET"
+ANOTHER_APP = f"unknown application: publish to rtmp://HOST/{APP}, with the stream key STREAM?key=SECRET"
 
 
 @frozen

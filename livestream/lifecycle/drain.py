@@ -69,7 +69,7 @@ class Drain:
             return
         self._why, self._began_at = why, self.clock.seconds()
         if self.limit_s:
-            self.log.info("Draining, for at most {limit:g} s: {why}", limit=self.limit_s, why=why)
+            self.log.info("draining for at most {limit:g} s: {why}", limit=self.limit_s, why=why)
         self._enter(DrainPhase.ANNOUNCED)
         self.clock.callLater(LOOK_S, self._look)
 
@@ -78,7 +78,7 @@ class Drain:
         if self.phase is DrainPhase.SERVING:
             self.begin(why)
         else:
-            self.log.info("Draining: stopping at once: {why} again", why=why)
+            self.log.info("stopping at once: {why} while draining", why=why)
             self._enter(DrainPhase.STOPPED)
 
     def reasons(self) -> list[str]:
@@ -103,7 +103,9 @@ class Drain:
         if passed_s < until_s:
             return self.phase is not DrainPhase.ANNOUNCED and not left
         if left and self.limit_s:
-            self.log.warn("Draining: the time for {phase} is up, with {left}", phase=self.phase.name.lower(), left=left)
+            self.log.warn(
+                "draining: phase {phase} timed out with {left} remaining", phase=self.phase.name.lower(), left=left
+            )
         return True
 
     def _left(self) -> str:
@@ -119,8 +121,8 @@ class Drain:
             try:
                 action()
             except Exception:
-                self.log.failure("Draining: an action of phase {phase} failed", phase=phase.name.lower())
+                self.log.failure("draining: an action of phase {phase} failed", phase=phase.name.lower())
         if phase is DrainPhase.STOPPED:
             if self.limit_s:
-                self.log.info("Drained in {took:.1f} s", took=self.clock.seconds() - self._began_at)
+                self.log.info("drained in {took:.1f} s", took=self.clock.seconds() - self._began_at)
             self.end()

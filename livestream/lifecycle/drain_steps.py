@@ -13,8 +13,8 @@ from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.push.flv import FlvPush
 from livestream.signing import RELAY
 
-PUBLISH_ELSEWHERE = "this server is going away: publish again, to another or in a minute"
-GONE = "this node is going away"
+PUBLISH_ELSEWHERE = "this server is draining: publish again, to another one or in a minute"
+GONE = "this node is draining"
 QUIET_S = 2.0
 """Viewers have moved when none has come for as long as each takes to ask again, and so much more."""
 

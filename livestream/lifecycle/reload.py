@@ -55,15 +55,15 @@ class Reloader:
                 apply(new)
         except ConfigError as error:
             for line in error.lines:
-                self.log.error("Configuration not read again, all stays as it is: {line}", line=line)
+                self.log.error("configuration not reloaded, the current one stays in effect: {line}", line=line)
             return
         changed = [name for name in changes(self.config, new) if self._concerns(name)]
         live = [name for name in changed if SETTINGS[name].metadata["live"]]
         self._put_in_force(self.config.replace({name: new.get(name) for name in live}))
         for name in changed:
             if name not in live:
-                self.log.warn("Configuration read again: {name} has changed, and needs a restart", name=name)
-        self.log.info("Configuration read again. New and in force: {live}", live=", ".join(live) or "nothing")
+                self.log.warn("configuration reloaded; {name} has changed and requires a restart", name=name)
+        self.log.info("configuration reloaded; applied: {live}", live=", ".join(live) or "nothing")
 
     def _concerns(self, name: str) -> bool:
         """Whether a setting concerns this role, or every role."""

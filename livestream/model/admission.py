@@ -27,8 +27,8 @@ class Reason(Enum):
     NOT_ALLOWED = "this peer may not do that here"
     UNSUPPORTED = "the media cannot be served"
     NOT_LIVE = "the stream is not live, or does not have the rendition"
-    UNAVAILABLE = "whether the stream is live cannot be found out now"
-    DRAINING = "the node is going away"
+    UNAVAILABLE = "whether the stream is live cannot be determined now"
+    DRAINING = "the node is draining"
 
 
 class Refusal(Exception):

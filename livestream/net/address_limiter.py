@@ -13,10 +13,10 @@ from livestream.metrics import Metrics
 from livestream.net.address_limits import AddressConnections, Networks, OverLimit
 from livestream.net.log_summary import LogSummary
 
-OVER = "{count} connections refused in the last {seconds} s, such as one of {address}: limits.{limit} is {most}"
+OVER = "{count} connections refused in the last {seconds} s, such as one from {address}: limits.{limit} is {most}"
 NO_HEADER = (
-    "{count} connections closed in the last {seconds} s for want of a PROXY header, such as one of {address}, which is "
-    "in cluster.trusted_proxies: have it send one, or do not trust it ({reason})"
+    "{count} connections closed in the last {seconds} s for lack of a PROXY header, such as one from {address}: have "
+    "that proxy send the header, or remove it from cluster.trusted_proxies ({reason})"
 )
 
 

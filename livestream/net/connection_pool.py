@@ -15,7 +15,7 @@ from livestream.net.log_summary import LogSummary
 PLAYERS_SHARE = 0.9
 """Where publishers come in, so many of the connections at most may be players'."""
 LIMIT = "rtmp_connections"
-FULL = "{count} times in the last {seconds} s somebody had to go or could not come: limits.rtmp_connections is {limit}"
+FULL = "{count} RTMP clients refused or disconnected in the last {seconds} s: limits.rtmp_connections is {limit}"
 
 
 class Pooled(Protocol):
@@ -114,5 +114,5 @@ class ConnectionPool(Generic[C]):
         if oldest is None:
             return False
         self.leave(oldest)
-        oldest.abort("makes room for others")
+        oldest.abort("closed to make room for others")
         return True

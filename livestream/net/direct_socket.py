@@ -226,7 +226,7 @@ class Poller:
         try:
             why = transport.doRead() if event == EPOLLIN else self._obey(transport, fd, event)
         except Exception as error:
-            self.log.failure("A connection is closed for an error")
+            self.log.failure("closing a connection after an internal error")
             why = error
         if why is not None:
             self._lose(transport, why)

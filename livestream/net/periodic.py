@@ -36,4 +36,4 @@ class Ticker(Service):
         try:
             self.action()
         except Exception:
-            self.log.failure("a regular task failed")
+            self.log.failure("a periodic task failed")

@@ -52,21 +52,21 @@ class OpsAdmission:
 
     def refusal(self, request: Request, now: float) -> Response | None:
         if PATH.fullmatch(request.path) is None:
-            return self._refusal("404 Not Found", "there is no such path", now)
+            return self._refusal("404 Not Found", "no such path", now)
         if request.method not in (*READING, *CHANGING):
-            return self._refusal("405 Method Not Allowed", "no such method here", now, ALLOW)
+            return self._refusal("405 Method Not Allowed", "this method is not allowed", now, ALLOW)
         if request.path in PROBES and request.method in READING:
             return None
         host = _only(request, b"host")
         if not self._is_ours(host):
             self.metrics.limit_hit("ops_host")
-            reason = "ask by an IP address or as localhost, or give ops.hosts the name that you ask by"
+            reason = "use an IP address or localhost in the URL, or add this host name to ops.hosts"
             return self._refusal("421 Misdirected Request", reason, now)
         if request.method in CHANGING and not _is_of_no_other_site(request, host):
             self.metrics.limit_hit("ops_origin")
-            return self._refusal("403 Forbidden", "not from a page of another site", now)
+            return self._refusal("403 Forbidden", "requests from pages of other sites are not allowed", now)
         if self.token and not self._is_authorized(request):
-            return self._refusal("401 Unauthorized", "ask with the token that is ops.token", now, CHALLENGE)
+            return self._refusal("401 Unauthorized", "send ops.token as a bearer token", now, CHALLENGE)
         return None
 
     def _is_ours(self, host: str) -> bool:

@@ -84,7 +84,7 @@ class Ops:
     def go(self, request: IRequest) -> bytes:
         """Have the node go, as SIGTERM does; 202 when it is going."""
         if self.drain is None:
-            return _refusal(request, 403, "not here")
+            return _refusal(request, 403, "draining is not available here")
         self.drain()
         request.setResponseCode(202)
         return _json(request, {"draining": True})
@@ -108,12 +108,12 @@ class Ops:
     def best(self, request: Request) -> bytes:
         """``?stream=STREAM&address=IP``: where to send a viewer, for DNS servers and gateways."""
         if self.route is None:
-            return _refusal(request, 404, "there is no cluster: give cluster.secret")
+            return _refusal(request, 404, "this node is in no cluster: set cluster.secret")
         try:
             stream = stream_name(_argument(request, b"stream"))
             address = str(ip_address(_argument(request, b"address")))
         except ValueError as error:
-            return _refusal(request, 400, f"ask with ?stream=STREAM&address=IP: {error}")
+            return _refusal(request, 400, f"use ?stream=STREAM&address=IP: {error}")
         return _json(request, {"stream": stream, "address": address, "edges": list(self.route(stream, address))})
 
     @router.handle_errors(HTTPException)

@@ -79,7 +79,7 @@ class Watch:
         """No such page, or no such method on it."""
         assert isinstance(failure.value, HTTPException)
         request.setResponseCode(failure.value.code or 500)
-        words = '<p class="empty">There is no such page.</p><p><a href="/">What is live</a></p>'
+        words = '<p class="empty">This page does not exist.</p><p><a href="/">Live now</a></p>'
         return self._page(request, self._index.substitute(streams=words, refresh=""))
 
     def _page(self, request: IRequest, html: str) -> bytes:

@@ -30,7 +30,7 @@ from livestream.push.viewer import Viewer
 MANY = 4
 """With so many viewers or more, a memory file costs less than the copies that it saves."""
 
-STALLED = "{count} viewers of the last {seconds} s had taken nothing for {stall_s} s, and were closed"
+STALLED = "{count} viewers disconnected in the last {seconds} s after reading nothing for {stall_s} s"
 Behind = tuple[int, int]
 """A file descriptor, and how much of the data its socket took."""
 

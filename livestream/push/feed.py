@@ -206,7 +206,7 @@ class Feed:
         return Start(self.metadata, [_not_before(frame, first_ms) for frame in frames])
 
     def _time_out(self, waiter: _Waiter) -> None:
-        self._resolve([waiter], _not_live(self._unavailable or f"nobody knows whether {self.stream} is live"))
+        self._resolve([waiter], _not_live(self._unavailable or f"cannot determine now whether {self.stream} is live"))
 
     def _remove(self, waiter: _Waiter) -> None:
         self._waiters.discard(waiter)

@@ -148,7 +148,7 @@ class Feeds:
             return Refusal(Reason.TOO_MANY_STREAMS, "this server has no room for more streams")
         if availability is Availability.UNKNOWN and not self._may_request(stream):
             self.metrics.limit_hit("unknown_names")
-            message = f"it cannot be found out now whether {stream} is live; try again in a few seconds"
+            message = f"cannot determine now whether {stream} is live; try again in a few seconds"
             return Refusal(Reason.UNAVAILABLE, message)
         return None
 

@@ -163,14 +163,14 @@ class Relay:
         """Play from this node, where the broadcast goes on, unless that is so already."""
         if upstream != self.upstream:
             self._close_link()
-            self._leave("the broadcast goes on at another node", upstream)
+            self._leave("the broadcast continues at another node", upstream)
 
     # What the upstream sends
 
     def started(self) -> None:
         self._enter(RelayPhase.PLAYING)
         self._splice.connected()
-        self.log.info("{feed.stream}/{feed.rendition} plays from {upstream}", feed=self.feed, upstream=self.upstream)
+        self.log.info("{feed.stream}/{feed.rendition}: relayed from {upstream}", feed=self.feed, upstream=self.upstream)
 
     def heard(self) -> None:
         self._silent_checks = 0
@@ -212,14 +212,14 @@ class Relay:
 
     def _try_all(self) -> None:
         self._choose()
-        self._try_next("there is no upstream")
+        self._try_next("no upstream is known")
 
     def _leave(self, reason: str, first: Upstream | None = None) -> None:
         """Leave the upstream for another, ``first`` if it is given."""
         if self.phase is RelayPhase.PLAYING:
             self._without_since = self.clock.seconds()
             self.log.warn(
-                "{feed.stream}/{feed.rendition}: {upstream} is lost: {reason}",
+                "{feed.stream}/{feed.rendition}: lost {upstream}: {reason}",
                 feed=self.feed, upstream=self.upstream, reason=reason,
             )  # fmt: skip
         self._choose()
@@ -252,7 +252,7 @@ class Relay:
         elif self._silent_checks == ASK_AFTER_CHECKS and self._link is not None:
             self._link.ask()
         elif self._silent_checks >= ASK_AFTER_CHECKS + ANSWER_CHECKS:
-            self._drop("it has fallen silent")
+            self._drop("it stopped sending")
 
     def _drop(self, reason: str) -> None:
         self._close_link()
@@ -368,4 +368,4 @@ class Relays:
 
     def _unanswered(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("upstream nodes cannot be asked which streams they have", failure)
+            self.log.failure("failed to ask the upstream nodes which streams they have", failure)

@@ -50,7 +50,7 @@ class SignedRelays:
     def check(self, request: RtmpRequest) -> None:
         signature = request.query[RELAY]
         if signature == UNSIGNED:
-            raise NotARelay("it is not signed; give that node the cluster.secret, and this version")
+            raise NotARelay("it is not signed; give that node the cluster.secret and this version")
         try:
             self.credentials.verify(signature)
         except WrongSignature as error:

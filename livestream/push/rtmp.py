@@ -69,8 +69,8 @@ class RtmpViewer:
         if isinstance(failure.value, Refusal):
             self.connection.refuse(failure.value)
         elif not isinstance(failure.value, CancelledError):
-            self.log.failure("A player could not be admitted", failure)
-            self.connection.close("an internal error")
+            self.log.failure("failed to admit a player", failure)
+            self.connection.close("internal error")
 
 
 @define(eq=False)
@@ -95,7 +95,7 @@ class RtmpPlaying:
         play = PlayRequest(request.name, rendition, request.query, request.address, protocol)
         if request.app != APP:
             self.admission.log_refused(play)
-            raise Refusal(Reason.UNKNOWN_PATH, f"another application than {APP}: play rtmp://HOST/{APP}/STREAM")
+            raise Refusal(Reason.UNKNOWN_PATH, f"unknown application: play rtmp://HOST/{APP}/STREAM")
         viewer = RtmpViewer(connection, self.admission.feeds.limits.chunk_bytes)
         viewer.begin(Deferred.fromCoroutine(self.admission.admit(play)))
         return viewer

@@ -60,10 +60,10 @@ class OtherNodes:
         try:
             status, body = await self._post(self._connected[node.http], f"{take_path(stream)}?epoch={epoch}")
             if status not in (200, 409):
-                raise UpstreamError(f"answers {status}")
+                raise UpstreamError(f"answered {status}")
             position, fields = decode_position(body)
         except (UpstreamError, InvalidMessage) as error:
-            self.log.warn("{stream}: {id} does not say how far it is: {why}", stream=stream, id=node.id, why=error)
+            self.log.warn("{stream}: {id} did not report its position: {why}", stream=stream, id=node.id, why=error)
             return None, 0, False
         return (None, position.epoch, False) if status == 409 else (position, 0, fields.get("live") is True)
 

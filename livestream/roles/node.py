@@ -85,7 +85,7 @@ def open_bus(config: Config, bus_name: str, process: Process, metrics: Metrics) 
 
     bus = RedisBus(url, process.reactor, metrics, bus_name, LOG_WINDOWS * config.hls.window, secret)
     if not secret and not is_local(url):
-        warning = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
+        warning = "every client of Redis at {url} can stop any stream: set cluster.secret"
         _log.warn(warning, url=without_password(url))
     process.run(bus)
     return bus

@@ -56,7 +56,7 @@ class UpstreamStates:
     def not_ready_reasons(self) -> list[str]:
         """Why there is nobody to ask yet; nothing once there was somebody: what came from there can be served."""
         self._had_somebody = self._had_somebody or bool(self.selection.every_url())
-        return [] if self._had_somebody else [f"no {self.selection.role} has been heard of yet"]
+        return [] if self._had_somebody else [f"no {self.selection.role} is known yet"]
 
     def every_stream(self) -> Deferred[Sequence[Announcement]]:
         return Deferred.fromCoroutine(self.upstreams.states())
@@ -76,7 +76,7 @@ class UpstreamStates:
     def _unwarned(self, failure: Failure, node: Node) -> None:
         """It is told again soon."""
         failure.trap(UpstreamError)
-        self.log.debug("{id} could not be told that a stream was taken: {why}", id=node.id, why=failure.value)
+        self.log.debug("{id} could not be notified that a stream was claimed: {why}", id=node.id, why=failure.value)
 
 
 @define(eq=False)
@@ -105,7 +105,7 @@ class UpstreamPlayers:
             try:
                 holdings[self._player(rtmp[http])] = decode_epochs(text)
             except InvalidMessage as error:
-                self.log.warn("{url} does not say which streams it has: {error}", url=http, error=error)
+                self.log.warn("{url} sent an invalid list of its streams: {error}", url=http, error=error)
         return holdings
 
     def _player(self, url: str) -> RtmpUpstream:

@@ -210,7 +210,7 @@ class ServerSession:
         info = {
             "level": "status",
             "code": "NetConnection.Connect.ReconnectRequest",
-            "description": "this node is going away",
+            "description": "this node is draining",
             "tcUrl": url,
         }
         self._wire.command(0, "onStatus", 0, None, info)

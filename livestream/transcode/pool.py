@@ -193,7 +193,7 @@ class Transcode:
         if flushed:
             self._end_flush()
         elif not self._replay.done():
-            self.died(child, "confused", "it has answered more than it was given")
+            self.died(child, "confused", "it has answered more frames than it was sent")
         self._pump()
 
     def refused(self, child: Child, reason: str) -> None:
@@ -234,7 +234,11 @@ class Transcode:
         """Skip the GOP at which two children in a row died."""
         gop_ms = self._replay.current_gop() if len(self._replay) else None
         if gop_ms is not None and gop_ms == self._crashed_gop:
-            self.log.warn("{stream}: the video from {at} ms on is skipped", stream=self.stream, at=gop_ms)
+            self.log.warn(
+                "{stream}: skipping the video from {at} ms on, at which two transcoders died",
+                stream=self.stream,
+                at=gop_ms,
+            )
             self._is_skipping = self._replay.drop_gop(gop_ms)
             gop_ms = None
         self._crashed_gop = gop_ms
@@ -247,7 +251,7 @@ class Transcode:
         try:
             self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, clean_environment(os.environ))
         except OSError as error:
-            self.log.warn("{stream}: no transcoder can be started: {error}", stream=self.stream, error=error)
+            self.log.warn("{stream}: a transcoder could not be started: {error}", stream=self.stream, error=error)
             self.lost(child, "not started")
         child.send(Setup(self.pool.preset, tuple(self.rungs)))
 

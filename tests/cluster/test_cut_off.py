@@ -41,7 +41,7 @@ def test_one_that_nobody_asks_is_known_for_ten_minutes(scene: Scene, origin: Pro
     assert scene.cut_off() == reachable(scene) == ["origin-2"]
     scene.pass_s(10, step_s=1)
     assert scene.alive() == reachable(scene) == []
-    assert scene.said("node origin-2 is given up: no heartbeat and no answer for 600 s") == 1
+    assert scene.said("node origin-2 removed: no heartbeat and no answer for 600 s") == 1
 
 
 @pytest.mark.parametrize("url", [HTTP, RTMP])
@@ -71,7 +71,7 @@ def test_one_that_does_not_answer_is_given_up_after_half_a_minute_and_any_answer
     scene.nodes.did_not_answer(HTTP)
     assert scene.alive() == [] and scene.nodes.last_seen() == []
     scene.nodes.did_not_answer(HTTP)
-    assert scene.said("node origin-2 is given up: it is cut off from the bus, and has not answered for 30 s") == 1
+    assert scene.said("node origin-2 is no longer used: cut off from the bus, and no answer for 30 s") == 1
     assert reachable(scene) == ["origin-2"]
     scene.nodes.answered(HTTP)
     assert scene.cut_off() == ["origin-2"] and scene.said("node origin-2 answers again") == 1
@@ -124,7 +124,7 @@ def test_what_it_carried_is_not_known_any_more(scene: Scene) -> None:
 def test_a_goodbye_ends_it_at_once(scene: Scene, origin: Process) -> None:
     scene.nodes.on_message(origin.says(is_last=True))
     assert scene.alive() == reachable(scene) == []
-    assert scene.said("node origin-2 has left") == 1
+    assert scene.said("node origin-2 left") == 1
 
 
 def test_the_goodbye_of_another_run_of_its_name_does_not_end_it(scene: Scene, origin: Process) -> None:
@@ -144,7 +144,7 @@ def test_another_node_at_its_address_takes_its_place(scene: Scene, origin: Proce
     other = scene.process("origin-3", host="127.0.0.2")
     scene.speak(other)
     assert scene.alive() == reachable(scene) == ["origin-3"]
-    assert scene.said("node origin-2 is gone: another node is at http://127.0.0.2:8080") == 1
+    assert scene.said("node origin-2 removed: another node is at http://127.0.0.2:8080") == 1
 
 
 def test_a_node_whose_place_another_took_before_it_fell_silent_is_not_waited_for(scene: Scene) -> None:

@@ -43,7 +43,7 @@ def test_who_is_silent_for_three_seconds_is_cut_off_until_it_is_heard_again(scen
     scene.pass_s(6)
     scene.speak(silent)
     assert scene.alive() == scene.heard() == ["edge-3", "edge-2"]
-    assert scene.said("node edge-2 is back, after 10 s") == 1
+    assert scene.said("node edge-2 is back after 10 s") == 1
 
 
 def test_who_says_goodbye_is_gone_at_once_and_comes_back_as_another_run_only(scene: Scene) -> None:
@@ -74,7 +74,9 @@ def test_clocks_may_be_five_minutes_apart(scene: Scene, clock_s: float) -> None:
 def test_what_was_sent_long_ago_or_ahead_is_dropped_with_what_to_do(scene: Scene, clock_s: float) -> None:
     scene.speak(scene.process("edge-2", clock_s=clock_s))
     assert scene.alive() == [] and scene.count("stale") == 1
-    assert scene.said("edge-2, edge at http://127.0.0.2:8080") == scene.said("set the clocks of both nodes") == 1
+    assert (
+        scene.said("edge-2, edge at http://127.0.0.2:8080") == scene.said("synchronize the clocks of both nodes") == 1
+    )
 
 
 def test_what_is_not_ours_is_dropped_and_said_once_a_minute(scene: Scene) -> None:

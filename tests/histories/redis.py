@@ -107,7 +107,7 @@ class SimBus:
 
     def _ask(self, answer: Callable[[], Any]) -> Deferred[Any]:
         if not self.is_healthy:
-            return fail(TemporarilyUnavailable("Redis is away"))
+            return fail(TemporarilyUnavailable("Redis is unavailable"))
         return self.world.request(self.node, REDIS, answer)
 
     def _append(self, tier: Tier, announcement: Announcement) -> None:

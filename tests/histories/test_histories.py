@@ -14,14 +14,14 @@ from tests.histories.world import World
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "none": (),
-    "Redis is away": ("redis away",),
+    "Redis is unavailable": ("redis away",),
     "Redis forgets": ("redis forgets",),
     "an ingest is cut off from Redis": ("A-R",),
     "an ingest is cut off from Redis and the other ingest": ("A-R", "A-B"),
     "an ingest is cut off from Redis and an origin": ("A-R", "O1-A", "O1-R"),
     "an ingest is cut off from Redis and dies": ("A-R", "an ingest dies"),
     "an ingest dies": ("an ingest dies",),
-    "Redis is away and the ingests are cut off from each other": ("redis away", "A-B"),
+    "Redis is unavailable and the ingests are cut off from each other": ("redis away", "A-B"),
     "Redis forgets and an ingest is cut off from it": ("redis forgets", "A-R"),
     "any links are cut": ("cuts",),
     "any links are cut, an ingest dies and Redis forgets": ("cuts", "an ingest dies", "redis forgets"),
@@ -31,7 +31,7 @@ SEEDS = (*range(12), 1010)
 """In the last one an edge hears of a stream's second segment before its first."""
 
 
-@pytest.mark.parametrize("stays", [False, True], ids=["one encoder", "two encoders fight"])
+@pytest.mark.parametrize("stays", [False, True], ids=["one encoder", "two encoders compete"])
 @pytest.mark.parametrize("faults", FAULTS)
 def test_one_stream_has_one_history_and_what_an_origin_had_is_listed(faults: str, stays: bool) -> None:
     for seed in SEEDS:

@@ -199,7 +199,9 @@ def test_a_proxy_that_sends_no_header_is_closed_and_the_log_says_what_to_do(prox
         assert viewer.settle() == b"" and viewer.is_closed
         proxied.pass_time(round(PERIOD_S))
     (said,) = (str(formatEvent(event)) for event in logged)
-    assert said.startswith(f"1 connections closed in the last 10 s for want of a PROXY header, such as one of {PROXY}")
+    assert said.startswith(
+        f"1 connections closed in the last 10 s for lack of a PROXY header, such as one from {PROXY}"
+    )
     assert proxied.limited("proxy_protocol") == 1
 
 

@@ -106,7 +106,7 @@ def test_an_error_of_ours_is_answered_each_time_and_logged_once(
     assert [answer.status for answer in answers] == [500] * REQUESTS
     assert "Access-Control-Allow-Origin" in answers[0].fields and b"an error of ours" not in answers[0].raw
     logged = logged_failures.take(RuntimeError)
-    assert [str(formatEvent(event)) for event in logged] == ["1 requests could not be answered; the last:"]
+    assert [str(formatEvent(event)) for event in logged] == ["1 requests failed with an internal error; the last one:"]
     place.loop.advance(FAILURE_LOG_S)
     assert client.ask(path, method=method).status == 500
     assert [event["count"] for event in logged_failures.take(RuntimeError)] == [REQUESTS]

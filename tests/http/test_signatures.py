@@ -126,8 +126,8 @@ def test_what_is_wrong_is_said_once_a_minute_with_what_to_do() -> None:
         for _ in range(5):
             node.client().ask(SMALL, WRONG["another secret"](node.loop.seconds()))
         assert said == [
-            "a request from 127.0.0.1 is refused for its signature: "
-            "it is not of our secret; give every node the same cluster.secret"
+            "request from 127.0.0.1 rejected for its signature: "
+            "it is signed with another secret; give every node the same cluster.secret"
         ]
         node.pass_time(int(WARN_S))
         node.client().ask(SMALL, WRONG["expired"](node.loop.seconds()))

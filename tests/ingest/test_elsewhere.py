@@ -119,7 +119,7 @@ def test_what_others_go_on_with_is_given_up_here_and_nothing_of_our_own(is_ours:
 def test_without_keys_a_stream_that_is_published_elsewhere_is_refused_here() -> None:
     ingest = AdmissionScene()
     ingest.admission.other_ingests = elsewhere = FakeElsewhere({"show"})
-    with pytest.raises(Refusal, match="show is being published already at ingest-2"):
+    with pytest.raises(Refusal, match="show is already being published at ingest-2"):
         ingest.publish()
     ingest.publish("other")
     elsewhere.held.clear()
@@ -134,7 +134,7 @@ def test_with_its_key_a_broadcaster_comes_here_from_elsewhere_and_two_do_not_fig
         ingest.admission.takeovers.count("show")
         ingest.admission.superseded("show", "ingest-2")
         assert connection.ends == ["replaced by a new connection of the same publisher, at ingest-2"]
-    with pytest.raises(Refusal, match="two encoders fight"):
+    with pytest.raises(Refusal, match="two encoders compete"):
         ingest.publish(key="show-secret")
 
 

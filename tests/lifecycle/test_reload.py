@@ -55,9 +55,9 @@ def test_changes_are_named(sets: list[str], names: list[str]) -> None:
 def test_a_live_setting_is_taken_over_by_every_part_that_has_it() -> None:
     scene = Scene()
     scene.reloader.follow(lambda config: -config.push.slow_s, scene.taken.append)
-    assert scene.reload("push.slow_s=5") == ["Configuration read again. New and in force: push.slow_s"]
+    assert scene.reload("push.slow_s=5") == ["configuration reloaded; applied: push.slow_s"]
     assert scene.taken == [5, -5]
-    assert scene.reload("push.slow_s=5") == ["Configuration read again. New and in force: nothing"]
+    assert scene.reload("push.slow_s=5") == ["configuration reloaded; applied: nothing"]
     assert scene.taken == [5, -5]
 
 
@@ -65,7 +65,7 @@ def test_a_setting_that_needs_a_restart_is_named_each_time_until_there_was_one()
     scene = Scene()
     for _ in range(2):
         said = scene.reload("hls.window=7")
-        assert said[0] == "Configuration read again: hls.window has changed, and needs a restart"
+        assert said[0] == "configuration reloaded; hls.window has changed and requires a restart"
     assert scene.reloader.config.hls.window == 6
 
 

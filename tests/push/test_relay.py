@@ -181,7 +181,7 @@ def test_where_no_node_is_known_the_choice_is_asked_again_until_there_is_one(sce
     scene.chosen = []
     relay = scene.make()
     relay.start()
-    assert scene.feed.reasons == ["there is no upstream"]
+    assert scene.feed.reasons == ["no upstream is known"]
     scene.clock.advance(RETRY_S)
     scene.chosen = [scene.second]
     scene.clock.advance(RETRY_S)

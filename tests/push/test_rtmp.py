@@ -129,7 +129,7 @@ def test_an_error_in_an_admission_closes_that_connection(logged_failures: Logged
     connection = FakeConnection()
     viewer = RtmpViewer(connection, 4096)  # type: ignore[arg-type]
     viewer.begin(fail(OSError("an error of these tests")))
-    assert connection.said == ["closed: an internal error"] and len(logged_failures.take(OSError)) == 1
+    assert connection.said == ["closed: internal error"] and len(logged_failures.take(OSError)) == 1
 
 
 def test_a_player_who_leaves_while_it_waits_is_forgotten(port: Port) -> None:

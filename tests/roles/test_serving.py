@@ -20,7 +20,7 @@ from tests.logs import observed
 
 SECRET = ("cluster.secret=0123456789abcdef", "node.id=origin-1", "node.http=http://192.0.2.8:80")
 ABOVE = 'origin.upstreams=[{http="http://127.0.0.1:9"}]'
-WARNING = "whoever reaches Redis at {url} can stop any stream: give cluster.secret"
+WARNING = "every client of Redis at {url} can stop any stream: set cluster.secret"
 
 
 def node_of(config: Config) -> tuple[Process, LocalNode]:
@@ -69,9 +69,7 @@ def test_where_relays_come_from_can_be_changed_while_a_node_runs() -> None:
     rtmp_server(config, process, node, ViewerAdmission(push_feeds(config, process, node)), edges=None)
     with capturedLogs() as logged:
         process.reloader.reload(lambda: read("limits.relays_from=[]"))
-    assert [str(formatEvent(event)) for event in logged] == [
-        "Configuration read again. New and in force: limits.relays_from"
-    ]
+    assert [str(formatEvent(event)) for event in logged] == ["configuration reloaded; applied: limits.relays_from"]
 
 
 def test_the_operations_port_asks_for_what_the_settings_say() -> None:

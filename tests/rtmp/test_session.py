@@ -128,7 +128,7 @@ def test_a_player_that_can_reconnect_is_asked_to() -> None:
     info = {
         "level": "status",
         "code": "NetConnection.Connect.ReconnectRequest",
-        "description": "this node is going away",
+        "description": "this node is draining",
         "tcUrl": "rtmp://edge-2:1937/live",
     }
     assert encode("onStatus", 0, None, info) in server.data_to_send()

@@ -63,7 +63,7 @@ def test_a_publisher_moves_to_an_ingest_whose_clock_is_five_minutes_behind(site:
     assert viewer.troubles == [] and viewer.lost("source") == [] and source.gaps == []
     assert len(source.discontinuities) == 1
     for name in ("ingest-1", "ingest-2"):
-        assert "does not say how far it is" not in cluster.nodes[name].daemon.words()
+        assert "did not report its position" not in cluster.nodes[name].daemon.words()
 
 
 @contextmanager

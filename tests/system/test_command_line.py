@@ -30,7 +30,7 @@ def test_twistd_lists_livestream() -> None:
         ("[hls]\nsegment = 3\n", "hls.segment: "),
         ("[hls]\nsegment_s = 'x'\n", "hls.segment_s: "),
         ("[ingest]\nrtmp = 'tcp:1935'\n", "ingest.rtmp: "),
-        ("[hls\n", "not TOML"),
+        ("[hls\n", "invalid TOML"),
     ],
 )
 def test_a_wrong_configuration_is_a_line_that_names_file_key_and_cure(tmp_path: Path, text: str, words: str) -> None:

@@ -102,11 +102,11 @@ def test_the_configuration_is_read_again_on_sighup(site: Site) -> None:
 
     key = "[ingest.keys]\nshow = 'what-opens-the-show'\n"
     told(key + "[push]\nslow_s = 'x'\n", "push.slow_s")
-    assert daemon.words().count("all stays as it is") == 1
+    assert daemon.words().count("the current one stays in effect") == 1
     assert not is_let_in("before")
     told(key + "[hls]\ngrace = 1\n", "hls.grace")
-    told(key + "[push]\ntick_ms = 32\n", "New and in force: ingest.keys")
-    assert "push.tick_ms has changed, and needs a restart" in daemon.words()
+    told(key + "[push]\ntick_ms = 32\n", "applied: ingest.keys")
+    assert "push.tick_ms has changed and requires a restart" in daemon.words()
     assert is_let_in("after"), daemon.words()
 
 

@@ -31,7 +31,7 @@ def test_a_second_encoder_at_another_ingest_is_refused_for_as_long_as_the_first_
         until(lambda: epochs(cluster, "ingest-1"), "a segment")
         for _ in range(2):
             with Encoder(f"{cluster.nodes['ingest-2'].rtmp}/live/show").running() as second:
-                assert second.refusal == "show is being published already at ingest-1"
+                assert second.refusal == "show is already being published at ingest-1"
         assert not first.is_cut
 
 
@@ -59,5 +59,5 @@ def test_two_encoders_with_the_same_key_at_two_ingests_do_not_fight_for_ever(sit
         if encoder.refusal:
             break
         until(lambda: epochs(cluster, ingest) - before, "a segment of this turn")  # noqa: B023
-    assert refusals[-1] == "show: two encoders fight over this name; stop one of them"
+    assert refusals[-1] == "show: two encoders compete for this name; stop one of them"
     assert len(refusals) > MAX_TAKEOVERS

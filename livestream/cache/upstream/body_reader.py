@@ -61,7 +61,7 @@ class BodyReader:
         total_s = SILENCE_S + self.limit_bytes / SLOWEST_BYTES_S
         self._deadlines = [
             self.clock.callLater(SILENCE_S, self._fail, UpstreamError("stopped sending")),
-            self.clock.callLater(total_s, self._fail, UpstreamError("is too slow")),
+            self.clock.callLater(total_s, self._fail, UpstreamError("was too slow")),
         ]
 
     def dataReceived(self, data: bytes) -> None:
@@ -70,7 +70,7 @@ class BodyReader:
         self._deadlines[0].reset(SILENCE_S)
         self.limit_bytes -= len(data)
         if self.limit_bytes < 0:
-            self._fail(UpstreamError("sends more than it announced"))
+            self._fail(UpstreamError("sent more than it announced"))
             return
         try:
             self.append(data)
@@ -126,9 +126,9 @@ def request_error(failure: Failure) -> Exception:
     if CancelledError in kinds:
         return CancelledError()
     if ConnectionAborted in kinds:
-        return UpstreamError("sends a header that is too long")
+        return UpstreamError("sent too long a header")
     if ConnectionRefusedError in kinds:
-        return ConnectionRefused("refuses the connection")
+        return ConnectionRefused("refused the connection")
     if kinds & {ConnectionDone, ConnectionLost}:
         return Interrupted("closed the connection")
     return UpstreamError(", ".join(str(reason) or type(reason).__name__ for reason in reasons))

@@ -42,7 +42,9 @@ MOST_SILENCE_S = 4.0
 OVERTAKEN_S = 0.5
 """A request without a response, when the node answers one that was made so much later, has lost its connection."""
 
-REJECTED = "rejected the signature of this node (403): give both nodes the same cluster.secret, and set their clocks"
+REJECTED = (
+    "rejected the signature of this node (403): give both nodes the same cluster.secret, and synchronize their clocks"
+)
 
 _STATE_TOKEN = re.compile(r"[0-9a-f]{1,32}-[0-9]{1,16}")
 _DIGEST_TAG = re.compile(r'"[0-9a-f]{64}"')
@@ -142,7 +144,7 @@ class UpstreamNode:
         try:
             with self._blamed(excused=(NotFound,)):
                 response = await self._get(path, {})
-                _accept(response, "" if response.code == 200 else f"answers {response.code}")
+                _accept(response, "" if response.code == 200 else f"answered {response.code}")
                 await self._read(response, parts.append, STATE_BYTES)
         except NotFound:
             return None
@@ -177,7 +179,7 @@ class UpstreamNode:
         try:
             asked: Deferred[IResponse] = self.agent.request(method, f"{self.url}{path}".encode("ascii"), signed)
         except ValueError as error:
-            raise UpstreamError(f"is no valid address: {error}") from error
+            raise UpstreamError(f"is not a valid address: {error}") from error
         asked_at = self.clock.seconds()
         if can_be_overtaken:
             self._unanswered[asked] = asked_at
@@ -186,7 +188,7 @@ class UpstreamNode:
             response = await asked
         except Exception as error:
             if can_be_overtaken and asked not in self._unanswered:
-                raise OvertakenRequest("answers later requests and not this one") from error
+                raise OvertakenRequest("answered later requests and not this one") from error
             if not deadline.active():
                 self._set_silence(2 * self._silence_s)
                 raise UpstreamError("did not answer in time") from error
@@ -198,7 +200,7 @@ class UpstreamNode:
         self._answered(asked_at)
         if response.code == 403:
             response.deliverBody(DiscardedBody())
-            raise UpstreamError(REJECTED if self.credentials.secret else "answers 403")
+            raise UpstreamError(REJECTED if self.credentials.secret else "answered 403")
         return response
 
     def _answered(self, asked_at: float) -> None:
@@ -239,7 +241,7 @@ class UpstreamNode:
         self.observer.did_not_answer(self.url)
         if not self._is_failing:
             self._is_failing = True
-            self.log.warn("upstream {url} {reason}; the others are asked first", url=self.url, reason=str(error))
+            self.log.warn("upstream {url} {reason}; trying the others first", url=self.url, reason=str(error))
         self.backoff_until = self.clock.seconds() + (
             REFUSED_BACKOFF_S if isinstance(error, ConnectionRefused) else BACKOFF_S
         )
@@ -254,7 +256,7 @@ def _accept(response: IResponse, fault: str) -> None:
     """
     encoding = response.headers.getRawHeaders("content-encoding", [])
     if encoding:
-        fault = f"applies the content coding {encoding[0][:40]!r}"
+        fault = f"applied the content coding {encoding[0][:40]!r}"
     if fault:
         response.deliverBody(DiscardedBody())
         raise NotFound(fault) if response.code == 404 else UpstreamError(fault)
@@ -276,13 +278,13 @@ def _skipping(count: int, append: Append) -> Append:
 def _fault(response: IResponse, info: ObjectInfo, start: int) -> str:
     """What is wrong with a response that should be an object from ``start`` on; empty if nothing is."""
     if response.code != (206 if start else 200):
-        return f"answers {response.code}"
+        return f"answered {response.code}"
     if response.length != info.size - start:
-        offered = "any number of" if response.length is UNKNOWN_LENGTH else response.length
-        return f"offers {offered} bytes instead of {info.size - start}"
+        offered = "an unknown number of" if response.length is UNKNOWN_LENGTH else response.length
+        return f"offered {offered} bytes instead of {info.size - start}"
     if start and response.headers.getRawHeaders("content-range") != [f"bytes {start}-{info.size - 1}/{info.size}"]:
-        return "sends another range than the one requested"
+        return "sent another range than the requested one"
     tag = response.headers.getRawHeaders("etag", [""])[0]
     if _DIGEST_TAG.fullmatch(tag) and tag[1:-1] != info.digest:
-        return "has another object of that name"
+        return "has another object under that name"
     return ""

@@ -84,7 +84,7 @@ class RtmpConnection(TwistedProtocol):
         self._direct = DirectSocket.of(self.transport)
         if self._direct is not None:
             self.factory.adopt(self._direct)
-        self._set_deadline(self.factory.limits.handshake_s, "no handshake in time")
+        self._set_deadline(self.factory.limits.handshake_s, "the handshake timed out")
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_over:
@@ -106,7 +106,7 @@ class RtmpConnection(TwistedProtocol):
         self._release()
         self.factory.gone(self, self._direct)
         if self._is_logged:
-            self.log.info("{peer}: RTMP connection over: {reason}", peer=self.peer, reason=self._reason)
+            self.log.info("{peer}: RTMP connection closed: {reason}", peer=self.peer, reason=self._reason)
 
     # What publishing and playing ask of a connection
 
@@ -149,7 +149,7 @@ class RtmpConnection(TwistedProtocol):
             self._session.request_reconnect(url, player.request.path)
             self._flush()
 
-        player.redirect(PlayerRedirect(self.factory.clock, send, lambda: self.close(f"sent to {url}")))
+        player.redirect(PlayerRedirect(self.factory.clock, send, lambda: self.close(f"redirected to {url}")))
 
     @property
     def played(self) -> RtmpRequest | None:
@@ -186,7 +186,7 @@ class RtmpConnection(TwistedProtocol):
         del self.dataReceived
         self.peer = address or self.peer
         if not self.factory.pool.tell(self, self.peer):
-            self.abort("too many connections of its address")
+            self.abort("too many connections from its address")
         elif data:
             self.dataReceived(data)
 
@@ -240,10 +240,10 @@ class RtmpConnection(TwistedProtocol):
         """
         factory = self.factory
         if wait_s:
-            raise RemoteProtocolError("too many messages at once", "message_rate")
+            raise RemoteProtocolError("too many messages per second", "message_rate")
         self._account(self._session.held_bytes)
         if factory.unserved_bytes > factory.limits.unserved_bytes and self._held_bytes > SMALL_BYTES:
-            raise RemoteProtocolError("too much unfinished, of all who connect", "unserved_bytes")
+            raise RemoteProtocolError("too many unprocessed bytes in all connections together", "unserved_bytes")
 
     def _rest(self, wait_s: float) -> None:
         """Read on in a later turn, since there is more, or in ``wait_s`` seconds, since a publisher was too fast."""
@@ -302,7 +302,7 @@ class RtmpConnection(TwistedProtocol):
             if isinstance(event, PublishRequested):
                 self._publish(request)
             elif self.factory.playing is None:
-                raise Refusal(Reason.NOT_ALLOWED, "this port takes publishers only")
+                raise Refusal(Reason.NOT_ALLOWED, "this port accepts publishers only")
             else:
                 self._play(request, self.factory.playing)
         except Refusal as refusal:
@@ -310,7 +310,7 @@ class RtmpConnection(TwistedProtocol):
 
     def _publish(self, request: RtmpRequest) -> None:
         if self.factory.publishing is None:
-            raise Refusal(Reason.NOT_ALLOWED, "this port takes no publishers; publish to the ingest")
+            raise Refusal(Reason.NOT_ALLOWED, "this port does not accept publishers; publish to an ingest")
         admission = Deferred.fromCoroutine(self._admit(request, self.factory.publishing))
         if not admission.called:
             self._admission = admission
@@ -329,7 +329,7 @@ class RtmpConnection(TwistedProtocol):
         self._is_logged = True
         self._session.accept_publish()
         self.log.info("{peer} publishes {stream}", peer=self.peer, stream=request.name)
-        self._set_deadline(self.factory.limits.silence_s, "the publisher has fallen silent")
+        self._set_deadline(self.factory.limits.silence_s, "the publisher stopped sending")
 
     def _not_admitted(self, failure: Failure) -> None:
         error = failure.value
@@ -344,8 +344,8 @@ class RtmpConnection(TwistedProtocol):
             self.factory.metrics.limit_hit(error.limit or "rtmp_protocol")
             self.close(str(error))
         else:
-            self.log.failure("{peer}: an internal error", Failure(error), peer=self.peer)
-            self.close("an internal error")
+            self.log.failure("{peer}: internal error", Failure(error), peer=self.peer)
+            self.close("internal error")
 
     def _play(self, request: RtmpRequest, playing: Playing) -> None:
         if not self.factory.has_room_for_players:
@@ -360,7 +360,7 @@ class RtmpConnection(TwistedProtocol):
             return
         self.factory.metrics.push_redirects.labels("asking").inc()
         self._session.redirect(url, request.path)
-        self.close(f"sent to {url}")
+        self.close(f"redirected to {url}")
 
     def _leave(self, reason: str) -> None:
         admission, self._admission = self._admission, None
@@ -376,11 +376,11 @@ class RtmpConnection(TwistedProtocol):
                 try:
                     left.lost(reason)
                 except Exception:
-                    self.log.failure("{peer}: an internal error at the end", peer=self.peer)
+                    self.log.failure("{peer}: internal error while disconnecting", peer=self.peer)
 
     def _expect_request(self) -> None:
         self.factory.pool.unserve(self)
-        self._set_deadline(self.factory.limits.request_s, "no publish or play in time")
+        self._set_deadline(self.factory.limits.request_s, "no publish or play before the timeout")
 
     def _set_deadline(self, seconds: float, reason: str) -> None:
         """Look again in so many seconds: a peer that should have spoken is closed, a player is sent a ping."""
@@ -396,7 +396,7 @@ class RtmpConnection(TwistedProtocol):
             has_answered=self._heard and (self._direct is None or self._direct.is_free())
         ):
             self.factory.metrics.limit_hit("silent_player")
-            self.abort("paused, and answers no ping")
+            self.abort("paused, and did not answer pings")
         elif self._player is not None:
             self._session.begin_period()
             self._session.ping(int(self.factory.clock.seconds() * 1000))

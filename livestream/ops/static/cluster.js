@@ -1,4 +1,4 @@
-// The cluster as this node knows it: asked every second, shown as a table and on a map.
+// The cluster as this node knows it: fetched every second, shown as a table and on a map.
 "use strict";
 
 const PERIOD_MS = 1000, ANSWER_MS = 5000;
@@ -102,7 +102,7 @@ function showPlaces(nodes) {
     say(title, `${node.id}: ${node.role}, ${state(node)}, ${percent(node.utilisation)}`);
     say(label, nodes.length > MOST_LABELS ? "" : node.id);
   }
-  say(byId("nowhere"), nowhere.length ? `without a place: ${nowhere.join(", ")}` : "");
+  say(byId("nowhere"), nowhere.length ? `without a location: ${nowhere.join(", ")}` : "");
 }
 
 function newRow() {
@@ -133,7 +133,7 @@ function state(node) {
 function answers(node) {
   if (node.state !== "cut_off") return "";
   const age = node.answered_age_s;
-  return age === null ? "it has not been asked, or has not answered" : `it answered ${number(age)} s ago`;
+  return age === null ? "no answer since it was cut off, or not asked" : `answered ${number(age)} s ago`;
 }
 
 function showRow(node) {
@@ -144,7 +144,7 @@ function showRow(node) {
   const texts = {
     0: node.id, 1: node.role, 2: state(node), 3: node.region, 5: number(node.requests_per_s),
     6: number(node.bits_per_s / 1e6, 1), 7: number(node.connections), 8: viewers(node), 9: streams(node),
-    10: `${number(node.delay_ms)} ms`, 11: node.is_self ? "" : `${number(node.age_s, 1)} s`,
+    10: `${number(node.delay_ms)} ms`, 11: node.is_self ? "" : `${number(node.age_s, 1)} s ago`,
   };
   for (const [index, text] of Object.entries(texts)) say(cells[index], text);
   cells[0].title = `${node.http} ${node.rtmp}`.trim();
@@ -198,8 +198,8 @@ async function look() {
     shownAt = new Date();
   } catch {
     byId("summary").dataset.state = "lost";
-    say(byId("summary"), "This node does not answer"
-      + (shownAt ? `: what is shown is of ${shownAt.toLocaleTimeString("en-GB")}` : ""));
+    say(byId("summary"), "This node does not respond"
+      + (shownAt ? `; last update at ${shownAt.toLocaleTimeString("en-GB")}` : ""));
   }
   setTimeout(look, PERIOD_MS);
 }

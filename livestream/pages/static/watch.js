@@ -1,4 +1,4 @@
-// The player: HLS by hls.js, or HTTP-FLV by mpegts.js where low latency is asked for; it goes on by itself after trouble.
+// The player: HLS by hls.js, or HTTP-FLV by mpegts.js for low latency; it recovers from errors by itself.
 'use strict';
 
 const RETRY_MS = 2000;
@@ -6,11 +6,11 @@ const TICK_MS = 500;
 const STALL_MS = 5000;
 
 const WORDS = {
-  offline: 'Offline. It starts here when the broadcast does.',
+  offline: 'Offline. Playback starts when the broadcast does.',
   connecting: 'Connecting',
   live: 'Live',
   paused: 'Paused',
-  retrying: 'Trouble with the connection. Trying again.',
+  retrying: 'Connection problem. Retrying.',
 };
 
 const find = (selector) => document.querySelector(selector);

@@ -86,7 +86,7 @@ def test_when_none_has_it_that_is_said_once_and_nobody_is_asked_again() -> None:
     for node in above.nodes:
         node.lines[0].say(NOT_THERE)
         above.turn()
-    assert str(outcome(done)) == "http://node1 answers 404"
+    assert str(outcome(done)) == "http://node1 answered 404"
     assert asked(above) == [1, 1]
 
 
@@ -378,7 +378,7 @@ def test_a_node_that_fails_for_long_is_spoken_of_once_and_again_when_it_serves()
             serve(above.nodes[0].lines[0])
             above.turn()
     assert said == [
-        "upstream http://node0 refuses the connection; the others are asked first",
+        "upstream http://node0 refused the connection; trying the others first",
         "upstream http://node0 recovered",
     ]
 

@@ -190,7 +190,7 @@ def test_a_publisher_who_is_refused_is_logged_and_a_player_is_not(scene: Scene, 
         peer = scene.connect()
         peer.speak(publishes=publishes)
         peer.connection.connectionLost(Failure(ConnectionDone()))
-    assert logged == ["192.0.2.1: RTMP connection over: refused: not here"] * lines
+    assert logged == ["192.0.2.1: RTMP connection closed: refused: not here"] * lines
 
 
 def test_nothing_is_read_of_a_publisher_who_is_not_let_in_yet_and_nothing_lost(scene: Scene) -> None:

@@ -145,7 +145,7 @@ def test_new_connections_of_one_address_are_limited_and_one_line_in_ten_seconds_
             connect(scene, "192.0.2.1")
         scene.clock.advance(PERIOD_S)
     assert [str(formatEvent(event)) for event in logged if "refused" in str(formatEvent(event))] == [
-        "10 connections refused in the last 10 s, such as one of 192.0.2.1: limits.rtmp_connects_per_address is 20"
+        "10 connections refused in the last 10 s, such as one from 192.0.2.1: limits.rtmp_connects_per_address is 20"
     ]
     assert limited(scene, "rtmp_connects_per_address") == 10
 
@@ -217,7 +217,9 @@ def test_a_proxy_that_sends_no_header_is_closed_and_the_log_says_what_to_do(prox
         assert peer.transport.aborted and peer.transport.value() == b""
         proxied.clock.advance(PERIOD_S)
     (said,) = (str(formatEvent(event)) for event in logged)
-    assert said.startswith("1 connections closed in the last 10 s for want of a PROXY header, such as one of 10.0.0.1")
+    assert said.startswith(
+        "1 connections closed in the last 10 s for lack of a PROXY header, such as one from 10.0.0.1"
+    )
     assert limited(proxied, "proxy_protocol") == 1
 
 

@@ -68,7 +68,7 @@ def test_a_player_in_the_middle_is_told_at_a_key_frame_and_closed_later(scene: S
     assert REFUSAL in peer.told and not peer.is_closing
     assert scene.door.sink.spoken == spoken + 1
     scene.clock.advance(RECONNECT_S)
-    assert peer.is_closing and scene.door.sink.ends == [f"sent to {URL}"]
+    assert peer.is_closing and scene.door.sink.ends == [f"redirected to {URL}"]
     assert counted(scene, "playing") == 1
 
 
