@@ -108,7 +108,7 @@ class Ops:
     def best(self, request: Request) -> bytes:
         """``?stream=STREAM&address=IP``: where to send a viewer, for DNS servers and gateways."""
         if self.route is None:
-            return _refusal(request, 404, "this node is in no cluster: set cluster.secret")
+            return _refusal(request, 404, "no edges to choose from: set cluster.secret, and run one role per process")
         try:
             stream = stream_name(_argument(request, b"stream"))
             address = str(ip_address(_argument(request, b"address")))

@@ -151,7 +151,10 @@ def test_refusals_are_logged_once_a_minute_with_what_to_do_and_without_what_was_
             assert said == ["192.0.2.1 may not play here as a viewer: viewers play at an edge"]
         else:
             [line] = said
-            assert line.startswith("192.0.2.1 may not play here as a relay: it is ") and "cluster.secret" in line
+            unsigned = "it is not signed; give that node the cluster.secret and this version"
+            wrong = "it is signed with another secret; give every node the same cluster.secret"
+            reason = unsigned if relay == "1" else wrong
+            assert line == f"192.0.2.1 may not play here as a relay: {reason}"
         assert not [event for event in logged if secret in str(event)]
         scene.clock.advance(WARN_S)
 

@@ -164,7 +164,7 @@ class Daemon(Process):
 
     @contextmanager
     def running(self) -> Iterator[Self]:
-        with super().running():
+        with Process.running(self):
             self.await_ready()
             yield self
         assert TRACEBACK not in self.words(), self.words()
