@@ -25,7 +25,7 @@ LAYERS = (
     ),
     ("livestream.media",),
     ("livestream.rtmp", "livestream.packaging", "livestream.steering"),
-    ("livestream.metrics", "livestream.lifecycle.garbage"),
+    ("livestream.metrics",),
     ("livestream.net",),
     ("livestream.http",),
     (

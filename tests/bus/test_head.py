@@ -12,8 +12,8 @@ import pytest_twisted
 from livestream.bus.head import Head
 from livestream.bus.redis import RedisBus
 from livestream.model.segments import Announcement, Epoch, EpochBegan, StreamPosition, Superseded
+from tests.bus.buses import EPOCH, announcement, redis, until
 from tests.bus.conftest import Server
-from tests.bus.test_redis import EPOCH, announcement, redis, until
 from tests.packaging.windows import ended
 
 Answer = tuple[Any, ...]

@@ -20,8 +20,8 @@ from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan, StreamEnded
 from livestream.packaging.window import Window
 from livestream.signing import seal
+from tests.bus.buses import Buses, redis, until
 from tests.bus.conftest import Server
-from tests.bus.test_redis import Buses, redis, until
 from tests.packaging.windows import announced
 
 SECRET = "the secret of these tests"

@@ -10,8 +10,8 @@ import pytest_twisted
 from livestream.bus.interface import TemporarilyUnavailable
 from livestream.bus.memory import MemoryBus
 from livestream.bus.redis import KEPT_S, RedisBus
+from tests.bus.buses import redis, until
 from tests.bus.conftest import Server
-from tests.bus.test_redis import redis, until
 
 Buses = Callable[[], RedisBus]
 
