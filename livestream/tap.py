@@ -6,10 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python import usage
@@ -102,7 +105,11 @@ class Demo(ProcessProtocol):
         process = self._reactor.spawnProcess(
             self, sys.executable, self._arguments, env=clean_environment(os.environ), childFDs={0: "w", 1: 1, 2: 2}
         )
-        self._reactor.addSystemEventTrigger("before", "shutdown", process.signalProcess, "KILL")
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._kill, process)
+
+    def _kill(self, process: IProcessTransport) -> None:
+        with suppress(ProcessExitedAlready):  # Ctrl-C reaches both
+            process.signalProcess("KILL")
 
 
 def makeService(options: Options) -> IService:

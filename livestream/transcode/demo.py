@@ -172,6 +172,7 @@ def publish(host: str, port: int, stream: str) -> None:
 def main() -> None:
     """Publish, and again whenever it fails, for as long as the parent lives."""
     CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     host, port, stream = sys.argv[1:4]
     while True:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -89,3 +91,6 @@ def test_the_demo_plays_from_one_command_and_says_what_to_open(site: Site) -> No
     site.run(daemon)
     assert f"http://127.0.0.1:{http}/watch/demo" in daemon.words()
     until(lambda: get(f"http://127.0.0.1:{http}/live/demo/master.m3u8")[0] == 200, "the demo's playlist", 40)
+    os.killpg(daemon.pid, signal.SIGINT)  # as Ctrl-C does, which reaches the publisher of the test card too
+    assert daemon.wait(20) == -signal.SIGINT
+    assert "Traceback" not in daemon.words(), daemon.words()
