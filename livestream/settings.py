@@ -87,7 +87,12 @@ class Ingest:
         secret=True,
         live=True,
     )
-    grace_s: float = setting(10.0, "seconds that a broadcast waits for its publisher to reconnect", checks.positive)
+    grace_s: float = setting(
+        10.0, "seconds that a broadcast waits for a publisher whose connection broke", checks.positive
+    )
+    end_s: float = setting(
+        3.0, "seconds that a broadcast waits for a publisher that has ended it to start it again", checks.not_negative
+    )
     max_publishers: int = setting(1000, "maximum number of simultaneous broadcasts", checks.positive, live=True)
     proxy_protocol: bool = setting(
         False,
@@ -205,6 +210,12 @@ class Transcode:
         checks.ladder,
     )
     preset: str = setting("veryfast", "x264 preset", checks.one_of(checks.PRESETS))
+    source: str = setting(
+        "auto",
+        "HLS rendition source: pass it as it comes, encode it in segments of equal length, or auto: encode it if its "
+        "key frames do not allow segments within a second of hls.segment_s. Without a ladder it is passed",
+        checks.one_of(("auto", "pass", "encode")),
+    )
 
 
 @frozen

@@ -192,7 +192,7 @@ def _info(info: RenditionInfo) -> dict[str, Any]:
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
-    return {
+    fields = {
         "msn": segment.msn,
         "disc": segment.discontinuity,
         "at": segment.starts_at_ms,
@@ -201,6 +201,9 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "init": _object(segment.init),
         "key": segment.independent,
     }
+    if segment.is_absence:
+        fields["away"] = True
+    return fields
 
 
 def _object(info: ObjectInfo | None) -> list[Any] | None:
@@ -263,7 +266,8 @@ def _read_segment(fields: object, target_s: int) -> Segment:
     duration_ms = _number(fields, "ms", target_s * 1000 + 499)
     media, init = _read_object(fields, "media", SEGMENT), _read_object(fields, "init", INIT)
     msn, discontinuity, at_ms = _number(fields, "msn"), _number(fields, "disc"), _number(fields, "at", _LATEST_MS)
-    return Segment(msn, discontinuity, at_ms, duration_ms, media, init, fields.get("key") is True)
+    is_independent, is_absence = fields.get("key") is True, fields.get("away") is True
+    return Segment(msn, discontinuity, at_ms, duration_ms, media, init, is_independent, is_absence)
 
 
 def _read_object(fields: Mapping[str, Any], key: str, pattern: str) -> ObjectInfo | None:

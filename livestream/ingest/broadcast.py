@@ -10,41 +10,39 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from livestream.ingest.rendition import Rendition
+from livestream.ingest.renditions import Renditions
 from livestream.ingest.segment_numbering import UnnumberedSegment
-from livestream.ingest.services import BroadcastServices, BroadcastSettings, Transcode
+from livestream.ingest.services import BroadcastServices, BroadcastSettings
 from livestream.ingest.writer import Writer
-from livestream.media.codecs import VideoConfig, parse_config
+from livestream.media.codecs import parse_config
 from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
 from livestream.media.flv import VIDEO as VIDEO_TAG
 from livestream.media.flv import parse_audio, parse_video
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.timeline import Timeline
 from livestream.metrics import Metrics
-from livestream.model.frames import AUDIO, VIDEO, Codec, Frame
-from livestream.model.names import SOURCE
+from livestream.model.frames import AUDIO, VIDEO, Frame
 from livestream.model.segments import PublisherChange
 from livestream.net.log_summary import LogSummary
-from livestream.packaging.cuts import CutPlanner
-from livestream.packaging.segmenter import Segmenter
+from livestream.packaging.cuts import MIN_FREEZE_MS
 
 SEGMENT_STEPS = 10_000
 """The cost of a segment, which limits a publisher to four segments a second."""
 CONFIG_STEPS = 200
 """The cost of parsing a decoder configuration, for every rendition, or a new parameter set: half a millisecond."""
 UNUSABLE = "{stream}: {count} invalid messages in the last {seconds} s, such as: {error}"
-MAX_HELD_FRAMES = 2_000
-"""How many frames of a returned publisher may wait until the transcoder is flushed."""
-MIN_GAP_MS = 1_000
-"""A shorter absence leaves no gap, since the next segment comes soon enough."""
+MAX_HELD_MESSAGES = 2_000
+"""How many messages of a returned publisher may wait until the transcoder is flushed."""
+FREEZE_S = 1.0
+"""How often the push gets a key frame and silence while the publisher is away."""
 
 
 class BroadcastPhase(Enum):
     """The phase of a broadcast's life."""
 
-    LIVE = "the publisher is connected"
+    LIVE = "the publisher sends media"
     CLOSING = "the publisher has left, and the transcoder is being flushed"
-    ABSENT = "the publisher has left, and may return"
+    ABSENT = "the publisher has left and may return, or has returned and not sent anything yet"
     ENDED = "the broadcast is over"
 
 
@@ -54,7 +52,7 @@ LIVE = BroadcastPhase.LIVE
 @define(eq=False)
 class Broadcast:
     """
-    Lasts from its first publisher to ``grace_s`` after its last; ``ended`` is then called with it.
+    Lasts until its last publisher has been away for long enough; ``ended`` is then called with it.
 
     ``number`` identifies it on the stream's timelines and in object names. ``open_writer`` makes its `Writer`;
     ``publisher_changed`` tells the other ingests that its publisher has left or returned; ``displaced`` is called when
@@ -76,30 +74,34 @@ class Broadcast:
     is_given_up: bool = field(default=False, init=False)
     """Whether another ingest continues the stream."""
     writer: Writer = field(init=False)
+    renditions: Renditions = field(init=False)
     _timeline: Timeline = field(factory=Timeline, init=False)
     _parameter_sets: ParameterSets = field(factory=ParameterSets, init=False)
     _refusal: str = field(default="", init=False)
     """Why the current publisher's media is refused, as a message for the broadcaster; empty if it is not."""
-    _planner: CutPlanner = field(init=False)
-    _source: Rendition = field(init=False)
-    _rungs: dict[str, Rendition] = field(factory=dict, init=False)
-    _transcode: Transcode | None = field(default=None, init=False)
-    _held: list[Frame] = field(factory=list, init=False)
+    _held: list[tuple[int, int, bytes]] = field(factory=list, init=False)
     _is_publisher_gone: bool = field(default=False, init=False)
     _changes: int = field(default=0, init=False)
-    _calls: list[IDelayedCall] = field(factory=list, init=False)
-    _begun_at: dict[int, float] = field(factory=dict, init=False)
-    _audio_config: Frame | None = field(default=None, init=False)
-    _silent_since: float = field(default=0.0, init=False)
+    _calls: dict[str, IDelayedCall] = field(factory=dict, init=False)
+    _covered_until: float = field(default=0.0, init=False)
+    """Until when the segments cover the time, on the clock."""
+    _ends_at: float = field(default=0.0, init=False)
+    """When the broadcast ends, on the clock, if its publisher does not return."""
     _unusable: LogSummary = field(init=False)
 
     log: ClassVar[Logger] = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._planner = CutPlanner(self.settings.segment_s, 0, 0)
-        self._source = self._rendition(SOURCE)
+        self.renditions = Renditions(
+            self.stream, self.number, self.settings, self.services, self._submit, self._refuse_source
+        )
         self._unusable = LogSummary(self.log, UNUSABLE, self.clock)
         self.writer = self.open_writer(self)
+
+    @property
+    def has_publisher(self) -> bool:
+        """Whether a publisher is connected here."""
+        return not self._is_publisher_gone and self.phase is not BroadcastPhase.ENDED
 
     # Called by the writer (a `WriterOwner`)
 
@@ -111,7 +113,7 @@ class Broadcast:
             self._notify_change()
 
     def wants_to_write(self) -> bool:
-        return self.phase is LIVE
+        return self.has_publisher
 
     # Called by the publisher's connection
 
@@ -126,13 +128,13 @@ class Broadcast:
         try:
             if self._refusal:
                 raise OversizedPicture(self._refusal)
-            frame = self._parse(type_id, timestamp_ms, body)
-            if frame is None:
+            if self.phase is BroadcastPhase.CLOSING:
+                if len(self._held) < MAX_HELD_MESSAGES:
+                    self._held.append((type_id, timestamp_ms, body))
                 return 0
-            if self.phase is LIVE:
+            frame = self._parse(type_id, timestamp_ms, body)
+            if frame is not None:
                 steps = self._process(frame)
-            elif self.phase is not BroadcastPhase.ENDED and len(self._held) < MAX_HELD_FRAMES:
-                self._held.append(frame)
         except OversizedPicture:
             self.metrics.limit_hit("picture_size")
             raise
@@ -142,30 +144,30 @@ class Broadcast:
             self._drop_invalid(error)
         return steps + CONFIG_STEPS * (sets.reads - known)
 
-    def left(self, reason: str) -> None:
-        """The publisher has left."""
+    def left(self, reason: str, *, is_over: bool = False) -> None:
+        """The publisher has left; with ``is_over`` it has said that it ends the broadcast."""
         self._is_publisher_gone = True
+        self._ends_at = self.clock.seconds() + (self.settings.end_s if is_over else self.settings.grace_s)
         if self.phase is BroadcastPhase.LIVE:
             self._close(reason)
+        elif self.phase is BroadcastPhase.ABSENT:
+            self._call("end", self._ends_at - self.clock.seconds(), self._end)
         self._notify_change()
 
     def returned(self) -> None:
         """A publisher is connected, for the first time or again."""
         self._is_publisher_gone = False
         self._refusal = ""
+        self._cancel("end")
         self.writer.resume()
-        if self.phase is BroadcastPhase.ABSENT:
-            self._fill_absence()
-            self._resume()
         self._notify_change()
 
     def stop(self) -> None:
         """The process ends. The broadcast is not announced as over, since another process may continue it."""
-        self._cancel()
+        self._cancel_all()
         self.phase = BroadcastPhase.ENDED
         self.writer.close()
-        if self._transcode is not None:
-            self._transcode.close()
+        self.renditions.close_transcoder()
 
     def give_up(self, epoch: int, *, commit: bool) -> None:
         """
@@ -179,35 +181,9 @@ class Broadcast:
         if self.phase is LIVE:
             self._close("the broadcast continues at another ingest")
         self.writer.fence(epoch, commit=commit)
-        for rendition in self._renditions():
-            self.services.cut_feed(rendition.feed)
+        self.renditions.end_feeds(is_cut=True)
         if self.phase is BroadcastPhase.ABSENT:
             self._end()
-
-    # Called by the transcoder (a `RungSink`)
-
-    def rung_frame(self, rendition: str, frame: Frame) -> None:
-        if rendition == "audio":
-            for rung in self._rungs.values():
-                rung.add_audio(frame)
-        elif rendition in self._rungs:
-            self._rungs[rendition].add_video(frame)
-        self._release()
-
-    def rung_restarted(self, from_dts_ms: int) -> None:
-        for rung in self._rungs.values():
-            rung.restart()
-
-    def rung_shed(self, rendition: str, reason: str) -> None:
-        self.log.warn(
-            "{stream}/{rendition} is dropped: {reason}", stream=self.stream, rendition=rendition, reason=reason
-        )
-        if rendition in self._rungs:
-            self._rungs[rendition].shed()
-
-    def source_refused(self, reason: str) -> None:
-        """Refuse the publisher's next message for this reason."""
-        self._refusal = reason
 
     # Inside
 
@@ -220,10 +196,12 @@ class Broadcast:
 
     def _parse(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
         is_video = type_id == VIDEO_TAG
+        if self.phase is BroadcastPhase.ABSENT:
+            self._timeline.resume(self.renditions.planner.end_ms + max(self._owed_ms, 0))
         dts_ms, is_jump = self._timeline.place(VIDEO if is_video else AUDIO, timestamp_ms)
         if is_jump and self.phase is BroadcastPhase.LIVE:
             self.metrics.discontinuities.labels("jump").inc()
-            self._planner.interrupt()
+            self.renditions.planner.interrupt()
         frame = (parse_video if is_video else parse_audio)(dts_ms, body, self.seconds())
         if frame is None:
             return None
@@ -233,98 +211,30 @@ class Broadcast:
             self._parameter_sets.before_slices(frame)
         return frame
 
-    def _resume(self) -> None:
-        self._cancel()
-        self.phase = BroadcastPhase.LIVE
-        held, self._held = self._held, []
-        for frame in held:
-            try:
-                self._process(frame)
-            except MediaError as error:
-                self._drop_invalid(error)
-        if self._is_publisher_gone:
-            self._close("left")
-
     def _drop_invalid(self, error: MediaError) -> None:
         self.metrics.frames_dropped.labels("invalid").inc()
         self._unusable.note(stream=self.stream, error=str(error))
 
     def _process(self, frame: Frame) -> int:
-        if frame.is_config:
-            self._configure(frame)
-        planner = self._planner
-        cuts = planner.add(frame)
-        for cut in cuts:
-            self._begun_at[cut.msn] = frame.arrived
-            for rendition in self._renditions():
-                rendition.cut(cut)
-        current = planner.current
-        if current is not None and frame.dts_ms + frame.cts_ms < current.pts_ms and not frame.is_config:
-            self._begun_at[current.msn] = frame.arrived  # an audio frame of the previous segment
-        self._source.add(frame)
-        if self._rungs:
-            self._feed_ladder(frame, bool(cuts))
-        return SEGMENT_STEPS * len(cuts) + CONFIG_STEPS * frame.is_config
+        if not frame.is_config:
+            if self.phase is BroadcastPhase.ABSENT:
+                self._media_returned()
+            self._covered_until = self.clock.seconds()
+        return SEGMENT_STEPS * self.renditions.add(frame) + CONFIG_STEPS * frame.is_config
 
-    def _configure(self, frame: Frame) -> None:
-        if frame.track is VIDEO:
-            self._set_ladder(frame)
-        else:
-            self._audio_config = frame
-
-    def _feed_ladder(self, frame: Frame, is_cut: bool) -> None:
-        """Feed a frame to the rungs: AAC as it is, anything else through the transcoder."""
-        if frame.codec is Codec.AAC:
-            for rung in self._rungs.values():
-                rung.add_audio(frame)
-        elif self._transcode is not None:
-            self._transcode.feed(frame, is_cut)
-
-    def _set_ladder(self, frame: Frame) -> None:
-        config = parse_config(frame)
-        names = self.services.rungs(min(config.width, config.height)) if isinstance(config, VideoConfig) else ()
-        given_up = {name for name, rung in self._rungs.items() if rung.segmenter.is_shed}
-        names = [name for name in names if name not in given_up]
-        if set(names) == self._rungs.keys() - given_up:
-            return
-        if self._transcode is not None:
-            self._transcode.close()
-            self._transcode = None
-        for name, rung in self._rungs.items():
-            if name not in names:
-                rung.shed()
-        for name in names:
-            if name not in self._rungs:
-                self._rungs[name] = self._rendition(name)
-        if names:
-            self._transcode = self.services.transcoder(self.stream, names, self)
-        if self._audio_config is not None:
-            self._feed_ladder(self._audio_config, False)
-
-    def _renditions(self) -> list[Rendition]:
-        return [self._source, *self._rungs.values()]
-
-    def _rendition(self, name: str) -> Rendition:
-        feed = self.services.open_feed(self.stream, name, self.number)
-        return Rendition(self.stream, self.number, Segmenter(name), feed, self.services.store, self._submit)
-
-    def _release(self) -> None:
-        if self._transcode is None:
-            return
-        times = [r.segmenter.complete_before_ms for r in self._rungs.values() if not r.segmenter.is_shed]
-        known = [time for time in times if time is not None]
-        if known:
-            self._transcode.release(min(known))
+    def _refuse_source(self, reason: str) -> None:
+        """Refuse the publisher's next message for this reason."""
+        self._refusal = reason
 
     def _submit(self, segment: UnnumberedSegment) -> None:
-        assert self._planner.target_s is not None
-        index = segment.cut.msn
-        self.metrics.segments.labels("media" if segment.store else "gap").inc()
-        following = self._begun_at.get(index + 1)
+        target_s, begun_at = self.renditions.planner.target_s, self.renditions.begun_at
+        assert target_s is not None
+        kind = "gap" if segment.store is None else "freeze" if segment.cut.absence_ms else "media"
+        self.metrics.segments.labels(kind).inc()
+        following = begun_at.get(segment.cut.msn + 1)
         if following is not None:
             self.metrics.announce_delay.observe(max(self.seconds() - following, 0))
-            self._begun_at.pop(index - 8, None)
-        self.writer.submit(evolve(segment, target_s=self._planner.target_s))
+        self.writer.submit(evolve(segment, target_s=target_s))
 
     # Absence of the publisher
 
@@ -332,70 +242,82 @@ class Broadcast:
         """Close the source's last segment now, and those of the rungs once the transcoder is flushed."""
         self.log.info("{stream}: publisher disconnected: {reason}", stream=self.stream, reason=reason)
         self.phase = BroadcastPhase.CLOSING
-        end_ms = self._planner.finish()
-        if end_ms is not None:
-            self._source.finish(end_ms)
-        if self._transcode is None:
-            self._closed(end_ms)
-        else:
-            self._transcode.flush().addBoth(lambda _: self._closed(end_ms))
+        self.renditions.finish().addBoth(lambda _: self._closed())
 
-    def _closed(self, end_ms: int | None) -> None:
+    def _closed(self) -> None:
         if self.phase is not BroadcastPhase.CLOSING:
             return
         self.phase = BroadcastPhase.ABSENT
-        self._silent_since = self.clock.seconds()
-        if end_ms is not None:
-            for rung in self._rungs.values():
-                rung.finish(end_ms)
-        self._timeline.resume(max(self._timeline.newest_ms, self._planner.end_ms))
         if self.is_given_up:
             self._end()
             return
-        if not self._is_publisher_gone:
-            self._resume()
-            return
-        self._calls.append(self.clock.callLater(self.settings.grace_s, self._end))
-        if self._planner.target_s is not None:
-            self._calls.append(self.clock.callLater(self._planner.target_s, self._gap_due))
+        if self._is_publisher_gone:
+            self._call("end", self._ends_at - self.clock.seconds(), self._end)
+        target_s = self.renditions.planner.target_s
+        if target_s is not None:
+            self._call("freeze", target_s - self._owed_ms / 1000, self._freeze)
+        self._call("push", FREEZE_S, self._freeze_push)
+        held, self._held = self._held, []
+        for message in held:
+            try:
+                self.media(*message)
+            except UnsupportedCodec as error:
+                self._refusal = str(error)
+        if held and self._is_publisher_gone and self.phase is LIVE:
+            self._close("left")
 
-    def _gap_due(self) -> None:
-        """Add a gap, since a target duration has passed without media."""
-        assert self._planner.target_s is not None
-        self._add_gap(self._planner.target_s * 1000)
-        self._calls.append(self.clock.callLater(self._planner.target_s, self._gap_due))
+    @property
+    def _owed_ms(self) -> int:
+        """How much time has passed since media arrived, but for what is dated later, or was added since."""
+        undated_ms = round(self.seconds() * 1000) - self.renditions.planner.ends_at_ms
+        return min(round((self.clock.seconds() - self._covered_until) * 1000), undated_ms)
 
-    def _fill_absence(self) -> None:
-        """Add a gap for the time since the last segment or gap, since the publisher has returned."""
-        absent_ms = round((self.clock.seconds() - self._silent_since) * 1000)
-        if self._planner.target_s is not None and absent_ms >= MIN_GAP_MS:
-            self._add_gap(absent_ms)
+    def _freeze(self) -> None:
+        """Add a segment, since a target duration has passed without media."""
+        target_s = self.renditions.planner.target_s
+        assert target_s is not None
+        self._add_absence(target_s * 1000)
+        self._call("freeze", target_s - self._owed_ms / 1000, self._freeze)
 
-    def _add_gap(self, duration_ms: int) -> None:
-        self._silent_since = self.clock.seconds()
-        if not self.writer.may_fill_gaps:
-            return
-        cut, duration_ms = self._planner.gap(duration_ms)
-        for rendition in self._renditions():
-            rendition.gap(cut, duration_ms)
-        self._timeline.resume(self._planner.end_ms)
+    def _freeze_push(self) -> None:
+        self._call("push", FREEZE_S, self._freeze_push)
+        if self.writer.may_freeze:
+            self.renditions.freeze_push(self.renditions.planner.end_ms + self._owed_ms)
+
+    def _media_returned(self) -> None:
+        """Add a segment for the time since the last one, since there is media again."""
+        self._cancel_all()
+        self.phase = LIVE
+        planner = self.renditions.planner
+        absent_ms = self._owed_ms
+        if planner.target_s is not None and absent_ms >= MIN_FREEZE_MS:
+            self._add_absence(min(absent_ms, planner.target_s * 1000))
+
+    def _add_absence(self, length_ms: int) -> None:
+        """Add a segment of the time that has passed, unless another node may be giving numbers: then it is lost."""
+        self._covered_until += length_ms / 1000
+        if self.writer.may_freeze:
+            self.renditions.add_absence(length_ms)
 
     def _end(self) -> None:
-        self._cancel()
+        self._cancel_all()
         self.phase = BroadcastPhase.ENDED
-        if self._transcode is not None:
-            self._transcode.close()
         if not self.is_given_up:
             self.writer.end()
-            for rendition in self._renditions():
-                self.services.end_feed(rendition.feed)
-        for rendition in self._renditions():
-            rendition.close()
+            self.renditions.end_feeds(is_cut=False)
+        self.renditions.close()
         self.log.info("{stream}: broadcast ended here", stream=self.stream)
         self.ended(self)
 
-    def _cancel(self) -> None:
-        for call in self._calls:
-            if call.active():
-                call.cancel()
-        self._calls.clear()
+    def _call(self, name: str, delay_s: float, call: Callable[[], None]) -> None:
+        self._cancel(name)
+        self._calls[name] = self.clock.callLater(max(delay_s, 0.0), call)
+
+    def _cancel(self, name: str) -> None:
+        pending = self._calls.pop(name, None)
+        if pending is not None and pending.active():
+            pending.cancel()
+
+    def _cancel_all(self) -> None:
+        for name in list(self._calls):
+            self._cancel(name)

@@ -111,7 +111,7 @@ class Broadcasts:
         if len(self._fences) > MAX_FENCES:
             del self._fences[next(iter(self._fences))]
         broadcast = self._broadcasts.get(stream)
-        was_live = broadcast is not None and broadcast.phase is BroadcastPhase.LIVE
+        was_live = broadcast is not None and broadcast.has_publisher
         if broadcast is not None and not broadcast.is_given_up:
             broadcast.give_up(epoch, commit=True)
         elif stream in self._pending:
@@ -141,7 +141,7 @@ class Broadcasts:
         return {
             stream: broadcast.writer.epoch
             for stream, broadcast in self._broadcasts.items()
-            if broadcast.phase is BroadcastPhase.LIVE and not broadcast.is_given_up
+            if broadcast.has_publisher and not broadcast.is_given_up
         }
 
     @property

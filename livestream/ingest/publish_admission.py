@@ -53,8 +53,8 @@ class PublishedBroadcast(Protocol):
         :raises UnsupportedCodec: it can never be served; the message is for the publisher.
         """
 
-    def left(self, reason: str) -> None:
-        """The publisher has left, and may come back."""
+    def left(self, reason: str, *, is_over: bool = False) -> None:
+        """The publisher has left, and may come back; with ``is_over`` it has said that it ends the broadcast."""
 
 
 class BroadcastRegistry(Protocol):
@@ -92,12 +92,12 @@ class Publisher:
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None:
         """Ignored: everything is read from the media itself, whatever its publisher claims."""
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, *, is_over: bool = False) -> None:
         self._count()
         self._admission.metrics.publish_ends.labels(reason="replaced" if self._replaced else "left").inc()
         if not self._replaced:
             self._admission.remove(self)
-            self._broadcast.left(reason)
+            self._broadcast.left(reason, is_over=is_over)
 
     def _count(self) -> None:
         self._admission.metrics.ingest_bytes.inc(self._uncounted_bytes)

@@ -9,8 +9,9 @@ from hashlib import sha256
 
 from attrs import define, field
 
+from livestream.ingest.push_feed import PushFeed
 from livestream.ingest.segment_numbering import UnnumberedSegment
-from livestream.ingest.services import Feed, SegmentStore
+from livestream.ingest.services import SegmentStore
 from livestream.model.frames import Frame, Track
 from livestream.model.names import init_name
 from livestream.model.segments import ObjectInfo, RenditionInfo
@@ -28,24 +29,34 @@ class Rendition:
     number that identifies the broadcast.
 
     The audio frames of a rung arrive before its video frames, which pass through the transcoder; they are held back,
-    and fed to the push together.
+    and fed to the push together. The HLS rendition of the source has no ``push``: that of the source is always as it
+    came.
+
+    With ``is_held`` segments are kept until :meth:`release`, since it is not certain yet that they will be needed.
     """
 
     stream: str
     broadcast: int
     segmenter: Segmenter
-    feed: Feed
+    push: PushFeed | None
     store: SegmentStore
     submit: Callable[[UnnumberedSegment], None]
+    is_held: bool = False
     _info: RenditionInfo | None = field(default=None, init=False)
     _init: ObjectInfo | None = field(default=None, init=False)
     _fed_ms: int = field(default=-1, init=False)
     _needs_key: bool = field(default=False, init=False)
+    _held: list[Packaged] = field(factory=list, init=False)
     _held_audio: deque[Frame] = field(factory=lambda: deque(maxlen=MAX_HELD_AUDIO), init=False)
 
     @property
     def name(self) -> str:
         return self.segmenter.name
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has submitted a segment."""
+        return self._info is not None
 
     def cut(self, cut: Cut) -> None:
         """Begin a segment."""
@@ -53,19 +64,20 @@ class Rendition:
 
     def add(self, frame: Frame) -> None:
         """
-        Add a frame of the source.
+        Add a frame of the source, as it came.
 
         :raises MediaError: it is malformed.
         """
-        self.feed.add(frame)
         packaged = self.segmenter.add(frame)
         if packaged:
             self._submit_packaged(packaged)
 
     def add_audio(self, frame: Frame) -> None:
         """Add an audio frame, or audio configuration, of a rung."""
-        if frame.is_config:
-            self.feed.add(frame)
+        if self.push is None:
+            pass
+        elif frame.is_config:
+            self.push.add(frame)
         elif not self.segmenter.is_shed:
             self._held_audio.append(frame)
         self._submit_packaged(self.segmenter.add(frame))
@@ -74,15 +86,23 @@ class Rendition:
         """Add a video frame, or video configuration, of a rung; a transcoder may send one twice, or too late."""
         if self.segmenter.is_shed:
             return
+        if self.push is not None:
+            self._push_video(self.push, frame)
+        self._submit_packaged(self.segmenter.add(frame))
+
+    def _push_video(self, push: PushFeed, frame: Frame) -> None:
         if frame.is_config:
-            self.feed.add(frame)
+            push.add(frame)
         elif frame.dts_ms > self._fed_ms and (frame.is_key or not self._needs_key):
             self._needs_key = False
             self._fed_ms = frame.dts_ms
             while self._held_audio and self._held_audio[0].dts_ms <= frame.dts_ms:
-                self.feed.add(self._held_audio.popleft())
-            self.feed.add(frame)
-        self._submit_packaged(self.segmenter.add(frame))
+                push.add(self._held_audio.popleft())
+            push.add(frame)
+
+    def set_silent(self, tracks: frozenset[Track]) -> None:
+        """Set the tracks that send nothing now."""
+        self._submit_packaged(self.segmenter.set_silent(tracks))
 
     def restart(self) -> None:
         """Expect frames from a new transcoder, beginning with the first open segment."""
@@ -90,7 +110,7 @@ class Rendition:
         self.segmenter.restart()
 
     def shed(self) -> None:
-        """Drop the rendition: submit gaps from now on."""
+        """Give the rendition up."""
         self._held_audio.clear()
         self._submit_packaged(self.segmenter.shed())
 
@@ -98,26 +118,35 @@ class Rendition:
         """Close all open segments, since the publisher has left."""
         self._submit_packaged(self.segmenter.finish(end_ms))
 
-    def gap(self, cut: Cut, duration_ms: int) -> None:
-        """Submit a gap, unless nothing was submitted before."""
-        if self._info is not None:
-            self.submit(UnnumberedSegment(cut, duration_ms, 0, self._info, self._init))
+    def forget(self) -> None:
+        """Drop the open segments."""
+        self._held_audio.clear()
+        self.segmenter.forget()
+
+    def release(self) -> None:
+        """Submit what was held, and all that follows."""
+        held, self._held, self.is_held = self._held, [], False
+        self._submit_packaged(held)
 
     def close(self) -> None:
         """Drop the reference to the broadcast, which is over, so that it is freed without garbage collection."""
         self.submit = _discard
 
     def _submit_packaged(self, packaged: Sequence[Packaged]) -> None:
+        if self.is_held:
+            self._held += packaged
+            return
         for each in packaged:
             if isinstance(each, PackagedInit):
                 self._init = self._put(each.data, init_name(self.broadcast, each.number))
             elif isinstance(each, PackagedSegment):
-                self._info, cut = each.info, each.cut
-                independent = cut.independent or Track.VIDEO not in cut.tracks
+                self._info = each.info
                 store = partial(self._put, each.data)
-                self.submit(UnnumberedSegment(cut, each.duration_ms, 0, each.info, self._init, store, independent))
-            else:
-                self.gap(each.cut, each.duration_ms)
+                self.submit(
+                    UnnumberedSegment(each.cut, each.duration_ms, 0, each.info, self._init, store, each.independent)
+                )
+            elif self._info is not None:
+                self.submit(UnnumberedSegment(each.cut, each.duration_ms, 0, self._info, self._init))
 
     def _put(self, data: bytes, name: str) -> ObjectInfo:
         info = ObjectInfo(name, len(data), sha256(data).hexdigest())

@@ -26,7 +26,7 @@ REMEMBERED = 64
 @frozen
 class UnnumberedSegment:
     """
-    A segment of one rendition before it has a number; a gap if ``store`` is ``None``.
+    A segment of one rendition before it has a number. Without ``store`` there is no media for it, and it is a gap.
 
     The ``msn`` and ``discontinuity`` of its cut count from the beginning of the broadcast. ``store`` stores its bytes
     under a name.
@@ -114,7 +114,9 @@ class SegmentNumbering:
         media = None if segment.store is None else segment.store(segment_name(number, msn))
         discontinuity = term.discontinuity + segment.cut.discontinuity - term.breaks_before
         dates = self._starts_at_ms(term, segment), segment.duration_ms
-        numbered = Segment(msn, discontinuity, *dates, media, segment.init, segment.independent)
+        numbered = Segment(
+            msn, discontinuity, *dates, media, segment.init, segment.independent, bool(segment.cut.absence_ms)
+        )
         return SegmentAnnounced(self.stream, term.epoch, term.target_s, segment.info, numbered, self.node)
 
     def revoke(self, segment: UnnumberedSegment) -> None:

@@ -17,12 +17,15 @@ class BroadcastSettings:
     """
     ``segment_s`` is the usual length of a segment. ``heights`` are those of the ladder, highest first.
 
-    A broadcast waits ``grace_s`` seconds for an absent publisher.
+    A broadcast waits ``grace_s`` seconds for a publisher whose connection broke, and ``end_s`` for one that has
+    unpublished. ``source`` is "auto", "pass" or "encode": what HLS gets of the source, if there is a ladder.
     """
 
     segment_s: int
+    end_s: float
     grace_s: float
     heights: Sequence[int]
+    source: str = "auto"
 
 
 class SegmentStore(Protocol):
@@ -57,7 +60,19 @@ class RungSink(Protocol):
 class Transcode(Protocol):
     """A transcoder that works for one broadcast."""
 
-    def feed(self, frame: Frame, is_cut: bool) -> None: ...
+    @property
+    def lag_ms(self) -> int:
+        """The duration of the media that it was fed and has not processed."""
+
+    def feed(self, frame: Frame, cut_ms: int | None) -> None:
+        """Transcode a frame; the first picture at ``cut_ms`` or later becomes a key frame in every rung."""
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Produce nothing more for all other rungs."""
+
+    def source_kbps(self, kbps: int) -> None:
+        """Set the measured rate of the source's video, under which the rungs stay."""
+
     def release(self, before_pts_ms: int) -> None:
         """All segments that begin before this time are complete: their frames will not be needed again."""
 
@@ -77,6 +92,8 @@ class BroadcastServices(Protocol):
     def cut_feed(self, feed: Feed) -> None:
         """Cut off the viewers, who will find the broadcast at another ingest."""
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode: ...
+    def transcoder(self, stream: str, rungs: Sequence[str], source_height: int, sink: RungSink) -> Transcode:
+        """A transcoder for the rungs with these names, of which ``source`` has the source's own height."""
+
     def rungs(self, height: int) -> Sequence[str]:
         """The names of the rungs below a source of this height."""

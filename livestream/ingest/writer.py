@@ -111,8 +111,8 @@ class Writer:
         return self.state is WriterState.CLAIMING and bool(self._waiting)
 
     @property
-    def may_fill_gaps(self) -> bool:
-        """Whether a gap may be numbered now: not if another node may be giving numbers."""
+    def may_freeze(self) -> bool:
+        """Whether an absence of the publisher may be numbered now: not if another node may be giving numbers."""
         return self.state in (WriterState.CLAIMING, WriterState.WRITING) and self.bus_answers()
 
     def claim(self, above: int = 0) -> None:
@@ -126,7 +126,7 @@ class Writer:
         claiming.addErrback(self._failed)
 
     def submit(self, segment: UnnumberedSegment) -> None:
-        """Number and announce a segment or gap, now or once the stream is claimed."""
+        """Number and announce a segment, now or once the stream is claimed."""
         if self.state is WriterState.WRITING or (
             self.state is not WriterState.CLOSED and self._numbers.has_number(segment)
         ):

@@ -43,6 +43,7 @@ class Segment:
     ``msn`` is the media sequence number and ``discontinuity`` the discontinuity sequence number, both the same in every
     rendition; ``starts_at_ms`` is its program date and time, in Unix milliseconds. A gap has no ``media``. ``init`` is
     the initialisation segment it needs. ``independent`` says that its first picture can be decoded by itself.
+    ``is_absence`` says that its publisher was away, and that it shows the last key frame.
     """
 
     msn: int
@@ -52,6 +53,7 @@ class Segment:
     media: ObjectInfo | None
     init: ObjectInfo | None
     independent: bool = True
+    is_absence: bool = False
 
     @property
     def is_gap(self) -> bool:

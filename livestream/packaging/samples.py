@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from livestream.media.codecs import AudioConfig, VideoConfig, samples_in, sized
+from livestream.media.silence import silent_frame
+from livestream.media.sync import is_sync
 from livestream.model.frames import Codec, Frame
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TIMESCALE, VIDEO_TRACK, TrackRun
 
@@ -16,25 +18,34 @@ FRAME_BYTES = 512
 """The memory of a frame beside its data."""
 AUDIO_DRIFT_MS = 150
 """Audio is timed by counting samples, until its timestamps differ by this much: something is missing, or repeated."""
+MAX_FRAME = 5_760
+"""The samples of the longest frame, which is one of Opus."""
+FREEZE_MS = 200
+"""A segment whose first picture comes this late begins with an earlier one."""
 PER_MS = VIDEO_TIMESCALE // 1000
 
 
 @define(eq=False)
 class VideoRun:
-    """Video frames of one configuration and of segment ``msn``, in decoding order."""
+    """Video frames of one configuration, in decoding order. ``is_frozen``: none of them is of this segment itself."""
 
     config: VideoConfig
-    msn: int
     frames: list[Frame] = field(factory=list)
+    is_frozen: bool = False
 
 
 @define(eq=False)
 class AudioRun:
-    """Audio frames of one configuration; ``positions`` are their presentation times, in samples."""
+    """
+    Audio frames of one configuration.
+
+    ``positions`` are their presentation times in samples; the last one lasts until ``ends``.
+    """
 
     config: AudioConfig
     frames: list[Frame] = field(factory=list)
     positions: list[int] = field(factory=list)
+    ends: int = 0
 
     def split(self, end_ms: int) -> AudioRun:
         """Remove and return the frames before the first one at ``end_ms`` or later."""
@@ -50,14 +61,24 @@ class AudioRun:
 
 @define(eq=False)
 class VideoQueue:
-    """The queued video frames of one rendition, in decoding order."""
+    """
+    The queued video frames of one rendition, in decoding order.
+
+    Where frames are missing, the last key frame is shown: frames that need others to be decoded do not follow it, so
+    that it stays until the next key frame.
+    """
 
     config: VideoConfig | None = field(default=None, init=False)
-    newest_msn: int = field(default=-1, init=False)
-    newest_ms: int = field(default=0, init=False)
+    newest_ms: int = field(default=-1, init=False)
+    """The decoding time of the newest frame since the last :meth:`clear`."""
     held_bytes: int = field(default=0, init=False)
     _waiting: deque[VideoRun] = field(factory=deque, init=False)
     _needs_key: bool = field(default=True, init=False)
+    _last_key: tuple[VideoConfig, Frame] | None = field(default=None, init=False)
+    _is_frozen: bool = field(default=False, init=False)
+    """Whether what was taken last ends with a frame that was repeated."""
+    _ends_ms: int = field(default=0, init=False)
+    """Where the last sample ends, as decoding time."""
 
     def configure(self, config: VideoConfig) -> None:
         """Switch to another configuration, from the next key frame on."""
@@ -65,57 +86,99 @@ class VideoQueue:
             self.config = config
             self._needs_key = True
 
-    def add(self, frame: Frame, msn: int) -> None:
+    def add(self, frame: Frame) -> None:
         """
-        Add a video frame of segment ``msn``. It is dropped if it cannot be decoded without an earlier key frame.
+        Add a video frame. It is dropped if it cannot be decoded without an earlier key frame.
 
         :raises MediaError: the key frame is malformed.
         """
         config, waiting = self.config, self._waiting
+        self.newest_ms = frame.dts_ms
+        if frame.dts_ms < self._ends_ms:
+            self._needs_key = True  # another picture stands in its place
+            return
         if config is None or (self._needs_key and not frame.is_key):
             return
         if frame.is_key:
             self.config = config = sized(config, frame)
             self._needs_key = False
-        if not waiting or waiting[-1].msn != msn or waiting[-1].config is not config:
-            waiting.append(VideoRun(config, msn))
-            self.newest_msn = max(msn, self.newest_msn)
+        if not waiting or waiting[-1].config is not config:
+            waiting.append(VideoRun(config))
         waiting[-1].frames.append(frame)
-        self.newest_ms = frame.dts_ms
         self.held_bytes += len(frame.body) + FRAME_BYTES
 
     def clear(self) -> None:
         """Drop all frames, and continue with the next key frame."""
         self._waiting.clear()
         self.held_bytes = 0
-        self.newest_msn = -1
+        self.newest_ms = -1
         self._needs_key = True
 
-    def take(self, msn: int) -> VideoRun | None:
-        """Remove and return the frames of a segment that have the configuration it begins with."""
+    def take(self, begin_ms: int, until_ms: float, *, needs_key: bool) -> VideoRun | None:
+        """
+        Remove and return the frames that are decoded before ``until_ms``, of the configuration of the first.
+
+        The segment begins at ``begin_ms``; with ``needs_key`` a decoder begins with it. What is missing there is
+        replaced by a key frame; ``None`` if there never was one.
+        """
         taken: VideoRun | None = None
-        while self._waiting and self._waiting[0].msn <= msn:
-            run = self._waiting.popleft()
-            if taken is None and run.msn == msn:
-                taken = run
-            elif taken is not None and run.msn == msn and run.config == taken.config:
-                taken.frames += run.frames
+        while self._waiting:
+            run = self._waiting[0]
+            count = next((at for at, frame in enumerate(run.frames) if frame.dts_ms >= until_ms), len(run.frames))
+            frames, run.frames = run.frames[:count], run.frames[count:]
+            if taken is None and frames:
+                taken = VideoRun(run.config, frames)
+            elif taken is not None and run.config == taken.config:
+                taken.frames += frames
+            if run.frames:
+                break
+            self._waiting.popleft()
         self.held_bytes = sum(_held_bytes(run.frames) for run in self._waiting)
-        return taken
+        return self._completed(taken, begin_ms, until_ms, needs_key=needs_key or self._is_frozen)
 
     def track_run(self, run: VideoRun, end_ms: int) -> TrackRun:
         """The frames as samples; the last one lasts until the next segment's first is decoded."""
         frames = run.frames
-        following = self._waiting[0].frames[0].dts_ms if self._waiting else end_ms - max(frames[-1].cts_ms, 0)
+        following = end_ms - max(frames[-1].cts_ms, 0)
+        if self._waiting and self._waiting[0].frames[0].dts_ms - following < FREEZE_MS:
+            following = self._waiting[0].frames[0].dts_ms
         times = [frame.dts_ms for frame in frames]
+        self._ends_ms = max(following, times[-1])
         return TrackRun(
             VIDEO_TRACK,
             times[0] * PER_MS,
             [memoryview(frame.body)[frame.data_offset :] for frame in frames],
             [(until - begin) * PER_MS if until > begin else 0 for begin, until in pairwise([*times, following])],
-            [SYNC if frame.is_key else NO_SYNC for frame in frames],
+            [SYNC if frame.is_key and is_sync(frame) else NO_SYNC for frame in frames],
             [frame.cts_ms * PER_MS for frame in frames],
         )
+
+    def _completed(self, run: VideoRun | None, begin_ms: int, until_ms: float, *, needs_key: bool) -> VideoRun | None:
+        """The frames of a segment from its beginning on."""
+        frames = [] if run is None else run.frames
+        if needs_key:
+            first = next((at for at, frame in enumerate(frames) if frame.is_key), len(frames))
+            del frames[:first]
+        if not frames or run is None:
+            self._is_frozen = True
+            if self._last_key is None:
+                return None
+            config, key = self._last_key
+            return VideoRun(config, [self._repeated(key, begin_ms, until_ms)], is_frozen=True)
+        if frames[0].is_key and frames[0].pts_ms - begin_ms >= FREEZE_MS:
+            config, key = self._last_key or (run.config, frames[0])
+            shown = key if config == run.config else frames[0]
+            frames.insert(0, self._repeated(shown, begin_ms, frames[0].dts_ms))
+        self._is_frozen = False
+        for frame in frames:
+            if frame.is_key:
+                self._last_key = run.config, frame
+        return run
+
+    def _repeated(self, key: Frame, at_ms: int, until_ms: float) -> Frame:
+        """A key frame that is shown once more, or earlier; what is decoded next is decoded at ``until_ms``."""
+        dts_ms = int(max(min(at_ms - max(key.cts_ms, 0), until_ms), self._ends_ms))
+        return evolve(key, dts_ms=dts_ms, cts_ms=max(at_ms - dts_ms, 0))
 
 
 @define(eq=False)
@@ -133,6 +196,11 @@ class AudioQueue:
     _length: int = field(default=0, init=False)
     """The samples of every frame; 0 if each has its own number."""
     _needs_anchor: bool = field(default=True, init=False)
+    _written: int = field(default=0, init=False)
+    """Where the last sample ends that was taken, at ``_written_rate``."""
+    _written_rate: int = field(default=1, init=False)
+    _floor: int = field(default=0, init=False)
+    """The same at the current rate: no frame begins before it."""
 
     def configure(self, config: AudioConfig) -> None:
         """Switch to another configuration."""
@@ -143,6 +211,7 @@ class AudioQueue:
         self.config = config
         self._rate, self._slack = config.sample_rate, AUDIO_DRIFT_MS * config.sample_rate - 500
         self._length = 0 if config.codec is Codec.OPUS else config.samples_per_frame
+        self._floor = self._written_at(config.sample_rate)
         self._needs_anchor = True
 
     def anchor(self) -> None:
@@ -159,6 +228,10 @@ class AudioQueue:
             if corrected is None:
                 return
             position = corrected
+        if position < self._floor:
+            if self._floor - position >= (self._length or samples_in(config, frame.data)):
+                return  # silence stands in its place
+            position = self._floor
         self._next_position = position + (self._length or samples_in(config, frame.data))
         self.newest_ms = pts_ms
         if pts_ms >= begins_ms:
@@ -185,8 +258,12 @@ class AudioQueue:
         self._waiting.clear()
         self.held_bytes = 0
 
-    def take(self, end_ms: int) -> AudioRun | None:
-        """Remove and return the frames before ``end_ms`` that have the configuration which the segment begins with."""
+    def take(self, begin_ms: int, end_ms: int) -> AudioRun | None:
+        """
+        Remove and return the frames before ``end_ms`` that have the configuration which the segment begins with.
+
+        The segment begins at ``begin_ms``. What is missing is silence; ``None`` if there is nothing, not even that.
+        """
         taken: AudioRun | None = None
         while self._waiting and (run := self._waiting[0].split(end_ms)).frames:
             if not self._waiting[0].frames:
@@ -197,20 +274,55 @@ class AudioQueue:
                 taken.frames += run.frames
                 taken.positions += run.positions
         self.held_bytes = sum(_held_bytes(run.frames) for run in self._waiting)
-        return taken
+        if taken is None and self.config is not None:
+            taken = AudioRun(self.config)
+        if taken is None:
+            return None
+        self._fill(taken, begin_ms, end_ms)
+        return taken if taken.frames else None
+
+    def _fill(self, run: AudioRun, begin_ms: int, end_ms: int) -> None:
+        """Put silence where frames are missing from a segment."""
+        config, rate = run.config, run.config.sample_rate
+        silence = silent_frame(config)
+        at, begin = self._written_at(rate), round(begin_ms * rate / 1000)
+        if at < begin or not at:
+            at = begin + ((run.positions[0] - begin) % silence.samples if silence and run.positions else 0)
+        end = end_ms * rate // 1000
+        stop, least = self._stop(config, end, silence.samples if silence else 0)
+        frames, positions = [], []
+        for frame, position in zip([*run.frames, None], [*run.positions, stop], strict=True):
+            while silence is not None and position - at >= (least if frame is None else silence.samples):
+                frames.append(silence.frame)
+                positions.append(at)
+                at += silence.samples
+            if frame is not None:
+                frames.append(frame)
+                positions.append(position)
+                at = position + samples_in(config, frame.data)
+        if at < stop < at + MAX_FRAME and stop != end:
+            at = stop
+        run.frames, run.positions, run.ends, self._written, self._written_rate = frames, positions, at, at, rate
+        self._floor = self._written_at(self._rate)
+        self._next_position = max(self._next_position, self._floor)
+
+    def _stop(self, config: AudioConfig, end: int, length: int) -> tuple[int, int]:
+        """Where a segment's audio ends, and how much of it must be missing there for a silent frame of ``length``."""
+        if self._waiting and self._waiting[0].config == config and self._waiting[0].positions[0] < end + 2 * MAX_FRAME:
+            return self._waiting[0].positions[0], length
+        return end, length // 2
+
+    def _written_at(self, rate: int) -> int:
+        return -(-self._written * rate // self._written_rate)
 
     def track_run(self, run: AudioRun) -> TrackRun:
-        """The frames as samples: each lasts until the next, so that missing audio is silence instead of a shift."""
+        """The frames as samples: each lasts until the next."""
         frames, positions = run.frames, run.positions
-        if self._waiting and self._waiting[0].config == run.config:
-            stop = self._waiting[0].positions[0]
-        else:
-            stop = positions[-1] + samples_in(run.config, frames[-1].data)
         return TrackRun(
             AUDIO_TRACK,
             positions[0],
             [frame.body[frame.data_offset :] for frame in frames],
-            [until - begin for begin, until in pairwise([*positions, stop])],
+            [until - begin for begin, until in pairwise([*positions, run.ends])],
             [SYNC] * len(frames),
         )
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 from attrs import define, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
-from livestream.model.frames import AUDIO, VIDEO, Frame
-from livestream.model.names import SOURCE
+from livestream.model.frames import AUDIO, VIDEO, Frame, Track
 from livestream.model.segments import RenditionInfo
-from livestream.packaging.cuts import Cut
+from livestream.packaging.cuts import CUT_TOLERANCE_MS, Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
 from livestream.packaging.rates import RateMeter
 from livestream.packaging.samples import AudioQueue, AudioRun, VideoQueue, VideoRun
-from livestream.packaging.track_activity import AUDIO_LOST_MS
 
 MAX_HELD_BYTES = 64 << 20
 """The limit of queued frames: an encoder whose clock stands still would never be cut."""
+SHED_SEGMENTS = 6
+"""How many segments a rendition that was given up still has, so that players have time to move to another."""
 
 
 @frozen
@@ -30,17 +31,22 @@ class PackagedInit:
 
 @frozen
 class PackagedSegment:
-    """A media segment, which needs the newest initialisation segment; ``info`` is measured up to it."""
+    """
+    A media segment, which needs the newest initialisation segment; ``info`` is measured up to it.
+
+    ``independent`` says that it begins with a key frame.
+    """
 
     cut: Cut
     duration_ms: int
     data: bytes
     info: RenditionInfo
+    independent: bool
 
 
 @frozen
 class PackagedGap:
-    """The rendition has no media for this segment of the broadcast."""
+    """The rendition has no media for this segment of the broadcast, and none could be made."""
 
     cut: Cut
     duration_ms: int
@@ -54,27 +60,33 @@ class Segmenter:
     """
     Takes a rendition's frames and the cuts of the broadcast, and returns complete segments.
 
-    A segment is complete once the next cut is known, all video frames before it have arrived, and the audio has passed
-    it, or is so late that it must have stopped. Every cut results in one segment or one gap, in order.
+    A segment is complete once the next cut is known, and all frames before it have arrived; for a track that is
+    ``silent`` nothing is waited for. Every cut results in one segment. Where frames are missing, the last key frame and
+    silence take their place, so that only a rendition without any media has a gap.
 
-    A cut of the source is added right before the frame it precedes. Frames of a rung arrive later, from a transcoder,
-    and are assigned by their times. A segment of a rung begins with a key frame; one of the source may begin without.
+    With ``is_passed`` its video is the source as it came, cut in decoding order; otherwise it is from a transcoder,
+    arrives later, and each segment begins with a key frame.
     """
 
     name: str
+    is_passed: bool
     limit_bytes: int = MAX_HELD_BYTES
     is_shed: bool = field(default=False, init=False)
+    silent: frozenset[Track] = field(default=frozenset(), init=False)
     _cuts: deque[Cut] = field(factory=deque, init=False)
     _video: VideoQueue = field(factory=VideoQueue, init=False)
     _audio: AudioQueue = field(factory=AudioQueue, init=False)
     _discontinuity: int | None = field(default=None, init=False)
+    """That of the newest cut."""
+    _closed_discontinuity: int | None = field(default=None, init=False)
     _init: tuple[VideoConfig | None, AudioConfig | None] = field(default=(None, None), init=False)
     _init_number: int = field(default=-1, init=False)
     _sequence: int = field(default=0, init=False)
     _meter: RateMeter = field(factory=RateMeter, init=False)
+    _shed_left: int = field(default=SHED_SEGMENTS, init=False)
 
     def add_cut(self, cut: Cut) -> list[Packaged]:
-        """Begin a segment at ``cut``; in the source, its first frame follows. Return what is now complete."""
+        """Begin a segment at ``cut``. Return what is now complete."""
         if cut.discontinuity != self._discontinuity:
             self._discontinuity = cut.discontinuity
             self._audio.anchor()
@@ -91,36 +103,49 @@ class Segmenter:
             self._configure(frame)
             return []
         cuts, video, audio = self._cuts, self._video, self._audio
-        if not cuts or self.is_shed:
+        if not cuts:
             return []
         if video.held_bytes + audio.held_bytes > self.limit_bytes:
             self._clear()
         if frame.codec.track is AUDIO:
             audio.add(frame, cuts[0].pts_ms)
-        else:
-            cut = cuts[-1] if self.name == SOURCE else self._cut_before(frame)
-            if cut is not None and VIDEO in cut.tracks:
-                video.add(frame, cut.msn)
+        elif not self.is_shed and (self.is_passed or frame.dts_ms >= self._boundary_ms(cuts[0])):
+            video.add(frame)
         return self._close_complete() if len(cuts) > 1 else []
+
+    def set_silent(self, tracks: frozenset[Track]) -> list[Packaged]:
+        """Set the tracks that send nothing now. Return what is complete without them."""
+        self.silent = tracks
+        return self._close_complete()
 
     def finish(self, end_ms: int) -> list[Packaged]:
         """Close all open segments with what they have, the last one at ``end_ms``, since the publisher has left."""
         packaged: list[Packaged] = []
         while self._cuts:
-            packaged += self._close(self._cuts[1].pts_ms if len(self._cuts) > 1 else end_ms)
+            packaged += self._close(self._end_ms(self._cuts[1].pts_ms if len(self._cuts) > 1 else end_ms))
         self._clear()
         self._audio.anchor()
         return packaged
+
+    def forget(self) -> None:
+        """Drop the open segments, of which nothing is wanted."""
+        self._cuts.clear()
+        self._clear()
 
     def restart(self) -> None:
         """Expect the video frames again, from the first cut whose segment is still open, or from before it."""
         self._video.clear()
 
     def shed(self) -> list[Packaged]:
-        """Drop the rendition: return gaps from now on."""
+        """Give the rendition up: its picture stands, and it ends after `SHED_SEGMENTS`."""
         self.is_shed = True
-        self._clear()
+        self._video.clear()
         return self._close_complete()
+
+    def pass_source(self) -> None:
+        """Continue with the frames of the source as they come, from a discontinuity on."""
+        self.is_passed, self.is_shed = True, False
+        self._video.clear()
 
     @property
     def complete_before_ms(self) -> int | None:
@@ -134,13 +159,9 @@ class Segmenter:
         else:
             self._audio.configure(config)
 
-    def _cut_before(self, frame: Frame) -> Cut | None:
-        """The cut whose segment a rung's frame belongs to."""
-        pts_ms = frame.dts_ms + frame.cts_ms
-        for cut in reversed(self._cuts):
-            if cut.pts_ms <= pts_ms:
-                return cut
-        return None
+    def _boundary_ms(self, cut: Cut) -> int:
+        """The decoding time from which video frames belong to the segment that begins at ``cut``."""
+        return cut.dts_ms if self.is_passed else cut.pts_ms - CUT_TOLERANCE_MS
 
     def _clear(self) -> None:
         self._video.clear()
@@ -149,44 +170,67 @@ class Segmenter:
     def _close_complete(self) -> list[Packaged]:
         packaged: list[Packaged] = []
         while len(self._cuts) > 1 and self._is_complete(self._cuts[0], self._cuts[1]):
-            packaged += self._close(self._cuts[1].pts_ms)
+            packaged += self._close(self._end_ms(self._cuts[1].pts_ms))
         return packaged
 
+    def _end_ms(self, following_ms: int) -> int:
+        """Where the first open segment ends, if the next one begins at ``following_ms``."""
+        cut = self._cuts[0]
+        return cut.pts_ms + cut.absence_ms if cut.absence_ms else following_ms
+
     def _is_complete(self, cut: Cut, following: Cut) -> bool:
-        if self.is_shed:
+        if cut.absence_ms:
             return True
-        needs_video = VIDEO in cut.tracks and VIDEO in self._cuts[-1].tracks
-        if needs_video and self._video.newest_msn < following.msn:
+        is_video_due = VIDEO in cut.tracks and VIDEO not in self.silent and not self.is_shed
+        if is_video_due and self._video.newest_ms < self._boundary_ms(following):
             return False
-        if AUDIO not in cut.tracks or self._audio.newest_ms >= following.pts_ms:
-            return True
-        return self._video.newest_ms > following.pts_ms + AUDIO_LOST_MS
+        is_audio_due = AUDIO in cut.tracks and AUDIO not in self.silent
+        return not is_audio_due or self._audio.newest_ms >= following.pts_ms
 
     def _close(self, end_ms: int) -> list[Packaged]:
         cut = self._cuts.popleft()
-        duration_ms = end_ms - cut.pts_ms
-        video, audio = self._video.take(cut.msn), self._audio.take(end_ms)
-        if AUDIO not in cut.tracks:
-            audio = None
-        if self.name != SOURCE and not (video and video.frames[0].is_key):
-            return [PackagedGap(cut, duration_ms)]
-        if video is None and audio is None:
-            return [PackagedGap(cut, duration_ms)]
-        runs = [self._video.track_run(video, end_ms)] if video else []
-        if audio:
+        if self.is_shed:
+            self._shed_left -= 1
+            if self._shed_left < 0:
+                return []
+        following = self._cuts[0] if self._cuts else None
+        duration_ms, breaks = end_ms - cut.pts_ms, cut.discontinuity != self._closed_discontinuity
+        self._closed_discontinuity = cut.discontinuity
+        until_ms = self._boundary_ms(following) if following else inf
+        video = self._video.take(cut.pts_ms, until_ms, needs_key=breaks or not self.is_passed)
+        audio = self._audio.take(cut.pts_ms, end_ms)
+        tracks = self._tracks(cut, following, audio)
+        runs = [self._video.track_run(video, end_ms)] if video and VIDEO in tracks else []
+        if audio and AUDIO in tracks and (runs or (self.is_passed and VIDEO not in tracks)):
             runs.append(self._audio.track_run(audio))
-        packaged = self._needed_init(cut, video, audio)
+        if not runs:
+            return [PackagedGap(cut, duration_ms)]
+        packaged = self._needed_init(tracks, video, audio)
         self._sequence += 1
         data = media_segment(self._sequence, runs)
-        self._meter.add(len(data), len(video.frames) if video else 0, duration_ms)
-        return [*packaged, PackagedSegment(cut, duration_ms, data, self._info())]
+        if not cut.absence_ms and not (video and video.is_frozen):
+            self._meter.add(len(data), len(video.frames) if video else 0, duration_ms)
+        independent = not video or video.frames[0].is_key
+        return [*packaged, PackagedSegment(cut, duration_ms, data, self._info(), independent)]
 
-    def _needed_init(self, cut: Cut, video_run: VideoRun | None, audio_run: AudioRun | None) -> list[Packaged]:
+    def _tracks(self, cut: Cut, following: Cut | None, audio_run: AudioRun | None) -> frozenset[Track]:
+        """The tracks of a segment: those of the one before, and in the first also those that came while it lasted."""
+        tracks = cut.tracks
+        if following is not None and following.discontinuity == cut.discontinuity:
+            tracks |= following.tracks
+        video, audio = self._init
+        is_first = video is None and audio is None
+        has_audio = audio is not None or (is_first and audio_run is not None)
+        return tracks | ({VIDEO} if video else set()) | ({AUDIO} if has_audio else set())
+
+    def _needed_init(
+        self, tracks: frozenset[Track], video_run: VideoRun | None, audio_run: AudioRun | None
+    ) -> list[Packaged]:
         """The initialisation segment for a segment, unless the newest one fits."""
         video = audio = None
-        if VIDEO in cut.tracks:
-            video = video_run.config if video_run else self._init[0] or self._video.config
-        if AUDIO in cut.tracks:
+        if VIDEO in tracks:
+            video = video_run.config if video_run else self._init[0]
+        if AUDIO in tracks:
             audio = audio_run.config if audio_run else self._init[1] or self._audio.config
         if (video, audio) == self._init:
             return []

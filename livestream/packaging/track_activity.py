@@ -1,19 +1,20 @@
-"""Which tracks a broadcast currently has: those with a configuration whose frames actually arrive."""
+"""Which tracks a broadcast has, and which of them currently send nothing."""
 
 from __future__ import annotations
 
 from attrs import define, field
 
+from livestream.media.codecs import AudioConfig, parse_config
+from livestream.media.silence import silent_frame
 from livestream.model.frames import AUDIO, VIDEO, Codec, Frame, Track
 
 START_MS = 2_000
 """A broadcast that has had audio but no video for this long is one without video."""
-AUDIO_LOST_MS = 2_000
-"""Audio this far behind the video has stopped."""
-VIDEO_LOST_MS = 4_000
-"""Video this far behind the audio has stopped. On a bad network encoders drop video for long, and keep the audio."""
-AUDIO_BACK_MS = 1_000
-"""Audio has resumed once it is no farther behind than this."""
+AUDIO_SILENT_MS = 1_500
+AUDIO_SILENT_FRAMES = 2
+"""Audio has fallen silent once so much video, and so many frames, were decoded since its last frame arrived."""
+VIDEO_SILENT_MS = 4_000
+"""Video has stopped once so much audio has arrived since its last frame: encoders of one picture a second are usual."""
 
 NO_TRACKS: frozenset[Track] = frozenset()
 AUDIO_ONLY = frozenset({AUDIO})
@@ -23,68 +24,101 @@ BOTH = frozenset(Track)
 
 @define(eq=False)
 class TrackActivity:
-    """The active tracks of one publisher's media."""
+    """
+    The tracks of a broadcast, which never become fewer: players cannot go on with fewer tracks than they began with.
+
+    A silent track is detected by what has arrived since its last frame, in decoding order. Its own timestamps do not
+    matter: audio may be seconds behind the video for as long as it arrives.
+    """
 
     tracks: frozenset[Track] = field(default=NO_TRACKS, init=False)
+    silent: frozenset[Track] = field(default=NO_TRACKS, init=False)
     leader: Track | None = field(default=None, init=False)
     """The track at whose frames segments are cut."""
     _configs: dict[Track, tuple[Codec, bytes]] = field(factory=dict, init=False)
-    _is_begun: bool = field(default=False, init=False)
-    _video_ms: int = field(default=0, init=False)
-    _audio_ms: int = field(default=0, init=False)
+    _has_silence: bool = field(default=False, init=False)
+    """Whether silence can be made of the audio, so that its track needs no frames to begin with."""
+    _video_ms: int | None = field(default=None, init=False)
+    _audio_ms: int | None = field(default=None, init=False)
+    _video_since_ms: int | None = field(default=None, init=False)
+    """The decoding time of the newest video frame when the last audio frame arrived."""
+    _video_frames: int = field(default=0, init=False)
+    """The video frames since the last audio frame."""
+    _audio_since_ms: int | None = field(default=None, init=False)
 
     def update(self, frame: Frame) -> bool:
         """Process a frame; return whether the tracks, or the configuration of one, change with it."""
         if frame.is_config:
             return self._configure(frame)
-        if self.tracks is not BOTH:
-            return self._update_tracks(frame)
-        pts_ms = frame.dts_ms + frame.cts_ms
         if frame.codec.track is VIDEO:
-            if pts_ms <= self._video_ms:
-                return False
-            self._video_ms = pts_ms
-            return pts_ms - self._audio_ms > AUDIO_LOST_MS and self._set_tracks(VIDEO_ONLY)
-        if pts_ms <= self._audio_ms:
-            return False
-        self._audio_ms = pts_ms
-        return pts_ms - self._video_ms > VIDEO_LOST_MS and self._set_tracks(AUDIO_ONLY)
+            return self._video(frame)
+        return self._audio(frame)
+
+    def restart(self) -> None:
+        """Another publisher follows. The tracks remain, whether it has them or not."""
+        self._configs.clear()
+        self._has_silence = False
+        self._video_ms = self._audio_ms = self._video_since_ms = self._audio_since_ms = None
+        self._video_frames = 0
+        self.silent = NO_TRACKS
+        self.leader = VIDEO if VIDEO in self.tracks else None
 
     def _configure(self, frame: Frame) -> bool:
         track, record = frame.codec.track, (frame.codec, bytes(frame.data))
         known = self._configs.get(track)
         self._configs[track] = record
+        if track is AUDIO:
+            config = parse_config(frame)
+            self._has_silence = isinstance(config, AudioConfig) and silent_frame(config) is not None
         return known is not None and known != record and track in self.tracks
 
-    def _update_tracks(self, frame: Frame) -> bool:
-        """Process a frame of a broadcast that lacks a track; return whether the tracks change with it."""
-        track, pts_ms = frame.codec.track, frame.dts_ms + frame.cts_ms
-        if track not in self._configs:
+    def _video(self, frame: Frame) -> bool:
+        if VIDEO not in self._configs:
             return False
-        if not self._is_begun:
-            self._is_begun = True
-            self._video_ms = self._audio_ms = pts_ms
-        if track is VIDEO:
-            self._video_ms = max(pts_ms, self._video_ms)
-            return self._set_tracks(self._tracks_after_video(frame.is_key, self._video_ms - self._audio_ms))
-        self._audio_ms = max(pts_ms, self._audio_ms)
-        return self._set_tracks(self._tracks_after_audio(self._audio_ms - self._video_ms))
+        dts_ms = frame.dts_ms
+        self._video_ms, self._audio_since_ms = dts_ms, self._audio_ms
+        self._video_frames += 1
+        if self._video_since_ms is None:
+            self._video_since_ms = dts_ms
+        elif self._video_frames > AUDIO_SILENT_FRAMES and dts_ms - self._video_since_ms > AUDIO_SILENT_MS:
+            self._fall_silent(AUDIO)
+        if VIDEO in self.silent:
+            self._return(VIDEO)
+        if VIDEO in self.tracks or not frame.is_key:
+            return False
+        return self._add(BOTH if self._has_silence or self._audio_ms is not None else VIDEO_ONLY)
 
-    def _set_tracks(self, tracks: frozenset[Track]) -> bool:
-        if tracks is self.tracks:
+    def _audio(self, frame: Frame) -> bool:
+        if AUDIO not in self._configs:
             return False
-        self.tracks = tracks
-        self.leader = AUDIO if tracks is AUDIO_ONLY else VIDEO
+        dts_ms = frame.dts_ms
+        self._audio_ms, self._video_since_ms, self._video_frames = dts_ms, self._video_ms, 0
+        if self._audio_since_ms is None:
+            self._audio_since_ms = dts_ms
+        elif dts_ms - self._audio_since_ms > VIDEO_SILENT_MS:
+            self._fall_silent(VIDEO)
+        if AUDIO in self.silent:
+            self._return(AUDIO)
+        if AUDIO in self.tracks:
+            return False
+        if not self.tracks and dts_ms - self._audio_since_ms < START_MS:
+            return False
+        return self._add(AUDIO_ONLY)
+
+    def _add(self, tracks: frozenset[Track]) -> bool:
+        if tracks <= self.tracks:
+            return False
+        self.tracks |= tracks
+        self.leader = VIDEO if VIDEO in self.tracks and VIDEO not in self.silent else AUDIO
         return True
 
-    def _tracks_after_video(self, is_key: bool, audio_late_ms: int) -> frozenset[Track]:
-        if self.tracks is VIDEO_ONLY or not is_key or -audio_late_ms > VIDEO_LOST_MS:
-            return self.tracks
-        return BOTH if AUDIO in self._configs and audio_late_ms <= AUDIO_LOST_MS else VIDEO_ONLY
+    def _fall_silent(self, track: Track) -> None:
+        if track in self.tracks and track not in self.silent:
+            self.silent |= {track}
+            if track is VIDEO:
+                self.leader = AUDIO
 
-    def _tracks_after_audio(self, video_late_ms: int) -> frozenset[Track]:
-        if self.tracks is NO_TRACKS:
-            return AUDIO_ONLY if video_late_ms >= START_MS else NO_TRACKS
-        if self.tracks is AUDIO_ONLY or video_late_ms > VIDEO_LOST_MS:
-            return AUDIO_ONLY
-        return BOTH if -video_late_ms <= AUDIO_BACK_MS else self.tracks
+    def _return(self, track: Track) -> None:
+        self.silent -= {track}
+        if track is VIDEO:
+            self.leader = VIDEO

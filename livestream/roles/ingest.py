@@ -29,6 +29,7 @@ from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import limit_addresses, reload_publish_admission
 from livestream.metrics import Metrics
 from livestream.model.epochs import WRITERS
+from livestream.model.names import SOURCE
 from livestream.model.segments import PublisherChange, StreamPosition
 from livestream.ops.streams import watched_streams
 from livestream.push.feed import Feed
@@ -42,15 +43,15 @@ from livestream.roles.other_ingests import OtherIngests, PublisherChannel, givin
 from livestream.roles.segment_store import SegmentStore
 from livestream.roles.serving import edge_selection, http_site, object_store, operations, push_feeds, rtmp_server
 from livestream.steering.nodes import Node, NodeState
-from livestream.transcode.ladder import Rung, ladder_for
+from livestream.transcode.ladder import Rung, ladder_for, source_rung
 from livestream.transcode.pool import TranscoderPool
 
 
 class Transcoders(Protocol):
     """Whoever encodes what broadcasts send."""
 
-    def open(self, stream: str, ladder: Sequence[Rung], sink: RungSink) -> Transcode:
-        """A transcoder that makes the rungs of ``ladder`` for one broadcast."""
+    def open(self, stream: str, ladder: Sequence[Rung], source_height: int, sink: RungSink) -> Transcode:
+        """A transcoder that makes the rungs of ``ladder`` of one broadcast with ``source_height`` lines."""
 
 
 @define(eq=False)
@@ -74,9 +75,11 @@ class LocalServices:
     def rungs(self, height: int) -> Sequence[str]:
         return [rung.name for rung in ladder_for(height, self.heights)]
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode:
+    def transcoder(self, stream: str, rungs: Sequence[str], source_height: int, sink: RungSink) -> Transcode:
         ladder = [rung for rung in ladder_for(1 << 16, self.heights) if rung.name in rungs]
-        return self.transcoders.open(stream, ladder, sink)
+        if SOURCE in rungs:
+            ladder.insert(0, source_rung(source_height))
+        return self.transcoders.open(stream, ladder, source_height, sink)
 
 
 def broadcasts_of(
@@ -103,7 +106,13 @@ def broadcasts_of(
     writer_services = WriterServices(
         node.bus_name, claims, bus.accept, bus.release, published.record, lambda: bus.is_healthy, publisher_changed
     )
-    settings = BroadcastSettings(config.hls.segment_s, config.ingest.grace_s, config.transcode.ladder)
+    settings = BroadcastSettings(
+        config.hls.segment_s,
+        config.ingest.end_s,
+        config.ingest.grace_s,
+        config.transcode.ladder,
+        config.transcode.source,
+    )
     return Broadcasts(
         settings, services, writer_services, published.remove, takeovers.count, process.reactor, seconds, node.metrics
     )

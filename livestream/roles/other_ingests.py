@@ -109,11 +109,11 @@ class OtherIngests:
             del self._waiting[stream]
 
     def _note(self, announcement: EpochBegan | SegmentAnnounced) -> None:
-        """Note what an announcement says about its publisher. A gap says that it is away."""
+        """Note what an announcement says about its publisher: whether it is away."""
         stream, epoch, now = announcement.stream, announcement.epoch, self.clock.seconds()
         publisher = _RemotePublisher(announcement.node, epoch.number, epoch.first_msn - 1, now + BEGINS_S + SILENT_S)
         if isinstance(announcement, SegmentAnnounced):
-            if announcement.segment.is_gap:
+            if announcement.segment.is_absence:
                 self._publishers.pop(stream, None)
                 return
             until = now + announcement.target_s + SILENT_S

@@ -23,6 +23,8 @@ from livestream.media.errors import MediaError, OversizedPicture
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.media.pictures import MAX_WIDTH, PictureFormat
 from livestream.model.frames import Frame
+from livestream.model.names import SOURCE
+from livestream.packaging.cuts import CUT_TOLERANCE_MS
 from livestream.transcode.avc_record import avc_record
 from livestream.transcode.commands import Produced, Refused
 from livestream.transcode.decoding import MILLISECONDS, VideoDecoder, open_decoder
@@ -40,19 +42,24 @@ class RungEncoder:
 
     rung: Rung
     preset: str
+    _kbps: int = field(default=0, init=False)
+    """The rate that the encoder was opened with."""
     _encoder: VideoCodecContext | None = field(default=None, init=False)
     _reformatter: VideoReformatter = field(factory=VideoReformatter, init=False)
 
     def scale(self, picture: VideoFrame, size: tuple[int, int]) -> VideoFrame:
         """
-        Scale ``picture`` so that its shorter side is the rung's height. ``size`` is the source's.
+        Scale ``picture`` so that its shorter side is the rung's height. ``size`` is the source's, and that of the rung
+        ``source``.
 
         Uses one thread: other broadcasts use the other cores.
 
         :raises OversizedPicture: the result would be wider than any source.
         """
-        short = min(size)
-        width, height = (max(round(side * self.rung.height / short / 2), 1) * 2 for side in size)
+        if self.rung.name == SOURCE:
+            width, height = (max(side // 2, 1) * 2 for side in size)
+        else:
+            width, height = (max(round(side * self.rung.height / min(size) / 2), 1) * 2 for side in size)
         if max(width, height) > MAX_WIDTH:
             raise OversizedPicture(f"a picture of {size[0]}x{size[1]} cannot be scaled to {self.rung.height} lines")
         bicubic = Interpolation.BICUBIC
@@ -61,7 +68,10 @@ class RungEncoder:
     def encode(self, picture: VideoFrame, source: VideoCodecContext, is_key: bool, arrived: float) -> list[Produced]:
         """Encode a picture; the configuration precedes the first frame."""
         produced: list[Produced] = []
-        if self._encoder is not None and (self._encoder.width, self._encoder.height) != (picture.width, picture.height):
+        if self._encoder is not None and (
+            (self._encoder.width, self._encoder.height) != (picture.width, picture.height)
+            or (is_key and self._kbps != self.rung.video_kbps)
+        ):
             produced.extend(self.flush())
         if self._encoder is None:
             self._encoder = self._open(picture, source)
@@ -99,10 +109,10 @@ class RungEncoder:
             encoder.sample_aspect_ratio = source.sample_aspect_ratio
         encoder.color_primaries, encoder.color_trc = source.color_primaries, source.color_trc
         encoder.colorspace = source.colorspace
-        encoder.bit_rate = self.rung.video_kbps * 1000
+        kbps = self._kbps = self.rung.video_kbps
+        encoder.bit_rate = kbps * 1000
         encoder.thread_count = 1
         encoder.flags |= Flags.global_header
-        kbps = self.rung.video_kbps
         encoder.options = {
             "preset": self.preset,
             "tune": "zerolatency",
@@ -139,21 +149,28 @@ class VideoTranscoder:
         self._threads = ThreadPoolExecutor(max(len(rungs), 1))
 
     def keep(self, rungs: Sequence[Rung]) -> Iterator[Produced]:
-        """Drop all other rungs."""
+        """Drop all other rungs, and encode these at their rates from the next key frame on."""
+        wanted = {rung.name: rung for rung in rungs}
         for encoder in self._encoders:
-            if encoder.rung not in rungs:
+            if encoder.rung.name not in wanted:
                 yield from encoder.flush()
-        self._encoders = [encoder for encoder in self._encoders if encoder.rung in rungs]
+        self._encoders = [encoder for encoder in self._encoders if encoder.rung.name in wanted]
+        for encoder in self._encoders:
+            encoder.rung = wanted[encoder.rung.name]
 
-    def transcode(self, frame: Frame, is_cut: bool) -> Iterator[Produced | Refused]:
-        """Process a frame or a configuration, and yield what comes out."""
+    def transcode(self, frame: Frame, cut_ms: int | None) -> Iterator[Produced | Refused]:
+        """
+        Process a frame or a configuration, and yield what comes out.
+
+        The first picture at ``cut_ms`` or later, to be decoded now or later, becomes an IDR picture in every rung.
+        """
         if frame.is_config:
             yield from self._configure(frame)
             return
         if self._decoder is None:
             return
-        if is_cut or frame.is_key:
-            self._cuts_ms.append(frame.pts_ms)
+        if cut_ms is not None:
+            self._cuts_ms.append(cut_ms - CUT_TOLERANCE_MS)
         self._arrived[frame.pts_ms] = frame.arrived
         yield from self._decode(self._decoder, frame)
 

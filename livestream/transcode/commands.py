@@ -23,8 +23,10 @@ _SIZE = struct.Struct(">I")
 _RUNG = struct.Struct(">HI")
 _FRAME = struct.Struct(">4sqIidB")
 _MEMORY = struct.Struct(">Q")
+_CUT = struct.Struct(">q")
 _SETUP, _SOURCE, _FLUSH, _PRODUCED, _DONE, _REFUSED, _OUT_OF_MEMORY = b"SFXPDRM"
-_KEY, _CONFIG, _CUT = 1, 2, 4
+_KEY, _CONFIG = 1, 2
+_NO_CUT = -(1 << 63)
 
 
 class PipeError(ValueError):
@@ -41,10 +43,10 @@ class Setup:
 
 @frozen
 class Source:
-    """A frame of the source. With ``is_cut`` it becomes an IDR picture in every rung."""
+    """A frame of the source. With ``cut_ms`` the first picture at this time or later becomes an IDR picture."""
 
     frame: Frame
-    is_cut: bool = False
+    cut_ms: int | None = None
 
 
 @frozen
@@ -90,12 +92,12 @@ def encode(command: Command) -> bytes:
         case Setup(preset, rungs):
             encoded = (_encode_string(rung.name) + _RUNG.pack(rung.height, rung.video_kbps) for rung in rungs)
             kind, rest = _SETUP, b"".join((_encode_string(preset), *encoded))
-        case Source(frame, is_cut):
-            kind, rest = _SOURCE, _frame(frame, _CUT if is_cut else 0)
+        case Source(frame, cut_ms):
+            kind, rest = _SOURCE, _CUT.pack(_NO_CUT if cut_ms is None else cut_ms) + _frame(frame)
         case Flush():
             kind, rest = _FLUSH, b""
         case Produced(rendition, frame):
-            kind, rest = _PRODUCED, _encode_string(rendition) + _frame(frame, 0)
+            kind, rest = _PRODUCED, _encode_string(rendition) + _frame(frame)
         case Done(flushed):
             kind, rest = _DONE, bytes([flushed])
         case Refused(reason):
@@ -135,11 +137,11 @@ def _decode(record: bytes) -> Command:
             case b"S":
                 return _setup(record)
             case b"F":
-                frame, flags = _unframe(record, 1)
-                return Source(frame, bool(flags & _CUT))
+                (cut_ms,) = _CUT.unpack_from(record, 1)
+                return Source(_unframe(record, 1 + _CUT.size), None if cut_ms == _NO_CUT else cut_ms)
             case b"P":
                 rendition, at = _decode_string(record, 1)
-                return Produced(rendition, _unframe(record, at)[0])
+                return Produced(rendition, _unframe(record, at))
             case b"X" if len(record) == 1:
                 return Flush()
             case b"D" if len(record) == 2 and record[1] < 2:
@@ -163,19 +165,19 @@ def _setup(record: bytes) -> Setup:
     return Setup(preset, tuple(rungs))
 
 
-def _frame(frame: Frame, flags: int) -> bytes:
-    flags |= (_KEY if frame.is_key else 0) | (_CONFIG if frame.is_config else 0)
+def _frame(frame: Frame) -> bytes:
+    flags = (_KEY if frame.is_key else 0) | (_CONFIG if frame.is_config else 0)
     codec = frame.codec.value.encode()
     return _FRAME.pack(codec, frame.dts_ms, frame.data_offset, frame.cts_ms, frame.arrived, flags) + frame.body
 
 
-def _unframe(record: bytes, at: int) -> tuple[Frame, int]:
+def _unframe(record: bytes, at: int) -> Frame:
     codec, dts_ms, offset, cts_ms, arrived, flags = _FRAME.unpack_from(record, at)
     body = record[at + _FRAME.size :]
-    if offset > len(body) or flags > _KEY | _CONFIG | _CUT:
+    if offset > len(body) or flags > _KEY | _CONFIG:
         raise ValueError("a frame with inconsistent fields")
     is_key, is_config = bool(flags & _KEY), bool(flags & _CONFIG)
-    return Frame(Codec(codec.decode()), dts_ms, body, offset, cts_ms, is_key, is_config, arrived), flags
+    return Frame(Codec(codec.decode()), dts_ms, body, offset, cts_ms, is_key, is_config, arrived)
 
 
 def _encode_string(string: str) -> bytes:

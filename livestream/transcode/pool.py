@@ -18,6 +18,8 @@ from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
+from livestream.model.names import SOURCE
+from livestream.packaging.cuts import CUT_TOLERANCE_MS
 from livestream.transcode.commands import (
     Command,
     Done,
@@ -31,7 +33,7 @@ from livestream.transcode.commands import (
     Source,
     encode,
 )
-from livestream.transcode.ladder import Rung
+from livestream.transcode.ladder import Rung, limited
 from livestream.transcode.replay import Replay
 from livestream.transcode.sandbox import clean_environment
 
@@ -41,6 +43,8 @@ STUCK_S = 5.0
 LAG_S = 2.0
 STARTING_S = 5.0
 TICK_S = 0.5
+SAME_RATE = 0.2
+"""Rates that differ by less than this share are not changed."""
 PAUSE_S = 0.8
 """The delay before replacing a child that processed nothing at all."""
 MAX_DEATHS, DEATHS_S = 8, 60.0
@@ -84,9 +88,9 @@ class TranscoderPool:
     preset: str
     _open: set[Transcode] = field(factory=set, init=False)
 
-    def open(self, stream: str, ladder: Sequence[Rung], sink: RungSink) -> Transcode:
-        """Start a child that encodes the rungs of ``ladder``."""
-        transcode = Transcode(self, stream, sink, list(ladder))
+    def open(self, stream: str, ladder: Sequence[Rung], source_height: int, sink: RungSink) -> Transcode:
+        """Start a child that encodes the rungs of ``ladder`` from a source of ``source_height`` lines."""
+        transcode = Transcode(self, stream, sink, list(ladder), source_height)
         self._open.add(transcode)
         transcode.start()
         return transcode
@@ -108,7 +112,9 @@ class Transcode:
     stream: str
     sink: RungSink
     rungs: list[Rung]
+    source_height: int
     log = Logger()
+    _ladder: tuple[Rung, ...] = field(init=False)
     _replay: Replay = field(factory=Replay, init=False)
     _child: Child | None = field(default=None, init=False)
     _flushed: Deferred[None] | None = field(default=None, init=False)
@@ -122,6 +128,9 @@ class Transcode:
     _is_skipping: bool = field(default=False, init=False)
     _is_closed: bool = field(default=False, init=False)
     _deaths: deque[float] = field(factory=lambda: deque(maxlen=MAX_DEATHS), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ladder = tuple(self.rungs)
 
     @property
     def lag_ms(self) -> int:
@@ -137,8 +146,8 @@ class Transcode:
         self._spawn()
         self._call("tick", TICK_S, self._tick)
 
-    def feed(self, frame: Frame, is_cut: bool) -> None:
-        """Transcode a frame of the source; with ``is_cut`` it becomes an IDR picture in every rung."""
+    def feed(self, frame: Frame, cut_ms: int | None) -> None:
+        """Transcode a frame of the source; the first picture at ``cut_ms`` or later becomes an IDR in every rung."""
         if self._is_closed or not self.rungs:
             return
         if self._is_skipping and frame.track is Track.VIDEO and not frame.is_config:
@@ -147,8 +156,26 @@ class Transcode:
             self._is_skipping = False
         if not len(self._replay):
             self._progressed_at = self.pool.reactor.seconds()
-        self._replay.add(Source(frame, is_cut), self.pool.reactor.seconds())
+        self._replay.add(Source(frame, cut_ms), self.pool.reactor.seconds())
         self._pump()
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Produce nothing more for all other rungs."""
+        kept = [rung for rung in self.rungs if rung.name in names]
+        if kept != self.rungs:
+            self.rungs[:] = kept
+            self._setup()
+
+    def source_kbps(self, kbps: int) -> None:
+        """Set the measured rate of the source's video, under which the rungs stay."""
+        names = [rung.name for rung in self.rungs]
+        rungs = [limited(rung, kbps, self.source_height) for rung in self._ladder if rung.name in names]
+        if any(
+            abs(rung.video_kbps - before.video_kbps) > before.video_kbps * SAME_RATE
+            for rung, before in zip(rungs, self.rungs, strict=True)
+        ):
+            self.rungs[:] = rungs
+            self._setup()
 
     def release(self, before_pts_ms: int) -> None:
         """Every rung has complete segments up to this time: earlier frames are not needed again."""
@@ -182,7 +209,7 @@ class Transcode:
     # Called by the child
 
     def produced(self, child: Child, rendition: str, frame: Frame) -> None:
-        if child is self._child and (frame.is_config or frame.dts_ms >= self._from_ms):
+        if child is self._child and (frame.is_config or frame.dts_ms >= self._from_ms - CUT_TOLERANCE_MS):
             self.sink.rung_frame(rendition, frame)
 
     def done(self, child: Child, flushed: bool) -> None:
@@ -290,16 +317,26 @@ class Transcode:
             self._check_lag(min(now - oldest.fed_at, self.lag_ms / 1000))
 
     def _check_lag(self, lag_s: float) -> None:
-        """Drop the most expensive rung if the output lags too far behind."""
+        """
+        Drop a rung if the output lags too far behind: the most expensive one.
+
+        Where the source is encoded too, all viewers depend on it: then the lower rungs go first.
+        """
         if lag_s < LAG_S / 2:
             self._max_lag_s = LAG_S
         elif lag_s > self._max_lag_s and self._child is not None:
             self._max_lag_s = lag_s + LAG_S
-            self._shed(max(self.rungs, key=lambda rung: rung.height), f"it is {lag_s:.1f} s late")
+            by_height = sorted(self.rungs, key=lambda rung: rung.height)
+            self._shed(by_height[0 if SOURCE in {rung.name for rung in by_height} else -1], f"it is {lag_s:.1f} s late")
             if self.rungs:
-                self._child.send(Setup(self.pool.preset, tuple(self.rungs)))
+                self._setup()
             else:
                 self.close()
+
+    def _setup(self) -> None:
+        """Have the child make the rungs as they are now."""
+        if self._child is not None:
+            self._child.send(Setup(self.pool.preset, tuple(self.rungs)))
 
     def _shed(self, rung: Rung, reason: str) -> None:
         self.rungs.remove(rung)

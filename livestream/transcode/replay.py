@@ -11,6 +11,10 @@ from livestream.transcode.commands import Source
 
 KEPT_MS = 40_000
 """Processed frames are not kept for longer than this, even if they are not released."""
+MAX_KEPT_MS = 120_000
+"""
+Nor for longer than this, even if a decoder has to begin with them: there are sources whose only key frame is the first.
+"""
 
 
 @define(eq=False)
@@ -63,8 +67,9 @@ class Replay:
         return 0 if oldest is None else max(self._kept[-1].pts_ms - oldest.pts_ms, 0)
 
     def add(self, source: Source, now: float) -> None:
-        if source.is_cut:
-            self._drop_before(source.frame.pts_ms - KEPT_MS)
+        if source.cut_ms is not None:
+            self._drop_before(source.cut_ms - KEPT_MS)
+            self._forget_before(source.frame.pts_ms - MAX_KEPT_MS)
         self._kept.append(QueuedFrame(source, now))
 
     def next(self) -> Source | None:
@@ -119,11 +124,22 @@ class Replay:
 
     def _drop_before(self, before_ms: int) -> None:
         before_ms = max(before_ms, self.from_ms)
-        cut = next((at for at, each in enumerate(self._kept) if each.source.is_cut and each.pts_ms >= before_ms), None)
+        cuts = ((at, each.source.cut_ms) for at, each in enumerate(self._kept))
+        cut = next((at for at, cut_ms in cuts if cut_ms is not None and cut_ms >= before_ms), None)
         start = None if cut is None else self._gop_start(cut)
         if cut is None or start is None or start > self._done:
             return
-        self.from_ms = self._kept[cut].pts_ms
+        self.from_ms = self._kept[cut].source.cut_ms or 0
+        self._drop(start, before_ms)
+
+    def _forget_before(self, before_ms: int) -> None:
+        """Drop the frames before this time, although a decoder cannot begin with what follows."""
+        start = next((at for at, each in enumerate(self._kept) if each.pts_ms >= before_ms), 0)
+        if 0 < start <= self._done:
+            self._drop(start, before_ms)
+
+    def _drop(self, start: int, before_ms: int) -> None:
+        """Drop the frames before the index ``start``."""
         head = list(self._still_needed(self._kept[:start], before_ms))
         self._kept[:start] = head
         self._done += len(head) - start
@@ -141,5 +157,5 @@ class Replay:
             elif frame.track is Track.AUDIO and frame.pts_ms >= before_ms:
                 late.append(queued)
         for queued in configs.values():
-            yield QueuedFrame(evolve(queued.source, is_cut=False), queued.fed_at)
+            yield QueuedFrame(evolve(queued.source, cut_ms=None), queued.fed_at)
         yield from late

@@ -63,8 +63,8 @@ class Worker:
                     self._grant(None)
                 else:
                     yield from self._video.keep(rungs)
-            case Source(frame, is_cut):
-                yield from self._transcode(frame, is_cut)
+            case Source(frame, cut_ms):
+                yield from self._transcode(frame, cut_ms)
                 yield Done()
             case Flush():
                 if self._video is not None:
@@ -79,11 +79,11 @@ class Worker:
             self._granted_bytes = needed
             self.grant(needed)
 
-    def _transcode(self, frame: Frame, is_cut: bool) -> Iterator[Produced | Refused]:
+    def _transcode(self, frame: Frame, cut_ms: int | None) -> Iterator[Produced | Refused]:
         if frame.track is Track.AUDIO:
             yield from self._audio.transcode(frame)
         elif self._video is not None:
-            yield from self._video.transcode(frame, is_cut)
+            yield from self._video.transcode(frame, cut_ms)
 
 
 def main() -> None:

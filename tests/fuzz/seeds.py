@@ -309,7 +309,7 @@ def _pipes() -> Iterator[bytes]:
     frame = Frame(Codec.H264, 10_040, b"\x17\x01\x00\x00\x00data", 5, 40, is_key=True, arrived=1.8e9)
     records = (
         commands.Setup("veryfast", (Rung("720p", 720, 2500), Rung("480p", 480, 1200))),
-        commands.Source(frame, is_cut=True),
+        commands.Source(frame, 4_000),
         commands.Flush(),
         commands.Produced("720p", frame),
         commands.Done(flushed=True),

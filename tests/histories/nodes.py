@@ -70,7 +70,7 @@ class Ingest:
             lambda: self.bus.is_healthy,
             lambda _: None,
         )
-        settings = BroadcastSettings(3, 10.0, ())
+        settings = BroadcastSettings(3, 3.0, 10.0, ())
         self.broadcasts = Broadcasts(
             settings, self, writer_services, self.published.remove, lambda _: None, clock, self.seconds, METRICS
         )
@@ -118,7 +118,7 @@ class Ingest:
     def rungs(self, height: int) -> Sequence[str]:
         return ()
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode:
+    def transcoder(self, stream: str, rungs: Sequence[str], source_height: int, sink: RungSink) -> Transcode:
         raise AssertionError
 
 

@@ -18,7 +18,7 @@ from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey
 from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.media.errors import OversizedPicture, UnsupportedCodec
-from livestream.media.flv import aac_config, avc_config, avc_frame
+from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
 from livestream.model.segments import (
@@ -33,7 +33,7 @@ from tests.logs import logger_to
 from tests.media.parameter_sets import avc_record, h264_sps, prefixed
 from tests.packaging.broadcasts import ASC, RECORD, mixed, pictures, sounds
 
-GRACE_S = 10.0
+END_S, GRACE_S = 3.0, 10.0
 
 
 @define(eq=False)
@@ -73,7 +73,7 @@ class FakeSite:
     def rungs(self, height: int) -> Sequence[str]:
         return ()
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> Transcode:
+    def transcoder(self, stream: str, rungs: Sequence[str], source_height: int, sink: RungSink) -> Transcode:
         raise AssertionError("there are no rungs")
 
 
@@ -101,6 +101,7 @@ class Scene:
     broadcasts: Broadcasts = field(init=False)
     changes: list[PublisherChange] = field(factory=list)
     metrics: Metrics = field(factory=Metrics)
+    settings: BroadcastSettings = field(factory=lambda: BroadcastSettings(3, END_S, GRACE_S, ()))
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(1_800_000_000)
@@ -116,7 +117,7 @@ class Scene:
             self.changes.append,
         )
         self.broadcasts = Broadcasts(
-            BroadcastSettings(3, GRACE_S, ()),
+            self.settings,
             self.site,
             writer_services,
             self.forgotten.append,
@@ -141,7 +142,7 @@ class Scene:
 
 
 def media(start_ms: int, end_ms: int) -> list[Frame]:
-    frames = mixed(pictures(start_ms, end_ms, 2_000), sounds(start_ms, end_ms))
+    frames = mixed(pictures(start_ms, end_ms, 4_000), sounds(start_ms, end_ms))
     return [avc_config(RECORD, start_ms), aac_config(ASC, start_ms), *frames]
 
 
@@ -168,24 +169,25 @@ def test_segments_are_on_the_shelf_when_they_are_announced_and_numbered_one_afte
     assert len(scene.site.feeds["source"].frames) > 500
 
 
-def test_an_absent_publisher_leaves_gaps_and_then_the_end(scene: Scene) -> None:
+def test_an_absent_publisher_leaves_its_last_key_frame_and_then_the_end(scene: Scene) -> None:
     broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
+    scene.clock.advance(9)
     broadcast.left("closed")
     whole = len(scene.segments)
     scene.clock.pump([1] * 9)
-    gaps = scene.segments[whole:]
-    assert [told.segment.is_gap for told in gaps] == [True, True]
+    frozen = scene.segments[whole:]
+    assert [(told.segment.is_gap, told.segment.is_absence) for told in frozen] == [(False, True), (False, True)]
     assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
     scene.clock.advance(1.1)
     last = scene.site.told[-1]
     assert isinstance(last, StreamEnded)
-    assert last.last_msn == gaps[-1].segment.msn
+    assert last.last_msn == frozen[-1].segment.msn
     assert broadcast.phase is BroadcastPhase.ENDED
     assert len(scene.site.ended) == 1
 
 
-def test_a_gap_is_never_dated_ahead_of_the_clock(scene: Scene) -> None:
+def test_an_absence_is_never_dated_ahead_of_the_clock(scene: Scene) -> None:
     broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     scene.clock.advance(9)
@@ -210,14 +212,20 @@ def test_a_publisher_who_returns_goes_on_with_one_discontinuity(scene: Scene) ->
     assert not any(isinstance(told, StreamEnded) for told in scene.site.told)
 
 
-@pytest.mark.parametrize(("away_s", "gaps_ms"), [(0.5, []), (3, [3_000]), (4.5, [4_000]), (6, [4_000, 2_000])])
-def test_an_absence_is_listed_when_the_publisher_returns(scene: Scene, away_s: float, gaps_ms: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("away_s", "absence_ms"), [(0, []), (0.5, [500]), (3, [3_000]), (4.5, [4_000, 500]), (6, [4_000, 2_000])]
+)
+def test_an_absence_is_listed_when_the_publisher_returns(scene: Scene, away_s: float, absence_ms: list[int]) -> None:
     broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
+    scene.clock.advance(9)
+    broadcast.media(8, 9_000, aac_frame(9_000, b"\x21").body)
     broadcast.left("closed")
     scene.clock.pump([0.5] * int(away_s * 2))
     scene.broadcasts.resume_or_start("show")
-    assert [told.segment.duration_ms for told in scene.segments if told.segment.is_gap] == gaps_ms
+    send(broadcast, media(0, 1_000))
+    assert [told.segment.duration_ms for told in scene.segments if told.segment.is_absence] == absence_ms
+    assert not any(told.segment.is_gap for told in scene.segments)
 
 
 def test_a_new_broadcast_goes_on_from_the_numbers_that_were_heard(scene: Scene) -> None:
@@ -294,7 +302,7 @@ def test_parameter_sets_that_are_repeated_or_change_among_the_pictures_are_no_re
 def test_a_publisher_whose_pictures_were_not_decoded_is_refused_and_the_next_one_is_not(scene: Scene) -> None:
     broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 1_000))
-    broadcast.source_refused("a picture of 9999x9999 cannot be served")
+    broadcast.renditions.source_refused("a picture of 9999x9999 cannot be served")
     with pytest.raises(OversizedPicture, match="9999x9999"):
         send(broadcast, media(1_000, 2_000))
     assert scene.hit("picture_size") == 1

@@ -51,6 +51,9 @@ def heard(msn: int, node: str = "ingest-2", **how: object) -> SegmentAnnounced:
     return attrs.evolve(announced(msn, **how), node=node)  # type: ignore[arg-type]
 
 
+AWAY = attrs.evolve(heard(11), segment=attrs.evolve(heard(11).segment, is_absence=True))
+
+
 @define(eq=False)
 class Scene:
     clock: Clock = field(factory=Clock)
@@ -78,7 +81,7 @@ def test_a_stream_is_where_its_newest_segment_was_announced(scene: Scene) -> Non
     assert scene.hear(heard(11, "ingest-1")) == ""
 
 
-@pytest.mark.parametrize("announcement", [ended(10), heard(11, is_gap=True), None], ids=str)
+@pytest.mark.parametrize("announcement", [ended(10), AWAY, None], ids=str)
 def test_a_stream_that_has_no_publisher_any_more_is_free(scene: Scene, announcement: SegmentAnnounced | None) -> None:
     scene.hear(heard(10))
     assert scene.hear(announcement) == ""

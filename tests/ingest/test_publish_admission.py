@@ -43,7 +43,7 @@ class FakeBroadcast:
         self.got.append(body)
         return 10_000 if body == b"key frame" else 0
 
-    def left(self, reason: str) -> None:
+    def left(self, reason: str, *, is_over: bool = False) -> None:
         self.left_for.append(reason)
 
 

@@ -11,11 +11,13 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from livestream.ingest.broadcast import Broadcast, BroadcastPhase
+from livestream.ingest.push_feed import PushFeed
 from livestream.ingest.rendition import Rendition
 from livestream.ingest.services import RungSink
 from livestream.media.flv import aac_frame
 from livestream.model.frames import Frame
 from livestream.model.segments import SegmentAnnounced, StreamEnded
+from livestream.packaging.cuts import CUT_TOLERANCE_MS
 from livestream.packaging.segmenter import Segmenter
 from tests.ingest.test_broadcast import GRACE_S, FakeFeed, FakeSite, Scene, media, send
 from tests.packaging.broadcasts import picture
@@ -32,13 +34,27 @@ class FakeTranscode:
     flushed: list[Deferred[None]] = field(factory=list)
     is_closed: bool = False
 
-    def feed(self, frame: Frame, is_cut: bool) -> None:
+    lag_ms: int = 0
+    cuts_ms: list[int] = field(factory=list)
+    kbps: list[int] = field(factory=list)
+
+    def feed(self, frame: Frame, cut_ms: int | None) -> None:
+        if cut_ms is not None:
+            self.cuts_ms.append(cut_ms)
         if frame.is_config:
             self._give(frame)
             return
-        self.inside.append(picture(frame.pts_ms, frame.is_key or is_cut))
+        due = [ms for ms in self.cuts_ms if ms <= frame.pts_ms + CUT_TOLERANCE_MS]
+        self.cuts_ms = self.cuts_ms[len(due) :]
+        self.inside.append(picture(frame.pts_ms, bool(due)))
         if len(self.inside) > self.lag:
             self._give(self.inside.pop(0))
+
+    def keep(self, names: Sequence[str]) -> None:
+        self.rungs = [name for name in self.rungs if name in names]
+
+    def source_kbps(self, kbps: int) -> None:
+        self.kbps.append(kbps)
 
     def release(self, before_pts_ms: int) -> None: ...
 
@@ -68,7 +84,7 @@ class SiteWithRungs(FakeSite):
     def rungs(self, height: int) -> Sequence[str]:
         return self.names
 
-    def transcoder(self, stream: str, rungs: Sequence[str], sink: RungSink) -> FakeTranscode:
+    def transcoder(self, stream: str, rungs: Sequence[str], source_height: int, sink: RungSink) -> FakeTranscode:
         self.transcoders.append(FakeTranscode(sink, rungs))
         return self.transcoders[-1]
 
@@ -131,7 +147,7 @@ def test_a_publisher_who_returns_while_pictures_come_out_loses_nothing(running: 
     frames = media(0, 9_000)
     send(running.broadcast, [frame for frame in frames if frame.dts_ms < sent_ms])
     running.transcode.finish()
-    assert running.broadcast.phase is BroadcastPhase.LIVE
+    assert running.broadcast.phase is (BroadcastPhase.LIVE if sent_ms else BroadcastPhase.ABSENT)
     send(running.broadcast, [frame for frame in frames if frame.dts_ms >= sent_ms])
     for name in ("source", "360p"):
         check_order(running.segments(name))
@@ -141,26 +157,28 @@ def test_a_publisher_who_returns_while_pictures_come_out_loses_nothing(running: 
     assert numbers(running.segments("source")) == numbers(running.segments("360p"))
 
 
-def test_gaps_are_those_of_every_rendition(running: Running) -> None:
+def test_an_absence_is_that_of_every_rendition(running: Running) -> None:
     send(running.broadcast, media(0, 7_000))
+    running.scene.clock.advance(7)
     running.broadcast.left("closed")
     running.transcode.finish()
     running.scene.clock.pump([1] * 9)
     assert numbers(running.segments("source")) == numbers(running.segments("360p"))
-    assert running.segments("360p")[-1].segment.is_gap
+    assert running.segments("360p")[-1].segment.is_absence
     check_order(running.segments("360p"))
 
 
-def test_a_rung_that_is_given_up_has_gaps_and_the_source_goes_on(running: Running) -> None:
+def test_a_rung_that_is_given_up_shows_its_last_key_frame_and_the_source_goes_on(running: Running) -> None:
     send(running.broadcast, media(0, 5_000))
-    running.broadcast.rung_shed("360p", "too slow")
+    running.broadcast.renditions.rung_shed("360p", "too slow")
     send(running.broadcast, [frame for frame in media(0, 13_000) if frame.dts_ms >= 5_000])
     assert not any(told.segment.is_gap for told in running.segments("source"))
-    assert [told.segment.is_gap for told in running.segments("360p")] == [False, True, True]
+    shown = [told.segment for told in running.segments("360p")]
+    assert len(shown) == 3 and not any(segment.is_gap or segment.is_absence for segment in shown)
 
 
 def test_a_rung_that_is_given_up_keeps_no_sounds() -> None:
-    rung = Rendition("show", 1, Segmenter("360p"), FakeFeed(), FakeSite(), lambda segment: None)
+    rung = Rendition("show", 1, Segmenter("360p", False), PushFeed(FakeFeed()), FakeSite(), lambda segment: None)
     before, after = aac_frame(0, b"before"), aac_frame(20, b"after")
     kept = [ref(before), ref(after)]
     rung.add_audio(before)
@@ -174,7 +192,7 @@ def test_an_encoder_that_repeats_its_configuration_does_not_begin_a_transcoder_a
     for start_ms in range(0, 8_000, 2_000):
         send(running.broadcast, media(start_ms, start_ms + 2_000))
         if start_ms == 4_000:
-            running.broadcast.rung_shed("360p", "too slow")
+            running.broadcast.renditions.rung_shed("360p", "too slow")
     assert len(running.site.transcoders) == 1
 
 

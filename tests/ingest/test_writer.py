@@ -99,7 +99,7 @@ def test_a_publisher_who_leaves_before_the_answer_leaves_what_it_sent_and_an_end
     scene.clock.pump([1] * (int(GRACE_S) + 1))
     assert scene.site.told == []
     scene.answer()
-    assert len([told for told in scene.segments if not told.segment.is_gap]) == 2
+    assert len([told for told in scene.segments if not told.segment.is_absence]) == 2
     assert isinstance(scene.site.told[-1], StreamEnded)
 
 

@@ -10,7 +10,7 @@ from attrs import define, field
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.model.frames import Codec, Frame, Track
 from livestream.model.names import SOURCE
-from livestream.packaging.cuts import Cut, CutPlanner
+from livestream.packaging.cuts import CUT_TOLERANCE_MS, Cut, CutPlanner, SourceMode
 from livestream.packaging.segmenter import Packaged, PackagedInit, Segmenter
 
 RECORD = bytes.fromhex("0142c00bffe1001667 42c00bda0a36840000030004000003 00c83c50aa80 0100 0468ce0fc8")
@@ -63,32 +63,42 @@ def mixed(*tracks: Sequence[Frame]) -> list[Frame]:
 
 @define(eq=False)
 class Ingest:
-    """Feeds a planner, the source's segmenter and that of a rung, whose pictures are ``lag`` pictures late."""
+    """
+    Feeds a planner, the source's segmenter and that of a rung, whose pictures are ``lag`` pictures late.
+
+    In the mode ENCODE the source's segmenter gets those too.
+    """
 
     planner: CutPlanner = field(factory=lambda: CutPlanner(3, 100, 5))
-    source: Segmenter = field(factory=lambda: Segmenter(SOURCE))
-    rung: Segmenter = field(factory=lambda: Segmenter("360p"))
     lag: int = 3
+    source: Segmenter = field(init=False)
+    rung: Segmenter = field(factory=lambda: Segmenter("360p", False))
     out: dict[str, list[Packaged]] = field(factory=lambda: {SOURCE: [], "360p": []})
     cuts: list[Cut] = field(factory=list)
     in_transcoder: list[Frame] = field(factory=list)
+    cuts_due: list[int] = field(factory=list)
     transcoded_ms: int = -1
+
+    def __attrs_post_init__(self) -> None:
+        self.source = Segmenter(SOURCE, self.planner.mode is SourceMode.PASS)
 
     def feed(self, frames: Iterable[Frame]) -> Ingest:
         for frame in frames:
-            cuts = self.planner.add(frame)
-            for cut in cuts:
-                self.cuts.append(cut)
-                for segmenter in (self.source, self.rung):
-                    self.out[segmenter.name] += segmenter.add_cut(cut)
-            self.out[SOURCE] += self.source.add(frame)
-            if frame.is_config and frame.track is Track.VIDEO:
-                self._drain(0)
-                self.rung.add(frame if frame.codec is Codec.H264 else avc_config(RECORD))
-            elif frame.track is Track.AUDIO:
-                self.out["360p"] += self.rung.add(frame)
-            else:
-                self._transcode(frame, bool(cuts))
+            self._cut(self.planner.add(frame))
+            for segmenter in (self.source, self.rung):
+                if segmenter.silent != self.planner.activity.silent:
+                    self.out[segmenter.name] += segmenter.set_silent(self.planner.activity.silent)
+            if self.source.is_passed:
+                self.out[SOURCE] += self.source.add(frame)
+            for segmenter in self._transcoded():
+                if frame.is_config and frame.track is Track.VIDEO:
+                    self._drain(0)
+                    segmenter.add(frame if frame.codec is Codec.H264 else avc_config(RECORD))
+                elif frame.track is Track.AUDIO:
+                    self.out[segmenter.name] += segmenter.add(frame)
+            if frame.track is Track.VIDEO and not frame.is_config:
+                self.in_transcoder.append(frame)
+                self._drain(self.lag)
         return self
 
     def finish(self) -> Ingest:
@@ -99,17 +109,33 @@ class Ingest:
                 self.out[segmenter.name] += segmenter.finish(end_ms)
         return self
 
-    def _transcode(self, frame: Frame, is_cut: bool) -> None:
-        self.in_transcoder.append(picture(frame.pts_ms, frame.is_key or is_cut))
-        self._drain(self.lag)
+    def absence(self, length_ms: int) -> Ingest:
+        """The publisher stays away for so long."""
+        self._cut([self.planner.absence(length_ms)])
+        for segmenter in (self.source, self.rung):
+            self.out[segmenter.name] += segmenter.finish(self.planner.end_ms)
+        return self
+
+    def _cut(self, cuts: Sequence[Cut]) -> None:
+        for cut in cuts:
+            self.cuts.append(cut)
+            self.cuts_due.append(cut.pts_ms)
+            for segmenter in (self.source, self.rung):
+                self.out[segmenter.name] += segmenter.add_cut(cut)
+
+    def _transcoded(self) -> list[Segmenter]:
+        return [self.rung] if self.source.is_passed else [self.source, self.rung]
 
     def _drain(self, left: int) -> None:
         self.in_transcoder.sort(key=lambda frame: frame.pts_ms)
         while len(self.in_transcoder) > left:
-            frame = self.in_transcoder.pop(0)
-            if frame.pts_ms > self.transcoded_ms:
-                self.out["360p"] += self.rung.add(frame)
-                self.transcoded_ms = frame.pts_ms
+            pts_ms = self.in_transcoder.pop(0).pts_ms
+            if pts_ms > self.transcoded_ms:
+                due = [ms for ms in self.cuts_due if ms <= pts_ms + CUT_TOLERANCE_MS]
+                self.cuts_due = self.cuts_due[len(due) :]
+                for segmenter in self._transcoded():
+                    self.out[segmenter.name] += segmenter.add(picture(pts_ms, bool(due)))
+                self.transcoded_ms = pts_ms
 
     def segments(self, name: str = SOURCE) -> list[Any]:
         return [item for item in self.out[name] if not isinstance(item, PackagedInit)]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.media.codecs import AudioConfig
-from livestream.model.frames import Codec
+from livestream.model.frames import Codec, Frame
 from livestream.packaging.samples import AUDIO_DRIFT_MS, AudioQueue
 from tests.packaging.broadcasts import sound
 
@@ -33,27 +33,35 @@ def placed(expected: int, told: int, rate: int, anchors: bool) -> int | None:
     return told if told > expected else None
 
 
+def is_heard(frame: Frame) -> bool:
+    """Whether it is a frame of :func:`sound`, and not silence that takes the place of one."""
+    return frame.data[1:] == frame.dts_ms.to_bytes(8, "big")
+
+
 @given(RATES, st.sampled_from([960, 1024]), st.integers(0, 1 << 40), STEPS)
 @settings(deadline=None)
 def test_sounds_are_counted_until_their_rounded_times_are_too_far_off(rate, length, start_ms, steps):
     sounds, expected, positions = AudioQueue(), 0, []
     sounds.configure(AudioConfig(Codec.AAC, b"\x11\x90", "mp4a.40.2", rate, 2, length))
-    now_ms = start_ms
+    now_ms = newest_ms = start_ms
     for index, (kind, by_ms) in enumerate(steps):
         if kind == "anchor":
             sounds.anchor()
         sign = {"early": -1, "late": 1}.get(kind, 0)
         base_ms = now_ms if kind in ("steady", "anchor") else expected * 1000 // rate + sign * AUDIO_DRIFT_MS
         now_ms = max(base_ms + by_ms, 0)
+        newest_ms = max(newest_ms, now_ms)
         position = placed(expected, round(now_ms * rate / 1000), rate, kind == "anchor" or not index)
         sounds.add(sound(now_ms), 0)
         if position is not None:
             positions.append(position)
             expected = position + length
-    heard = sounds.take(1 << 60)
-    assert heard is not None and heard.positions == positions
+    heard = sounds.take(start_ms, newest_ms + 1)
+    assert heard is not None
+    assert [at for frame, at in zip(heard.frames, heard.positions, strict=True) if is_heard(frame)] == positions
     run = sounds.track_run(heard)
-    assert (run.base, run.base + sum(run.durations)) == (positions[0], expected)
+    assert (run.base, run.base + sum(run.durations)) == (heard.positions[0], heard.ends)
+    assert all(length <= duration < 2 * length for duration in run.durations)
 
 
 @pytest.mark.parametrize("rate", [7350, 7351, 44100])
@@ -67,5 +75,7 @@ def test_how_far_off_is_too_far_is_decided_by_the_rounded_time(rate, side):
         at_ms = expected * 1000 // rate + side * AUDIO_DRIFT_MS + (side > 0)
         position = placed(expected, round(at_ms * rate / 1000), rate, False)
         sounds.add(sound(at_ms), 0)
-        heard = sounds.take(1 << 60)
-        assert heard is not None and heard.positions[1:] == ([] if position is None else [position])
+        heard = sounds.take(start_ms, max(at_ms, start_ms) + 1)
+        assert heard is not None
+        kept = [at for frame, at in zip(heard.frames, heard.positions, strict=True) if is_heard(frame)]
+        assert kept[1:] == ([] if position is None else [position])

@@ -5,12 +5,22 @@ from itertools import pairwise
 import pytest
 from attrs import evolve
 
+from livestream.media.codecs import AudioConfig, parse_config
 from livestream.media.flv import aac_config, avc_config, avc_frame
+from livestream.media.silence import silent_frame
 from livestream.model.frames import Frame, Track
 from livestream.model.names import SOURCE
 from livestream.model.segments import RenditionInfo
-from livestream.packaging.cuts import Cut
-from livestream.packaging.segmenter import Packaged, PackagedGap, PackagedInit, PackagedSegment, Segmenter
+from livestream.packaging.cuts import Cut, CutPlanner, SourceMode
+from livestream.packaging.samples import FREEZE_MS
+from livestream.packaging.segmenter import (
+    SHED_SEGMENTS,
+    Packaged,
+    PackagedGap,
+    PackagedInit,
+    PackagedSegment,
+    Segmenter,
+)
 from tests.packaging.broadcasts import (
     ASC,
     OTHER_ASC,
@@ -28,13 +38,26 @@ from tests.packaging.mp4 import Read, samples
 
 VIDEO, AUDIO = 1, 2
 RUNG = "360p"
+VIDEO_ONLY = frozenset({Track.VIDEO})
 PER_MS = {VIDEO: 90, AUDIO: 48}
+
+
+def silence(record: bytes) -> bytes:
+    config = parse_config(aac_config(record))
+    assert isinstance(config, AudioConfig)
+    found = silent_frame(config)
+    assert found is not None
+    return bytes(found.frame.data)
+
+
+SILENCE = silence(ASC), silence(OTHER_ASC)
 
 
 def shown(segment: PackagedSegment | PackagedGap, track: int = VIDEO) -> list[int]:
     """The pictures or sounds of a segment by the time that is written in each, in ms, in decoding order."""
     assert isinstance(segment, PackagedSegment)
-    return [int.from_bytes(read.data[-8:], "big") for read in samples(segment.data).get(track, [])]
+    found = samples(segment.data).get(track, [])
+    return [int.from_bytes(read.data[-8:], "big") for read in found if read.data not in SILENCE]
 
 
 def reads(ingest: Ingest, track: int, name: str = SOURCE) -> list[Read]:
@@ -59,14 +82,14 @@ def test_every_picture_and_every_sound_is_in_one_segment_of_each_rendition():
         segments = ingest.segments(name)
         assert [ms for segment in segments for ms in shown(segment)] == [frame.pts_ms for frame in plain]
         assert [ms for segment in segments for ms in shown(segment, AUDIO)] == [frame.pts_ms for frame in heard]
-        assert names(ingest.out[name]) == "issssssss"
-    assert sum(ingest.durations()) == 31_000
+        assert names(ingest.out[name]) == "i" + 16 * "s"
+    assert ingest.durations()[:3] == [2_000] * 3 and sum(ingest.durations()) == 31_000
 
 
 def test_all_renditions_are_cut_at_equal_times_and_hold_the_same_media():
     frames = mixed(with_b_frames(0, 9, 60), sounds(0, 21_680))
     ingest = Ingest(lag=17).feed(frames).finish()
-    assert len(ingest.segments()) == 5
+    assert len(ingest.segments()) == 9
     for source, rung in zip(ingest.segments(), ingest.segments(RUNG), strict=True):
         assert (source.cut, source.duration_ms) == (rung.cut, rung.duration_ms)
         assert sorted(shown(source)) == shown(rung)
@@ -96,14 +119,20 @@ def test_sound_is_continuous_to_the_sample_whatever_milliseconds_it_came_with():
     found = reads(ingest, AUDIO)
     assert {read.duration for read in found} == {1024}
     assert_without_seams(found)
-    assert len(found) == len(heard)
+    assert len([read for read in found if read.data not in SILENCE]) == len(heard)
 
 
-def test_sound_that_is_missing_stretches_the_sound_before_it():
+def test_sound_that_is_missing_is_silence_at_its_place():
     heard = sounds(0, 2_000) + [evolve(frame, dts_ms=frame.dts_ms + 2_500) for frame in sounds(0, 3_500)]
-    found = reads(Ingest().feed(mixed(pictures(0, 6_000, 3000), heard)).finish(), AUDIO)
+    ingest = Ingest().feed(mixed(pictures(0, 6_000, 3000), heard)).finish()
+    found = reads(ingest, AUDIO)
     assert_without_seams(found)
-    assert [(read.dts, read.duration) for read in found if read.duration != 1024] == [(92 * 1024, 120_000 - 92 * 1024)]
+    silent = [read.dts for read in found if read.data in SILENCE]
+    assert (silent[0], silent[-1]) == (93 * 1024, 116 * 1024)
+    assert [read.duration for read in found if read.duration != 1024] == [120_000 - 116 * 1024]
+    assert [ms for segment in ingest.segments() for ms in shown(segment, AUDIO)] == [
+        int.from_bytes(frame.data[-8:], "big") for frame in heard
+    ]
 
 
 def test_sound_that_comes_twice_is_let_go_the_second_time():
@@ -124,19 +153,24 @@ def test_a_segment_is_whole_as_soon_as_sound_and_picture_have_passed_its_end():
 
 
 def test_a_segment_does_not_wait_for_sound_that_has_stopped():
-    ingest = Ingest().feed(mixed(pictures(0, 5_000, 3000), sounds(0, 2_000)))
+    ingest = Ingest().feed(mixed(pictures(0, 3_480, 3000), sounds(0, 2_000)))
     assert names(ingest.out[SOURCE]) == ""
-    ingest.feed(pictures(5_000, 5_080, []))
+    ingest.feed(pictures(3_480, 3_560, []))
     assert names(ingest.out[SOURCE]) == "is"
-    assert len(shown(ingest.segments()[0], AUDIO)) == 93
+    first = samples(ingest.segments()[0].data)[AUDIO]
+    assert [read.data in SILENCE for read in first].index(True) == 93
+    assert abs(first[-1].dts + first[-1].duration - 3_000 * 48) <= 512
 
 
-def test_sound_that_is_late_by_less_is_waited_for():
+@pytest.mark.parametrize("behind_ms", [1_500, 2_500, 4_000])
+def test_sound_that_is_late_is_waited_for(behind_ms):
     frames = pictures(0, 12_000, 3000)
-    late = [(frame.dts_ms + 1_500, frame) for frame in sounds(0, 12_000)]
+    late = [(frame.dts_ms + behind_ms, frame) for frame in sounds(0, 12_000)]
     arrivals = sorted([(frame.dts_ms, frame) for frame in frames] + late, key=lambda arrival: arrival[0])
-    ingest = Ingest().feed([avc_config(RECORD), aac_config(ASC), *(frame for _, frame in arrivals)]).finish()
-    assert sum(len(shown(segment, AUDIO)) for segment in ingest.segments()) == len(late)
+    begins = [aac_config(ASC), sound(0)] if behind_ms > 3_000 else [aac_config(ASC)]
+    ingest = Ingest().feed([avc_config(RECORD), *begins, *(frame for _, frame in arrivals)]).finish()
+    heard = [ms for segment in ingest.segments() for ms in shown(segment, AUDIO)]
+    assert len(heard) >= len(late) - (behind_ms > 3_000) * 141
     assert_without_seams(reads(ingest, AUDIO))
 
 
@@ -179,18 +213,64 @@ def test_another_sample_rate_goes_on_at_the_same_time():
 
 
 def test_sound_that_joins_is_let_go_until_the_header_can_say_so():
-    frames = [*mixed(pictures(0, 4_000, 2000)), *mixed(sounds(3_000, 9_000), pictures(4_000, 9_000, 2000))]
+    frames = [*mixed(pictures(0, 4_000, 2000)), *mixed(sounds(3_000, 7_000), pictures(4_000, 7_000, 2000))]
     ingest = Ingest().feed(frames).finish()
     tracks = [(segment.cut.pts_ms, set(samples(segment.data))) for segment in ingest.segments()]
-    assert tracks == [(0, {VIDEO}), (4000, {VIDEO, AUDIO}), (8000, {VIDEO, AUDIO})]
+    assert tracks == [(0, {VIDEO}), (2000, {VIDEO}), (4000, {VIDEO, AUDIO}), (6000, {VIDEO, AUDIO})]
 
 
-def test_pictures_that_stop_leave_segments_of_sound_and_gaps_in_the_rungs():
-    ingest = Ingest().feed(mixed(pictures(0, 4_000, 1000), sounds(0, 16_000))).finish()
-    tracks = [set(samples(segment.data)) for segment in ingest.segments() if isinstance(segment, PackagedSegment)]
-    assert tracks == [{VIDEO, AUDIO}, {VIDEO, AUDIO}, {AUDIO}, {AUDIO}, {AUDIO}, {AUDIO}]
-    assert names(ingest.out[RUNG]) == "issgggg"
-    assert_without_seams(reads(ingest, AUDIO))
+@pytest.mark.parametrize("mode", SourceMode)
+def test_pictures_that_stop_leave_the_last_key_frame_in_every_rendition(mode):
+    ingest = Ingest(CutPlanner(3, 100, 5, mode)).feed(mixed(pictures(0, 4_000, 1000), sounds(0, 16_000))).finish()
+    for name in (SOURCE, RUNG):
+        assert names(ingest.out[name]) == "issssss"
+        _, second, *frozen = ingest.segments(name)
+        key_ms = shown(second)[-25 if mode is SourceMode.PASS and name == SOURCE else 0]
+        assert [shown(segment) for segment in frozen] == [[key_ms]] * 4
+        assert all(segment.independent for segment in frozen)
+        assert_without_seams(reads(ingest, VIDEO, name))
+        assert_without_seams(reads(ingest, AUDIO, name))
+        assert {read.duration for read in reads(ingest, AUDIO, name)} == {1024}
+
+
+@pytest.mark.parametrize("mode", SourceMode)
+@pytest.mark.parametrize(("back_ms", "keys"), [(10_000, [10_000]), (10_000, [11_000]), (8_200, [8_200])])
+def test_pictures_that_return_are_shown_from_their_first_key_frame_on(mode, back_ms, keys):
+    """A source that is passed shows nothing else that a decoder could not decode; a transcoder has decoded all."""
+    again = pictures(back_ms, 20_000, keys)
+    ingest = Ingest(CutPlanner(3, 100, 5, mode))
+    ingest.feed(mixed(pictures(0, 4_000, 1000) + again, sounds(0, 20_000))).finish()
+    for name in (SOURCE, RUNG):
+        is_passed = ingest.source.is_passed and name == SOURCE
+        seen = [ms for segment in ingest.segments(name) for ms in shown(segment)]
+        first_ms = keys[0] if is_passed else back_ms
+        assert seen[seen.index(first_ms) :] == list(range(first_ms, 20_000, 40))
+        assert len({segment.cut.discontinuity for segment in ingest.segments(name)}) == 1
+        assert_without_seams(reads(ingest, VIDEO, name))
+
+
+def test_an_absence_shows_the_last_key_frame_and_silence_with_the_same_header():
+    ingest = Ingest().feed(mixed(pictures(0, 5_000, 1000), sounds(0, 5_000))).finish()
+    ingest.absence(3_000).absence(1_500)
+    for name in (SOURCE, RUNG):
+        assert names(ingest.out[name]) == "issss"
+        for segment, duration_ms in zip(ingest.segments(name)[2:], (3_000, 1_500), strict=True):
+            (picture_read,) = samples(segment.data)[VIDEO]
+            assert picture_read.is_sync and picture_read.duration == duration_ms * 90
+            heard = samples(segment.data)[AUDIO]
+            assert {read.data for read in heard} == {SILENCE[0]}
+            assert abs(sum(read.duration for read in heard) - duration_ms * 48) <= 1024
+        assert max(after.dts - before.dts for before, after in pairwise(reads(ingest, AUDIO, name))) < 2048
+        assert_without_seams(reads(ingest, VIDEO, name))
+        assert ingest.segments(name)[3].info == ingest.segments(name)[1].info
+
+
+def test_a_picture_that_comes_late_is_shown_from_the_beginning_of_a_segment_on():
+    heard = sounds(0, 9_000)
+    ingest = Ingest().feed(mixed(pictures(2_500, 9_000, 1000), heard)).finish()
+    first = ingest.segments()[0]
+    assert first.cut.pts_ms < 2_500 - FREEZE_MS and shown(first)[:2] == [2_500, 2_500]
+    assert samples(first.data)[VIDEO][0].dts == first.cut.pts_ms * 90
 
 
 def test_a_rendition_is_described_as_it_was_measured():
@@ -205,10 +285,10 @@ def test_a_rendition_is_described_as_it_was_measured():
 
 
 def rung_with(cuts: int) -> Segmenter:
-    segmenter = Segmenter(RUNG)
+    segmenter = Segmenter(RUNG, False)
     segmenter.add(avc_config(RECORD))
     for index in range(cuts):
-        segmenter.add_cut(Cut(10 + index, 3000 * index, 0, 0, tracks=frozenset({Track.VIDEO})))
+        segmenter.add_cut(Cut(10 + index, 3000 * index, 3000 * index, 0, 0, tracks=VIDEO_ONLY))
     return segmenter
 
 
@@ -228,7 +308,16 @@ def test_a_replaced_transcoder_gives_its_pictures_again_and_none_is_lost_or_doub
     ]  # fmt: skip
 
 
-def test_a_group_that_no_transcoder_can_do_is_a_gap():
+def test_groups_that_no_transcoder_can_do_show_what_was_before():
+    out = give(rung_with(4), [*pictures(0, 3_000, 3000), *pictures(9_000, 9_040, 3000)])
+    assert names(out) == "isss"
+    segments = [item for item in out if isinstance(item, PackagedSegment)]
+    assert [(shown(item)[0], len(shown(item)), item.duration_ms) for item in segments] == [
+        (0, 75, 3000), (0, 1, 3000), (0, 1, 3000),
+    ]  # fmt: skip
+
+
+def test_a_rung_that_has_shown_nothing_has_nothing():
     out = give(rung_with(3), pictures(6_000, 6_040, 3000))
     assert [(item.cut.msn, item.duration_ms) for item in out if isinstance(item, PackagedGap)] == [
         (10, 3000),
@@ -241,17 +330,18 @@ def test_what_follows_a_replacement_begins_with_a_key_frame():
     give(segmenter, pictures(0, 2_000, 3000))
     segmenter.restart()
     out = give(segmenter, pictures(1_000, 3_040, [2_000, 3_000]))
-    assert shown(out[1]) == list(range(2_000, 3_000, 40))  # type: ignore[arg-type]
+    assert shown(out[1]) == [2_000, *range(2_000, 3_000, 40)]  # type: ignore[arg-type]
 
 
-def test_a_rendition_that_is_given_up_has_gaps_and_keeps_nothing():
+def test_a_rendition_that_is_given_up_shows_its_last_key_frame_for_a_while_and_ends():
     segmenter = rung_with(3)
     out = give(segmenter, pictures(0, 3_200, 3000))
     out += segmenter.shed()
-    assert names(out) == "isg"
-    assert give(segmenter, pictures(3_200, 12_000, 3000)) == []
-    assert names(segmenter.add_cut(Cut(13, 9_000, 0, 0))) == "g"
-    assert names(segmenter.finish(10_000)) == "g"
+    for number in range(3, 20):
+        out += segmenter.add_cut(Cut(10 + number, 3_000 * number, 3_000 * number, 0, 0, VIDEO_ONLY))
+    assert names(out) == "is" + "s" * SHED_SEGMENTS
+    assert [shown(item) for item in out[2:]] == [[0]] * SHED_SEGMENTS  # type: ignore[arg-type]
+    assert give(segmenter, pictures(3_200, 12_000, 3000)) == [] and segmenter.finish(60_000) == []
 
 
 def test_an_end_closes_all_that_is_open():
@@ -260,25 +350,25 @@ def test_an_end_closes_all_that_is_open():
     assert [(item.cut.msn, item.duration_ms) for item in out if not isinstance(item, PackagedInit)] == [
         (10, 3000), (11, 3000), (12, 500),
     ]  # fmt: skip
-    assert names(out) == "isgg" and segmenter.complete_before_ms is None
+    assert names(out) == "isss" and segmenter.complete_before_ms is None
 
 
 # Hostile input.
 
 
 def test_a_clock_that_stands_still_does_not_fill_the_memory():
-    segmenter = Segmenter(SOURCE, limit_bytes=100_000)
+    segmenter = Segmenter(SOURCE, True, limit_bytes=100_000)
     segmenter.add(avc_config(RECORD))
-    segmenter.add_cut(Cut(1, 0, 0, 0, tracks=frozenset({Track.VIDEO})))
+    segmenter.add_cut(Cut(1, 0, 0, 0, 0, tracks=VIDEO_ONLY))
     give(segmenter, [avc_frame(0, 0, True, bytes(1000)) for _ in range(1000)])
     out = segmenter.finish(40)
     assert sum(len(item.data) for item in out if isinstance(item, PackagedSegment)) < 120_000
 
 
 def test_frames_before_their_configuration_and_before_the_first_cut_are_let_go():
-    segmenter = Segmenter(SOURCE)
+    segmenter = Segmenter(SOURCE, True)
     assert give(segmenter, [picture(0, True), sound(0)]) == []
-    segmenter.add_cut(Cut(1, 0, 0, 0))
+    segmenter.add_cut(Cut(1, 0, 0, 0, 0))
     give(segmenter, [picture(0, True), sound(0)])
     assert names(segmenter.finish(40)) == "g"
 

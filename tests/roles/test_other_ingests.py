@@ -91,7 +91,7 @@ class Ingest:
         )
         takeovers = Takeovers(clock)
         broadcasts = Broadcasts(
-            BroadcastSettings(3, 10.0, ()),
+            BroadcastSettings(3, 3.0, 10.0, ()),
             self.site,
             numbering,
             self.published.remove,

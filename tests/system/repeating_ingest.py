@@ -29,12 +29,19 @@ from livestream.transcode.pool import RungSink
 class RepeatingTranscode:
     """Repeats the pictures of one broadcast."""
 
-    names: Sequence[str]
+    names: list[str]
     sink: RungSink
+    lag_ms: int = 0
 
-    def feed(self, frame: Frame, is_cut: bool) -> None:
+    def feed(self, frame: Frame, cut_ms: int | None) -> None:
         for name in self.names:
             self.sink.rung_frame(name, frame)
+
+    def keep(self, names: Sequence[str]) -> None:
+        self.names[:] = [name for name in self.names if name in names]
+
+    def source_kbps(self, kbps: int) -> None:
+        """The rate is that of the source."""
 
     def release(self, before_pts_ms: int) -> None:
         """Nothing is kept."""
@@ -50,7 +57,7 @@ class RepeatingTranscode:
 class RepeatingTranscoders:
     """In the place of `livestream.transcode.pool.TranscoderPool`."""
 
-    def open(self, stream: str, ladder: Sequence[Rung], sink: RungSink) -> RepeatingTranscode:
+    def open(self, stream: str, ladder: Sequence[Rung], source_height: int, sink: RungSink) -> RepeatingTranscode:
         return RepeatingTranscode([rung.name for rung in ladder], sink)
 
 

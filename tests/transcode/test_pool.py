@@ -56,12 +56,12 @@ class Shelf:
 
 
 def opened(shelf: Shelf, metrics: Metrics) -> Transcode:
-    return TranscoderPool(reactor, metrics, "ultrafast").open("cam", RUNGS, shelf)
+    return TranscoderPool(reactor, metrics, "ultrafast").open("cam", RUNGS, 360, shelf)
 
 
 def feed(transcode: Transcode, frames: Iterable[Frame]) -> None:
     for frame in frames:
-        transcode.feed(frame, frame.is_key and not frame.is_config)
+        transcode.feed(frame, frame.pts_ms if frame.is_key and not frame.is_config else None)
 
 
 def kill(transcode: Transcode) -> None:

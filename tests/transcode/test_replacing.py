@@ -80,13 +80,13 @@ class Broadcast:
     def __init__(self) -> None:
         self.clock, self.metrics, self.fed = Spawning(), Metrics(), 0
         self.came: list[object] = []
-        self.transcode = TranscoderPool(self.clock, self.metrics, "veryfast").open("cam", RUNGS, self)
-        self.transcode.feed(avc_config(b"record"), False)
+        self.transcode = TranscoderPool(self.clock, self.metrics, "veryfast").open("cam", RUNGS, 720, self)
+        self.transcode.feed(avc_config(b"record"), None)
 
     def feed(self, pictures: int) -> None:
         for number in range(self.fed, self.fed + pictures):
             is_key = number % 4 == 0
-            self.transcode.feed(avc_frame(number * 250, 0, is_key, b"data"), is_key)
+            self.transcode.feed(avc_frame(number * 250, 0, is_key, b"data"), number * 250 if is_key else None)
         self.fed += pictures
 
     @property
@@ -128,7 +128,7 @@ def test_the_next_child_begins_at_the_first_cut_that_is_not_released_with_the_co
     setup, config, first, *_ = broadcast.child.told
     assert isinstance(setup, Setup)
     assert isinstance(config, Source) and config.frame.is_config
-    assert isinstance(first, Source) and first.frame.pts_ms == 1000 and first.is_cut
+    assert isinstance(first, Source) and first.frame.pts_ms == first.cut_ms == 1000
 
 
 def test_what_comes_again_from_before_the_cut_is_not_passed_on() -> None:

@@ -43,13 +43,15 @@ def made(answered: list[Command], rendition: str) -> list[Frame]:
     return [each.frame for each in answered if isinstance(each, Produced) and each.rendition == rendition]
 
 
-def test_every_picture_comes_out_of_every_rung_and_idr_pictures_exactly_at_keys_and_cuts() -> None:
+@pytest.mark.parametrize(("told", "shift_ms"), [(0, 0), (10, -30), (35, 2), (35, 3)])
+def test_every_picture_comes_out_of_every_rung_and_idr_pictures_at_the_first_one_from_a_cut_on(shift_ms, told) -> None:
     frames = pictures(seconds=3)
     odd = sorted(frame.pts_ms for frame in frames)[40]
-    sources = [Source(frame, is_cut=not frame.is_config and frame.pts_ms == odd) for frame in frames]
-    answered = answers(*sources, Flush())
     times = sorted(frame.pts_ms for frame in frames if not frame.is_config)
-    keys = {frame.pts_ms for frame in frames if frame.is_key and not frame.is_config} | {odd}
+    at = [frame for frame in frames if not frame.is_config][told]
+    sources = [Source(frame, odd + shift_ms if frame is at else None) for frame in frames]
+    answered = answers(*sources, Flush())
+    keys = {times[0], odd if shift_ms <= 2 else odd + 40}
     for rung in RUNGS:
         out = made(answered, rung.name)
         assert out[0].is_config

@@ -287,7 +287,7 @@ class RtmpConnection(TwistedProtocol):
                 if self._player is not None:
                     self._player.pause(is_paused)
             case PublishEnded():
-                self._leave("unpublished")
+                self._leave("unpublished", is_orderly=True)
                 self._expect_request()
             case PlayEnded():
                 self._leave("stopped")
@@ -362,7 +362,7 @@ class RtmpConnection(TwistedProtocol):
         self._session.redirect(url, request.path)
         self.close(f"redirected to {url}")
 
-    def _leave(self, reason: str) -> None:
+    def _leave(self, reason: str, *, is_orderly: bool = False) -> None:
         admission, self._admission = self._admission, None
         if admission is not None:
             admission.cancel()
@@ -371,12 +371,13 @@ class RtmpConnection(TwistedProtocol):
             self.factory.pool.publishers -= 1
             self._budget.end_publishing()
         player, self._player = self._player, None
-        for left in (sink, player):
-            if left is not None:
-                try:
-                    left.lost(reason)
-                except Exception:
-                    self.log.failure("{peer}: internal error while disconnecting", peer=self.peer)
+        try:
+            if sink is not None:
+                sink.lost(reason, is_over=is_orderly)
+            if player is not None:
+                player.lost(reason)
+        except Exception:
+            self.log.failure("{peer}: internal error while disconnecting", peer=self.peer)
 
     def _expect_request(self) -> None:
         self.factory.pool.unserve(self)

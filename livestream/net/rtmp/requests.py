@@ -58,8 +58,8 @@ class PublishSink(Protocol):
         """Take a message; return how many steps of work that was, beside those of any message."""
 
     def data(self, timestamp_ms: int, name: str, values: Sequence[object]) -> None: ...
-    def lost(self, reason: str) -> None:
-        """The publisher has gone, or publishes no more. Called exactly once."""
+    def lost(self, reason: str, *, is_over: bool = False) -> None:
+        """The publisher has gone or, with ``is_over``, said that it publishes no more. Called exactly once."""
 
 
 class PlaySession(Protocol):

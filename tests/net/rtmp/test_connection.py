@@ -60,7 +60,7 @@ class Sink:
     def at_key_frame(self, action: Callable[[], None]) -> None:
         self.awaiting.append(action)
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, *, is_over: bool = False) -> None:
         self.ends.append(reason)
 
 

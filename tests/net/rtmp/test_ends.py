@@ -34,7 +34,7 @@ class Deciding:
 
 
 class BrokenSink(Sink):
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, *, is_over: bool = False) -> None:
         raise RuntimeError("a fault of ours")
 
 

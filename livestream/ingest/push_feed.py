@@ -1,0 +1,61 @@
+"""The push of one rendition, which shows a key frame and silence while there is nothing else."""
+
+from __future__ import annotations
+
+from attrs import define, evolve, field
+
+from livestream.ingest.services import Feed
+from livestream.media.codecs import AudioConfig, parse_config
+from livestream.media.silence import Silence, silent_frame
+from livestream.model.frames import AUDIO, VIDEO, Frame, Track
+
+
+@define(eq=False)
+class PushFeed:
+    """
+    Adds frames to a feed, and remembers what is needed to continue without any.
+
+    A frame that is older than what was added in its place is dropped.
+    """
+
+    feed: Feed
+    _key: Frame | None = field(default=None, init=False)
+    _silence: Silence | None = field(default=None, init=False)
+    _rate: int = field(default=0, init=False)
+    _video_ms: int = field(default=-1, init=False)
+    _audio_ms: int = field(default=-1, init=False)
+
+    def add(self, frame: Frame) -> None:
+        """Add a frame, or a configuration."""
+        if frame.is_config:
+            self._configure(frame)
+        elif frame.codec.track is AUDIO:
+            if frame.dts_ms < self._audio_ms:
+                return
+            self._audio_ms = frame.dts_ms
+        else:
+            if frame.dts_ms < self._video_ms:
+                return
+            self._video_ms = frame.dts_ms
+            if frame.is_key:
+                self._key = frame
+        self.feed.add(frame)
+
+    def freeze(self, until_ms: int, tracks: frozenset[Track] = frozenset(Track)) -> None:
+        """Add silence up to ``until_ms``, and the last key frame at that time, for the tracks that have been there."""
+        silence = self._silence
+        if AUDIO in tracks and silence is not None and self._audio_ms >= 0:
+            begin_ms, count = self._audio_ms, 1
+            while (dts_ms := begin_ms + count * silence.samples * 1000 // self._rate) < until_ms:
+                self.feed.add(evolve(silence.frame, dts_ms=dts_ms))
+                self._audio_ms, count = dts_ms, count + 1
+        if VIDEO in tracks and self._key is not None and until_ms > self._video_ms:
+            self._video_ms = until_ms
+            self.feed.add(evolve(self._key, dts_ms=until_ms))
+
+    def _configure(self, frame: Frame) -> None:
+        config = parse_config(frame)
+        if isinstance(config, AudioConfig):
+            self._silence, self._rate = silent_frame(config), config.sample_rate
+        else:
+            self._key = None
