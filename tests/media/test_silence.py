@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from fractions import Fraction
 
-import av
 import pytest
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
@@ -28,7 +27,7 @@ def channels(frame: AudioFrame) -> list[AudioPlane]:
 
 def aac(layout: str, rate: int) -> tuple[AudioConfig, list[bytes]]:
     """The configuration of an encoder, and some frames of noise."""
-    encoder = av.CodecContext.create("aac", "w")
+    encoder = AudioCodecContext.create("aac", "w")
     assert isinstance(encoder, AudioCodecContext)
     encoder.sample_rate, encoder.layout, encoder.format = rate, layout, "fltp"
     encoder.time_base = Fraction(1, rate)
@@ -46,7 +45,7 @@ def aac(layout: str, rate: int) -> tuple[AudioConfig, list[bytes]]:
     return config, packets
 
 
-def peaks(decoder: av.CodecContext, packets: list[bytes]) -> list[float]:
+def peaks(decoder: AudioCodecContext, packets: list[bytes]) -> list[float]:
     """The loudest sample of each frame."""
     frames = [frame for packet in packets for frame in decoder.decode(Packet(packet))]
     return [max(abs(value) for plane in channels(frame) for value in array("f", bytes(plane))) for frame in frames]
@@ -58,7 +57,8 @@ def test_silence_of_every_channel_layout_is_decoded_to_zeros_between_loud_frames
     config, loud = aac(layout, rate)
     silence = silent_frame(config)
     assert silence is not None and silence.samples == 1024
-    decoder = av.CodecContext.create("aac", "r")
+    decoder = AudioCodecContext.create("aac", "r")
+    assert isinstance(decoder, AudioCodecContext)
     decoder.extradata = config.record
     found = peaks(decoder, [*loud[2:], *[bytes(silence.frame.data)] * 4, *loud[2:4]])
     assert len(found) == len(loud[2:]) + 6
@@ -71,7 +71,8 @@ def test_silence_of_opus_is_decoded_to_zeros(head):
     assert isinstance(config, AudioConfig)
     silence = silent_frame(config)
     assert silence is not None and silence.samples == 960
-    decoder = av.CodecContext.create("opus", "r")
+    decoder = AudioCodecContext.create("opus", "r")
+    assert isinstance(decoder, AudioCodecContext)
     decoder.extradata = head
     frames = [frame for _ in range(3) for frame in decoder.decode(Packet(bytes(silence.frame.data)))]
     assert {frame.samples for frame in frames[1:]} == {960}
