@@ -288,10 +288,13 @@ class Broadcast:
         """Add a segment for the time since the last one, since there is media again."""
         self._cancel_all()
         self.phase = LIVE
-        planner = self.renditions.planner
-        absent_ms = self._owed_ms
-        if planner.target_s is not None and absent_ms >= MIN_FREEZE_MS:
-            self._add_absence(min(absent_ms, planner.target_s * 1000))
+        self._add_rest()
+
+    def _add_rest(self) -> None:
+        """Add a segment for the time since the last one, unless that is very short."""
+        target_s, absent_ms = self.renditions.planner.target_s, self._owed_ms
+        if target_s is not None and absent_ms >= MIN_FREEZE_MS:
+            self._add_absence(min(absent_ms, target_s * 1000))
 
     def _add_absence(self, length_ms: int) -> None:
         """Add a segment of the time that has passed, unless another node may be giving numbers: then it is lost."""
@@ -303,6 +306,7 @@ class Broadcast:
         self._cancel_all()
         self.phase = BroadcastPhase.ENDED
         if not self.is_given_up:
+            self._add_rest()  # video.js ends only if its last segment is listed together with the end
             self.writer.end()
             self.renditions.end_feeds(is_cut=False)
         self.renditions.close()

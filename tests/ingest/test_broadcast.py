@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from weakref import ref
 
 import pytest
@@ -182,7 +183,8 @@ def test_an_absent_publisher_leaves_its_last_key_frame_and_then_the_end(scene: S
     scene.clock.advance(1.1)
     last = scene.site.told[-1]
     assert isinstance(last, StreamEnded)
-    assert last.last_msn == frozen[-1].segment.msn
+    assert last.last_msn == scene.segments[-1].segment.msn == frozen[-1].segment.msn + 1
+    assert scene.segments[-1].segment.duration_ms == 2_100
     assert broadcast.phase is BroadcastPhase.ENDED
     assert len(scene.site.ended) == 1
 
@@ -391,3 +393,51 @@ def test_a_broadcast_that_is_over_goes_at_once_and_waits_for_no_collection(
         assert is_kept() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("is_over", "waited_s"), [(True, END_S), (False, GRACE_S)])
+def test_a_publisher_who_says_that_it_ends_is_waited_for_less_long(
+    scene: Scene, is_over: bool, waited_s: float
+) -> None:
+    broadcast = scene.broadcasts.resume_or_start("show")
+    send(broadcast, media(0, 9_000))
+    broadcast.left("gone", is_over=is_over)
+    scene.clock.advance(waited_s - 0.1)
+    assert broadcast.phase is BroadcastPhase.ABSENT
+    scene.clock.advance(0.2)
+    assert broadcast.phase is BroadcastPhase.ENDED
+
+
+def test_a_publisher_who_returns_and_sends_nothing_does_not_end_the_absence(scene: Scene) -> None:
+    broadcast = scene.broadcasts.resume_or_start("show")
+    send(broadcast, media(0, 9_000))
+    scene.clock.advance(9)
+    broadcast.left("closed")
+    scene.clock.pump([1] * 5)
+    broadcast.returned()
+    scene.clock.pump([1] * 20)
+    away = [told.segment for told in scene.segments if told.segment.is_absence]
+    assert len(away) == 6 and broadcast.phase is BroadcastPhase.ABSENT
+    broadcast.left("closed")
+    scene.clock.pump([1] * 11)
+    assert broadcast.phase is BroadcastPhase.ENDED
+
+
+def test_the_push_shows_a_key_frame_and_silence_each_second_of_an_absence(scene: Scene) -> None:
+    broadcast = scene.broadcasts.resume_or_start("show")
+    send(broadcast, media(0, 9_000))
+    scene.clock.advance(9)
+    broadcast.left("closed")
+    frames = scene.site.feeds["source"].frames
+    count, newest_ms = len(frames), frames[-1].dts_ms
+    scene.clock.pump([0.5] * 7)
+    broadcast.returned()
+    send(broadcast, media(0, 1_000))
+    shown = [frame for frame in frames[count:] if frame.track is Track.VIDEO and not frame.is_config]
+    assert [round(frame.dts_ms - newest_ms, -3) for frame in shown[:3]] == [1_000, 2_000, 3_000]
+    assert all(frame.is_key for frame in shown[:4]) and shown[0].data == shown[2].data
+    heard = [frame.dts_ms for frame in frames if frame.track is Track.AUDIO and not frame.is_config]
+    assert max(after - before for before, after in pairwise(heard)) < 600
+    for track in Track:
+        times = [frame.dts_ms for frame in frames if frame.track is track and not frame.is_config]
+        assert times == sorted(times)
