@@ -14,14 +14,10 @@ from livestream.ingest.renditions import Renditions
 from livestream.ingest.segment_numbering import UnnumberedSegment
 from livestream.ingest.services import BroadcastServices, BroadcastSettings
 from livestream.ingest.writer import Writer
-from livestream.media.codecs import parse_config
 from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
-from livestream.media.flv import VIDEO as VIDEO_TAG
-from livestream.media.flv import parse_audio, parse_video
-from livestream.media.parameter_sets import ParameterSets
-from livestream.media.timeline import Timeline
+from livestream.media.source_reader import SourceReader
 from livestream.metrics import Metrics
-from livestream.model.frames import AUDIO, VIDEO, Frame
+from livestream.model.frames import Frame
 from livestream.model.segments import PublisherChange
 from livestream.net.log_summary import LogSummary
 from livestream.packaging.cuts import MIN_FREEZE_MS
@@ -75,8 +71,7 @@ class Broadcast:
     """Whether another ingest continues the stream."""
     writer: Writer = field(init=False)
     renditions: Renditions = field(init=False)
-    _timeline: Timeline = field(factory=Timeline, init=False)
-    _parameter_sets: ParameterSets = field(factory=ParameterSets, init=False)
+    _reader: SourceReader = field(factory=SourceReader, init=False)
     _refusal: str = field(default="", init=False)
     """Why the current publisher's media is refused, as a message for the broadcaster; empty if it is not."""
     _held: list[tuple[int, int, bytes]] = field(factory=list, init=False)
@@ -123,7 +118,7 @@ class Broadcast:
 
         :raises UnsupportedCodec: it cannot be served; the message is for the broadcaster.
         """
-        steps, sets = 0, self._parameter_sets
+        steps, sets = 0, self._reader.sets
         known = sets.reads
         try:
             if self._refusal:
@@ -132,9 +127,10 @@ class Broadcast:
                 if len(self._held) < MAX_HELD_MESSAGES:
                     self._held.append((type_id, timestamp_ms, body))
                 return 0
-            frame = self._parse(type_id, timestamp_ms, body)
-            if frame is not None:
-                steps = self._process(frame)
+            if self.phase is BroadcastPhase.ABSENT:
+                self._reader.resume(self.renditions.planner.end_ms + max(self._owed_ms, 0))
+            for frame in self._reader.read(type_id, timestamp_ms, body, self.seconds()):
+                steps += self._process(frame)
         except OversizedPicture:
             self.metrics.limit_hit("picture_size")
             raise
@@ -194,23 +190,6 @@ class Broadcast:
             epoch, msn = self.writer.last
             self.publisher_changed(PublisherChange(self.stream, epoch, self._changes, not self._is_publisher_gone, msn))
 
-    def _parse(self, type_id: int, timestamp_ms: int, body: bytes) -> Frame | None:
-        is_video = type_id == VIDEO_TAG
-        if self.phase is BroadcastPhase.ABSENT:
-            self._timeline.resume(self.renditions.planner.end_ms + max(self._owed_ms, 0))
-        dts_ms, is_jump = self._timeline.place(VIDEO if is_video else AUDIO, timestamp_ms)
-        if is_jump and self.phase is BroadcastPhase.LIVE:
-            self.metrics.discontinuities.labels("jump").inc()
-            self.renditions.planner.interrupt()
-        frame = (parse_video if is_video else parse_audio)(dts_ms, body, self.seconds())
-        if frame is None:
-            return None
-        if frame.is_config:
-            parse_config(frame)
-        elif is_video and frame.is_key:
-            self._parameter_sets.before_slices(frame)
-        return frame
-
     def _drop_invalid(self, error: MediaError) -> None:
         self.metrics.frames_dropped.labels("invalid").inc()
         self._unusable.note(stream=self.stream, error=str(error))
@@ -219,6 +198,10 @@ class Broadcast:
         if not frame.is_config:
             if self.phase is BroadcastPhase.ABSENT:
                 self._media_returned()
+            if self._reader.has_jumped:
+                self._reader.has_jumped = False
+                self.metrics.discontinuities.labels("jump").inc()
+                self.renditions.planner.interrupt()
             self._covered_until = self.clock.seconds()
         return SEGMENT_STEPS * self.renditions.add(frame) + CONFIG_STEPS * frame.is_config
 

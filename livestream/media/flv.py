@@ -13,8 +13,11 @@ from livestream.model.frames import Codec, Frame, Track
 AUDIO, VIDEO, DATA = 8, 9, 18
 """The types of tags (E.4.1), and of the RTMP messages that carry the same bodies (RTMP specification 1.0, 7.1)."""
 
-MAX_COMPOSITION_MS = 3_000
-"""The largest composition time offset, either way; more is an encoder error."""
+MAX_COMPOSITION_MS = 20_000
+"""
+The largest composition time offset, either way; more is an encoder error. Eight B-frames at two frames a second take
+four seconds.
+"""
 
 _FOURCC = {
     b"avc1": Codec.H264,
@@ -32,7 +35,7 @@ _SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X, _MOD_EX = 0, 1, 3, 7
 _AUDIO_MULTITRACK, _VIDEO_MULTITRACK = 5, 6
 _ONE_TRACK, _MANY_CODECS = 0, 2
 _COMMAND_FRAME = 5
-_KEY_FRAME = 1
+_KEY_FRAME, _INTER_FRAME = 1, 2
 _NO_OFFSET = bytes(3)
 _WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
 _AAC = Codec.AAC
@@ -190,6 +193,21 @@ def _composition_ms(body: bytes, at: int) -> int:
     if -MAX_COMPOSITION_MS <= offset_ms <= MAX_COMPOSITION_MS:
         return offset_ms
     return MAX_COMPOSITION_MS if offset_ms > 0 else -MAX_COMPOSITION_MS
+
+
+def set_composition(frame: Frame, cts_ms: int) -> None:
+    """Give a new frame of H.264 or HEVC another composition time offset, in its tag body too."""
+    if frame.codec not in _WITH_NAL_UNITS or cts_ms == frame.cts_ms:
+        return
+    time = cts_ms.to_bytes(3, "big", signed=True)
+    at, body = frame.data_offset, frame.body
+    if not body[0] & 0x80:
+        frame.body = b"".join((body[:2], time, body[at:]))
+    else:
+        head = bytes([0x80 | (_KEY_FRAME if frame.is_key else _INTER_FRAME) << 4 | _CODED_FRAMES])
+        frame.body = b"".join((head, frame.codec.value.encode("ascii"), time, body[at:]))
+        frame.data_offset = 8
+    frame.cts_ms = cts_ms
 
 
 def avc_config(record: bytes, dts_ms: int = 0) -> Frame:

@@ -13,8 +13,11 @@ START_MS = 2_000
 AUDIO_SILENT_MS = 1_500
 AUDIO_SILENT_FRAMES = 2
 """Audio has fallen silent once so much video, and so many frames, were decoded since its last frame arrived."""
-VIDEO_SILENT_MS = 4_000
-"""Video has stopped once so much audio has arrived since its last frame: encoders of one picture a second are usual."""
+VIDEO_SILENT_MS, VIDEO_SILENT_FRAMES = 4_000, 16
+"""
+Video has stopped once so much audio has arrived since its last frame, and enough for so many frames: at a few pictures
+a second, an encoder's B-frames and lookahead make it late by seconds.
+"""
 
 NO_TRACKS: frozenset[Track] = frozenset()
 AUDIO_ONLY = frozenset({AUDIO})
@@ -40,10 +43,14 @@ class TrackActivity:
     """Whether silence can be made of the audio, so that its track needs no frames to begin with."""
     _video_ms: int | None = field(default=None, init=False)
     _audio_ms: int | None = field(default=None, init=False)
+    _shown_ms: int = field(default=0, init=False)
+    """When the last picture that has come is shown."""
     _video_since_ms: int | None = field(default=None, init=False)
     """The decoding time of the newest video frame when the last audio frame arrived."""
     _video_frames: int = field(default=0, init=False)
     """The video frames since the last audio frame."""
+    _usual_ms: int = field(default=0, init=False)
+    """The longest of the latest steps between video frames."""
     _audio_since_ms: int | None = field(default=None, init=False)
 
     def update(self, frame: Frame) -> bool:
@@ -59,7 +66,7 @@ class TrackActivity:
         self._configs.clear()
         self._has_silence = False
         self._video_ms = self._audio_ms = self._video_since_ms = self._audio_since_ms = None
-        self._video_frames = 0
+        self._video_frames = self._shown_ms = self._usual_ms = 0
         self.silent = NO_TRACKS
         self.leader = VIDEO if VIDEO in self.tracks else None
 
@@ -76,7 +83,10 @@ class TrackActivity:
         if VIDEO not in self._configs:
             return False
         dts_ms = frame.dts_ms
+        if self._video_ms is not None:
+            self._usual_ms = max(min(dts_ms - self._video_ms, VIDEO_SILENT_MS), self._usual_ms * 7 // 8)
         self._video_ms, self._audio_since_ms = dts_ms, self._audio_ms
+        self._shown_ms = max(self._shown_ms, dts_ms + frame.cts_ms)
         self._video_frames += 1
         if self._video_since_ms is None:
             self._video_since_ms = dts_ms
@@ -95,7 +105,7 @@ class TrackActivity:
         self._audio_ms, self._video_since_ms, self._video_frames = dts_ms, self._video_ms, 0
         if self._audio_since_ms is None:
             self._audio_since_ms = dts_ms
-        elif dts_ms - self._audio_since_ms > VIDEO_SILENT_MS:
+        elif dts_ms - self._audio_since_ms > self._video_silent_ms and dts_ms > self._shown_ms:
             self._fall_silent(VIDEO)
         if AUDIO in self.silent:
             self._return(AUDIO)
@@ -105,6 +115,10 @@ class TrackActivity:
             return False
         return self._add(AUDIO_ONLY)
 
+    @property
+    def _video_silent_ms(self) -> int:
+        return max(VIDEO_SILENT_MS, VIDEO_SILENT_FRAMES * self._usual_ms)
+
     def _add(self, tracks: frozenset[Track]) -> bool:
         if tracks <= self.tracks:
             return False
@@ -113,7 +127,8 @@ class TrackActivity:
         return True
 
     def _fall_silent(self, track: Track) -> None:
-        if track in self.tracks and track not in self.silent:
+        is_ahead = track is AUDIO and self._audio_ms is not None and self._audio_ms >= (self._video_ms or 0)
+        if track in self.tracks and track not in self.silent and not is_ahead:
             self.silent |= {track}
             if track is VIDEO:
                 self.leader = AUDIO

@@ -68,7 +68,9 @@ class Delivered:
     last_sound: float
 
     def whole(self, count: int) -> bool:
-        return self.pictures == list(range(count))
+        """Whether each of so many pictures is there once, and after them nothing but the last key frame again."""
+        again = self.pictures[count:]
+        return self.pictures[:count] == list(range(count)) and len(set(again)) <= 1 and max(again, default=0) < count
 
 
 def decode(data: bytes) -> Delivered:

@@ -119,7 +119,7 @@ def _kill_a_transcoder() -> None:
 
 
 def test_a_publisher_who_returns_goes_on_with_the_same_broadcast(tiers: Start) -> None:
-    three = tiers(LADDER, "ingest.grace_s=6")
+    three = tiers(LADDER, "ingest.end_s=6")
     viewer = Viewer(three.http, "show")
     with viewer.watching():
         assert three.site.publish(f"{three.publish_url}/show", 7).wait(60) == 0

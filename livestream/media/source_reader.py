@@ -1,0 +1,174 @@
+"""Reads a publisher's messages: as frames, on the timeline of the broadcast."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from livestream.media.codecs import parse_config
+from livestream.media.flv import VIDEO as VIDEO_TAG
+from livestream.media.flv import parse_audio, parse_video, set_composition
+from livestream.media.parameter_sets import ParameterSets
+from livestream.media.presentation_times import PresentationTimes, is_b_frame
+from livestream.media.timeline import Timeline
+from livestream.model.frames import AUDIO, VIDEO, Codec, Frame, Track
+
+MAX_HELD = 8
+"""How many frames of a track may wait until it is known which of their timestamps are right."""
+AGREEING_MS = 10_000
+"""A timestamp that follows another within this time agrees with it."""
+REMEMBERED = 24
+"""No two pictures of so many in a row have the same presentation time."""
+WRAP = 1 << 32
+
+
+@define(eq=False)
+class _Track:
+    """What is known of one track of the current publisher."""
+
+    track: Track
+    held: list[tuple[Frame, int]] = field(factory=list)
+    """Frames with sudden timestamps, which are not believed yet."""
+    newest_ms: int = -1
+    """The decoding time of its newest frame."""
+
+
+@define(eq=False)
+class SourceReader:
+    """
+    Parses messages, and places those with media on the timeline; nothing else moves it.
+
+    A timestamp that jumps is believed when the next one of its track agrees with it; until then its frame is held. If
+    the next one continues from before it, it was an error, and its frame is placed in between. Decoding times of video
+    rise, and no two of its frames have the same presentation time.
+    """
+
+    timeline: Timeline = field(factory=Timeline)
+    sets: ParameterSets = field(factory=ParameterSets)
+    has_jumped: bool = field(default=False, init=False)
+    """Whether the clock has jumped right before the frames that :meth:`read` returned last."""
+    _video: _Track = field(factory=lambda: _Track(VIDEO), init=False)
+    _audio: _Track = field(factory=lambda: _Track(AUDIO), init=False)
+    _previous_stamp: int = field(default=0, init=False)
+    _presentation: PresentationTimes | None = field(default=None, init=False)
+    """Set once the publisher's timestamps of video are found to be presentation times."""
+    _shown: deque[int] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
+
+    def read(self, type_id: int, timestamp_ms: int, body: bytes, arrived: float) -> Sequence[Frame]:
+        """
+        Read one audio or video message; ``timestamp_ms`` is modulo 2^32.
+
+        :raises UnsupportedCodec: it cannot be served; the message is for the broadcaster.
+        :raises MediaError: it is malformed.
+        """
+        self.has_jumped = False
+        is_video = type_id == VIDEO_TAG
+        frame = (parse_video if is_video else parse_audio)(0, body, arrived)
+        if frame is None:
+            return ()
+        if frame.is_config:
+            parse_config(frame)
+            frame.dts_ms = self.timeline.newest_ms
+            return (frame,)
+        if is_video and frame.is_key:
+            self.sets.before_slices(frame)
+        own = self._video if is_video else self._audio
+        if own.held or self._presentation is not None:
+            return self._sudden(own, frame, timestamp_ms)
+        dts_ms = self.timeline.place_steady(own.track, timestamp_ms)
+        if dts_ms is None:
+            return self._sudden(own, frame, timestamp_ms)
+        frame.dts_ms = dts_ms
+        if is_video:
+            self._previous_stamp = timestamp_ms
+            self._keep_apart(own, frame)
+        return (frame,)
+
+    def resume(self, base_ms: int) -> None:
+        """Continue with a new publisher, whose first media is placed at ``base_ms`` or later."""
+        self.timeline.resume(base_ms)
+        self._video.held.clear()
+        self._audio.held.clear()
+        self._presentation = None
+
+    def _sudden(self, own: _Track, frame: Frame, stamp: int) -> Sequence[Frame]:
+        """Hold a frame with a sudden timestamp, or decide what the held ones are worth."""
+        if not self.timeline.is_sudden(own.track, stamp):
+            if own.held:
+                return self._with_strays(own, frame, stamp)
+            self._place(own, frame, stamp)
+            return (frame,)
+        own.held.append((frame, stamp))
+        step = (stamp - own.held[-2][1]) % WRAP if len(own.held) > 1 else 0
+        if 0 < step <= AGREEING_MS or len(own.held) > MAX_HELD:
+            return self._believe(own)
+        return ()
+
+    def _believe(self, own: _Track) -> Sequence[Frame]:
+        """The last two held timestamps agree: the clock has jumped, or paused. Those before were errors."""
+        (*strays, (first, stamp), (second, following)), own.held = own.held, []
+        begins_ms = max(self.timeline.newest_of(own.track), own.newest_ms)
+        self._place(own, first, stamp)
+        between = self._between([frame for frame, _ in strays], own, begins_ms, first.dts_ms)
+        self._place(own, second, following)
+        return [*between, first, second]
+
+    def _with_strays(self, own: _Track, frame: Frame, stamp: int) -> Sequence[Frame]:
+        """The track continues from before the held frames, whose timestamps were errors."""
+        strays, own.held = [held for held, _ in own.held], []
+        begins_ms = max(self.timeline.newest_of(own.track), own.newest_ms)
+        self._place(own, frame, stamp)
+        return [*self._between(strays, own, begins_ms, frame.dts_ms), frame]
+
+    def _between(self, strays: Sequence[Frame], own: _Track, begins_ms: int, ends_ms: int) -> list[Frame]:
+        """Place frames evenly between two times; those without room are left out."""
+        placed: list[Frame] = []
+        for number, frame in enumerate(strays, 1):
+            dts_ms = begins_ms + (ends_ms - begins_ms) * number // (len(strays) + 1)
+            if begins_ms < dts_ms < ends_ms and (not placed or dts_ms > placed[-1].dts_ms):
+                frame.dts_ms = dts_ms
+                placed.append(frame)
+        if own.track is VIDEO:
+            for frame in placed:
+                self._shown.append(frame.pts_ms)
+        return placed
+
+    def _place(self, own: _Track, frame: Frame, stamp: int) -> None:
+        dts_ms, is_jump = self.timeline.place(own.track, stamp)
+        self.has_jumped = self.has_jumped or is_jump
+        if own.track is AUDIO:
+            frame.dts_ms = dts_ms
+            return
+        self._find_presentation_times(frame, stamp, is_jump=is_jump)
+        if self._presentation is not None:
+            shown_ms = self.timeline.unclamped(VIDEO, stamp)
+            dts_ms = self._presentation.decoded_at(shown_ms, own.newest_ms)
+            set_composition(frame, shown_ms - dts_ms)
+        frame.dts_ms = dts_ms
+        self._keep_apart(own, frame)
+
+    def _find_presentation_times(self, frame: Frame, stamp: int, *, is_jump: bool) -> None:
+        """Some encoders send presentation times: then those of B-frames go back."""
+        goes_back = (stamp - self._previous_stamp) % WRAP >= WRAP >> 1
+        self._previous_stamp = stamp
+        if is_jump or frame.cts_ms:
+            self._presentation = None
+        elif goes_back and self._presentation is None and is_b_frame(frame):
+            self._presentation = PresentationTimes()
+
+    def _keep_apart(self, own: _Track, frame: Frame) -> None:
+        """Give a picture a decoding time above that of the one before, and a presentation time of its own."""
+        if frame.dts_ms <= own.newest_ms:
+            frame.dts_ms = own.newest_ms + 1
+        own.newest_ms = frame.dts_ms
+        shown, pts_ms = self._shown, frame.dts_ms + frame.cts_ms
+        if pts_ms in shown:
+            while pts_ms in shown:
+                pts_ms += 1
+            if frame.codec in (Codec.H264, Codec.HEVC):
+                set_composition(frame, pts_ms - frame.dts_ms)
+            else:
+                frame.dts_ms = own.newest_ms = pts_ms
+        shown.append(pts_ms)
