@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from livestream.ingest.segment_numbering import UnnumberedSegment
 from livestream.ingest.services import BroadcastServices, BroadcastSettings
 from livestream.ingest.writer import Writer
 from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
+from livestream.media.left_out import LeftOut
 from livestream.media.source_reader import SourceReader
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame
@@ -98,6 +99,11 @@ class Broadcast:
         """Whether a publisher is connected here."""
         return not self._is_publisher_gone and self.phase is not BroadcastPhase.ENDED
 
+    @property
+    def left_out(self) -> Sequence[LeftOut]:
+        """What its publishers have sent and is not served."""
+        return list(self._reader.left_out.found.values())
+
     # Called by the writer (a `WriterOwner`)
 
     def displaced_publisher(self) -> None:
@@ -154,6 +160,7 @@ class Broadcast:
         """A publisher is connected, for the first time or again."""
         self._is_publisher_gone = False
         self._refusal = ""
+        self._reader.restart()
         self._cancel("end")
         self.writer.resume()
         self._notify_change()
@@ -198,9 +205,10 @@ class Broadcast:
         if not frame.is_config:
             if self.phase is BroadcastPhase.ABSENT:
                 self._media_returned()
-            if self._reader.has_jumped:
-                self._reader.has_jumped = False
-                self.metrics.discontinuities.labels("jump").inc()
+            if self._reader.has_jumped or self._reader.has_changed:
+                if self._reader.has_jumped:
+                    self.metrics.discontinuities.labels("jump").inc()
+                self._reader.has_jumped = self._reader.has_changed = False
                 self.renditions.planner.interrupt()
             self._covered_until = self.clock.seconds()
         return SEGMENT_STEPS * self.renditions.add(frame) + CONFIG_STEPS * frame.is_config

@@ -45,6 +45,22 @@ def to_length_prefixed(data: bytes) -> bytes:
     return prefixed
 
 
+def with_long_lengths(data: bytes, nal_bytes: int) -> bytes:
+    """
+    Replace lengths of ``nal_bytes`` by lengths of four bytes; a unit that is cut short is dropped.
+
+    :raises MediaError: there are too many units.
+    """
+    units, at = [], 0
+    while at + nal_bytes <= len(data):
+        size, at = int.from_bytes(data[at : at + nal_bytes], "big"), at + nal_bytes
+        if size and at + size <= len(data):
+            units.append(data[at : at + size])
+        at += size
+        _check_count(len(units), max_units(len(data)))
+    return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
+
+
 def repair_units(data: bytes, begin: int = 0) -> bytes | None:
     """
     The intact units of ``data`` from ``begin`` on, length-prefixed; ``None`` if all are intact.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import evolve, frozen
 
 from livestream.media.bits import BitReader
-from livestream.media.errors import MediaError
+from livestream.media.errors import MediaError, UnsupportedLayout
 from livestream.media.parameter_sets import is_avc_set, is_hevc_set
 from livestream.media.pictures import UNKNOWN, PictureFormat, av1_format, avc_format, checked, hevc_format, vp9_format
 from livestream.model.frames import Codec, Frame
@@ -15,6 +15,8 @@ from livestream.model.frames import Codec, Frame
 MAX_SETS = 32
 """Their ids are 0 to 31 (ITU-T H.264, 7.4.2.1.1); HEVC has fewer."""
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_LAYOUTS = {"s": 1, "c": 2, "sc": 3, "scs": 4, "scc": 5, "sccl": 6, "scccl": 7}
+"""Channel configurations by their elements (ISO/IEC 14496-3, table 1.19)."""
 _AAC_CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
 
 
@@ -162,7 +164,7 @@ def _aac(record: bytes) -> AudioConfig:
     kind, rate = _aac_type(bits), _aac_rate(bits)
     channels = _AAC_CHANNELS.get(bits.bits(4))
     if channels is None:
-        raise MediaError("AAC with a custom channel layout cannot be served; use mono, stereo or 5.1")
+        raise UnsupportedLayout("AAC with a custom channel layout cannot be served; use mono, stereo or 5.1")
     name = f"mp4a.40.{kind}"
     if kind in (5, 29):
         _aac_rate(bits)
@@ -171,6 +173,45 @@ def _aac(record: bytes) -> AudioConfig:
         raise MediaError(f"MPEG-4 audio of type {kind} cannot be served; use AAC-LC or HE-AAC")
     samples = 960 if bits.flag() else 1024
     return AudioConfig(Codec.AAC, record, name, rate, channels, samples)
+
+
+def with_standard_layout(record: bytes) -> bytes:
+    """
+    An AudioSpecificConfig with the channel configuration that has the elements of its program config element.
+
+    Players need one, and the frames are the same. A record without such an element, or with others than any channel
+    configuration has, is returned as it is.
+
+    :raises MediaError: it is malformed.
+    """
+    bits = BitReader(record)
+    kind, rate = _aac_type(bits), _aac_rate(bits)
+    if bits.bits(4) or kind not in (1, 2, 3, 4) or rate not in _AAC_RATES:
+        return record
+    has_short_frames = bits.flag()
+    if bits.flag():
+        bits.bits(14)
+    bits.flag()
+    layout = _LAYOUTS.get(_program_elements(bits))
+    if layout is None:
+        return record
+    short = (kind << 11 | _AAC_RATES.index(rate) << 7 | layout << 3 | has_short_frames << 2) & 0xFFFF
+    return short.to_bytes(2, "big")
+
+
+def _program_elements(bits: BitReader) -> str:
+    """The channel elements of a program config element, in order (ISO/IEC 14496-3, 4.4.1.1): s, c (a pair), l (LFE)."""
+    bits.bits(4 + 2 + 4)
+    front, side, back, lfe, data, coupled = (bits.bits(width) for width in (4, 4, 4, 2, 3, 4))
+    for width in (4, 4, 3):
+        if bits.flag():
+            bits.bits(width)
+    elements = ""
+    for _ in range(front + side + back):
+        elements += "c" if bits.flag() else "s"
+        bits.bits(4)
+    bits.bits(4 * lfe + 4 * data + 5 * coupled)
+    return elements + "l" * lfe
 
 
 def _aac_type(bits: BitReader) -> int:

@@ -9,5 +9,9 @@ class UnsupportedCodec(MediaError):
     """A codec that this system does not serve; the message is for the broadcaster."""
 
 
+class UnsupportedLayout(MediaError):
+    """Audio channels that players do not know; the message is for the broadcaster."""
+
+
 class OversizedPicture(UnsupportedCodec):
     """Pictures that would take a decoder too much memory; the message is for the broadcaster."""

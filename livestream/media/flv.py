@@ -6,7 +6,7 @@ The legacy layout is Adobe's "Video File Format Specification 10.1", E.4; the ot
 
 from __future__ import annotations
 
-from livestream.media.annexb import repair_units
+from livestream.media.annexb import repair_units, with_long_lengths
 from livestream.media.errors import MediaError, UnsupportedCodec
 from livestream.model.frames import Codec, Frame, Track
 
@@ -41,9 +41,11 @@ _WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
 _AAC = Codec.AAC
 
 
-def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:
+def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0, nal_bytes: int = 4) -> Frame | None:
     """
     Parse the body of a video tag; ``None`` if it carries no media (end of sequence, HDR metadata, command).
+
+    NAL units have lengths of ``nal_bytes``; those of the frame have four bytes.
 
     :raises MediaError: the body is truncated or inconsistent.
     :raises UnsupportedCodec: the codec cannot be served.
@@ -52,7 +54,7 @@ def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
         raise MediaError(f"a tag of {len(body)} bytes is cut short")
     first, packet = body[0], body[1]
     if first & 0x80:
-        return _enhanced_video(timestamp_ms, body, arrived)
+        return _enhanced_video(timestamp_ms, body, arrived, nal_bytes)
     kind, codec_id = first >> 4, first & 15
     if kind == _COMMAND_FRAME:
         return None
@@ -63,7 +65,7 @@ def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
     if packet > 1:
         return None
     cts_ms = 0 if body[2:5] == _NO_OFFSET else _composition_ms(body, 2)
-    return _video(codec, timestamp_ms, body, 5, cts_ms, kind == _KEY_FRAME, packet == 0, arrived)
+    return _video(codec, timestamp_ms, body, 5, cts_ms, kind == _KEY_FRAME, packet == 0, arrived, nal_bytes)
 
 
 def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame | None:
@@ -86,20 +88,24 @@ def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
     return _audio(_AAC, timestamp_ms, body, 2, packet == 0, arrived)
 
 
-def _enhanced_video(timestamp_ms: int, body: bytes, arrived: float) -> Frame | None:
+def _enhanced_video(timestamp_ms: int, body: bytes, arrived: float, nal_bytes: int) -> Frame | None:
     kind = body[0] >> 4 & 7
     packet, at = _skip_modifiers(body, body[0] & 15)
     if packet == _VIDEO_MULTITRACK:
         packet, inner = _first_track(body, at)
         body = bytes([0x80 | kind << 4 | packet]) + inner
-        return _enhanced_video(timestamp_ms, body, arrived) if inner else None
+        return _enhanced_video(timestamp_ms, body, arrived, nal_bytes) if inner else None
     if kind == _COMMAND_FRAME or packet not in (_SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X):
         return None
     codec, at = _codec(body, at, Track.VIDEO), at + 4
     cts_ms = 0
     if packet == _CODED_FRAMES and codec in _WITH_NAL_UNITS:
         cts_ms, at = _composition_ms(body, at), at + 3
-    return _video(codec, timestamp_ms, body, at, cts_ms, kind == _KEY_FRAME, packet == _SEQUENCE_START, arrived)
+    is_key, is_config = kind == _KEY_FRAME, packet == _SEQUENCE_START
+    if codec is Codec.H264:  # as players that know no Enhanced RTMP want it
+        head = (b"\x17" if is_key else b"\x27") + (b"\x00" if is_config else b"\x01")
+        body, at = b"".join((head, cts_ms.to_bytes(3, "big", signed=True), body[at:])), 5
+    return _video(codec, timestamp_ms, body, at, cts_ms, is_key, is_config, arrived, nal_bytes)
 
 
 def _enhanced_audio(timestamp_ms: int, body: bytes, arrived: float) -> Frame | None:
@@ -109,16 +115,28 @@ def _enhanced_audio(timestamp_ms: int, body: bytes, arrived: float) -> Frame | N
         return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner, arrived) if inner else None
     if packet not in (_SEQUENCE_START, _CODED_FRAMES):
         return None
-    codec = _codec(body, at, Track.AUDIO)
-    return _audio(codec, timestamp_ms, body, at + 4, packet == _SEQUENCE_START, arrived)
+    codec, at, is_config = _codec(body, at, Track.AUDIO), at + 4, packet == _SEQUENCE_START
+    if codec is Codec.AAC:
+        body, at = (b"\xaf\x00" if is_config else b"\xaf\x01") + body[at:], 2
+    return _audio(codec, timestamp_ms, body, at, is_config, arrived)
 
 
 def _video(
-    codec: Codec, dts_ms: int, body: bytes, at: int, cts_ms: int, is_key: bool, is_config: bool, arrived: float
+    codec: Codec,
+    dts_ms: int,
+    body: bytes,
+    at: int,
+    cts_ms: int,
+    is_key: bool,
+    is_config: bool,
+    arrived: float,
+    nal_bytes: int,
 ) -> Frame:
     if len(body) <= at:
         raise MediaError("a video tag without data")
     if codec in _WITH_NAL_UNITS and not is_config:
+        if nal_bytes != 4:
+            body = body[:at] + with_long_lengths(body[at:], nal_bytes)
         repaired = repair_units(body, at)
         if repaired is not None:
             if not repaired:
@@ -130,8 +148,6 @@ def _video(
 def _audio(codec: Codec, dts_ms: int, body: bytes, at: int, is_config: bool, arrived: float) -> Frame:
     if len(body) <= at:
         raise MediaError("an audio tag without data")
-    if body[at] == 0xFF and codec is Codec.AAC and not is_config and len(body) > at + 1 and body[at + 1] & 0xF6 == 0xF0:
-        raise MediaError("AAC with ADTS headers instead of raw AAC")
     return Frame(codec, dts_ms, body, at, 0, True, is_config, arrived)
 
 
@@ -178,6 +194,13 @@ def _first_track(body: bytes, at: int) -> tuple[int, bytes]:
     return packet, b""
 
 
+def is_further_track(track: Track, body: bytes) -> bool:
+    """Whether a tag carries another track of Enhanced RTMP than the first, and nothing else."""
+    if track is Track.VIDEO:
+        return body[0] & 0x80 > 0 and body[0] & 15 == _VIDEO_MULTITRACK
+    return body[0] >> 4 == 9 and body[0] & 15 == _AUDIO_MULTITRACK
+
+
 def _byte(body: bytes, at: int) -> int:
     try:
         return body[at]
@@ -208,6 +231,16 @@ def set_composition(frame: Frame, cts_ms: int) -> None:
         frame.body = b"".join((head, frame.codec.value.encode("ascii"), time, body[at:]))
         frame.data_offset = 8
     frame.cts_ms = cts_ms
+
+
+def configuration(codec: Codec, record: bytes) -> Frame:
+    """The frame that carries a decoder configuration record of any codec."""
+    if codec is Codec.H264:
+        return avc_config(record)
+    if codec is Codec.AAC:
+        return aac_config(record)
+    head = b"\x90" + codec.value.encode("ascii")  # a key frame, or Enhanced RTMP's audio; and a sequence start
+    return Frame(codec, 0, head + record, len(head), is_key=True, is_config=True)
 
 
 def avc_config(record: bytes, dts_ms: int = 0) -> Frame:

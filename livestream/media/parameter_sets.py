@@ -87,6 +87,11 @@ class ParameterSets:
         return pictures
 
 
+def first_sequence_header(frame: Frame) -> bytes | None:
+    """The first sequence header OBU of an AV1 frame."""
+    return next(_av1_sets(frame.body, frame.data_offset, False), None)
+
+
 def _avc_sets(body: bytes, at: int, everything: bool) -> Iterator[bytes]:
     while at + 4 < len(body):
         begin = at + 4

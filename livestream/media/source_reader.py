@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from livestream.media.codecs import parse_config
+from livestream.media.adts import has_adts, split_adts
+from livestream.media.codecs import AudioConfig, parse_config, with_standard_layout
+from livestream.media.errors import UnsupportedCodec, UnsupportedLayout
 from livestream.media.flv import VIDEO as VIDEO_TAG
-from livestream.media.flv import parse_audio, parse_video, set_composition
+from livestream.media.flv import aac_config, aac_frame, is_further_track, parse_audio, parse_video, set_composition
+from livestream.media.in_band import InBandParameters
+from livestream.media.left_out import LeftOutList, Reason
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.presentation_times import PresentationTimes, is_b_frame
 from livestream.media.timeline import Timeline
@@ -21,6 +25,10 @@ AGREEING_MS = 10_000
 """A timestamp that follows another within this time agrees with it."""
 REMEMBERED = 24
 """No two pictures of so many in a row have the same presentation time."""
+UNSUPPORTED = {VIDEO: 3, AUDIO: 50}
+"""So many messages with a codec that cannot be served, and nothing else, are the end of a publisher."""
+UNCONFIGURED = 100
+"""So many frames without a configuration are noted."""
 WRAP = 1 << 32
 
 
@@ -33,6 +41,11 @@ class _Track:
     """Frames with sudden timestamps, which are not believed yet."""
     newest_ms: int = -1
     """The decoding time of its newest frame."""
+    is_configured: bool = False
+    unconfigured: int = 0
+    """The frames that came without a configuration."""
+    unsupported: int = 0
+    """The messages with a codec that cannot be served."""
 
 
 @define(eq=False)
@@ -47,14 +60,22 @@ class SourceReader:
 
     timeline: Timeline = field(factory=Timeline)
     sets: ParameterSets = field(factory=ParameterSets)
+    left_out: LeftOutList = field(factory=LeftOutList)
+    has_changed: bool = field(default=False, init=False)
+    """Whether the pictures that :meth:`read` returned last have another size, without another configuration."""
     has_jumped: bool = field(default=False, init=False)
     """Whether the clock has jumped right before the frames that :meth:`read` returned last."""
     _video: _Track = field(factory=lambda: _Track(VIDEO), init=False)
     _audio: _Track = field(factory=lambda: _Track(AUDIO), init=False)
+    _in_band: InBandParameters = field(init=False)
+    _adts_ms: int = field(default=21, init=False)
     _previous_stamp: int = field(default=0, init=False)
     _presentation: PresentationTimes | None = field(default=None, init=False)
     """Set once the publisher's timestamps of video are found to be presentation times."""
     _shown: deque[int] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._in_band = InBandParameters(self.sets)
 
     def read(self, type_id: int, timestamp_ms: int, body: bytes, arrived: float) -> Sequence[Frame]:
         """
@@ -63,35 +84,115 @@ class SourceReader:
         :raises UnsupportedCodec: it cannot be served; the message is for the broadcaster.
         :raises MediaError: it is malformed.
         """
-        self.has_jumped = False
+        self.has_jumped = self.has_changed = False
         is_video = type_id == VIDEO_TAG
-        frame = (parse_video if is_video else parse_audio)(0, body, arrived)
+        own = self._video if is_video else self._audio
+        try:
+            frame = (
+                parse_video(0, body, arrived, self._in_band.nal_bytes) if is_video else parse_audio(0, body, arrived)
+            )
+        except UnsupportedCodec as error:
+            self._unsupported(own, error)
+            return ()
         if frame is None:
+            self._note_further_track(own.track, body)
             return ()
         if frame.is_config:
-            parse_config(frame)
-            frame.dts_ms = self.timeline.newest_ms
-            return (frame,)
-        if is_video and frame.is_key:
-            self.sets.before_slices(frame)
-        own = self._video if is_video else self._audio
+            return self._configure(own, frame)
+        if is_video:
+            if frame.is_key and (config := self._in_band.before(frame)) is not None:
+                return [*self._configured(own, config), *self._media(own, frame, timestamp_ms)]
+            self.has_changed = self._in_band.has_changed and frame.is_key
+        elif frame.body[frame.data_offset] == 0xFF and frame.codec is Codec.AAC and has_adts(frame.data):
+            return self._unwrapped(own, frame, timestamp_ms)
+        return self._media(own, frame, timestamp_ms)
+
+    def _media(self, own: _Track, frame: Frame, timestamp_ms: int) -> Sequence[Frame]:
+        """Place a frame with media."""
+        if not own.is_configured:
+            self._note_missing_configuration(own)
+            return ()
         if own.held or self._presentation is not None:
             return self._sudden(own, frame, timestamp_ms)
         dts_ms = self.timeline.place_steady(own.track, timestamp_ms)
         if dts_ms is None:
             return self._sudden(own, frame, timestamp_ms)
         frame.dts_ms = dts_ms
-        if is_video:
+        if own.track is VIDEO:
             self._previous_stamp = timestamp_ms
             self._keep_apart(own, frame)
         return (frame,)
 
     def resume(self, base_ms: int) -> None:
-        """Continue with a new publisher, whose first media is placed at ``base_ms`` or later."""
+        """Place the first media of another publisher at ``base_ms`` or later."""
         self.timeline.resume(base_ms)
+
+    def restart(self) -> None:
+        """Another publisher follows, with its own configurations."""
         self._video.held.clear()
         self._audio.held.clear()
         self._presentation = None
+        for own in (self._video, self._audio):
+            own.is_configured, own.unconfigured, own.unsupported = False, 0, 0
+        self._in_band.restart()
+
+    def _configure(self, own: _Track, frame: Frame) -> Sequence[Frame]:
+        if own.track is VIDEO:
+            config = self._in_band.configure(frame)
+            return () if config is None else self._configured(own, config)
+        if frame.codec is Codec.AAC:
+            record = bytes(frame.data)
+            standard = with_standard_layout(record)
+            frame = frame if standard == record else aac_config(standard)
+        try:
+            parse_config(frame)
+        except UnsupportedLayout as error:
+            own.is_configured = False
+            self.left_out.add(own.track, Reason.CHANNEL_LAYOUT, str(error))
+            raise
+        return self._configured(own, frame)
+
+    def _configured(self, own: _Track, frame: Frame) -> Sequence[Frame]:
+        own.is_configured = True
+        frame.dts_ms = self.timeline.newest_ms
+        return (frame,)
+
+    def _unwrapped(self, own: _Track, frame: Frame, stamp: int) -> Sequence[Frame]:
+        """The frames of a tag of AAC with ADTS headers, which also describe them."""
+        record, frames = split_adts(bytes(frame.data))
+        out: list[Frame] = []
+        config = aac_config(record)
+        if not own.is_configured:
+            parsed = parse_config(config)
+            assert isinstance(parsed, AudioConfig)
+            self._adts_ms = 1000 * parsed.samples_per_frame // parsed.sample_rate
+            out += self._configured(own, config)
+        for number, data in enumerate(frames):
+            out += self._media(own, aac_frame(0, data, frame.arrived), (stamp + number * self._adts_ms) % WRAP)
+        return out
+
+    def _unsupported(self, own: _Track, error: UnsupportedCodec) -> None:
+        """
+        Leave out what cannot be served, unless it is all that the publisher has.
+
+        :raises UnsupportedCodec: it is.
+        """
+        own.unsupported += 1
+        is_all = own.track is VIDEO or not self._video.is_configured
+        if is_all and not own.is_configured and own.unsupported >= UNSUPPORTED[own.track]:
+            raise error
+        self.left_out.add(own.track, Reason.CODEC, str(error))
+
+    def _note_further_track(self, track: Track, body: bytes) -> None:
+        if is_further_track(track, body):
+            text = f"only the first {track.value} track is served"
+            self.left_out.add(track, Reason.FURTHER_TRACK, text)
+
+    def _note_missing_configuration(self, own: _Track) -> None:
+        own.unconfigured += 1
+        if own.unconfigured == UNCONFIGURED:
+            text = f"the {own.track.value} is not served: its decoder configuration is missing; restart the encoder"
+            self.left_out.add(own.track, Reason.NO_CONFIGURATION, text)
 
     def _sudden(self, own: _Track, frame: Frame, stamp: int) -> Sequence[Frame]:
         """Hold a frame with a sudden timestamp, or decide what the held ones are worth."""

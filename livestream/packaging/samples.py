@@ -299,7 +299,7 @@ class AudioQueue:
             if frame is not None:
                 frames.append(frame)
                 positions.append(position)
-                at = position + samples_in(config, frame.data)
+                at = max(at, position + samples_in(config, frame.data))
         if at < stop < at + MAX_FRAME and stop != end:
             at = stop
         run.frames, run.positions, run.ends, self._written, self._written_rate = frames, positions, at, at, rate

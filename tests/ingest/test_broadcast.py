@@ -20,6 +20,7 @@ from livestream.ingest.claims import Claims, Survey
 from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.media.errors import OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
+from livestream.media.source_reader import UNSUPPORTED
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
 from livestream.model.segments import (
@@ -271,8 +272,20 @@ def test_configurations_and_segments_are_counted_as_work(scene: Scene) -> None:
 
 def test_a_codec_that_cannot_be_served_is_refused_in_words(scene: Scene) -> None:
     broadcast = scene.broadcasts.resume_or_start("show")
+    for time_ms in range(UNSUPPORTED[Track.AUDIO] - 1):
+        broadcast.media(8, time_ms, b"\x2f\xff\xfb")
     with pytest.raises(UnsupportedCodec, match="MP3"):
-        broadcast.media(8, 0, b"\x2f\xff\xfb")
+        broadcast.media(8, 5_000, b"\x2f\xff\xfb")
+
+
+def test_a_codec_that_cannot_be_served_is_left_out_beside_one_that_can(scene: Scene) -> None:
+    broadcast = scene.broadcasts.resume_or_start("show")
+    for frame in [*mixed(pictures(0, 9_000, 4_000))]:
+        send(broadcast, [frame])
+        broadcast.media(8, frame.dts_ms, b"\x2f\xff\xfb")
+    assert len(scene.segments) == 2
+    (left_out,) = broadcast.left_out
+    assert (left_out.track, left_out.reason.value) == (Track.AUDIO, "codec") and "MP3" in left_out.text
 
 
 BOMB = h264_sps(8192, 8192, shown=(320, 180))
@@ -296,8 +309,8 @@ def test_parameter_sets_that_are_repeated_or_change_among_the_pictures_are_no_re
     for number in range(8):
         sps = h264_sps(320, 180 if number < 4 else 360)
         steps.append(broadcast.media(9, number * 1_000, avc_frame(0, 0, True, prefixed(sps, b"\x65key")).body))
-    assert len(scene.segments) == 2
-    assert [each % SEGMENT_STEPS for each in steps] == [CONFIG_STEPS, 0, 0, 0] * 2
+    assert len(scene.segments) == 3 and len({told.segment.discontinuity for told in scene.segments}) > 1
+    assert [each % SEGMENT_STEPS for each in steps] == [2 * CONFIG_STEPS, 0, 0, 0] * 2
     assert scene.hit("picture_size") == 0
 
 

@@ -109,8 +109,8 @@ def test_a_video_body_that_is_cut_short_is_refused(body):
     assert not isinstance(error.value, UnsupportedCodec)
 
 
-@pytest.mark.parametrize("body", [b"", b"\xaf", b"\x91Opus", b"\x97", b"\xaf\1\xff\xf1\x50\x80"])
-def test_an_audio_body_that_is_cut_short_or_wrapped_is_refused(body):
+@pytest.mark.parametrize("body", [b"", b"\xaf", b"\x91Opus", b"\x97"])
+def test_an_audio_body_that_is_cut_short_is_refused(body):
     with pytest.raises(MediaError) as error:
         flv.parse_audio(0, body)
     assert not isinstance(error.value, UnsupportedCodec)

@@ -43,20 +43,23 @@ def is_heard(frame: Frame) -> bool:
 def test_sounds_are_counted_until_their_rounded_times_are_too_far_off(rate, length, start_ms, steps):
     sounds, expected, positions = AudioQueue(), 0, []
     sounds.configure(AudioConfig(Codec.AAC, b"\x11\x90", "mp4a.40.2", rate, 2, length))
-    now_ms = newest_ms = start_ms
+    now_ms = newest_ms = first_ms = start_ms
     for index, (kind, by_ms) in enumerate(steps):
         if kind == "anchor":
             sounds.anchor()
         sign = {"early": -1, "late": 1}.get(kind, 0)
-        base_ms = now_ms if kind in ("steady", "anchor") else expected * 1000 // rate + sign * AUDIO_DRIFT_MS
+        base_ms = (
+            now_ms if kind in ("steady", "anchor") or not index else expected * 1000 // rate + sign * AUDIO_DRIFT_MS
+        )
         now_ms = max(base_ms + by_ms, 0)
-        newest_ms = max(newest_ms, now_ms)
+        newest_ms = max(newest_ms, now_ms) if index else now_ms
+        first_ms = first_ms if index else now_ms
         position = placed(expected, round(now_ms * rate / 1000), rate, kind == "anchor" or not index)
         sounds.add(sound(now_ms), 0)
         if position is not None:
             positions.append(position)
             expected = position + length
-    heard = sounds.take(start_ms, newest_ms + 1)
+    heard = sounds.take(first_ms, newest_ms + 1)
     assert heard is not None
     assert [at for frame, at in zip(heard.frames, heard.positions, strict=True) if is_heard(frame)] == positions
     run = sounds.track_run(heard)
