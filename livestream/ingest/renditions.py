@@ -346,7 +346,10 @@ class Renditions:
 
     def _set_ladder(self, frame: Frame) -> None:
         config = parse_config(frame)
-        height = min(config.width, config.height) if isinstance(config, VideoConfig) else 0
+        height = 0
+        if isinstance(config, VideoConfig):
+            height = min(config.width, config.height)
+            self._frame_rate.hint = config.pictures.frame_rate
         names = list(self.services.rungs(height)) if height else []
         given_up = {name for name, rung in self._rungs.items() if rung.segmenter.is_shed}
         names = [name for name in names if name not in given_up]
