@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.model.frames import AUDIO, VIDEO, Frame, Track
@@ -245,6 +245,13 @@ class Segmenter:
     def _info(self) -> RenditionInfo:
         video, audio = self._init
         codecs = ",".join(config.codec_string for config in (video, audio) if config is not None)
-        size = (video.width, video.height) if video is not None else (0, 0)
-        frame_rate = self.frame_rate.rate if video is not None else 0.0
-        return RenditionInfo(self.name, codecs, self.rates.peak, self.rates.average, *size, frame_rate)
+        info = RenditionInfo(self.name, codecs, self.rates.peak, self.rates.average)
+        if video is None:
+            return info
+        return evolve(
+            info,
+            width=video.shown_width,
+            height=video.shown_height,
+            frame_rate=self.frame_rate.rate,
+            video_range=video.colour.video_range,
+        )

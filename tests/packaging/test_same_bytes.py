@@ -142,7 +142,7 @@ TROUBLED_RUNG = """
     s-fd85b5d58bb6 s-a47e15e01212 s-3014727d89dd s-f9dc01b4158f s-8dfbfceea115 s-14f2d359ba9f s-cc6c097ecc9b
     s-e6cec30bbf62 s-789bbff09c27 s-50fcde4c6475 s-d32f8f6c0c0e s-ae30fa256067 s-bdd165e92b1d s-0f08ff97134a
 """
-OTHER_CODECS = "i-1b523aa090e7 s-1e304ee73daf s-18228976c533 i-3544d5e8195a s-2fefcf7c2ca6"
+OTHER_CODECS = "i-de12484045b9 s-1e304ee73daf s-18228976c533 i-b09fa46f3100 s-2fefcf7c2ca6"
 
 
 @pytest.mark.parametrize(("rendition", "expected"), [(SOURCE, TROUBLED_SOURCE), (RUNG, TROUBLED_RUNG)])
