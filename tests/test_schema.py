@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from livestream.bus import announcements as wire
 from livestream.cluster import messages
@@ -85,6 +85,7 @@ KINDS: dict[str, Kind] = {
         SegmentAnnounced("show", EPOCH, 3, INFO, Segment(10, 2, 1_796_000_009_123, 3000, MEDIA, INIT, False))
     ),
     "gap": announcement(SegmentAnnounced("show", EPOCH, 3, INFO, Segment(11, 2, 1_796_000_012_123, 3000, None, None))),
+    "hdr": announcement(SegmentAnnounced("show", EPOCH, 3, evolve(INFO, video_range="PQ"), SEGMENT)),
     "began": announcement(EpochBegan("show", EPOCH, "ingest-1")),
     "restarts": announcement(EpochBegan("show", Epoch(EPOCH.number, 7, restarts_list=True), "ingest-1")),
     "ended": announcement(StreamEnded("show", EPOCH, 11, "ingest-1")),

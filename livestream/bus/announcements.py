@@ -14,6 +14,8 @@ from typing import Any
 
 from livestream.model.names import INIT, SEGMENT, InvalidName, node_name, rendition_name, stream_name
 from livestream.model.segments import (
+    SDR,
+    VIDEO_RANGES,
     Announcement,
     Epoch,
     EpochBegan,
@@ -180,7 +182,7 @@ def decode_epochs(data: bytes) -> Mapping[str, int]:
 
 
 def _info(info: RenditionInfo) -> dict[str, Any]:
-    return {
+    fields: dict[str, Any] = {
         "name": info.name,
         "codecs": info.codecs,
         "bandwidth": info.bandwidth,
@@ -189,6 +191,9 @@ def _info(info: RenditionInfo) -> dict[str, Any]:
         "height": info.height,
         "rate": info.frame_rate,
     }
+    if info.video_range != SDR:
+        fields["range"] = info.video_range
+    return fields
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
@@ -249,15 +254,17 @@ def _mapping(fields: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _read_info(fields: Mapping[str, Any]) -> RenditionInfo:
-    codecs, rate = fields.get("codecs"), fields.get("rate")
+    codecs, rate, video_range = fields.get("codecs"), fields.get("rate"), fields.get("range", SDR)
     if not isinstance(codecs, str) or _CODECS.fullmatch(codecs) is None:
         raise InvalidMessage("codecs: not a list of codecs")
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1000:
         raise InvalidMessage("rate: not a frame rate")
+    if video_range not in VIDEO_RANGES:
+        raise InvalidMessage("range: not a dynamic range")
     name = _name(fields.get("name"), rendition_name)
     bandwidth, average = _number(fields, "bandwidth"), _number(fields, "average")
     size = _number(fields, "width", 65535), _number(fields, "height", 65535)
-    return RenditionInfo(name, codecs, bandwidth, average, *size, float(rate))
+    return RenditionInfo(name, codecs, bandwidth, average, *size, float(rate), video_range)
 
 
 def _read_segment(fields: object, target_s: int) -> Segment:

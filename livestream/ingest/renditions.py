@@ -17,6 +17,7 @@ from livestream.media.codecs import VideoConfig, parse_config
 from livestream.model.frames import VIDEO, Codec, Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import CUT_TOLERANCE_MS, Cut, CutPlanner, SourceMode
+from livestream.packaging.rates import SPAN_MS, FrameRateMeter, RateMeter
 from livestream.packaging.segmenter import Segmenter
 
 MAX_LAG_MS = 3_000
@@ -49,6 +50,7 @@ class Renditions:
     planner: CutPlanner = field(init=False)
     begun_at: dict[int, float] = field(factory=dict, init=False)
     """When the first frame of each segment arrived, by the segment's index."""
+    _frame_rate: FrameRateMeter = field(factory=FrameRateMeter, init=False)
     _feeds: list[PushFeed] = field(factory=list, init=False)
     _push: PushFeed = field(init=False)
     _passed: Rendition | None = field(init=False)
@@ -87,6 +89,8 @@ class Renditions:
         """
         if frame.is_config:
             self._configure(frame)
+        elif frame.codec.track is VIDEO:
+            self._frame_rate.add(frame.dts_ms)
         planner = self.planner
         cuts = planner.add(frame)
         if planner.mode is None:
@@ -116,6 +120,7 @@ class Renditions:
 
         Fires when all are closed.
         """
+        self._frame_rate.reset()
         planner = self.planner
         if planner.mode is None and not self._settle_at_end():
             return succeed(None)
@@ -332,6 +337,8 @@ class Renditions:
 
     def _configure(self, frame: Frame) -> None:
         if frame.codec.track is VIDEO:
+            if self._video_config is not None and self._video_config.data != frame.data:
+                self._frame_rate.reset()
             self._video_config = frame
             self._set_ladder(frame)
         else:
@@ -339,7 +346,10 @@ class Renditions:
 
     def _set_ladder(self, frame: Frame) -> None:
         config = parse_config(frame)
-        height = min(config.width, config.height) if isinstance(config, VideoConfig) else 0
+        height = 0
+        if isinstance(config, VideoConfig):
+            height = min(config.width, config.height)
+            self._frame_rate.hint = config.pictures.frame_rate
         names = list(self.services.rungs(height)) if height else []
         given_up = {name for name, rung in self._rungs.items() if rung.segmenter.is_shed}
         names = [name for name in names if name not in given_up]
@@ -377,7 +387,9 @@ class Renditions:
 
     def _rendition(self, name: str, *, is_passed: bool) -> Rendition:
         push = None if name == SOURCE else self._open_feed(name)
-        segmenter = Segmenter(name, is_passed)
+        segment_ms = self.settings.segment_s * 1000
+        rates = RateMeter(segment_ms, max(SPAN_MS, self.settings.window * segment_ms))
+        segmenter = Segmenter(name, is_passed, rates=rates, frame_rate=self._frame_rate)
         return Rendition(self.stream, self.number, segmenter, push, self.services.store, self.submit)
 
 

@@ -18,7 +18,8 @@ class BroadcastSettings:
     ``segment_s`` is the usual length of a segment. ``heights`` are those of the ladder, highest first.
 
     A broadcast waits ``grace_s`` seconds for a publisher whose connection broke, and ``end_s`` for one that has
-    unpublished. ``source`` is "auto", "pass" or "encode": what HLS gets of the source, if there is a ladder.
+    unpublished. ``source`` is "auto", "pass" or "encode": what HLS gets of the source, if there is a ladder. ``window``
+    is how many segments a playlist lists.
     """
 
     segment_s: int
@@ -26,6 +27,7 @@ class BroadcastSettings:
     grace_s: float
     heights: Sequence[int]
     source: str = "auto"
+    window: int = 6
 
 
 class SegmentStore(Protocol):

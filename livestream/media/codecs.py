@@ -10,6 +10,7 @@ from livestream.media.bits import BitReader
 from livestream.media.errors import MediaError, UnsupportedLayout
 from livestream.media.parameter_sets import is_avc_set, is_hevc_set
 from livestream.media.pictures import UNKNOWN, PictureFormat, av1_format, avc_format, checked, hevc_format, vp9_format
+from livestream.media.vui import Colour, colour_of
 from livestream.model.frames import Codec, Frame
 
 MAX_SETS = 32
@@ -23,9 +24,10 @@ _AAC_CHANNELS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6, 7: 8}
 @frozen
 class VideoConfig:
     """
-    A video track. ``codec_string`` is its RFC 6381 name; ``width`` and ``height`` are the display size.
+    A video track. ``codec_string`` is its RFC 6381 name; ``width`` and ``height`` are those of its pictures in samples,
+    ``shown_width`` and ``shown_height`` in square pixels, as a player shows them.
 
-    If the record has several parameter sets, the first determines the display size, and ``pictures`` has room for all.
+    If the record has several parameter sets, the first determines the format, and ``pictures`` has room for all.
     """
 
     codec: Codec
@@ -40,6 +42,18 @@ class VideoConfig:
     @property
     def height(self) -> int:
         return self.pictures.height
+
+    @property
+    def shown_width(self) -> int:
+        return self.pictures.shown_width
+
+    @property
+    def shown_height(self) -> int:
+        return self.pictures.height
+
+    @property
+    def colour(self) -> Colour:
+        return self.pictures.colour
 
 
 @frozen
@@ -142,7 +156,10 @@ def _vp9(record: bytes) -> VideoConfig:
     profile, level, depth = record[4], record[5], record[6] >> 4
     if profile > 3 or level > 62 or depth not in (8, 10, 12):
         raise MediaError(f"a VP9 configuration of profile {profile}, level {level} and {depth} bits")
-    return VideoConfig(Codec.VP9, record, f"vp09.{profile:02d}.{level:02d}.{depth:02d}", UNKNOWN)
+    points = (record[7], record[8], record[9])
+    colour = colour_of(*points, is_full_range=bool(record[6] & 1), is_subsampled=profile in (0, 2))
+    name = f"vp09.{profile:02d}.{level:02d}.{depth:02d}"
+    return VideoConfig(Codec.VP9, record, name, evolve(UNKNOWN, colour=colour))
 
 
 def sized(config: VideoConfig, picture: Frame) -> VideoConfig:
@@ -155,7 +172,10 @@ def sized(config: VideoConfig, picture: Frame) -> VideoConfig:
     if config.codec is not Codec.VP9 or not picture.is_key:
         return config
     pictures = vp9_format(bytes(picture.data[:24]))
-    return config if pictures is None else evolve(config, pictures=checked(pictures))
+    if pictures is None:
+        return config
+    colour = config.colour if config.colour.is_told else pictures.colour
+    return evolve(config, pictures=evolve(checked(pictures), colour=colour))
 
 
 def _aac(record: bytes) -> AudioConfig:

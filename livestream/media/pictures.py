@@ -6,6 +6,18 @@ from attrs import evolve, frozen
 
 from livestream.media.bits import BitReader, without_emulation
 from livestream.media.errors import MediaError, OversizedPicture
+from livestream.media.vui import (
+    NO_VUI,
+    UNSPECIFIED,
+    UNTOLD,
+    Colour,
+    Vui,
+    avc_vui,
+    colour_of,
+    frame_rate_of,
+    hevc_vui,
+    read_or_default,
+)
 
 MAX_WIDTH, MAX_HEIGHT = 4096, 2304
 """The largest coded size accepted: a small parameter set could make a decoder allocate gigabytes."""
@@ -17,15 +29,23 @@ PREFIX_BYTES = 1024
 
 _AV1_SAMPLES = {0: (1, 10), 1: (3, 10)}
 """The largest chroma format and bit depth of a profile; (3, 12) for the others."""
+_SRGB = (1, 13, 0)
+"""Colours whose range AV1 does not tell, since it is full (AV1 bitstream specification, 5.5.2)."""
+_VP9_MATRICES = (2, 5, 1, 6, 7, 9, 2, 0)
+"""The matrix of a color_space (VP9 bitstream specification, 7.2.2)."""
 _HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 
 
 @frozen
 class PictureFormat:
     """
-    The pictures of a sequence. ``width`` and ``height`` are the display size, ``coded_width`` and ``coded_height`` what
-    a decoder allocates, before cropping; all in luma samples. ``chroma`` is a ``chroma_format_idc`` (1: 4:2:0,
-    3: 4:4:4), ``depth`` the bits per sample, ``references`` how many pictures a decoder keeps besides the current one.
+    The pictures of a sequence. ``width`` and ``height`` are the size after cropping, ``coded_width`` and
+    ``coded_height`` what a decoder allocates, before it; all in luma samples. ``chroma`` is a ``chroma_format_idc``
+    (1: 4:2:0, 3: 4:4:4), ``depth`` the bits per sample, ``references`` how many pictures a decoder keeps besides the
+    current one.
+
+    ``sample_aspect`` is the width and height of a sample, which need not be square. ``frame_rate`` is in pictures per
+    second, 0 if the bitstream does not tell it. With ``may_be_interlaced`` a picture may consist of two fields.
     """
 
     width: int
@@ -35,6 +55,16 @@ class PictureFormat:
     chroma: int = 1
     depth: int = 8
     references: int = 8
+    sample_aspect: tuple[int, int] = (1, 1)
+    colour: Colour = UNTOLD
+    frame_rate: float = 0.0
+    may_be_interlaced: bool = False
+
+    @property
+    def shown_width(self) -> int:
+        """The width at which a player shows ``height`` lines, in square pixels."""
+        across, down = self.sample_aspect
+        return (2 * self.width * across + down) // (2 * down)
 
     @property
     def coded_pixels(self) -> int:
@@ -96,7 +126,20 @@ def avc_format(unit: bytes) -> PictureFormat:
         bits.flag()
     bits.flag()
     displayed = _cropped(bits, width, height * fields, planes, fields)
-    return PictureFormat(*displayed, width, height * fields, chroma, depth, references)
+    pictures = PictureFormat(*displayed, width, height * fields, chroma, depth, references)
+    return _with_vui(pictures, read_or_default(lambda: avc_vui(bits, chroma)), may_be_interlaced=fields == 2)
+
+
+def _with_vui(pictures: PictureFormat, vui: Vui, *, may_be_interlaced: bool) -> PictureFormat:
+    if vui == NO_VUI and not may_be_interlaced:
+        return pictures
+    return evolve(
+        pictures,
+        sample_aspect=vui.sample_aspect,
+        colour=vui.colour,
+        frame_rate=vui.frame_rate,
+        may_be_interlaced=may_be_interlaced or vui.has_fields,
+    )
 
 
 def _avc_samples(bits: BitReader) -> tuple[int, int, int]:
@@ -148,8 +191,9 @@ def hevc_format(unit: bytes) -> PictureFormat:
     bits.bits(4)
     sub_layers = bits.bits(3)
     bits.flag()
-    bits.bits(88)
-    bits.bits(8)
+    bits.bits(40)
+    is_progressive, is_interlaced = bits.flag(), bits.flag()
+    bits.bits(54)
     present = [(bits.flag(), bits.flag()) for _ in range(sub_layers)]
     if sub_layers:
         bits.bits(2 * (8 - sub_layers))
@@ -162,13 +206,15 @@ def hevc_format(unit: bytes) -> PictureFormat:
     width, height = bits.ue(), bits.ue()
     displayed = _cropped(bits, width, height, planes, 1)
     depth = 8 + max(bits.ue(), bits.ue())
-    bits.ue()
+    order_bits = bits.ue() + 4
     references = 0
     for _ in range(sub_layers + 1 if bits.flag() else 1):
         references = max(references, bits.ue())
         bits.ue()
         bits.ue()
-    return PictureFormat(*displayed, width, height, chroma, depth, references)
+    pictures = PictureFormat(*displayed, width, height, chroma, depth, references)
+    vui = read_or_default(lambda: hevc_vui(bits, chroma, min(order_bits, 16)))
+    return _with_vui(pictures, vui, may_be_interlaced=is_interlaced and not is_progressive)
 
 
 def av1_format(units: bytes) -> PictureFormat:
@@ -182,21 +228,48 @@ def av1_format(units: bytes) -> PictureFormat:
         raise MediaError("an AV1 configuration without a sequence header")
     profile = bits.bits(3)
     bits.flag()
-    if bits.flag():
+    is_still = bits.flag()
+    frame_rate = 0.0
+    if is_still:
         bits.bits(5)
     else:
-        _skip_av1_operating_points(bits)
+        frame_rate = _av1_operating_points(bits)
     width_bits, height_bits = bits.bits(4) + 1, bits.bits(4) + 1
     size = bits.bits(width_bits) + 1, bits.bits(height_bits) + 1
-    return PictureFormat(*size, *size, *_AV1_SAMPLES.get(profile, (3, 12)))
+    pictures = PictureFormat(*size, *size, *_AV1_SAMPLES.get(profile, (3, 12)))
+    colour = read_or_default(lambda: Vui(colour=_av1_colour(bits, profile, is_still=is_still))).colour
+    return evolve(pictures, colour=colour, frame_rate=frame_rate)
 
 
-def _skip_av1_operating_points(bits: BitReader) -> None:
+def _av1_colour(bits: BitReader, profile: int, *, is_still: bool) -> Colour:
+    """Parse a sequence header from behind its size up to the range of its colours (5.5.1 and 5.5.2)."""
+    if not is_still and bits.flag():
+        bits.bits(7)
+    bits.bits(3)
+    if not is_still:
+        bits.bits(4)
+        has_order = bits.flag()
+        bits.bits(2 * has_order)
+        if (bits.flag() or bits.flag()) and not bits.flag():
+            bits.flag()
+        bits.bits(3 * has_order)
+    bits.bits(3)
+    if bits.flag() and profile == 2:
+        bits.flag()
+    is_monochrome = profile != 1 and bits.flag()
+    points = (bits.bits(8), bits.bits(8), bits.bits(8)) if bits.flag() else (UNSPECIFIED,) * 3
+    is_rgb = points == _SRGB and not is_monochrome
+    return colour_of(*points, is_full_range=is_rgb or bits.flag(), is_subsampled=profile == 0)
+
+
+def _av1_operating_points(bits: BitReader) -> float:
+    """Skip the timing and the operating points (5.5.1); return the frame rate, 0 if it is not told."""
     decoder_model, delay_bits = False, 0
+    frame_rate = 0.0
     if bits.flag():
-        bits.bits(64)
+        ticks, time_scale = bits.bits(32), bits.bits(32)
         if bits.flag():
-            bits.ue()
+            frame_rate = frame_rate_of(time_scale, ticks * (bits.ue() + 1))
         decoder_model = bits.flag()
         if decoder_model:
             delay_bits = bits.bits(5) + 1
@@ -210,6 +283,7 @@ def _skip_av1_operating_points(bits: BitReader) -> None:
             bits.bits(2 * delay_bits + 1)
         if initial_delay and bits.flag():
             bits.bits(4)
+    return frame_rate
 
 
 def vp9_format(picture: bytes) -> PictureFormat | None:
@@ -228,7 +302,12 @@ def vp9_format(picture: bytes) -> PictureFormat | None:
         raise MediaError("a VP9 key frame without its marker")
     if profile >= 2:
         bits.flag()
-    is_rgb = bits.bits(3) == 7
-    bits.bits((0 if is_rgb else 1) + (0 if profile in (0, 2) else 1 if is_rgb else 3))
+    space = bits.bits(3)
+    is_rgb = space == 7
+    is_full_range = is_rgb or bits.flag()
+    bits.bits(0 if profile in (0, 2) else 1 if is_rgb else 3)
     size = bits.bits(16) + 1, bits.bits(16) + 1
-    return PictureFormat(*size, *size, 1 if profile in (0, 2) else 3, 8 if profile < 2 else 12)
+    chroma = 1 if profile in (0, 2) else 3
+    points = (UNSPECIFIED, UNSPECIFIED, _VP9_MATRICES[space])
+    colour = colour_of(*points, is_full_range=is_full_range, is_subsampled=chroma == 1)
+    return PictureFormat(*size, *size, chroma, 8 if profile < 2 else 12, colour=colour)

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from attrs import frozen
 
+SDR = "SDR"
+VIDEO_RANGES = (SDR, "HLG", "PQ")
+"""The dynamic ranges of video, as playlists name them (RFC 8216bis, 4.4.6.2)."""
+
 
 @frozen
 class RenditionInfo:
     """
     What a multivariant playlist says of a rendition.
 
-    ``codecs`` is the RFC 6381 list; rates are in bits per second, measured; a rendition without video has no size.
+    ``codecs`` is the RFC 6381 list; rates are in bits per second, measured. ``width`` and ``height`` are the size at
+    which the pictures are shown, in square pixels; a rendition without video has none. ``video_range`` is one of
+    `VIDEO_RANGES`.
     """
 
     name: str
@@ -24,6 +30,7 @@ class RenditionInfo:
     width: int = 0
     height: int = 0
     frame_rate: float = 0.0
+    video_range: str = SDR
 
 
 @frozen

@@ -25,6 +25,7 @@ def described(window: Window) -> dict[str, Any]:
                 "width": info.width,
                 "height": info.height,
                 "frame_rate": info.frame_rate,
+                "video_range": info.video_range if info.width else None,
             }
             for info in window.renditions()
         ],

@@ -94,7 +94,7 @@ def _extends(track: int) -> bytes:
 def _video_track(config: VideoConfig) -> bytes:
     return _track(
         VIDEO_TRACK,
-        pack(">II", config.width << 16, config.height << 16),
+        pack(">II", config.shown_width << 16, config.shown_height << 16),
         VIDEO_TIMESCALE,
         full_box(b"hdlr", 0, 0, pack(">I4s12x", 0, b"vide"), b"VideoHandler\x00"),
         full_box(b"vmhd", 0, 1, bytes(8)),
@@ -140,9 +140,16 @@ _VIDEO_RECORD = {Codec.H264: b"avcC", Codec.HEVC: b"hvcC", Codec.AV1: b"av1C", C
 
 
 def _video_entry(config: VideoConfig) -> bytes:
-    """ISO/IEC 14496-12, 12.1.3, with the codec's own configuration record."""
+    """ISO/IEC 14496-12, 12.1.3 to 12.1.5: the codec's own record, and what it says of colour and of samples' shape."""
     fixed = pack(">6xH16xHHIIIH32xHh", 1, config.width, config.height, 0x480000, 0x480000, 0, 1, 24, -1)
-    return box(config.codec.value.encode("ascii"), fixed, box(_VIDEO_RECORD[config.codec], config.record))
+    boxes = [box(_VIDEO_RECORD[config.codec], config.record)]
+    colour, aspect = config.colour, config.pictures.sample_aspect
+    if colour.is_told:
+        points = pack(">HHHB", colour.primaries, colour.transfer, colour.matrix, colour.is_full_range << 7)
+        boxes.append(box(b"colr", b"nclx", points))
+    if aspect != (1, 1):
+        boxes.append(box(b"pasp", pack(">II", *aspect)))
+    return box(config.codec.value.encode("ascii"), fixed, *boxes)
 
 
 def _audio_entry(config: AudioConfig) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from livestream.model.names import SOURCE, gap_name, playlist_uri, steering_uri
-from livestream.model.segments import RenditionInfo, Segment
+from livestream.model.segments import SDR, RenditionInfo, Segment
 from livestream.packaging.window import Window
 
 VERSION = 6
@@ -30,9 +30,10 @@ def multivariant(window: Window, is_steered: bool = False) -> str | None:
     if is_steered:
         server = steering_uri(window.stream)
         lines.append(f'#EXT-X-CONTENT-STEERING:SERVER-URI="{server}",PATHWAY-ID="{PATHWAY}"')
+    has_ranges = any(info.video_range != SDR for info in infos)
     for info in infos:
         stable_id = f',STABLE-VARIANT-ID="{info.name}"' if is_steered else ""
-        lines += [_stream_inf(info) + stable_id, playlist_uri(info.name)]
+        lines += [_stream_inf(info, has_ranges=has_ranges) + stable_id, playlist_uri(info.name)]
     return "\n".join(lines) + "\n"
 
 
@@ -60,11 +61,14 @@ def media_playlist(window: Window, rendition: str) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def _stream_inf(info: RenditionInfo) -> str:
+def _stream_inf(info: RenditionInfo, *, has_ranges: bool) -> str:
+    """With ``has_ranges`` some rendition is not SDR, and each says what it is (RFC 8216bis, 4.4.6.2)."""
     attributes = [f"BANDWIDTH={info.bandwidth}", f"AVERAGE-BANDWIDTH={info.average_bandwidth}"]
     attributes.append(f'CODECS="{info.codecs}"')
     if info.width and info.height:
         attributes.append(f"RESOLUTION={info.width}x{info.height}")
+        if has_ranges:
+            attributes.append(f"VIDEO-RANGE={info.video_range}")
     if info.frame_rate:
         attributes.append(f"FRAME-RATE={info.frame_rate:.3f}")
     return "#EXT-X-STREAM-INF:" + ",".join(attributes)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.model.frames import AUDIO, VIDEO, Frame, Track
 from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import CUT_TOLERANCE_MS, Cut
 from livestream.packaging.fmp4 import init_segment, media_segment
-from livestream.packaging.rates import RateMeter
+from livestream.packaging.rates import FrameRateMeter, RateMeter
 from livestream.packaging.samples import AudioQueue, AudioRun, VideoQueue, VideoRun
 
 MAX_HELD_BYTES = 64 << 20
@@ -64,6 +64,8 @@ class Segmenter:
     ``silent`` nothing is waited for. Every cut results in one segment. Where frames are missing, the last key frame and
     silence take their place, so that only a rendition without any media has a gap.
 
+    ``rates`` is its own; ``frame_rate`` is measured on the source, and the same for all renditions.
+
     With ``is_passed`` its video is the source as it came, cut in decoding order; otherwise it is from a transcoder,
     arrives later, and each segment begins with a key frame.
     """
@@ -71,6 +73,8 @@ class Segmenter:
     name: str
     is_passed: bool
     limit_bytes: int = MAX_HELD_BYTES
+    rates: RateMeter = field(factory=RateMeter)
+    frame_rate: FrameRateMeter = field(factory=FrameRateMeter)
     is_shed: bool = field(default=False, init=False)
     silent: frozenset[Track] = field(default=frozenset(), init=False)
     _cuts: deque[Cut] = field(factory=deque, init=False)
@@ -82,7 +86,6 @@ class Segmenter:
     _init: tuple[VideoConfig | None, AudioConfig | None] = field(default=(None, None), init=False)
     _init_number: int = field(default=-1, init=False)
     _sequence: int = field(default=0, init=False)
-    _meter: RateMeter = field(factory=RateMeter, init=False)
     _shed_left: int = field(default=SHED_SEGMENTS, init=False)
 
     def add_cut(self, cut: Cut) -> list[Packaged]:
@@ -125,6 +128,7 @@ class Segmenter:
             packaged += self._close(self._end_ms(self._cuts[1].pts_ms if len(self._cuts) > 1 else end_ms))
         self._clear()
         self._audio.anchor()
+        self.rates.reset()
         return packaged
 
     def forget(self) -> None:
@@ -209,7 +213,7 @@ class Segmenter:
         self._sequence += 1
         data = media_segment(self._sequence, runs)
         if not cut.absence_ms and not (video and video.is_frozen):
-            self._meter.add(len(data), len(video.frames) if video else 0, duration_ms)
+            self.rates.add(len(data), duration_ms)
         independent = not video or video.frames[0].is_key
         return [*packaged, PackagedSegment(cut, duration_ms, data, self._info(), independent)]
 
@@ -241,6 +245,13 @@ class Segmenter:
     def _info(self) -> RenditionInfo:
         video, audio = self._init
         codecs = ",".join(config.codec_string for config in (video, audio) if config is not None)
-        meter = self._meter
-        size = (video.width, video.height) if video is not None else (0, 0)
-        return RenditionInfo(self.name, codecs, meter.peak, meter.average, *size, meter.frame_rate if video else 0.0)
+        info = RenditionInfo(self.name, codecs, self.rates.peak, self.rates.average)
+        if video is None:
+            return info
+        return evolve(
+            info,
+            width=video.shown_width,
+            height=video.shown_height,
+            frame_rate=self.frame_rate.rate,
+            video_range=video.colour.video_range,
+        )

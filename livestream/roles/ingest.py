@@ -112,6 +112,7 @@ def broadcasts_of(
         config.ingest.grace_s,
         config.transcode.ladder,
         config.transcode.source,
+        config.hls.window,
     )
     return Broadcasts(
         settings, services, writer_services, published.remove, takeovers.count, process.reactor, seconds, node.metrics

@@ -11,6 +11,7 @@ from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.model.frames import Codec, Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import CUT_TOLERANCE_MS, Cut, CutPlanner, SourceMode
+from livestream.packaging.rates import FrameRateMeter
 from livestream.packaging.segmenter import Packaged, PackagedInit, Segmenter
 
 RECORD = bytes.fromhex("0142c00bffe1001667 42c00bda0a36840000030004000003 00c83c50aa80 0100 0468ce0fc8")
@@ -72,7 +73,8 @@ class Ingest:
     planner: CutPlanner = field(factory=lambda: CutPlanner(3, 100, 5))
     lag: int = 3
     source: Segmenter = field(init=False)
-    rung: Segmenter = field(factory=lambda: Segmenter("360p", False))
+    rung: Segmenter = field(init=False)
+    frame_rate: FrameRateMeter = field(factory=FrameRateMeter)
     out: dict[str, list[Packaged]] = field(factory=lambda: {SOURCE: [], "360p": []})
     cuts: list[Cut] = field(factory=list)
     in_transcoder: list[Frame] = field(factory=list)
@@ -80,7 +82,8 @@ class Ingest:
     transcoded_ms: int = -1
 
     def __attrs_post_init__(self) -> None:
-        self.source = Segmenter(SOURCE, self.planner.mode is SourceMode.PASS)
+        self.source = Segmenter(SOURCE, self.planner.mode is SourceMode.PASS, frame_rate=self.frame_rate)
+        self.rung = Segmenter("360p", False, frame_rate=self.frame_rate)
 
     def feed(self, frames: Iterable[Frame]) -> Ingest:
         for frame in frames:
@@ -97,6 +100,7 @@ class Ingest:
                 elif frame.track is Track.AUDIO:
                     self.out[segmenter.name] += segmenter.add(frame)
             if frame.track is Track.VIDEO and not frame.is_config:
+                self.frame_rate.add(frame.dts_ms)
                 self.in_transcoder.append(frame)
                 self._drain(self.lag)
         return self

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import io
-from struct import unpack
+from fractions import Fraction
+from struct import pack, unpack
 from typing import Any
 
 import av
 import pytest
+from attrs import evolve
+from av.video.reformatter import ColorRange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.media.codecs import AudioConfig, parse_config
 from livestream.media.flv import aac_config, avc_config
+from livestream.media.vui import Colour
 from livestream.model.frames import Codec
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TRACK, TrackRun, init_segment, media_segment
 from tests.packaging.broadcasts import ASC, RECORD
@@ -38,6 +42,35 @@ def test_a_header_says_what_is_in_the_file(video, audio):
     if audio is not None:
         assert (found["audio"].sample_rate, found["audio"].layout.nb_channels) == (48000, 2)
         assert bytes(found["audio"].extradata) == ASC
+
+
+def with_format(**fields: Any) -> Any:
+    return evolve(VIDEO, pictures=evolve(VIDEO.pictures, **fields))
+
+
+def test_samples_that_are_not_square_are_shown_in_their_shape():
+    header = init_segment(with_format(width=352, height=288, sample_aspect=(16, 11)), None)
+    assert unpack(">II", content(header, b"tkhd")[76:84]) == (512 << 16, 288 << 16)
+    with av.open(io.BytesIO(header)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.width, stream.codec_context.height) == (352, 288)
+        assert stream.sample_aspect_ratio == Fraction(16, 11)
+
+
+@pytest.mark.parametrize("colour", [Colour(9, 16, 9), Colour(1, 1, 1, True), Colour(is_full_range=True)])
+def test_a_header_has_the_colour_that_the_pictures_tell(colour):
+    header = init_segment(with_format(colour=colour), None)
+    points = (colour.primaries, colour.transfer, colour.matrix, colour.is_full_range << 7)
+    assert b"colrnclx" + pack(">HHHB", *points) in header
+    with av.open(io.BytesIO(header)) as container:
+        read: Any = container.streams.video[0].codec_context
+        assert (read.color_primaries, read.color_trc, read.colorspace) == points[:3]
+        assert (read.color_range == ColorRange.JPEG) == colour.is_full_range
+
+
+def test_a_header_of_square_samples_and_untold_colours_says_nothing_of_them():
+    header = init_segment(VIDEO, None)
+    assert b"pasp" not in header and b"colr" not in header
 
 
 def test_a_rate_that_a_sample_entry_cannot_hold_is_in_the_media_header():

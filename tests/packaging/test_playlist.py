@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 import m3u8
 import pytest
+from attrs import evolve
 
 from livestream.packaging.playlist import media_playlist, multivariant
 from livestream.packaging.window import Window
@@ -157,3 +158,28 @@ def test_the_rules_notice_time_that_goes_back_and_a_new_map_without_a_break() ->
     rules = PlaylistRules()
     unbroken = TEXT.replace("#EXT-X-DISCONTINUITY\n", "")
     assert any("another EXT-X-MAP" in broken for broken in rules.see("source", unbroken, 0))
+
+
+def test_dynamic_ranges_are_told_as_soon_as_one_is_not_sdr() -> None:
+    window = Window("show", 6)
+    window.apply([announced(1, info=RUNG), announced(1, info=SOURCE)])
+    assert "VIDEO-RANGE" not in (multivariant(window) or "")
+    window.apply([announced(2, info=RUNG), announced(2, info=evolve(SOURCE, video_range="PQ"))])
+    found = [playlist.stream_info.video_range for playlist in m3u8.loads(multivariant(window) or "").playlists]
+    assert found == ["PQ", "SDR"]
+
+
+def test_a_rendition_without_pictures_has_no_dynamic_range() -> None:
+    window = Window("show", 6)
+    sound = evolve(RUNG, width=0, height=0, frame_rate=0.0)
+    window.apply([announced(1, info=evolve(SOURCE, video_range="HLG")), announced(1, info=sound)])
+    lines = [line for line in (multivariant(window) or "").splitlines() if line.startswith("#EXT-X-STREAM-INF")]
+    assert ["VIDEO-RANGE=HLG" in lines[0], "VIDEO-RANGE" in lines[1]] == [True, False]
+
+
+def test_a_size_that_changes_is_that_of_the_newest_segment() -> None:
+    window = Window("show", 6)
+    window.apply([announced(1), announced(2, info=evolve(SOURCE, width=640, height=360), discontinuity=1, init=1)])
+    assert "RESOLUTION=640x360" in (multivariant(window) or "")
+    window.apply([announced(1)])
+    assert "RESOLUTION=640x360" in (multivariant(window) or "")
