@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
 
 from attrs import define, field
 
 from livestream.media.codecs import parse_config
+from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
+from livestream.media.flv import (
+    MULTITRACK_HEADS,
+    further_text,
+    further_track,
+    parse_audio,
+    parse_video,
+    set_composition,
+)
 from livestream.media.flv import VIDEO as VIDEO_TAG
-from livestream.media.flv import parse_audio, parse_video, set_composition
+from livestream.media.left_out import LeftOut, NotServed, Reason
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.presentation_times import PresentationTimes, is_b_frame
 from livestream.media.timeline import Timeline
@@ -22,6 +33,10 @@ AGREEING_MS = 10_000
 REMEMBERED = 24
 """No two pictures of so many in a row have the same presentation time."""
 WRAP = 1 << 32
+CONFIRMING = 8
+"""A track is one of an unsupported codec after so many messages of it, and none of a codec that can be served."""
+CONFIGURED_WITHIN_S = 2.0
+"""Media of a track is left out, and its configuration missing, if it does not arrive for this long."""
 
 
 @define(eq=False)
@@ -29,10 +44,22 @@ class _Track:
     """What is known of one track of the current publisher."""
 
     track: Track
+    multitrack_heads: frozenset[int] = field(init=False)
     held: list[tuple[Frame, int]] = field(factory=list)
     """Frames with sudden timestamps, which are not believed yet."""
     newest_ms: int = -1
     """The decoding time of its newest frame."""
+    is_configured: bool = False
+    unconfigured_since: float | None = None
+    """When its first media arrived without a configuration; infinite once its publisher has been told."""
+    unsupported: int = 0
+    """How many messages of an unsupported codec it had."""
+
+    def __attrs_post_init__(self) -> None:
+        self.multitrack_heads = MULTITRACK_HEADS[self.track]
+
+    def restart(self) -> None:
+        self.is_configured, self.unconfigured_since, self.unsupported = False, None, 0
 
 
 @define(eq=False)
@@ -49,6 +76,8 @@ class SourceReader:
     sets: ParameterSets = field(factory=ParameterSets)
     has_jumped: bool = field(default=False, init=False)
     """Whether the clock has jumped right before the frames that :meth:`read` returned last."""
+    left_out: list[LeftOut] = field(factory=list, init=False)
+    """What the messages had that is left out, for the caller to take; the same things again and again."""
     _video: _Track = field(factory=lambda: _Track(VIDEO), init=False)
     _audio: _Track = field(factory=lambda: _Track(AUDIO), init=False)
     _previous_stamp: int = field(default=0, init=False)
@@ -60,21 +89,27 @@ class SourceReader:
         """
         Read one audio or video message; ``timestamp_ms`` is modulo 2^32.
 
-        :raises UnsupportedCodec: it cannot be served; the message is for the broadcaster.
+        :raises UnsupportedCodec: the track cannot be served; the message is for the broadcaster.
         :raises MediaError: it is malformed.
         """
         self.has_jumped = False
         is_video = type_id == VIDEO_TAG
-        frame = (parse_video if is_video else parse_audio)(0, body, arrived)
-        if frame is None:
+        own = self._video if is_video else self._audio
+        try:
+            frame = (parse_video if is_video else parse_audio)(0, body, arrived)
+            if frame is None:
+                return ()
+            if body[0] in own.multitrack_heads:
+                self._note_further_track(own, body)
+            if frame.is_config:
+                return self._configure(own, frame)
+        except (NotServed, UnsupportedCodec) as error:
+            self._leave_out(own, error)
             return ()
-        if frame.is_config:
-            parse_config(frame)
-            frame.dts_ms = self.timeline.newest_ms
-            return (frame,)
+        if not own.is_configured:
+            self._note_unconfigured(own, arrived)
         if is_video and frame.is_key:
             self.sets.before_slices(frame)
-        own = self._video if is_video else self._audio
         if own.held or self._presentation is not None:
             return self._sudden(own, frame, timestamp_ms)
         dts_ms = self.timeline.place_steady(own.track, timestamp_ms)
@@ -86,12 +121,58 @@ class SourceReader:
             self._keep_apart(own, frame)
         return (frame,)
 
+    def restart(self) -> None:
+        """Another publisher follows, with configurations of its own."""
+        self._video.restart()
+        self._audio.restart()
+
     def resume(self, base_ms: int) -> None:
         """Continue with a new publisher, whose first media is placed at ``base_ms`` or later."""
         self.timeline.resume(base_ms)
         self._video.held.clear()
         self._audio.held.clear()
         self._presentation = None
+
+    def _configure(self, own: _Track, frame: Frame) -> Sequence[Frame]:
+        try:
+            parse_config(frame)
+        except OversizedPicture:
+            raise
+        except MediaError as error:
+            own.unconfigured_since = inf
+            raise NotServed(Reason.CONFIGURATION, f"its configuration cannot be used: {error}") from error
+        own.is_configured = True
+        frame.dts_ms = self.timeline.newest_ms
+        return (frame,)
+
+    def _leave_out(self, own: _Track, error: NotServed | UnsupportedCodec) -> None:
+        """
+        Leave a message out. One of an unsupported codec may be a single one among others that can be served.
+
+        :raises UnsupportedCodec: it is not.
+        """
+        if isinstance(error, NotServed):
+            self.left_out.append(LeftOut(own.track, error.reason, str(error)))
+            return
+        own.unsupported += 1
+        if isinstance(error, OversizedPicture) or (not own.is_configured and own.unsupported >= CONFIRMING):
+            raise error
+        self.left_out.append(LeftOut(own.track, Reason.CODEC, str(error)))
+
+    def _note_further_track(self, own: _Track, body: bytes) -> None:
+        track = None
+        with suppress(MediaError):  # it is cut short behind the first track
+            track = further_track(body)
+        if track is not None:
+            self.left_out.append(LeftOut(own.track, Reason.FURTHER_TRACK, further_text(track)))
+
+    def _note_unconfigured(self, own: _Track, arrived: float) -> None:
+        if own.unconfigured_since is None:
+            own.unconfigured_since = arrived
+        elif arrived - own.unconfigured_since >= CONFIGURED_WITHIN_S:
+            own.unconfigured_since = inf
+            text = "it has no sequence header, without which it cannot be decoded; restart the encoder"
+            self.left_out.append(LeftOut(own.track, Reason.NO_CONFIGURATION, text))
 
     def _sudden(self, own: _Track, frame: Frame, stamp: int) -> Sequence[Frame]:
         """Hold a frame with a sudden timestamp, or decide what the held ones are worth."""

@@ -272,7 +272,8 @@ def test_configurations_and_segments_are_counted_as_work(scene: Scene) -> None:
 def test_a_codec_that_cannot_be_served_is_refused_in_words(scene: Scene) -> None:
     broadcast = scene.broadcasts.resume_or_start("show")
     with pytest.raises(UnsupportedCodec, match="MP3"):
-        broadcast.media(8, 0, b"\x2f\xff\xfb")
+        for time_ms in range(0, 400, 20):
+            broadcast.media(8, time_ms, b"\x2f\xff\xfb")
 
 
 BOMB = h264_sps(8192, 8192, shown=(320, 180))
