@@ -8,6 +8,8 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
+from livestream.media.left_out import Reason
+
 LIMITS = (
     *("connections", "connections_per_address", "connects_per_address"),
     *("rtmp_connections", "rtmp_connections_per_address", "rtmp_connects_per_address"),
@@ -60,6 +62,7 @@ class Metrics:
     publish_ends: Counter = field(init=False)
     ingest_bytes: Counter = field(init=False)
     frames_dropped: Counter = field(init=False)
+    left_out: Counter = field(init=False)
     segments: Counter = field(init=False)
     announce_delay: Histogram = field(init=False)
     discontinuities: Counter = field(init=False)
@@ -131,6 +134,9 @@ class Metrics:
         self.publish_ends = self._counter("publish_ends", "Publishing connections that ended.", "reason")
         self.ingest_bytes = self._counter("ingest_bytes", "Bytes of media received from publishers.")
         self.frames_dropped = self._counter("frames_dropped", "Frames of publishers that were dropped.", "reason")
+        self.left_out = self._counter("left_out", "Findings of media that is not served as it comes.", "reason")
+        for reason in Reason:
+            self.left_out.labels(reason.value)
         self.segments = self._counter("segments", "Segments produced, and gaps in their place.", "outcome")
         self.discontinuities = self._counter("discontinuities", "Discontinuities in broadcasts' timelines.", "reason")
         self.announce_delay = self._histogram(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from typing import ClassVar
 
@@ -15,23 +15,31 @@ from livestream.ingest.segment_numbering import UnnumberedSegment
 from livestream.ingest.services import BroadcastServices, BroadcastSettings
 from livestream.ingest.writer import Writer
 from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
-from livestream.media.left_out import LeftOut
+from livestream.media.left_out import LeftOut, LeftOutList, Reason
 from livestream.media.source_reader import SourceReader
 from livestream.metrics import Metrics
-from livestream.model.frames import Frame
+from livestream.model.frames import VIDEO, Frame
 from livestream.model.segments import PublisherChange
 from livestream.net.log_summary import LogSummary
-from livestream.packaging.cuts import MIN_FREEZE_MS
+from livestream.packaging.cuts import ALLOWED_MS, EARLY_MS, MIN_FREEZE_MS, SourceMode
 
 SEGMENT_STEPS = 10_000
 """The cost of a segment, which limits a publisher to four segments a second."""
 CONFIG_STEPS = 200
 """The cost of parsing a decoder configuration, for every rendition, or a new parameter set: half a millisecond."""
 UNUSABLE = "{stream}: {count} invalid messages in the last {seconds} s, such as: {error}"
+LONG_SEGMENTS = (
+    "the key frames are so far apart that HLS has segments of {length:.1f} s instead of {usual} s; set the keyframe "
+    "interval of the encoder to {usual} s, or a half or third of that"
+)
 MAX_HELD_MESSAGES = 2_000
 """How many messages of a returned publisher may wait until the transcoder is flushed."""
 FREEZE_S = 1.0
 """How often the push gets a key frame and silence while the publisher is away."""
+
+
+def ignore(_: str) -> None:
+    """Stands for a publisher that cannot be warned."""
 
 
 class BroadcastPhase(Enum):
@@ -72,6 +80,9 @@ class Broadcast:
     """Whether another ingest continues the stream."""
     writer: Writer = field(init=False)
     renditions: Renditions = field(init=False)
+    left_out: LeftOutList = field(factory=LeftOutList, init=False)
+    """What is not served of the current publisher's media, or of the last one's; :meth:`leave_out` adds to it."""
+    _warn: Callable[[str], None] = field(default=ignore, init=False)
     _reader: SourceReader = field(factory=SourceReader, init=False)
     _refusal: str = field(default="", init=False)
     """Why the current publisher's media is refused, as a message for the broadcaster; empty if it is not."""
@@ -100,9 +111,16 @@ class Broadcast:
         return not self._is_publisher_gone and self.phase is not BroadcastPhase.ENDED
 
     @property
-    def left_out(self) -> Sequence[LeftOut]:
-        """What its publishers have sent and is not served."""
-        return list(self._reader.left_out.found.values())
+    def source_mode(self) -> SourceMode | None:
+        """What HLS gets of the source; ``None`` while it is not decided."""
+        return self.renditions.source_mode
+
+    def leave_out(self, item: LeftOut) -> None:
+        """Report that something is not served, or not as it should be: only the first of its track and reason."""
+        if self.left_out.add(item):
+            self.metrics.left_out.labels(item.reason.value).inc()
+            self.log.warn("{stream}, {track}: {text}", stream=self.stream, track=item.track.value, text=item.text)
+            self._warn(f"{item.track.value}: {item.text}")
 
     # Called by the writer (a `WriterOwner`)
 
@@ -137,6 +155,8 @@ class Broadcast:
                 self._reader.resume(self.renditions.planner.end_ms + max(self._owed_ms, 0))
             for frame in self._reader.read(type_id, timestamp_ms, body, self.seconds()):
                 steps += self._process(frame)
+            if self._reader.left_out:
+                self._take_left_out()
         except OversizedPicture:
             self.metrics.limit_hit("picture_size")
             raise
@@ -148,7 +168,7 @@ class Broadcast:
 
     def left(self, reason: str, *, is_over: bool = False) -> None:
         """The publisher has left; with ``is_over`` it has said that it ends the broadcast."""
-        self._is_publisher_gone = True
+        self._is_publisher_gone, self._warn = True, ignore
         self._ends_at = self.clock.seconds() + (self.settings.end_s if is_over else self.settings.grace_s)
         if self.phase is BroadcastPhase.LIVE:
             self._close(reason)
@@ -156,11 +176,16 @@ class Broadcast:
             self._call("end", self._ends_at - self.clock.seconds(), self._end)
         self._notify_change()
 
+    def arrived(self, warn: Callable[[str], None]) -> None:
+        """A publisher is connected, which ``warn`` tells what of its media is not served."""
+        self._warn = warn
+        self.left_out.clear()
+        self._reader.restart()
+
     def returned(self) -> None:
-        """A publisher is connected, for the first time or again."""
+        """A publisher is connected again."""
         self._is_publisher_gone = False
         self._refusal = ""
-        self._reader.restart()
         self._cancel("end")
         self.writer.resume()
         self._notify_change()
@@ -201,6 +226,12 @@ class Broadcast:
         self.metrics.frames_dropped.labels("invalid").inc()
         self._unusable.note(stream=self.stream, error=str(error))
 
+    def _take_left_out(self) -> None:
+        for item in self._reader.left_out:
+            self.metrics.frames_dropped.labels("left_out").inc()
+            self.leave_out(item)
+        self._reader.left_out.clear()
+
     def _process(self, frame: Frame) -> int:
         if not frame.is_config:
             if self.phase is BroadcastPhase.ABSENT:
@@ -222,10 +253,18 @@ class Broadcast:
         assert target_s is not None
         kind = "gap" if segment.store is None else "freeze" if segment.cut.absence_ms else "media"
         self.metrics.segments.labels(kind).inc()
+        if kind == "media" and self.source_mode is SourceMode.PASS:
+            self._check_length(segment.duration_ms)
         following = begun_at.get(segment.cut.msn + 1)
         if following is not None:
             self.metrics.announce_delay.observe(max(self.seconds() - following, 0))
         self.writer.submit(evolve(segment, target_s=target_s))
+
+    def _check_length(self, duration_ms: int) -> None:
+        usual_s = self.settings.segment_s
+        if duration_ms > usual_s * 1000 + ALLOWED_MS + EARLY_MS:
+            text = LONG_SEGMENTS.format(length=duration_ms / 1000, usual=usual_s)
+            self.leave_out(LeftOut(VIDEO, Reason.KEY_FRAMES, text))
 
     # Absence of the publisher
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from livestream.ingest.broadcast import Broadcast, BroadcastPhase
+from livestream.ingest.broadcast import Broadcast, BroadcastPhase, ignore
 from livestream.ingest.claims import Claims
 from livestream.ingest.pending_announcements import PendingAnnouncements
 from livestream.ingest.services import BroadcastServices, BroadcastSettings
@@ -66,12 +66,23 @@ class Broadcasts:
 
     log: ClassVar[Logger] = Logger()
 
-    def resume_or_start(self, stream: str) -> Broadcast:
-        """The broadcast of ``stream`` for a new publisher: an existing one is resumed, or a new one started."""
+    def resume_or_start(self, stream: str, warn: Callable[[str], None] = ignore) -> Broadcast:
+        """
+        The broadcast of ``stream`` for a new publisher: an existing one is resumed, or a new one started.
+
+        ``warn`` tells the publisher what of its media is not served.
+        """
         broadcast = self._broadcasts.get(stream)
         if broadcast is not None and not broadcast.is_given_up:
+            broadcast.arrived(warn)
             broadcast.returned()
             return broadcast
+        broadcast = self._start(stream)
+        broadcast.arrived(warn)
+        broadcast.writer.claim(self._fences.get(stream, 0))
+        return broadcast
+
+    def _start(self, stream: str) -> Broadcast:
         remembered = self._ended.pop(stream, None)
         if remembered is not None:
             remembered.cancel()
@@ -92,7 +103,6 @@ class Broadcasts:
         self._broadcasts[stream] = broadcast
         self.metrics.broadcasts.set(len(self._broadcasts))
         self.log.info("{stream}: broadcast started", stream=stream)
-        broadcast.writer.claim(self._fences.get(stream, 0))
         return broadcast
 
     def fence(self, stream: str, epoch: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 from attrs import define, field
@@ -42,6 +42,9 @@ class PublisherConnection(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """Send the publisher a refusal, and end the connection."""
 
+    def warn(self, text: str) -> None:
+        """Tell the publisher that something of its media is not served; it continues."""
+
 
 class PublishedBroadcast(Protocol):
     """The broadcast that a publisher feeds."""
@@ -60,8 +63,12 @@ class PublishedBroadcast(Protocol):
 class BroadcastRegistry(Protocol):
     """All broadcasts of a node."""
 
-    def resume_or_start(self, stream: str) -> PublishedBroadcast:
-        """The broadcast of ``stream`` for a new publisher: one that waits for its publisher's return, or a new one."""
+    def resume_or_start(self, stream: str, warn: Callable[[str], None]) -> PublishedBroadcast:
+        """
+        The broadcast of ``stream`` for a new publisher: one that waits for its publisher's return, or a new one.
+
+        ``warn`` tells the publisher what of its media is not served.
+        """
 
 
 @define(eq=False)
@@ -223,7 +230,8 @@ class PublishAdmission:
             present.replace()
         elif holder := self.other_ingests.holder(stream):
             self._check_takeover(stream, where=f" at {holder}")
-        publisher = Publisher(stream, connection, self.broadcasts.resume_or_start(stream), self, self.clock.seconds())
+        broadcast = self.broadcasts.resume_or_start(stream, connection.warn)
+        publisher = Publisher(stream, connection, broadcast, self, self.clock.seconds())
         self._publishers[stream] = publisher
         return publisher
 

@@ -9,5 +9,7 @@ Audio and video formats. Pure: no I/O, no clock.
 - ``bits``: reading a parameter set bit by bit
 - ``timeline``: a publisher's timestamps as one timeline that never goes back
 - ``gop``: the frames that a new viewer starts with
+- ``source_reader``: a publisher's messages as frames on that timeline
+- ``left_out``: what of a publisher's media is not served, and why
 - ``errors``: what can be wrong with untrusted media
 """

@@ -6,8 +6,11 @@ The legacy layout is Adobe's "Video File Format Specification 10.1", E.4; the ot
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from livestream.media.annexb import repair_units, with_long_lengths
 from livestream.media.errors import MediaError, UnsupportedCodec
+from livestream.media.left_out import NotServed, Reason
 from livestream.model.frames import Codec, Frame, Track
 
 AUDIO, VIDEO, DATA = 8, 9, 18
@@ -36,6 +39,11 @@ _AUDIO_MULTITRACK, _VIDEO_MULTITRACK = 5, 6
 _ONE_TRACK, _MANY_CODECS = 0, 2
 _COMMAND_FRAME = 5
 _KEY_FRAME, _INTER_FRAME = 1, 2
+MULTITRACK_HEADS = {
+    Track.VIDEO: frozenset(0x80 | kind << 4 | packet for kind in range(8) for packet in (_VIDEO_MULTITRACK, _MOD_EX)),
+    Track.AUDIO: frozenset(0x90 | packet for packet in (_AUDIO_MULTITRACK, _MOD_EX)),
+}
+"""The first bytes of the bodies that may have several tracks."""
 _NO_OFFSET = bytes(3)
 _WITH_NAL_UNITS = (Codec.H264, Codec.HEVC)
 _AAC = Codec.AAC
@@ -49,6 +57,7 @@ def parse_video(timestamp_ms: int, body: bytes, arrived: float = 0.0, nal_bytes:
 
     :raises MediaError: the body is truncated or inconsistent.
     :raises UnsupportedCodec: the codec cannot be served.
+    :raises NotServed: it is of another track than the first.
     """
     if len(body) < 2:
         raise MediaError(f"a tag of {len(body)} bytes is cut short")
@@ -74,6 +83,7 @@ def parse_audio(timestamp_ms: int, body: bytes, arrived: float = 0.0) -> Frame |
 
     :raises MediaError: the body is truncated.
     :raises UnsupportedCodec: the codec cannot be served.
+    :raises NotServed: it is of another track than the first, or AAC with ADTS headers.
     """
     if len(body) < 2:
         raise MediaError(f"a tag of {len(body)} bytes is cut short")
@@ -93,8 +103,7 @@ def _enhanced_video(timestamp_ms: int, body: bytes, arrived: float, nal_bytes: i
     packet, at = _skip_modifiers(body, body[0] & 15)
     if packet == _VIDEO_MULTITRACK:
         packet, inner = _first_track(body, at)
-        body = bytes([0x80 | kind << 4 | packet]) + inner
-        return _enhanced_video(timestamp_ms, body, arrived, nal_bytes) if inner else None
+        return _enhanced_video(timestamp_ms, bytes([0x80 | kind << 4 | packet]) + inner, arrived, nal_bytes)
     if kind == _COMMAND_FRAME or packet not in (_SEQUENCE_START, _CODED_FRAMES, _CODED_FRAMES_X):
         return None
     codec, at = _codec(body, at, Track.VIDEO), at + 4
@@ -112,7 +121,7 @@ def _enhanced_audio(timestamp_ms: int, body: bytes, arrived: float) -> Frame | N
     packet, at = _skip_modifiers(body, body[0] & 15)
     if packet == _AUDIO_MULTITRACK:
         packet, inner = _first_track(body, at)
-        return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner, arrived) if inner else None
+        return _enhanced_audio(timestamp_ms, bytes([0x90 | packet]) + inner, arrived)
     if packet not in (_SEQUENCE_START, _CODED_FRAMES):
         return None
     codec, at, is_config = _codec(body, at, Track.AUDIO), at + 4, packet == _SEQUENCE_START
@@ -172,11 +181,38 @@ def _skip_modifiers(body: bytes, packet: int) -> tuple[int, int]:
     return packet, at
 
 
+def further_track(body: bytes) -> int | None:
+    """The number of a track other than the first in an intact body that begins with one of `MULTITRACK_HEADS`."""
+    packet, at = _skip_modifiers(body, body[0] & 15)
+    if packet not in (_VIDEO_MULTITRACK, _AUDIO_MULTITRACK):
+        return None
+    return next((track for track, _ in _tracks(body, at) if track), None)
+
+
 def _first_track(body: bytes, at: int) -> tuple[int, bytes]:
-    """The packet type of a multitrack packet, and its track 0 from the FourCC on; empty if it has none."""
-    kind, packet = _byte(body, at) >> 4, body[at] & 15
+    """
+    The packet type of a multitrack packet, and its track 0 from the FourCC on.
+
+    :raises NotServed: it has only other tracks.
+    """
+    packet = _byte(body, at) & 15
     if packet in (_VIDEO_MULTITRACK, _AUDIO_MULTITRACK, _MOD_EX):
         raise MediaError("a multitrack packet within another")
+    other = 0
+    for track, data in _tracks(body, at):
+        if track == 0:
+            return packet, data
+        other = track
+    raise NotServed(Reason.FURTHER_TRACK, further_text(other))
+
+
+def further_text(track: int) -> str:
+    return f"track {track} of the multitrack stream is not served, only track 0; publish it under a name of its own"
+
+
+def _tracks(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """The tracks of a multitrack packet: each with its number, and its data from the FourCC on."""
+    kind = _byte(body, at) >> 4
     at += 1
     fourcc = b""
     while at < len(body):
@@ -188,17 +224,8 @@ def _first_track(body: bytes, at: int) -> tuple[int, bytes]:
             size, at = int.from_bytes(body[at : at + 3], "big"), at + 3
         if at + size > len(body):
             raise MediaError("a multitrack packet that is cut short")
-        if track == 0:
-            return packet, fourcc + body[at : at + size]
+        yield track, fourcc + body[at : at + size]
         at += size
-    return packet, b""
-
-
-def is_further_track(track: Track, body: bytes) -> bool:
-    """Whether a tag carries another track of Enhanced RTMP than the first, and nothing else."""
-    if track is Track.VIDEO:
-        return body[0] & 0x80 > 0 and body[0] & 15 == _VIDEO_MULTITRACK
-    return body[0] >> 4 == 9 and body[0] & 15 == _AUDIO_MULTITRACK
 
 
 def _byte(body: bytes, at: int) -> int:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
 
 from attrs import define, field
 
 from livestream.media.adts import has_adts, split_adts
 from livestream.media.codecs import AudioConfig, parse_config, with_standard_layout
-from livestream.media.errors import UnsupportedCodec, UnsupportedLayout
+from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec, UnsupportedLayout
+from livestream.media.flv import (
+    MULTITRACK_HEADS,
+    aac_config,
+    aac_frame,
+    further_text,
+    further_track,
+    parse_audio,
+    parse_video,
+    set_composition,
+)
 from livestream.media.flv import VIDEO as VIDEO_TAG
-from livestream.media.flv import aac_config, aac_frame, is_further_track, parse_audio, parse_video, set_composition
 from livestream.media.in_band import InBandParameters
-from livestream.media.left_out import LeftOutList, Reason
+from livestream.media.left_out import LeftOut, NotServed, Reason
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.presentation_times import PresentationTimes, is_b_frame
 from livestream.media.timeline import Timeline
@@ -25,10 +36,12 @@ AGREEING_MS = 10_000
 """A timestamp that follows another within this time agrees with it."""
 REMEMBERED = 24
 """No two pictures of so many in a row have the same presentation time."""
-UNSUPPORTED = {VIDEO: 3, AUDIO: 50}
-"""So many messages with a codec that cannot be served, and nothing else, are the end of a publisher."""
-UNCONFIGURED = 100
-"""So many frames without a configuration are noted."""
+CONFIRMING = 8
+"""A track is one of an unsupported codec after so many messages of it, and none of a codec that can be served."""
+BESIDE_VIDEO = 50
+"""Video has so many messages of unsupported audio to appear; then the audio is left out beside it."""
+CONFIGURED_WITHIN_S = 2.0
+"""Media of a track is left out, and its configuration missing, if that does not arrive for this long."""
 WRAP = 1 << 32
 
 
@@ -37,15 +50,23 @@ class _Track:
     """What is known of one track of the current publisher."""
 
     track: Track
+    multitrack_heads: frozenset[int] = field(init=False)
     held: list[tuple[Frame, int]] = field(factory=list)
     """Frames with sudden timestamps, which are not believed yet."""
     newest_ms: int = -1
     """The decoding time of its newest frame."""
     is_configured: bool = False
-    unconfigured: int = 0
-    """The frames that came without a configuration."""
+    unconfigured_since: float | None = None
+    """When its first media arrived without a configuration; infinite once its publisher has been told."""
     unsupported: int = 0
-    """The messages with a codec that cannot be served."""
+    """How many messages of an unsupported codec it had."""
+
+    def __attrs_post_init__(self) -> None:
+        self.multitrack_heads = MULTITRACK_HEADS[self.track]
+
+    def restart(self) -> None:
+        self.held.clear()
+        self.is_configured, self.unconfigured_since, self.unsupported = False, None, 0
 
 
 @define(eq=False)
@@ -60,7 +81,8 @@ class SourceReader:
 
     timeline: Timeline = field(factory=Timeline)
     sets: ParameterSets = field(factory=ParameterSets)
-    left_out: LeftOutList = field(factory=LeftOutList)
+    left_out: list[LeftOut] = field(factory=list, init=False)
+    """What the messages had that is left out, for the caller to take; the same things again and again."""
     has_changed: bool = field(default=False, init=False)
     """Whether the pictures that :meth:`read` returned last have another size, without another configuration."""
     has_jumped: bool = field(default=False, init=False)
@@ -91,14 +113,15 @@ class SourceReader:
             frame = (
                 parse_video(0, body, arrived, self._in_band.nal_bytes) if is_video else parse_audio(0, body, arrived)
             )
-        except UnsupportedCodec as error:
-            self._unsupported(own, error)
+            if frame is None:
+                return ()
+            if body[0] in own.multitrack_heads:
+                self._note_further_track(own, body)
+            if frame.is_config:
+                return self._configure(own, frame)
+        except (NotServed, UnsupportedCodec) as error:
+            self._leave_out(own, error)
             return ()
-        if frame is None:
-            self._note_further_track(own.track, body)
-            return ()
-        if frame.is_config:
-            return self._configure(own, frame)
         if is_video:
             if frame.is_key and (config := self._in_band.before(frame)) is not None:
                 return [*self._configured(own, config), *self._media(own, frame, timestamp_ms)]
@@ -110,7 +133,7 @@ class SourceReader:
     def _media(self, own: _Track, frame: Frame, timestamp_ms: int) -> Sequence[Frame]:
         """Place a frame with media."""
         if not own.is_configured:
-            self._note_missing_configuration(own)
+            self._note_unconfigured(own, frame.arrived)
             return ()
         if own.held or self._presentation is not None:
             return self._sudden(own, frame, timestamp_ms)
@@ -129,27 +152,27 @@ class SourceReader:
 
     def restart(self) -> None:
         """Another publisher follows, with its own configurations."""
-        self._video.held.clear()
-        self._audio.held.clear()
+        self._video.restart()
+        self._audio.restart()
         self._presentation = None
-        for own in (self._video, self._audio):
-            own.is_configured, own.unconfigured, own.unsupported = False, 0, 0
         self._in_band.restart()
 
     def _configure(self, own: _Track, frame: Frame) -> Sequence[Frame]:
-        if own.track is VIDEO:
-            config = self._in_band.configure(frame)
-            return () if config is None else self._configured(own, config)
-        if frame.codec is Codec.AAC:
-            record = bytes(frame.data)
-            standard = with_standard_layout(record)
-            frame = frame if standard == record else aac_config(standard)
         try:
+            if own.track is VIDEO:
+                config = self._in_band.configure(frame)
+                return () if config is None else self._configured(own, config)
+            if frame.codec is Codec.AAC:
+                record = bytes(frame.data)
+                standard = with_standard_layout(record)
+                frame = frame if standard == record else aac_config(standard)
             parse_config(frame)
-        except UnsupportedLayout as error:
-            own.is_configured = False
-            self.left_out.add(own.track, Reason.CHANNEL_LAYOUT, str(error))
+        except OversizedPicture:
             raise
+        except MediaError as error:
+            own.is_configured, own.unconfigured_since = False, inf
+            reason = Reason.CHANNEL_LAYOUT if isinstance(error, UnsupportedLayout) else Reason.CONFIGURATION
+            raise NotServed(reason, f"its configuration cannot be used: {error}") from error
         return self._configured(own, frame)
 
     def _configured(self, own: _Track, frame: Frame) -> Sequence[Frame]:
@@ -171,28 +194,36 @@ class SourceReader:
             out += self._media(own, aac_frame(0, data, frame.arrived), (stamp + number * self._adts_ms) % WRAP)
         return out
 
-    def _unsupported(self, own: _Track, error: UnsupportedCodec) -> None:
+    def _leave_out(self, own: _Track, error: NotServed | UnsupportedCodec) -> None:
         """
-        Leave out what cannot be served, unless it is all that the publisher has.
+        Leave a message out. One of an unsupported codec may be a single one among others that can be served.
 
-        :raises UnsupportedCodec: it is.
+        :raises UnsupportedCodec: it is not, and there is no video beside it that can be served.
         """
+        if isinstance(error, NotServed):
+            self.left_out.append(LeftOut(own.track, error.reason, str(error)))
+            return
         own.unsupported += 1
-        is_all = own.track is VIDEO or not self._video.is_configured
-        if is_all and not own.is_configured and own.unsupported >= UNSUPPORTED[own.track]:
+        is_beside = own.track is AUDIO and (self._video.is_configured or own.unsupported < BESIDE_VIDEO)
+        is_all = not own.is_configured and own.unsupported >= CONFIRMING and not is_beside
+        if isinstance(error, OversizedPicture) or is_all:
             raise error
-        self.left_out.add(own.track, Reason.CODEC, str(error))
+        self.left_out.append(LeftOut(own.track, Reason.CODEC, str(error)))
 
-    def _note_further_track(self, track: Track, body: bytes) -> None:
-        if is_further_track(track, body):
-            text = f"only the first {track.value} track is served"
-            self.left_out.add(track, Reason.FURTHER_TRACK, text)
+    def _note_further_track(self, own: _Track, body: bytes) -> None:
+        track = None
+        with suppress(MediaError):  # it is cut short behind the first track
+            track = further_track(body)
+        if track is not None:
+            self.left_out.append(LeftOut(own.track, Reason.FURTHER_TRACK, further_text(track)))
 
-    def _note_missing_configuration(self, own: _Track) -> None:
-        own.unconfigured += 1
-        if own.unconfigured == UNCONFIGURED:
-            text = f"the {own.track.value} is not served: its decoder configuration is missing; restart the encoder"
-            self.left_out.add(own.track, Reason.NO_CONFIGURATION, text)
+    def _note_unconfigured(self, own: _Track, arrived: float) -> None:
+        if own.unconfigured_since is None:
+            own.unconfigured_since = arrived
+        elif arrived - own.unconfigured_since >= CONFIGURED_WITHIN_S:
+            own.unconfigured_since = inf
+            text = "it has no complete sequence header, without which it cannot be decoded; restart the encoder"
+            self.left_out.append(LeftOut(own.track, Reason.NO_CONFIGURATION, text))
 
     def _sudden(self, own: _Track, frame: Frame, stamp: int) -> Sequence[Frame]:
         """Hold a frame with a sudden timestamp, or decide what the held ones are worth."""

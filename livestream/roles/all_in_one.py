@@ -24,7 +24,7 @@ from livestream.ops.streams import live_streams, watched_streams
 from livestream.pages.watch import Watch
 from livestream.push.flv import FlvPush
 from livestream.push.viewer_admission import ViewerAdmission
-from livestream.roles.ingest import LocalServices, broadcasts_of
+from livestream.roles.ingest import LocalServices, broadcasts_of, sources_of
 from livestream.roles.node import LocalNode
 from livestream.roles.segment_store import SegmentStore
 from livestream.roles.serving import http_site, object_store, operations, push_feeds, rtmp_server
@@ -63,7 +63,7 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
     )
     rtmp = rtmp_server(config, process, node, viewers, edges=None, publishing=RtmpPublishing(admission))
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
-    ops = operations(config, process, node, heartbeat, published, list, edges=None)
+    ops = operations(config, process, node, heartbeat, published, list, edges=None, sources=sources_of(broadcasts))
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
     edge = process.listen("edge.http", config.edge.http, site)
     process.listen("ops.http", config.ops.http, ops)

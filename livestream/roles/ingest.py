@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ from livestream.metrics import Metrics
 from livestream.model.epochs import WRITERS
 from livestream.model.names import SOURCE
 from livestream.model.segments import PublisherChange, StreamPosition
-from livestream.ops.streams import watched_streams
+from livestream.ops.streams import Source, watched_streams
 from livestream.push.feed import Feed
 from livestream.push.feeds import Feeds
 from livestream.push.timeline_splice import TimelineOrigin
@@ -119,6 +119,11 @@ def broadcasts_of(
     )
 
 
+def sources_of(broadcasts: Broadcasts) -> Callable[[], Mapping[str, Source]]:
+    """Return what gives the publisher's end of each broadcast."""
+    return lambda: {each.stream: Source(each.source_mode, each.left_out.items) for each in broadcasts.live()}
+
+
 def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None = None) -> Process:
     """Build an ingest. Without ``transcoders``, each broadcast has a child process of this machine."""
     process = Process.of(config, reactor)
@@ -166,7 +171,7 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
         config, process, node, viewers, edges=edges, publishing=RtmpPublishing(admission), takes_viewers=False
     )
     heartbeat = node.start_heartbeat(process, list, lambda: watched_streams(published.windows(), feeds.viewers()))
-    ops = operations(config, process, node, heartbeat, published, list, edges=edges)
+    ops = operations(config, process, node, heartbeat, published, list, edges=edges, sources=sources_of(broadcasts))
     process.listen("ingest.rtmp", config.ingest.rtmp, rtmp)
     process.listen("ingest.http", config.ingest.http, site)
     process.listen("ops.http", config.ops.http, ops)

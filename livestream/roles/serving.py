@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from twisted.web.resource import IResource
@@ -41,7 +41,7 @@ from livestream.net.rtmp.requests import Publishing
 from livestream.net.rtmp.server import RtmpServerFactory
 from livestream.ops.admission import OpsAdmission, host_names
 from livestream.ops.site import Ops, ops_site
-from livestream.ops.streams import described
+from livestream.ops.streams import Source, described_all
 from livestream.packaging.window import Window
 from livestream.push.feeds import AvailabilityLookup, Feeds, FeedSource
 from livestream.push.flv import FlvPush
@@ -178,11 +178,16 @@ def operations(
     not_ready: Callable[[], list[str]],
     *,
     edges: EdgeSelection | None,
+    sources: Callable[[], Mapping[str, Source]] = dict,
 ) -> HttpSite:
-    """Health, readiness, metrics, and what this node and its cluster carry."""
+    """
+    Health, readiness, metrics, and what this node and its cluster carry.
+
+    ``sources`` has the streams that are published here.
+    """
     ops = Ops(
         lambda: [*process.drain.reasons(), *not_ready()],
-        lambda: [described(window) for window in streams.windows()],
+        lambda: described_all(streams.windows(), sources()),
         node.metrics,
         None if edges is None else edges.route,
         lambda: process.drain.begin("POST /drain"),

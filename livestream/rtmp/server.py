@@ -175,6 +175,15 @@ class ServerSession:
         self._wire.send(Message(types.DATA, self._stream_id, 0, access), messages.STATUS_CSID)
         self._wire.set_chunk_size(chunk_bytes)
 
+    def warn(self, description: str) -> None:
+        """
+        Tell a publisher that something of its media is not served; it continues.
+
+        RTMP has the level, and no code for it: librtmp and ffmpeg pass over a code that they do not know.
+        """
+        self._advance(ServerInput.WARN, LocalProtocolError)
+        self._status("warning", "NetStream.Publish.Warning", description)
+
     def refuse(self, code: str, description: str) -> None:
         """Refuse or end a publish or play; the client shows the description. Close the connection then."""
         self._advance(ServerInput.REFUSE, LocalProtocolError)

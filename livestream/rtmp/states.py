@@ -48,6 +48,7 @@ class ServerInput(Enum):
     MEDIA = "audio, video or data"
     ACCEPT_PUBLISH = "accept_publish"
     ACCEPT_PLAY = "accept_play"
+    WARN = "warn"
     REFUSE = "refuse"
     REDIRECT = "redirect"
     END_PLAY = "end_play"
@@ -100,6 +101,7 @@ def _server_transitions() -> Transitions[ServerState, ServerInput]:
         given.MEDIA:          (ignored,   ignored,   ignored,    ignored,    ignored,    publishing, ignored),
         given.ACCEPT_PUBLISH: (refused,   refused,   refused,    publishing, refused,    refused,    refused),
         given.ACCEPT_PLAY:    (refused,   refused,   refused,    refused,    playing,    refused,    refused),
+        given.WARN:           (refused,   refused,   refused,    refused,    refused,    publishing, refused),
         given.REFUSE:         (refused,   refused,   refused,    ready,      ready,      ready,      ready),
         given.REDIRECT:       (refused,   refused,   refused,    refused,    play_asked, refused,    playing),
         given.END_PLAY:       (refused,   refused,   refused,    refused,    ready,      refused,    ready),

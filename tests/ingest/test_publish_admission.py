@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from livestream.ingest.broadcast import ignore
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import RELEASE_S, SILENT_S, PublishAdmission, Publisher
 from livestream.ingest.rtmp import RtmpPublishing
@@ -24,6 +25,10 @@ from livestream.net.rtmp.requests import CODES, RtmpRequest
 @define(eq=False)
 class FakeConnection:
     ends: list[str] = field(factory=list)
+    warnings: list[str] = field(factory=list)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def close(self, reason: str) -> None:
         self.ends.append(reason)
@@ -36,6 +41,7 @@ class FakeConnection:
 class FakeBroadcast:
     left_for: list[str] = field(factory=list)
     got: list[bytes] = field(factory=list)
+    warn: Callable[[str], None] = ignore
 
     def media(self, type_id: int, timestamp_ms: int, body: bytes) -> int:
         if body == b"mp3":
@@ -51,8 +57,10 @@ class FakeBroadcast:
 class FakeRegistry:
     broadcasts: dict[str, FakeBroadcast] = field(factory=dict)
 
-    def resume_or_start(self, stream: str) -> FakeBroadcast:
-        return self.broadcasts.setdefault(stream, FakeBroadcast())
+    def resume_or_start(self, stream: str, warn: Callable[[str], None]) -> FakeBroadcast:
+        broadcast = self.broadcasts.setdefault(stream, FakeBroadcast())
+        broadcast.warn = warn
+        return broadcast
 
 
 def answered(publishing: Coroutine[Any, Any, Publisher], clock: Clock) -> Publisher:

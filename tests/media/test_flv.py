@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from livestream.media import flv
 from livestream.media.errors import MediaError, UnsupportedCodec
-from livestream.model.frames import Codec, Frame
+from livestream.media.left_out import NotServed, Reason
+from livestream.model.frames import Codec, Frame, Track
 from tests.media.encoded import broadcast, frames, tags
 
 NAL = b"\0\0\0\3abc"
@@ -74,17 +75,36 @@ def test_an_audio_body_is_read_whatever_its_layout(body, expected):
         enhanced(1, 4, b"hvc1metadata"),
         enhanced(5, 1, b"\1"),
         enhanced(1, 9, b"whatever comes next"),
-        enhanced(1, 6, b"\1av01\1units of another track"),
-        enhanced(1, 6, b"\x11xxxx\1\0\0\1x"),
     ],
 )
 def test_a_video_body_without_media_for_us_is_passed_over(body):
     assert flv.parse_video(0, body) is None
 
 
-@pytest.mark.parametrize("body", [b"\xaf\2", b"\xaf\1", b"\x92Opus", b"\x94\1\2", b"\x95\1mp4a\5data"])
+@pytest.mark.parametrize("body", [b"\xaf\2", b"\xaf\1", b"\x92Opus", b"\x94\1\2"])
 def test_an_audio_body_without_media_for_us_is_passed_over(body):
     assert flv.parse_audio(0, body) is None
+
+
+@pytest.mark.parametrize(
+    ("parse", "body", "track"),
+    [
+        (flv.parse_video, enhanced(1, 6, b"\1av01\1units of another track"), 1),
+        (flv.parse_video, enhanced(1, 6, b"\x11xxxx\2\0\0\1x"), 2),
+        (flv.parse_audio, b"\x95\1mp4a\5data", 5),
+    ],
+)
+def test_another_track_than_the_first_is_named_as_not_served(parse, body, track):
+    with pytest.raises(NotServed, match=f"track {track} ") as error:
+        parse(0, body)
+    assert error.value.reason is Reason.FURTHER_TRACK
+
+
+def test_a_further_track_beside_the_first_is_found():
+    both = enhanced(1, 6, b"\x11av01\0\0\0\1a\3\0\0\1b")
+    assert (flv.further_track(both), flv.further_track(enhanced(1, 6, b"\1av01\0units"))) == (3, None)
+    assert both[0] in flv.MULTITRACK_HEADS[Track.VIDEO] and b"\xaf"[0] not in flv.MULTITRACK_HEADS[Track.AUDIO]
+    assert flv.further_track(enhanced(1, 7, b"\0x\1av01units")) is None
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ SERVER_INPUTS: dict[ServerInput, list[bytes] | Callable[[ServerSession], None]] 
     ServerInput.MEDIA: [AUDIO, VIDEO, METADATA],
     ServerInput.ACCEPT_PUBLISH: ServerSession.accept_publish,
     ServerInput.ACCEPT_PLAY: lambda server: server.accept_play(4096),
+    ServerInput.WARN: lambda server: server.warn("audio: it has no sequence header"),
     ServerInput.REFUSE: lambda server: server.refuse("NetStream.Failed", "no"),
     ServerInput.REDIRECT: lambda server: server.request_reconnect("rtmp://edge-2/live", "show"),
     ServerInput.END_PLAY: ServerSession.end_play,

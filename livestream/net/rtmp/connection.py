@@ -134,6 +134,12 @@ class RtmpConnection(TwistedProtocol):
         self._session.refuse(for_player if is_play else for_publisher, refusal.message)
         self.close(f"refused: {refusal.message}")
 
+    def warn(self, text: str) -> None:
+        """Tell the publisher that something of its media is not served; it continues."""
+        if self._sink is not None:
+            self._session.warn(text)
+            self._flush()
+
     def redirect(self, url: str) -> None:
         """
         Redirect the player to ``url``, ``rtmp://HOST:PORT/APP``: at a key frame; the connection is closed later.

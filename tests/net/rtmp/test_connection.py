@@ -170,6 +170,24 @@ def test_a_refusal_is_said_and_the_connection_closed_within_a_second(scene: Scen
     assert peer.transport.aborted
 
 
+def test_a_publisher_is_warned_and_continues(scene: Scene) -> None:
+    peer = scene.connect()
+    peer.connection.warn("nobody publishes yet")
+    peer.speak(publishes=True)
+    peer.connection.warn("audio: it has no sequence header")
+    sent = peer.transport.value()
+    for words in (b"onStatus", b"warning", b"NetStream.Publish.Warning", b"audio: it has no sequence header"):
+        assert words in sent
+    assert b"nobody" not in sent
+    assert peer.client is not None
+    peer.client.send_media(8, 20, b"sound")
+    peer.run()
+    assert peer.told == [Started()] and not peer.is_closing
+    assert scene.door.sink.got == [(8, 20, b"sound")]
+    peer.connection.connectionLost(Failure(ConnectionDone()))
+    peer.connection.warn("it has gone")
+
+
 def connected(scene: Scene) -> Peer:
     peer = scene.connect()
     peer.client = ClientSession(b"c", "live", "rtmp://x/live", "show?key=k", publishes=True)
