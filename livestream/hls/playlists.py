@@ -31,6 +31,9 @@ class Windows(Protocol):
     """What is known of the streams."""
 
     def window(self, stream: str) -> Window | None: ...
+    def is_on_air(self, stream: str) -> bool:
+        """Whether a broadcast has begun and not ended, even before there is a window."""
+
     def subscribe(self, changed: Callable[[str, object], None]) -> None:
         """Have ``changed(stream, announcement)`` called after every change, and with ``None`` when a stream goes."""
 

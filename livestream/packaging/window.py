@@ -23,6 +23,10 @@ from livestream.packaging.retention import MediaTime
 
 MIN_TARGETS = 3
 """RFC 8216, 6.2.2: a playlist is never shortened to less than this many target durations."""
+SETTLED_SEGMENTS = 3
+"""
+A stream that lists so many segments of one rendition lists all of them. No playlist that is complete has fewer.
+"""
 MAX_PENDING = 256
 """How many segments of a rendition may wait for a missing one before them."""
 
@@ -132,6 +136,11 @@ class Window:
     def is_on_air(self) -> bool:
         """Whether a broadcast has begun, even if nothing is listed yet, and has not ended."""
         return self._epoch > 0 and not self.is_ended
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all renditions are listed: what is transcoded comes a few seconds after the source."""
+        return any(len(self.listed(name)) >= SETTLED_SEGMENTS for name in self._renditions)
 
     @property
     def is_live(self) -> bool:
