@@ -18,7 +18,7 @@ LIMITS = (
     *("ops_connections", "ops_host", "ops_origin", "ops_token"),
     *("rtmp_protocol", "deadline", "refused", "relay", "commands", "message_rate", "publisher_rate", "message_bytes"),
     *("chunk_streams", "unfinished_bytes", "unasked_bytes", "unserved_bytes", "silent_player"),
-    *("viewer_bytes", "feeds", "unknown_names", "waiting_players"),
+    *("viewer_bytes", "feeds", "unknown_names", "waiting_players", "waiting_requests"),
     *("picture_size", "transcoder_deaths"),
 )
 """

@@ -291,6 +291,12 @@ class Limits:
     waiting_players: int = setting(
         1000, "maximum number of players that wait for broadcasts to begin (push.wait_s)", checks.positive, live=True
     )
+    waiting_requests: int = setting(
+        20_000,
+        "maximum number of HTTP requests that wait for the first segment of a broadcast that has begun",
+        checks.positive,
+        live=True,
+    )
     unknown_names_per_s: float = setting(
         10.0,
         "unknown names per second to look up at the upstream tier, while this node cannot know what is live",

@@ -70,6 +70,11 @@ class PublishedStreams:
     def windows(self) -> list[Window]:
         return list(self._windows.values())
 
+    def is_on_air(self, stream: str) -> bool:
+        """Whether a broadcast of the stream has begun and not ended."""
+        window = self._windows.get(stream)
+        return window is not None and window.is_on_air
+
     def object_info(self, stream: str, rendition: str, name: str) -> ObjectInfo | None:
         """An object that can still be fetched here; ``None`` if it is unknown."""
         window = self._windows.get(stream)

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from livestream.hls.beginnings import Beginnings
 from livestream.hls.objects import CachedObject, Objects, Wait
 from livestream.hls.paths import Target
 from livestream.hls.playlists import Playlists
@@ -47,7 +48,7 @@ class _RecentResponse:
     second: int
     response: Response
 
-    def is_for(self, found: CachedObject, conditions: Conditions, second: int) -> bool:
+    def is_for(self, found: CachedObject | Representation, conditions: Conditions, second: int) -> bool:
         if self.body is not found.body or self.outcome != found.outcome:
             return False
         return self.second == second and self.conditions == conditions
@@ -55,12 +56,17 @@ class _RecentResponse:
 
 @define(eq=False)
 class Lookup:
-    """Responses by name. ``clock`` has the wall clock's time."""
+    """
+    Responses by name. ``clock`` has the wall clock's time.
+
+    Without ``beginnings`` a playlist that is not there is missing at once.
+    """
 
     playlists: Playlists
     objects: Objects
     responses: ResponseFactory
     clock: IReactorTime
+    beginnings: Beginnings | None = None
     _unavailable: LogSummary = field(init=False)
     _recent: _RecentResponse | None = field(default=None, init=False)
 
@@ -71,7 +77,12 @@ class Lookup:
 
     def find(self, target: Target, *, gzip: bool) -> Representation | Wait | None:
         """What a playlist's or an object's name stands for now, or how to wait for it; ``None``: nothing has it."""
-        return self.objects.find(target) if target.name else self.playlists.ready(target, gzip)
+        if target.name:
+            return self.objects.find(target)
+        ready = self.playlists.ready(target, gzip)
+        if ready is not None or self.beginnings is None:
+            return ready
+        return self.beginnings.find(target, gzip)
 
     def respond(self, representation: Representation, request: MediaRequest) -> Response:
         """The response with what is ready."""
@@ -99,10 +110,13 @@ class Lookup:
         """Whether anything is known of a stream of this name."""
         return self.playlists.windows.window(stream) is not None
 
-    def _arrived(self, found: CachedObject, request: MediaRequest) -> Response:
+    def _arrived(self, found: CachedObject | Representation, request: MediaRequest) -> Response:
         recent, now = self._recent, self.clock.seconds()
         if recent is None or not recent.is_for(found, request.conditions, int(now)):
-            representation = self.objects.representation(request.target.kind, found)
+            if not isinstance(found, Representation):
+                representation = self.objects.representation(request.target.kind, found)
+            else:
+                representation = found
             response = self.responses.found(representation, request.conditions, now)
             recent = self._recent = _RecentResponse(found.body, found.outcome, request.conditions, int(now), response)
         return recent.response.without_body() if request.is_head else recent.response

@@ -35,8 +35,12 @@ class CachedObject(Protocol):
         """Unix time, in seconds, at which its bytes came."""
 
 
-Wait = Callable[[], "Deferred[CachedObject]"]
-"""Waits for an object; fetches it, if nobody has begun to."""
+Wait = Callable[[], "Deferred[Any]"]
+"""
+Waits for an object, which is fetched if nobody has begun to, or for a playlist: a `CachedObject` or a `Representation`.
+
+It fails with LookupError when there is no such thing, and with any other exception when it cannot be had now.
+"""
 
 
 class Library(Protocol):

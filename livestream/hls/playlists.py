@@ -17,11 +17,23 @@ from livestream.packaging.window import Window
 
 MEDIA_TYPE = b"application/vnd.apple.mpegurl"
 
+FRESH_S = 1
+"""
+A playlist may be kept by caches for so many seconds, and for half a target duration at most.
+
+It may never be served stale, not even while it is fetched again: a player that asks once per segment would get the
+playlist of its last request. Varnish serves it for ten seconds more, unless ``stale-while-revalidate`` (RFC 5861) says
+otherwise.
+"""
+
 
 class Windows(Protocol):
     """What is known of the streams."""
 
     def window(self, stream: str) -> Window | None: ...
+    def is_on_air(self, stream: str) -> bool:
+        """Whether a broadcast has begun and not ended, even before there is a window."""
+
     def subscribe(self, changed: Callable[[str, object], None]) -> None:
         """Have ``changed(stream, announcement)`` called after every change, and with ``None`` when a stream goes."""
 
@@ -66,14 +78,15 @@ class Playlists:
         if window is None:
             return None
         if target.kind is Kind.MULTIVARIANT:
-            text, fresh_s = multivariant(window, self.are_steered), window.target_s
+            text = multivariant(window, self.are_steered)
         else:
-            text, fresh_s = media_playlist(window, target.rendition), max(window.target_s // 2, 1)
+            text = media_playlist(window, target.rendition)
+        fresh_s = min(window.target_s // 2, FRESH_S)
         return None if text is None else self._representation(target.kind, text.encode("ascii"), fresh_s)
 
     def _representation(self, kind: Kind, text: bytes, fresh_s: int) -> Representation:
         etag = b'"%b"' % hashlib.sha256(text).hexdigest()[:32].encode("ascii")
-        cache_control = b"public, max-age=%d" % fresh_s
+        cache_control = b"public, max-age=%d, stale-while-revalidate=0" % fresh_s
         status = self.responses.cache_status("hit")
         return Representation(
             kind, MEDIA_TYPE, Body.whole(text), len(text), etag, cache_control, status, "hit", varies=True

@@ -20,11 +20,12 @@ from livestream.hls.steering import Steering
 from livestream.http.conditions import Conditions
 from livestream.http.counters import RequestCounters
 from livestream.http.refusals import STATUS
-from livestream.http.response import Field, ResponseFactory
+from livestream.http.response import Field, Response, ResponseFactory
 from livestream.http.twisted_writer import write
 from livestream.model.admission import Refusal
 from livestream.model.names import (
     APP,
+    STEERING_PATH,
     TAKE_PATH,
     go_path,
     multivariant_path,
@@ -72,6 +73,9 @@ class Push(Protocol):
     def view(self, request: Request, stream: str) -> Any:
         """Answer ``GET /live/STREAM.flv``: anything that a Klein route may return."""
 
+    def describe(self, request: Request, stream: str) -> Any:
+        """Answer a HEAD of the same."""
+
 
 class Connected(Protocol):
     """The connection of a request."""
@@ -112,7 +116,7 @@ class Hls:
         """Playlists and objects. What they are called is read from the raw path, not from what was decoded of it."""
         target = parse_path(request.path)
         if request.method == b"OPTIONS":
-            response = self.responses.options(self.seconds())
+            response = self._preflight(request)
         elif target is None:
             response = self.responses.error("404 Not Found", self.seconds())
         else:
@@ -122,13 +126,15 @@ class Hls:
         self.counters.count(response)
         await write(request, response)
 
-    @router.route(f"/{APP}/<name>", methods=["GET"])
+    @router.route(f"/{APP}/<name>", methods=METHODS)
     def pushed(self, request: Request, name: str) -> Any:
-        """``/live/STREAM.flv``, whose connection the push takes over."""
+        """``/live/STREAM.flv``, where the push takes over the connection of a GET."""
         target = parse_path(request.path)
         if target is None or target.kind is not Kind.FLV or self.push is None:
             raise NotFound
-        return self.push.view(request, target.stream)
+        if request.method == b"OPTIONS":
+            return write(request, self._preflight(request))
+        return (self.push.describe if request.method == b"HEAD" else self.push.view)(request, target.stream)
 
     @router.route(go_path(multivariant_path("<stream>")), methods=METHODS)
     @router.route(go_path(f"/{APP}/<stream>"), methods=METHODS)
@@ -137,6 +143,8 @@ class Hls:
         """Which edge to use. It is read from the raw target, as on the fast path."""
         if self.steering is None:
             raise NotFound
+        if request.method == b"OPTIONS" and STEERING_PATH.fullmatch(request.path):
+            return write(request, self._preflight(request))
         forwarded = b", ".join(request.requestHeaders.getRawHeaders(b"x-forwarded-for", []))
         peer = cast(Connected, request.channel).host
         response = self.steering.response(request.method, request.uri, forwarded, peer)
@@ -199,6 +207,10 @@ class Hls:
         status = STATUS[cast(Refusal, failure.value).reason]
         retry: tuple[Field, ...] = ((b"Retry-After", b"1"),) if status.startswith("503") else ()
         return write(cast(Request, request), self.responses.error(status, self.seconds(), "", *retry))
+
+    def _preflight(self, request: Request) -> Response:
+        names = request.requestHeaders.getRawHeaders(b"access-control-request-headers", [])
+        return self.responses.options(self.seconds(), b",".join(names))
 
     def _document(self, request: Request, text: bytes | None, *extra: Field) -> Deferred[None]:
         if text is None:

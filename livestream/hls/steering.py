@@ -17,7 +17,7 @@ from attrs import define
 from livestream.hls.paths import Kind
 from livestream.http.client_address import TrustedProxies
 from livestream.http.response import Response, ResponseFactory
-from livestream.model.names import NODE, STEERING_PATH, steering_path
+from livestream.model.names import NODE, STEERING_PATH, media_uri, steering_path
 from livestream.packaging.playlist import PATHWAY
 from livestream.packaging.window import Window
 from livestream.steering.nodes import Node
@@ -28,7 +28,7 @@ TTL_S = 10
 
 MANIFEST_TYPE = b"application/vnd.apple.steering-list"
 
-METHODS = (b"GET", b"HEAD", b"OPTIONS")
+METHODS = (b"GET", b"HEAD")
 
 _QUERY = re.compile(rb"[A-Za-z0-9._~=&%-]{1,256}")
 _NODE = re.compile(NODE)
@@ -71,18 +71,17 @@ class Steering:
         match = STEERING_PATH.fullmatch(path)
         if match is None or method not in METHODS:
             return None
-        if method == b"OPTIONS":
-            return self.responses.options(self.seconds())
         address = self.proxies.viewer(peer, forwarded.decode("latin-1"))
         if match["steered"] is None:
             return self._go(match["sent"].decode("ascii"), match["media"].decode("ascii"), query, address)
         return self._steer(match["steered"].decode("ascii"), query.decode("latin-1"), address)
 
     def _go(self, stream: str, path: str, query: bytes, address: str) -> Response:
-        """A redirect; what is no plain query is dropped from it."""
+        """A redirect, a relative one if the player stays here; what is no plain query is dropped from it."""
         edges = self.selector.order(stream, address, "") if self.selector is not None else ()
         kept = f"?{query.decode('ascii')}" if _QUERY.fullmatch(query) else ""
-        return self.responses.redirect(f"{edges[0].http if edges else ''}{path}{kept}", self.seconds(), Kind.REDIRECT)
+        there = f"{edges[0].http}{path}" if edges else media_uri(path)
+        return self.responses.redirect(f"{there}{kept}", self.seconds(), Kind.REDIRECT)
 
     def _steer(self, stream: str, query: str, address: str) -> Response:
         if self.selector is None:
@@ -92,7 +91,8 @@ class Steering:
         if not edges:  # a player goes on where it is, and asks again
             again = (b"Retry-After", b"%d" % TTL_S)
             return self.responses.error("503 Service Unavailable", self.seconds(), Kind.STEERING, again)
-        reload = f"{edges[0].http}{steering_path(stream)}?base={base}"
+        there = stream if edges[0].id == self.node else f"{edges[0].http}{steering_path(stream)}"
+        reload = f"{there}?base={base}"
         window = self.window(stream)
         variants = [info.name for info in window.renditions()] if window is not None else []
         text = manifest(edges, base, stream, TTL_S, reload, variants)

@@ -151,6 +151,8 @@ class HttpConnection(HeadReader):
         except Refused as reason:
             self._refuse(reason)
             return
+        if parsed.was_absolute:
+            head = parsed.encoded()
         found = None
         if fast_path is not None and self._is_free():
             found = fast_path.answer(parsed, head, self.host)

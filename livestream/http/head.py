@@ -21,6 +21,8 @@ END = b"\r\n\r\n"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 _FIELDS = re.compile(rb"(?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*")
+_ABSOLUTE = re.compile(rb"https?://(?P<authority>[^/?]*)(?P<rest>.*)", re.IGNORECASE)
+"""A target in absolute-form (RFC 9112, 3.2.2), as clients send it to a proxy, and some to any server."""
 HOSTS = 256
 """So many hosts are remembered as sound: a node has few, and to look one up costs a tenth of reading it."""
 _DIGITS = re.compile(rb"[0-9]{1,19}")
@@ -43,11 +45,18 @@ class Head:
     target: bytes
     minor: int
     fields: dict[bytes, bytes] = field(factory=dict)
+    was_absolute: bool = False
+    """Whether the target came in absolute-form; here it is in origin-form, and the Host is that of the target."""
 
     @property
     def path(self) -> bytes:
         """The raw path: nothing is decoded, and the query is left out."""
         return self.target.partition(b"?")[0]
+
+    def encoded(self) -> bytes:
+        """It as bytes, to be read by another parser."""
+        line = b"%b %b HTTP/1.%d\r\n" % (self.method, self.target, self.minor)
+        return b"".join((line, *(b"%b: %b\r\n" % pair for pair in self.fields.items()), b"\r\n"))
 
 
 def parse_line(line: bytes) -> tuple[bytes, bytes, int]:
@@ -107,7 +116,12 @@ def parse(head: bytes, limits: HeadLimits) -> Head:
         raise Refused("400 Bad Request")
     if host:
         _check_host(host)
-    return Head(method, target, minor, fields)
+    absolute = None if target.startswith(b"/") else _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return Head(method, target, minor, fields)
+    _check_host(absolute["authority"])
+    fields[b"host"] = absolute["authority"]
+    return Head(method, b"/" + absolute["rest"].removeprefix(b"/"), minor, fields, was_absolute=True)
 
 
 @lru_cache(HOSTS)

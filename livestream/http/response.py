@@ -13,6 +13,7 @@ from functools import cached_property
 from attrs import define, evolve, field, frozen
 
 from livestream.http.conditions import Conditions, Outcome, select
+from livestream.http.preflight import allowed_headers
 from livestream.net.body import FIRST_BYTES, Body
 
 Field = tuple[bytes, bytes]
@@ -187,14 +188,15 @@ class ResponseFactory:
         )
         return Response(status, fields, kind, "error", Body.whole(text), 0, len(text))
 
-    def options(self, now: float) -> Response:
-        """The response to a preflight: pages may send ranges and conditions."""
+    def options(self, now: float, requested: bytes = b"") -> Response:
+        """The response to a preflight, which asks for these header names."""
         fields = (
             (b"Date", self.date(now)),
             (b"Allow", b"GET, HEAD, OPTIONS"),
             (b"Access-Control-Allow-Methods", b"GET, HEAD, OPTIONS"),
-            (b"Access-Control-Allow-Headers", b"Range, If-Range, If-None-Match, Cache-Control"),
+            (b"Access-Control-Allow-Headers", allowed_headers(requested)),
             (b"Access-Control-Max-Age", b"86400"),
+            (b"Vary", b"Access-Control-Request-Headers"),
             *self._shared,
         )
         return Response("204 No Content", fields, "", "")

@@ -135,12 +135,12 @@ class Writer:
             self._waiting = [*self._waiting[1 - MAX_WAITING :], segment]
 
     def end(self) -> None:
-        """Announce the end of the broadcast, if it ever began."""
+        """Announce the end of the broadcast, if its beginning was: also of one that has no segment."""
         if self.state is WriterState.CLAIMING:
             self._ends = True
             return
         newest = self._numbers.newest
-        if self.state is WriterState.WRITING and newest is not None and self._numbers.next:
+        if self.state is WriterState.WRITING and newest is not None:
             ended = StreamEnded(self.stream, newest.epoch, newest.msn(newest.last), self.node)
             self.pending.add(ended, self.suspend)
         self.close()

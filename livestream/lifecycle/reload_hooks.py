@@ -8,6 +8,7 @@ from livestream.cache.store import Store
 from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.upstream_selection import UpstreamSelection
 from livestream.config import Config
+from livestream.hls.beginnings import Beginnings
 from livestream.hls.steering import Steering
 from livestream.http.client_address import TrustedProxies
 from livestream.http.limits import HttpLimits
@@ -37,8 +38,8 @@ from livestream.settings import Upstream
 from livestream.signing import Credentials
 
 
-def reload_http(reloader: Reloader, site: HttpSite, steering: Steering) -> None:
-    """New limits hold for new connections."""
+def reload_http(reloader: Reloader, site: HttpSite, steering: Steering, beginnings: Beginnings) -> None:
+    """New limits hold for new connections, and for requests that begin to wait."""
 
     def limits(new: HttpLimits) -> None:
         site.limits = new
@@ -46,7 +47,11 @@ def reload_http(reloader: Reloader, site: HttpSite, steering: Steering) -> None:
     def proxies(new: TrustedProxies) -> None:
         site.proxies = steering.proxies = new
 
+    def waiting(new: int) -> None:
+        beginnings.limit = new
+
     reloader.follow(http_limits, limits)
+    reloader.follow(lambda config: config.limits.waiting_requests, waiting)
     reloader.follow(lambda config: TrustedProxies.of(config.cluster.trusted_proxies), proxies)
 
 

@@ -127,6 +127,11 @@ def go_path(media: str) -> str:
     return f"/go{media}"
 
 
+def media_uri(media: str) -> str:
+    """The path ``media``, relative to what sends players there."""
+    return "../" * media.count("/") + media[1:]
+
+
 def steering_path(stream: str) -> str:
     return f"/steer/{stream}"
 

@@ -10,6 +10,7 @@ Sockets and what moves over them, the same for every part.
 - ``tcp``: the options of a socket
 - ``direct_socket``: plain connections past Twisted's transport and reactor; the one module that knows their parts
 - ``periodic``: what is done every so often
+- ``waiting``: who waits for what is announced of a stream
 - ``token_bucket``: a rate that is kept on average
 - ``log_summary``: a line of the log for what strangers can cause as often as they like
 - ``sd_notify``: what systemd is told

@@ -7,6 +7,7 @@ Frames into HLS segments and playlists. Pure: no I/O, no clock.
 - ``samples``: queued frames, and the samples of a segment that they become
 - ``fmp4``: fragmented MP4, out of ``boxes``
 - ``rates``: a rendition's measured bit rate and frame rate
-- ``window``: a stream's segments that are listed or can still be fetched, with their ``numbering``
+- ``window``: a stream's segments that are listed or can still be fetched, with their ``numbering``; each rendition is
+  a ``rendition_window``, and ``retention`` says for how long after they were listed
 - ``playlist``: a window as HLS playlists
 """

@@ -18,84 +18,24 @@ from livestream.model.segments import (
     Superseded,
 )
 from livestream.packaging.numbering import Epochs
+from livestream.packaging.rendition_window import RenditionWindow
+from livestream.packaging.retention import MediaTime
 
 MIN_TARGETS = 3
 """RFC 8216, 6.2.2: a playlist is never shortened to less than this many target durations."""
+SETTLED_SEGMENTS = 3
+"""
+A stream that lists so many segments of one rendition lists all of them. No playlist that is complete has fewer.
+"""
 MAX_PENDING = 256
 """How many segments of a rendition may wait for a missing one before them."""
-MAX_DISCONTINUITY_STEP = 16
-"""A larger jump of the discontinuity number restarts the list, since each step is a line in the playlist."""
-
-
-@define(eq=False)
-class _Rendition:
-    """The known segments, by number; all from ``start`` up to ``end`` (exclusive) are known, and are or were listed."""
-
-    info: RenditionInfo
-    known: dict[int, SegmentAnnounced] = field(factory=dict)
-    start: int = 0
-    end: int = 0
-    _objects: dict[str, ObjectInfo] | None = None
-
-    def add(self, announced: SegmentAnnounced) -> None:
-        self.known[announced.segment.msn] = announced
-        self._objects = None
-
-    def drop(self, msn: int) -> None:
-        del self.known[msn]
-        self._objects = None
-
-    @property
-    def objects(self) -> dict[str, ObjectInfo]:
-        """The objects that can be fetched, by name."""
-        if self._objects is None:
-            segments = [announced.segment for announced in self.known.values()]
-            infos = [info for segment in segments for info in (segment.init, segment.media) if info is not None]
-            self._objects = {info.name: info for info in infos}
-        return self._objects
-
-    @property
-    def pending(self) -> list[int]:
-        """The numbers that wait for a missing one before them."""
-        return [msn for msn in self.known if msn > self.end]
-
-    def extend(self, list_start: int, length: int) -> None:
-        """
-        Start the list if it is empty or ends before ``list_start``, and list all that follows contiguously.
-
-        An empty list starts with the oldest known of the newest ``length`` numbers; if its epoch begins among them,
-        with the epoch's first, which other nodes may list.
-        """
-        if self.start == self.end or self.end < list_start:
-            self._start(list_start, length)
-        self.advance()
-
-    def advance(self) -> None:
-        """List all that follows contiguously."""
-        while self.end in self.known:
-            self.end += 1
-
-    def restart_at(self, msn: int) -> None:
-        """Restart the list at this number, unless that is next anyway."""
-        if msn != self.end:
-            self.start = self.end = msn
-
-    def _start(self, list_start: int, length: int) -> None:
-        is_empty = self.start == self.end
-        late = [msn for msn in self.known if msn >= max(self.end, list_start)]
-        if late or (is_empty and self.known):
-            known = late or list(self.known)
-            oldest = max(known) - length + 1
-            msn = min(msn for msn in known if msn >= oldest)
-            first = self.known[msn].epoch.first_msn
-            self.restart_at(first if is_empty and first >= max(oldest, list_start) else msn)
 
 
 @define(eq=False)
 class Window:
     """
-    One stream: the newest ``length`` segments of each rendition are listed, and as many more can still be fetched,
-    since a viewer's playlist may be as old as it is long.
+    One stream: the newest ``length`` segments of each rendition are listed, and those that were can be fetched for as
+    long as `livestream.packaging.retention` says.
 
     The state depends on what is known, not on the order in which it arrived: two nodes list the same segment, date and
     discontinuity under every number that both list. Numbers, dates and discontinuities are the writer's; see `Epochs`
@@ -110,13 +50,14 @@ class Window:
     node: str = field(default="", init=False)
     """The node that has the newest segments; empty where nodes have no names."""
     _epochs: Epochs = field(factory=Epochs, init=False)
-    _renditions: dict[str, _Rendition] = field(factory=dict, init=False)
+    _renditions: dict[str, RenditionWindow] = field(factory=dict, init=False)
     _refused: dict[tuple[str, int, int], SegmentAnnounced] = field(factory=dict, init=False)
     _ended: dict[int, StreamEnded] = field(factory=dict, init=False)
     _epoch: int = field(default=0, init=False)
     _target_epoch: int = field(default=0, init=False)
     _oldest_msn: int = field(default=0, init=False)
-    _trimmed_msn: int = field(default=-1, init=False)
+    _media_ms: int = field(default=0, init=False)
+    _counted_msn: int = field(default=-1, init=False)
     _skipped_to_end: bool = field(default=False, init=False)
 
     # Updates
@@ -140,7 +81,7 @@ class Window:
             elif is_new_epoch:
                 news.append(announcement)
         for rendition in self._renditions.values():
-            rendition.extend(self._epochs.list_start, 2 * self.length)
+            rendition.extend(self._epochs.list_start, 2 * self.length, self._oldest_msn)
         self._trim()
         return news
 
@@ -195,6 +136,11 @@ class Window:
     def is_on_air(self) -> bool:
         """Whether a broadcast has begun, even if nothing is listed yet, and has not ended."""
         return self._epoch > 0 and not self.is_ended
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all renditions are listed: what is transcoded comes a few seconds after the source."""
+        return any(len(self.listed(name)) >= SETTLED_SEGMENTS for name in self._renditions)
 
     @property
     def is_live(self) -> bool:
@@ -259,19 +205,9 @@ class Window:
         known, last_msn = self._renditions.get(rendition), self.last_msn
         if known is None or last_msn is None:
             return []
-        if last_msn + 1 - self._list_end(known) > self.length:
+        if self._is_late(known, last_msn):
             return []
-        segments: list[Segment] = []
-        total_ms = 0
-        for msn in range(known.end - 1, known.start - 1, -1):
-            is_enough = len(segments) >= self.length and total_ms >= MIN_TARGETS * self.target_s * 1000
-            announced = known.known.get(msn)
-            if is_enough or announced is None or (segments and not _follows(announced.segment, segments[-1])):
-                break
-            segments.append(announced.segment)
-            total_ms += announced.segment.duration_ms
-        segments.reverse()
-        return segments
+        return known.list_before(known.end, self.length, MIN_TARGETS * self.target_s * 1000)
 
     def is_listed(self, rendition: str, name: str) -> bool:
         """Whether a rendition's playlist lists this object."""
@@ -285,9 +221,10 @@ class Window:
 
     # Inside
 
-    def _list_end(self, rendition: _Rendition) -> int:
-        """Where a rendition's list ends; numbers that were skipped do not count as lag."""
-        return max(rendition.end, min(self._epochs.list_start, (self.last_msn or 0) + 1))
+    def _is_late(self, rendition: RenditionWindow, last_msn: int) -> bool:
+        """Whether it has fallen a whole list behind the others; numbers that were skipped do not count as lag."""
+        end = max(rendition.end, min(self._epochs.list_start, last_msn + 1))
+        return last_msn + 1 - end > self.length
 
     def _segments(self) -> list[SegmentAnnounced]:
         return [announced for rendition in self._renditions.values() for announced in rendition.known.values()]
@@ -307,7 +244,7 @@ class Window:
             if len(self._refused) < MAX_PENDING:
                 self._refused[announced.info.name, epoch.number, msn] = announced
             return []
-        rendition = self._renditions.setdefault(announced.info.name, _Rendition(announced.info))
+        rendition = self._renditions.setdefault(announced.info.name, RenditionWindow(announced.info))
         known = rendition.known.get(msn)
         if known is not None and (announced.segment.is_gap or not known.segment.is_gap):
             return []
@@ -339,26 +276,54 @@ class Window:
         return [news for announced in refused.values() for news in self._add_segment(announced)]
 
     def _trim(self) -> None:
-        """Drop what no viewer can request any more, whenever the newest number has changed."""
+        """Drop what no viewer can request any more, whenever a list has changed."""
         last_msn = self.last_msn
-        if last_msn is None or last_msn == self._trimmed_msn:
+        if last_msn is None:
             return
-        self._trimmed_msn = last_msn
-        listed = max(len(self.listed(name)) for name in self._renditions)
-        self._oldest_msn = max(self._oldest_msn, last_msn - 2 * max(self.length, listed))
+        if last_msn > self._counted_msn:
+            self._count_media(last_msn)
+            self._refuse_old(last_msn)
         for name, rendition in list(self._renditions.items()):
-            is_to_follow = rendition.end <= self._epochs.list_start and self._list_end(rendition) > self._oldest_msn
-            for msn in [msn for msn in rendition.known if msn < self._oldest_msn and not is_to_follow]:
-                rendition.drop(msn)
+            is_late = self._is_late(rendition, last_msn)
+            noted = rendition.start, rendition.end, last_msn if is_late else 0
+            if noted != rendition.noted:
+                self._drop_past(rendition, is_late)
+                rendition.noted = noted
             if not rendition.known:
                 del self._renditions[name]
+
+    def _count_media(self, last_msn: int) -> None:
+        """Count each number once, by the first rendition that lists it. Numbers that nobody has count for nothing."""
+        durations: dict[int, int] = {}
+        for rendition in self._renditions.values():
+            for msn in range(max(self._counted_msn + 1, rendition.start), rendition.end):
+                announced = rendition.known.get(msn)
+                if announced is not None:
+                    durations.setdefault(msn, announced.segment.duration_ms)
+        self._media_ms += sum(durations.values())
+        self._counted_msn = last_msn
+
+    def _drop_past(self, rendition: RenditionWindow, is_late: bool) -> None:
+        """Note what was listed since this was last called, list by list, and drop the segments whose time is over."""
+        first, end = max(rendition.noted[1], rendition.start) + 1, rendition.end
+        segments: list[Segment] = []
+        for each in range(first if is_late else min(first, end), end + 1):
+            segments = rendition.list_before(each, self.length, MIN_TARGETS * self.target_s * 1000)
+            rendition.retention.note_list(segments)
+        is_listed = bool(segments) and not is_late
+        now = MediaTime(self._media_ms, rendition.media_ms)
+        stop = segments[0].msn if is_listed else end
+        past = rendition.retention.past(rendition.known, stop, is_listed, now)
+        for msn in (*past, *(msn for msn in rendition.pending if msn < self._oldest_msn)):
+            rendition.drop(msn)
+
+    def _refuse_old(self, last_msn: int) -> None:
+        """Refuse numbers from long ago from here on: a writer that gives them knows less of the stream than this."""
+        listed = max(len(self.listed(name)) for name in self._renditions)
+        self._oldest_msn = max(self._oldest_msn, last_msn - 2 * max(self.length, listed))
         self._epochs.trim(self._oldest_msn)
         kept = {epoch.number for epoch in self._epochs.all()}
         self._ended = {number: ended for number, ended in self._ended.items() if number in kept}
         self._refused = {
             key: announced for key, announced in self._refused.items() if announced.segment.msn >= self._oldest_msn
         }
-
-
-def _follows(before: Segment, after: Segment) -> bool:
-    return 0 <= after.discontinuity - before.discontinuity <= MAX_DISCONTINUITY_STEP

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from attrs import define, field
 from klein import Klein
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
+from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, NotFound
 
 from livestream.http.assets import Assets, page
-from livestream.model.names import InvalidName, stream_name, watch_path
+from livestream.model.names import InvalidName, multivariant_path, stream_name, watch_path
 
 STATIC = files("livestream.pages") / "static"
 TYPES = {
@@ -35,7 +36,7 @@ ANYWHERE = " http: https:"
 @define(eq=False)
 class Watch:
     """
-    The pages beside the media. ``live`` has the names of the streams that are live.
+    The pages beside the media. ``live`` has the names of the streams that are live. All URLs in them are relative.
 
     With ``is_steered`` a page may play from any node: which ones there will be is not known when it is loaded.
     """
@@ -55,10 +56,10 @@ class Watch:
     def index(self, request: IRequest) -> bytes:
         """What is live; a page with nothing on it looks again by itself."""
         names = sorted(self.live())
-        items = "".join(f'<li><a href="{watch_path(escape(name))}">{escape(name)}</a></li>' for name in names)
+        items = "".join(f'<li><a href=".{watch_path(escape(name))}">{escape(name)}</a></li>' for name in names)
         streams = f'<ul class="streams">{items}</ul>' if items else '<p class="empty">Nothing is live right now.</p>'
         refresh = "" if items else '<meta http-equiv="refresh" content="5">'
-        return self._page(request, self._index.substitute(streams=streams, refresh=refresh))
+        return self._page(request, self._index.substitute(streams=streams, refresh=refresh, root=_root(request)))
 
     @router.route(watch_path("<stream>"))
     def player(self, request: IRequest, stream: str) -> bytes:
@@ -67,7 +68,8 @@ class Watch:
             name = escape(stream_name(stream))
         except InvalidName:
             raise NotFound from None
-        return self._page(request, self._player.substitute(stream=name))
+        media = multivariant_path(name)[1:]
+        return self._page(request, self._player.substitute(stream=name, media=media, root=_root(request)))
 
     @router.route("/static/<name>")
     def static(self, request: IRequest, name: str) -> bytes:
@@ -79,8 +81,14 @@ class Watch:
         """No such page, or no such method on it."""
         assert isinstance(failure.value, HTTPException)
         request.setResponseCode(failure.value.code or 500)
-        words = '<p class="empty">This page does not exist.</p><p><a href="/">Live now</a></p>'
-        return self._page(request, self._index.substitute(streams=words, refresh=""))
+        root = _root(request)
+        words = f'<p class="empty">This page does not exist.</p><p><a href="{root}">Live now</a></p>'
+        return self._page(request, self._index.substitute(streams=words, refresh="", root=root))
 
     def _page(self, request: IRequest, html: str) -> bytes:
         return page(request, html, ANYWHERE if self.is_steered else "")
+
+
+def _root(request: IRequest) -> str:
+    """The index, relative to the path of a request: a proxy may serve the site below a prefix."""
+    return "../" * (cast(Request, request).path.count(b"/") - 1) or "./"

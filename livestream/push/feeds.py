@@ -14,9 +14,9 @@ from livestream.metrics import Metrics
 from livestream.model.admission import PushProtocol, Reason, Refusal
 from livestream.model.names import SOURCE
 from livestream.net.token_bucket import TokenBucket
+from livestream.net.waiting import WaitingViewers
 from livestream.push.feed import Feed, FeedPhase, PushLimits
 from livestream.push.timeline_splice import TimelineOrigin
-from livestream.push.waiting import WaitingViewers
 
 UNKNOWN_S = 1.0
 """How long a feed that upstream does not have is kept, so that upstream is not asked for each who requests it."""

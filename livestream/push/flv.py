@@ -20,7 +20,8 @@ from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
 from livestream.http.refusals import STATUS
-from livestream.http.response import SHARED, ResponseFactory
+from livestream.http.response import CLOSE, SHARED, Field, Response, ResponseFactory
+from livestream.http.twisted_writer import write
 from livestream.model.admission import PlayRequest, PushProtocol, Reason, Refusal
 from livestream.model.names import SOURCE
 from livestream.net.token_bucket import TokenBucket
@@ -177,7 +178,23 @@ class FlvPush:
         peer = cast(UpgradableConnection, request.channel).host
         session = await self.admission.admit(_play_request(stream, request.args, peer, protocol))
         clock = session.feeds.clock
-        return FlvViewer(session, clock, head or self._head(), self._viewers.discard, websocket)
+        head = head or Response("200 OK", self._fields(), "flv", "hit").head()
+        return FlvViewer(session, clock, head, self._viewers.discard, websocket)
+
+    def describe(self, request: Request, stream: str) -> Deferred[None]:
+        """
+        Answer a HEAD with the header that a GET gets. It waits as a GET does, and fails as `view` does.
+
+        What a HEAD asks to upgrade stays HTTP (RFC 6455, 4.1).
+        """
+        return Deferred.fromCoroutine(self._describe(request, stream)).addErrback(self._count_refused)
+
+    async def _describe(self, request: Request, stream: str) -> None:
+        peer = cast(UpgradableConnection, request.channel).host
+        session = await self.admission.admit(_play_request(stream, request.args, peer, PushProtocol.FLV))
+        session.leave()
+        self._count("hit")
+        await write(request, Response("200 OK", self._fields(), "flv", "hit"))
 
     def _begin(self, viewer: FlvViewer, request: Request) -> Deferred[None]:
         self._count("hit")
@@ -197,15 +214,14 @@ class FlvPush:
         if viewer in self._viewers:
             viewer.disconnect()
 
-    def _head(self) -> bytes:
-        fields = [
+    def _fields(self) -> tuple[Field, ...]:
+        return (
             (b"Date", self.responses.date(self.admission.feeds.clock.seconds())),
             (b"Content-Type", b"video/x-flv"),
             (b"Cache-Control", b"no-store"),
-            (b"Connection", b"close"),
+            CLOSE,
             *SHARED,
-        ]
-        return b"".join([b"HTTP/1.1 200 OK\r\n", *(b"%s: %s\r\n" % pair for pair in fields), b"\r\n"])
+        )
 
     def _shake(self, request: Request) -> tuple[Connection, bytes]:
         """:raises ProtocolError: it is no WebSocket handshake (RFC 6455, 4.2.1)."""

@@ -8,12 +8,6 @@ from livestream.bus.known_streams import KnownStreams
 from livestream.model.names import SOURCE
 from livestream.push.feeds import Availability
 
-SETTLED_SEGMENTS = 3
-"""
-A stream that lists so many segments of its source lists all its renditions: those that are transcoded come a few
-seconds after the source. No playlist that is complete has fewer.
-"""
-
 
 @define(eq=False)
 class LiveRenditions:
@@ -30,5 +24,4 @@ class LiveRenditions:
         window = known_streams.window(stream)
         if window is not None and window.has_rendition(rendition):
             return Availability.LIVE
-        is_settled = window is not None and len(window.listed(SOURCE)) >= SETTLED_SEGMENTS
-        return Availability.NOT_LIVE if is_settled else Availability.UNKNOWN
+        return Availability.NOT_LIVE if window is not None and window.is_settled else Availability.UNKNOWN

@@ -11,6 +11,7 @@ from livestream.cache.store import Key, Store
 from livestream.cluster.edge_selection import EdgeSelection
 from livestream.cluster.heartbeat import HeartbeatSender
 from livestream.config import Config
+from livestream.hls.beginnings import Beginnings
 from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Lookup
 from livestream.hls.objects import Library, Objects
@@ -127,7 +128,8 @@ def http_site(
     """Serve playlists and objects; with ``flv`` the push as well, with ``states`` and ``takes`` what nodes ask."""
     reactor, counters = process.reactor, RequestCounters(node.metrics)
     playlists = Playlists(windows, responses, are_steered=edges is not None)
-    lookup = Lookup(playlists, Objects(library, responses), responses, reactor)
+    beginnings = Beginnings(playlists, config.hls.segment_s, config.limits.waiting_requests, reactor, node.metrics)
+    lookup = Lookup(playlists, Objects(library, responses), responses, reactor, beginnings)
     proxies = TrustedProxies.of(config.cluster.trusted_proxies)
     steering = Steering(node.name, edges, proxies, windows.window, responses, reactor.seconds)
     prepared = PreparedResponses(responses, counters, reactor.seconds)
@@ -145,7 +147,7 @@ def http_site(
         signatures=Signatures(node.credentials) if is_asked_by_nodes else None,
         proxies=proxies,
     )
-    reload_http(process.reloader, site, steering)
+    reload_http(process.reloader, site, steering, beginnings)
     return site
 
 

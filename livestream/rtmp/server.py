@@ -68,6 +68,7 @@ class ServerSession:
     _wire: Wire = field(init=False)
     _streams: int = field(default=0, init=False)
     _stream_id: int = field(default=0, init=False)
+    _stream_name: str = field(default="", init=False)
     _commands: int = field(default=0, init=False)
     _exempt_bytes: int = field(default=0, init=False)  # received while more was allowed
 
@@ -332,11 +333,29 @@ class ServerSession:
         if len(values) < 2 or not isinstance(values[1], str):
             raise RemoteProtocolError(f"{command} without a name")
         stream, _, query = values[1].partition("?")
-        self._stream_id = message.stream_id or 1
-        return stream, _fields(query)
+        fields = _fields(query)
+        self._stream_id, self._stream_name = message.stream_id or 1, stream
+        return stream, fields
 
-    def _close_stream(self, _: Message, transaction: float, values: list[Any]) -> Events:
-        return self._leave(ServerInput.CLOSE_STREAM)
+    def _close_stream(self, message: Message, transaction: float, values: list[Any]) -> Events:
+        """End what is published or played on the message stream that this came on; 0 is the connection's own."""
+        return self._leave_if(message.stream_id in (0, self._stream_id))
+
+    def _delete_stream(self, _: Message, transaction: float, values: list[Any]) -> Events:
+        """The same for the message stream whose id this carries (7.2.2.3). Some encoders send none, or no number."""
+        stream_id = values[1] if len(values) > 1 else None
+        is_id = isinstance(stream_id, float) and stream_id.is_integer() and 0 < stream_id < 1 << 32
+        return self._leave_if(not is_id or stream_id == self._stream_id)
+
+    def _unpublish(self, _: Message, transaction: float, values: list[Any]) -> Events:
+        """The same for the stream that this names, with or without its query."""
+        name = values[1] if len(values) > 1 else None
+        stream = name.partition("?")[0] if isinstance(name, str) else ""
+        return self._leave_if(stream in ("", self._stream_name))
+
+    def _leave_if(self, is_meant: bool) -> Events:
+        """End what is published or played, if that is what is to be closed and not another stream."""
+        return self._leave(ServerInput.CLOSE_STREAM) if is_meant else ()
 
     def _leave(self, given: ServerInput) -> Events:
         """Go to the state that follows, and end what was published or played till now."""
@@ -368,7 +387,9 @@ class ServerSession:
         "seek": _seek,
         "getStreamLength": _stream_length,
         **dict.fromkeys(("pause", "pauseRaw"), _pause),
-        **dict.fromkeys(("FCUnpublish", "deleteStream", "closeStream"), _close_stream),
+        "closeStream": _close_stream,
+        "deleteStream": _delete_stream,
+        "FCUnpublish": _unpublish,
         **dict.fromkeys(
             ("releaseStream", "FCPublish", "FCSubscribe", "_checkbw", "initStream", "getMovLen"),
             _acknowledge,

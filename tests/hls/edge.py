@@ -8,6 +8,7 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 
+from livestream.hls.beginnings import Beginnings
 from livestream.hls.fast_path import HlsFastPath
 from livestream.hls.lookup import Lookup
 from livestream.hls.objects import Objects
@@ -82,6 +83,10 @@ class FakeWindows:
     def window(self, stream: str) -> Window | None:
         return self.windows.get(stream)
 
+    def is_on_air(self, stream: str) -> bool:
+        window = self.windows.get(stream)
+        return window is not None and window.is_on_air
+
     def subscribe(self, changed: Callable[[str, object], None]) -> None:
         self.listeners.append(changed)
 
@@ -137,6 +142,7 @@ class Edge:
     states: FakeStates = field(factory=FakeStates)
     metrics: Metrics = field(factory=Metrics)
     feeds: Feeds = field(init=False)
+    beginnings: Beginnings = field(init=False)
     fast_path: HlsFastPath | None = field(init=False)
     site: HttpSite = field(init=False)
     app: Hls = field(init=False)
@@ -144,7 +150,8 @@ class Edge:
     def __attrs_post_init__(self) -> None:
         responses, counters = ResponseFactory("edge-1"), RequestCounters(self.metrics)
         playlists, objects = Playlists(self.windows, responses), Objects(self.library, responses)
-        lookup = Lookup(playlists, objects, responses, self.loop)
+        self.beginnings = Beginnings(playlists, 3, 100, self.loop, self.metrics)
+        lookup = Lookup(playlists, objects, responses, self.loop, self.beginnings)
         self.feeds = Feeds(self.push, self.loop, self.metrics, known=self.known)
         flv = FlvPush(ViewerAdmission(self.feeds), responses)
         clock = self.loop.seconds

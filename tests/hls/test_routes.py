@@ -82,11 +82,11 @@ def test_query_parameters_are_no_part_of_the_name(edge: Edge) -> None:
     assert edge.library.asked == []
 
 
-def test_a_media_playlist_is_fresh_for_less_than_half_a_target_duration(edge: Edge) -> None:
+def test_a_media_playlist_is_fresh_for_less_than_half_a_target_duration_and_never_served_stale(edge: Edge) -> None:
     response = edge.client().ask("/live/s/720p/index.m3u8")
     assert response.body.startswith(b"#EXTM3U\n")
     assert response.fields["Content-Type"] == "application/vnd.apple.mpegurl"
-    assert response.fields["Cache-Control"] == "public, max-age=1"
+    assert response.fields["Cache-Control"] == "public, max-age=1, stale-while-revalidate=0"
     assert response.fields["Vary"] == "Accept-Encoding"
     assert "Age" not in response.fields
     assert edge.counted("playlist", "hit") == 1
@@ -133,7 +133,10 @@ def test_a_playlist_that_has_changed_is_never_answered_as_it_was(edge: Edge) -> 
         "/live/s/master.m3u8/",
         "/live/s;x/master.m3u8",
         "/live/s\\t/master.m3u8",
-        "http://edge/live/s/master.m3u8",
+        "http://edge/live/other/master.m3u8",
+        "http://edge//live/s/master.m3u8",
+        "http://edge",
+        "ftp://edge/live/s/master.m3u8",
         "*",
         "/live/other.flv",
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from attrs import define, evolve, field
@@ -88,7 +88,21 @@ def test_a_head_is_sent_there_as_well_and_a_preflight_is_answered(edge: Edge) ->
 def test_with_nowhere_else_to_go_the_player_stays_here(edges: list[Node] | None) -> None:
     edge = Edge(guide=None if edges is None else FakeGuide(edges))
     response = edge.client().ask("/go/live/show/master.m3u8?x=1")
-    assert (response.status, response.fields["Location"]) == (302, "/live/show/master.m3u8?x=1")
+    assert (response.status, response.fields["Location"]) == (302, "../../../live/show/master.m3u8?x=1")
+
+
+@pytest.mark.parametrize("path", ["/live/show/master.m3u8", "/live/show.flv"])
+def test_who_stays_here_stays_below_the_prefix_of_a_proxy(path: str) -> None:
+    location = Edge().client().ask(f"/go{path}").fields["Location"]
+    assert urljoin(f"https://front.example/video/go{path}", location) == f"https://front.example/video{path}"
+
+
+def test_the_best_edge_is_asked_again_where_it_was_asked(edge: Edge, guide: FakeGuide) -> None:
+    guide.edges[:] = [ONE, TWO]
+    reload = steered(edge)["RELOAD-URI"]
+    assert urljoin("https://front.example/video/steer/show?_HLS_pathway=.", reload) == (
+        "https://front.example/video/steer/show?base=edge-1"
+    )
 
 
 def test_without_a_cluster_there_is_nothing_to_steer_by(edge: Edge) -> None:

@@ -134,6 +134,8 @@ def test_a_push_behind_a_proxy_counts_for_its_viewer_while_it_lasts(edge: Edge) 
             request.channel.take_over(Protocol())
             return Deferred()
 
+        describe = view
+
     edge.app.push = push = Push()
     if edge.fast_path is not None:
         edge.fast_path.push = push

@@ -271,6 +271,8 @@ def test_another_protocol_can_take_a_connection_over(edge: Edge) -> None:
             echo.transport.write(f"<{stream}>".encode())
             return Deferred()
 
+        describe = view
+
     echo = Echo()
     edge.app.push = push = Push()
     if edge.fast_path is not None:

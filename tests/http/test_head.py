@@ -26,6 +26,32 @@ def test_a_head_is_its_method_raw_target_and_fields() -> None:
     assert read.fields == {b"host": b"h", b"range": b"bytes=0-1", b"x-a": b"b"}
 
 
+@pytest.mark.parametrize(
+    ("target", "read"),
+    [
+        (b"http://a.example/x?q=http://b/", (b"/x?q=http://b/", b"a.example")),
+        (b"HTTPS://a.example:8443/x", (b"/x", b"a.example:8443")),
+        (b"http://[2001:db8::1]:80//x", (b"//x", b"[2001:db8::1]:80")),
+        (b"http://a.example", (b"/", b"a.example")),
+        (b"http://a.example?q", (b"/?q", b"a.example")),
+    ],
+)
+def test_a_target_with_scheme_and_host_is_that_of_its_path_at_its_host(
+    target: bytes, read: tuple[bytes, bytes]
+) -> None:
+    found = parse(head(b"X: y", line=b"GET " + target + b" HTTP/1.1", host=b"Host: other"), LIMITS)
+    assert (found.target, found.fields[b"host"]) == read
+    again = parse(found.encoded(), LIMITS)
+    assert (again.target, again.fields, again.was_absolute) == (found.target, found.fields, False)
+
+
+@pytest.mark.parametrize(
+    "target", [b"http:///x", b"http://", b"http://a b/", b"http://user@a/x", b"http://a:x/", b"http://a,b/x"]
+)
+def test_a_target_with_a_host_that_cannot_be_is_refused(target: bytes) -> None:
+    assert status_of(head(line=b"GET " + target + b" HTTP/1.1")) == "400"
+
+
 def test_fields_that_come_twice_are_joined() -> None:
     assert parse(head(b"Via: a", b"via: b"), LIMITS).fields[b"via"] == b"a, b"
 

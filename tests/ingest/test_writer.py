@@ -103,11 +103,13 @@ def test_a_publisher_who_leaves_before_the_answer_leaves_what_it_sent_and_an_end
     assert isinstance(scene.site.told[-1], StreamEnded)
 
 
-def test_one_who_sent_nothing_and_left_is_nobody_anyone_hears_an_end_of(scene: SlowScene) -> None:
+def test_one_who_sent_nothing_and_left_is_over_for_those_who_wait_for_its_first_segment(scene: SlowScene) -> None:
     scene.broadcasts.resume_or_start("show").left("closed")
     scene.answer()
     scene.clock.pump([1] * 80)
-    assert [type(told) for told in scene.site.told] == [EpochBegan] and scene.broadcasts.live() == []
+    began, ended = scene.site.told
+    assert isinstance(began, EpochBegan) and isinstance(ended, StreamEnded) and scene.broadcasts.live() == []
+    assert (ended.epoch, ended.last_msn) == (began.epoch, began.epoch.first_msn - 1)
     assert scene.clock.getDelayedCalls() == []
 
 

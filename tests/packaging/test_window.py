@@ -35,11 +35,11 @@ def _named(window: Window, rendition: str = "source") -> dict[int, tuple[object,
     return {each.msn: (each.media, each.starts_at_ms, each.discontinuity) for each in window.listed(rendition)}
 
 
-def test_the_newest_six_are_listed_and_seven_more_can_be_fetched() -> None:
+def test_the_newest_six_are_listed_and_eight_more_can_be_fetched() -> None:
     window = _window(*_steady(1, 20))
     assert _listed(window) == [15, 16, 17, 18, 19, 20]
-    assert window.object_info("source", f"{EPOCH}-8.m4s") is not None
-    assert window.object_info("source", f"{EPOCH}-7.m4s") is None
+    assert window.object_info("source", f"{EPOCH}-7.m4s") is not None
+    assert window.object_info("source", f"{EPOCH}-6.m4s") is None
 
 
 def test_a_broadcast_is_on_air_from_its_beginning_to_its_end_whether_anything_is_listed_or_not() -> None:

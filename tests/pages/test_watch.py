@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from attrs import define, field
@@ -49,7 +50,19 @@ def _pages(*live: str) -> Browser:
 def test_the_index_links_what_is_live() -> None:
     status, page = _pages("show", "other").get("/")
     assert status == 200
-    assert re.findall(rb'href="(/watch/\w+)"', page) == [b"/watch/other", b"/watch/show"]
+    assert re.findall(rb'href="(./watch/\w+)"', page) == [b"./watch/other", b"./watch/show"]
+
+
+@pytest.mark.parametrize("path", ["/", "/watch/show", "/nothing", "/watch/show/a/b", "/static/none.js"])
+@pytest.mark.parametrize("prefix", ["", "/video", "/a/b"])
+def test_a_proxy_may_serve_the_pages_below_a_prefix(path: str, prefix: str) -> None:
+    browser = _pages("show")
+    links = re.findall(r'(?:href|src)="(?!data:)([^"]+)"', browser.get(path)[1].decode())
+    found = {urljoin(f"https://front.example{prefix}{path}", link) for link in links}
+    front = f"https://front.example{prefix}/"
+    ours = {"static/watch.css", "static/hls.min.js", "static/mpegts.js", "static/watch.js", "", "watch/show"}
+    assert found and found <= {front + each for each in (*ours, "live/show/master.m3u8")}
+    assert f"{front}static/watch.css" in found
 
 
 def test_an_index_with_nothing_on_it_says_so_and_looks_again() -> None:
@@ -81,14 +94,14 @@ def test_no_page_may_run_a_script_that_is_not_a_file_of_ours(path: str) -> None:
     _, page = browser.get(path)
     assert "script-src 'self';" in browser.headers["content-security-policy"]
     assert "unsafe" not in browser.headers["content-security-policy"]
-    assert all(script.startswith(b'src="/static/') for script in re.findall(rb"<script ([^>]*)>", page))
+    assert all(script.startswith(b'src="../static/') for script in re.findall(rb"<script ([^>]*)>", page))
     assert not re.search(rb"\son\w+=|<style|\sstyle=", page)
 
 
 def test_every_file_that_a_page_names_is_served() -> None:
     browser = _pages("show")
     pages = browser.get("/")[1] + browser.get("/watch/show")[1]
-    names = {name.decode() for name in re.findall(rb'"/static/([^"]+)"', pages)}
+    names = {name.decode() for name in re.findall(rb'"[./]+/static/([^"]+)"', pages)}
     assert names <= set(TYPES) and len(names) == 4
     assert all(browser.get(f"/static/{name}")[0] == 200 for name in TYPES)
 

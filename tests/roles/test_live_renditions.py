@@ -6,6 +6,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
+from livestream.bus.announcements import decode_document
 from livestream.bus.interface import Tier
 from livestream.bus.known_streams import KnownStreams
 from livestream.bus.memory import MemoryBus
@@ -13,6 +14,10 @@ from livestream.bus.published import PublishedStreams
 from livestream.cache.cache import Cache
 from livestream.cache.prefetch import OriginReplicator
 from livestream.cache.store import Store
+from livestream.hls.beginnings import Beginnings
+from livestream.hls.paths import Kind, Target
+from livestream.hls.playlists import Playlists
+from livestream.http.response import ResponseFactory
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, Epoch, EpochBegan
 from livestream.push.feeds import Availability
@@ -29,13 +34,14 @@ class Chain:
 
     clock: Clock = field(factory=Clock)
     bus: MemoryBus = field(factory=MemoryBus)
+    origin: PublishedStreams = field(init=False)
     edge: KnownStreams = field(init=False)
     known: LiveRenditions = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock.advance(EPOCH / 1000)
         origin = KnownStreams(self.bus, Tier.INGEST, None, LENGTH, self.clock, Metrics())
-        published = PublishedStreams(self.bus, Tier.ORIGIN, LENGTH)
+        self.origin = published = PublishedStreams(self.bus, Tier.ORIGIN, LENGTH)
         store = Store(1 << 20, lambda _: True, lambda _: True, self.clock.seconds, Metrics())
         cache = Cache(store, Source(), origin.object_info, self.clock, self.clock.seconds)
         replicator = OriginReplicator(cache, LENGTH, published.announce, published.remove, self.clock)
@@ -67,6 +73,23 @@ def test_an_edge_knows_at_once_that_a_broadcast_has_begun_and_lists_nothing_of_i
     chain.bus.publish(Tier.INGEST, announced(1))
     assert window.listed("source") == [], "the origin does not have it yet"
     assert chain.availability(stream="other") is Availability.NOT_LIVE
+
+
+@pytest.mark.parametrize("has_log", [True, False], ids=["from the bus", "from the origin"])
+def test_every_tier_and_an_edge_that_starts_later_wait_for_a_broadcast_that_has_begun(
+    chain: Chain, has_log: bool
+) -> None:
+    chain.bus.publish(Tier.INGEST, EpochBegan("show", Epoch(EPOCH, 1)))
+    late = KnownStreams(chain.bus if has_log else MemoryBus(), Tier.ORIGIN, None, LENGTH, chain.clock, Metrics())
+    late.start()
+    late.recovered([] if has_log else decode_document(chain.origin.every()))
+    for tier in (chain.origin, chain.edge, late):
+        playlists = Playlists(tier, ResponseFactory("node"))
+        beginnings = Beginnings(playlists, 3, 100, chain.clock, Metrics())
+        assert beginnings.find(Target(Kind.MULTIVARIANT, "show"), gzip=False) is not None
+        assert beginnings.find(Target(Kind.MULTIVARIANT, "other"), gzip=False) is None
+    chain.bus.publish(Tier.INGEST, ended(0))
+    assert not (chain.origin.is_on_air("show") or chain.edge.is_on_air("show"))
 
 
 def test_what_has_ended_is_not_live_until_it_begins_again(chain: Chain) -> None:

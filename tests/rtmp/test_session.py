@@ -299,6 +299,53 @@ def test_flow_control_between_media_is_obeyed_and_not_told() -> None:
     assert server.data_to_send()[7] == 3
 
 
+ANOTHERS = {
+    "deleteStream": command("deleteStream", 0, None, 2),
+    "deleteStream of an id that was never given": command("deleteStream", 4, None, 77, stream_id=1),
+    "closeStream": command("closeStream", 0, None, stream_id=2),
+    "FCUnpublish": command("FCUnpublish", 4, None, "other?key=secret"),
+}
+OURS = {
+    "deleteStream": command("deleteStream", 0, None, 1),
+    "deleteStream of nothing": command("deleteStream", 0, None),
+    "deleteStream of null": command("deleteStream", 0, None, None),
+    "deleteStream of a string": command("deleteStream", 0, None, "1"),
+    "deleteStream of the connection": command("deleteStream", 0, None, 0),
+    "deleteStream of a fraction": command("deleteStream", 0, None, 1.5),
+    "deleteStream of no number": command("deleteStream", 0, None, float("nan")),
+    "closeStream": command("closeStream", 0, None, stream_id=1),
+    "closeStream on the connection": command("closeStream", 0, None),
+    "FCUnpublish": command("FCUnpublish", 4, None, "show"),
+    "FCUnpublish with a query": command("FCUnpublish", 4, None, "show?key=secret"),
+    "FCUnpublish of nothing": command("FCUnpublish", 4, None),
+    "FCUnpublish of a number": command("FCUnpublish", 4, None, 1),
+}
+
+
+@pytest.mark.parametrize("name", ANOTHERS)
+def test_the_end_of_another_stream_ends_neither_a_publish_nor_a_play(name: str) -> None:
+    assert said(publishing(), ANOTHERS[name], picture(1)) == [Message(9, 1, 40, b"p")]
+    player = shaken()
+    said(player, CONNECT, CREATE, command("play", 3, None, "show", stream_id=1))
+    player.accept_play(4096)
+    assert said(player, ANOTHERS[name]) == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_end_of_the_stream_or_of_none_that_can_be_told_ends_the_publish(name: str) -> None:
+    assert said(publishing(), OURS[name], picture(1)) == [PublishEnded()]
+
+
+def test_the_late_end_of_a_stream_does_not_end_the_one_that_replaced_it() -> None:
+    server = publishing()
+    events = said(server, command("createStream", 4, None), command("publish", 5, None, "next", stream_id=2))
+    assert events == [PublishEnded(), PublishRequested(2, "live", "next", {})]
+    server.accept_publish()
+    late = command("FCUnpublish", 6, None, "show") + OURS["deleteStream"]
+    assert said(server, late, picture(1)) == [Message(9, 1, 40, b"p")]
+    assert said(server, command("deleteStream", 7, None, 2)) == [PublishEnded()]
+
+
 def test_a_player_may_pause_and_leave() -> None:
     server = shaken()
     said(server, CONNECT, CREATE, command("play", 3, None, "show", stream_id=1))

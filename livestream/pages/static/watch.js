@@ -25,7 +25,8 @@ let attempt = 0; // an answer to an older attempt is nobody's
 let timer = 0;
 let skewMs = 0; // the server's clock minus this one
 let moved = { at: 0, position: 0 };
-let homes = ['']; // where to ask, the next one after trouble: the node of this page, and those that it has told of
+const root = new URL('..', location.href).href.slice(0, -1); // a proxy may serve the site below a prefix
+let homes = [root]; // where to ask, the next one after trouble: the node of this page, and those that it has told of
 
 function show(state) {
   const shown = find('#state');
@@ -98,8 +99,7 @@ function close() {
 
 function learn(clones) {
   const urls = clones.flatMap((clone) => Object.values(clone['URI-REPLACEMENT']['PER-VARIANT-URIS'] || {}));
-  const origins = urls.map((url) => new URL(url).origin).filter((origin) => origin !== location.origin);
-  homes = [...new Set([...homes, ...origins])];
+  homes = [...new Set([...homes, ...urls.map((url) => new URL(url).origin)])];
 }
 
 const nameOf = (level) => new URL(level.uri, location.href).pathname.split('/').at(-2);
@@ -151,7 +151,7 @@ function playNatively() {
 
 function playFlv() {
   const rendition = quality.value === 'auto' ? 'source' : quality.value;
-  const url = new URL(`${homes[0]}${base}.flv?rendition=${rendition}`, location.href).href;
+  const url = `${homes[0]}${base}.flv?rendition=${rendition}`;
   const player = mpegts.createPlayer({ type: 'flv', isLive: true, url }, {
     enableStashBuffer: false,
     liveSync: true,

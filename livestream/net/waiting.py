@@ -1,4 +1,4 @@
-"""Viewers who wait for broadcasts to begin: each costs a Deferred and a timer, and nothing is requested upstream."""
+"""Viewers who wait for what is announced of streams: each costs a Deferred and a timer, and asks nobody."""
 
 from __future__ import annotations
 
