@@ -9,14 +9,15 @@ def h264_sps(
     references: int = 1,
     depth: int = 8,
     fields: int = 1,
+    vui: str = "0",
 ) -> bytes:
-    """With its NAL header; ``shown`` is what the crop leaves, of 4:2:0."""
+    """With its NAL header; ``shown`` is what the crop leaves, of 4:2:0; ``vui`` are the bits that follow it."""
     wide, high = -(-width // 16) or 1, -(-height // (16 * fields))
     shown_width, shown_height = shown or (width, height)
     crop = (0, (wide * 16 - shown_width) // 2, 0, (high * 16 - shown_height // fields) // 2)
     head = _ue(0) if depth == 8 else f"{_ue(0)}{_ue(1)}{_ue(depth - 8)}{_ue(depth - 8)}00"
     bits = head + "".join(map(_ue, (0, 0, 0, references)))
-    bits += f"0{_ue(wide - 1)}{_ue(high - 1)}{'11' if fields == 1 else '001'}1{''.join(map(_ue, crop))}0"
+    bits += f"0{_ue(wide - 1)}{_ue(high - 1)}{'11' if fields == 1 else '001'}1{''.join(map(_ue, crop))}{vui}"
     profile = b"\x42\xc0\x1e" if depth == 8 else b"\x6e\x00\x1e"
     return b"\x67" + _escaped(profile + _bytes(bits))
 

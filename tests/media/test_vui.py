@@ -154,10 +154,10 @@ def test_the_rate_of_a_clock_is_none_of_pictures(ticks, scale):
 
 def test_a_set_that_is_cut_short_behind_its_size_has_the_defaults():
     plain = h264_sps(352, 288)
-    whole = bytearray(plain)
-    assert whole[-1] & 1 == 0
-    claims = plain[:-1] + bytes([plain[-1] | 0x01])
-    for cut in (plain, claims):
+    stop = plain[-1] & -plain[-1]
+    assert 1 < stop < 128 and not plain[-1] & stop << 1
+    with_vui = plain[:-1] + bytes([plain[-1] | stop << 1])
+    for cut in (plain, with_vui):
         config = parse_config(Frame(Codec.H264, 0, avc_record(cut), 0, is_config=True))
         assert isinstance(config, VideoConfig)
         assert config.pictures == PictureFormat(352, 288, 352, 288, references=1)

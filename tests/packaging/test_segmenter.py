@@ -21,6 +21,7 @@ from livestream.packaging.segmenter import (
     PackagedSegment,
     Segmenter,
 )
+from tests.media.parameter_sets import avc_record, h264_sps
 from tests.packaging.broadcasts import (
     ASC,
     OTHER_ASC,
@@ -279,6 +280,33 @@ def test_a_rendition_is_described_as_it_was_measured():
     rates = [len(segment.data) * 8000 // 3000 for segment in segments]
     average = sum(len(segment.data) for segment in segments) * 8 // 9
     assert segments[-1].info == RenditionInfo(SOURCE, "avc1.42c00b,mp4a.40.2", max(rates), average, 160, 96, 25.0)
+
+
+def test_what_a_publisher_sent_is_not_that_of_the_next():
+    ingest = Ingest().feed([*mixed(pictures(0, 9_000, 3000, step_ms=20))]).finish()
+    large, small = (bytes(size) for size in (100_000, 10))
+    ingest.feed([avc_config(RECORD), *(avc_frame(ms, 0, True, large) for ms in range(9_000, 9_050, 20))]).finish()
+    later = [avc_frame(ms, 0, not index, small) for index, ms in enumerate(range(20_000, 26_000, 40))]
+    ingest.feed([avc_config(RECORD), *later]).finish()
+    first, short, last = (ingest.segments()[index].info for index in (2, 3, -1))
+    assert short.bandwidth <= first.bandwidth + 3 * 8 * len(large)
+    assert last.bandwidth < 30_000
+    assert {info.frame_rate for info in (first, short)} == {50.0}
+
+
+def test_every_rendition_has_the_frame_rate_of_the_source():
+    lossy = [frame for index, frame in enumerate(pictures(0, 12_000, 3000, step_ms=33)) if index % 20 != 7]
+    ingest = Ingest().feed(mixed(lossy)).finish()
+    rates = {segment.info.frame_rate for name in (SOURCE, RUNG) for segment in ingest.segments(name)}
+    assert rates == {30.0}
+
+
+def test_a_rendition_is_described_as_it_is_shown():
+    four_thirds, hlg = f"1{14:08b}", "1" + "1010" + "1" + f"{9:08b}{18:08b}{9:08b}"
+    record = avc_record(h264_sps(160, 96, vui=f"1{four_thirds}0{hlg}00"))
+    ingest = Ingest().feed([avc_config(record), *pictures(0, 6_000, 3000)]).finish()
+    info = ingest.segments()[-1].info
+    assert (info.width, info.height, info.video_range) == (213, 96, "HLG")
 
 
 # Rungs: their transcoder may be late, be replaced, or give up.
