@@ -65,7 +65,8 @@ class _Track:
 @define(eq=False)
 class SourceReader:
     """
-    Parses messages, and places those with media on the timeline; nothing else moves it.
+    Parses messages, and places those with media on the timeline; nothing else moves it. What cannot be decoded, since
+    its track has no configuration, is left out.
 
     A timestamp that jumps is believed when the next one of its track agrees with it; until then its frame is held. If
     the next one continues from before it, it was an error, and its frame is placed in between. Decoding times of video
@@ -108,6 +109,7 @@ class SourceReader:
             return ()
         if not own.is_configured:
             self._note_unconfigured(own, arrived)
+            return ()
         if is_video and frame.is_key:
             self.sets.before_slices(frame)
         if own.held or self._presentation is not None:

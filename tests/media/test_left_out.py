@@ -77,7 +77,7 @@ def test_a_picture_that_is_too_large_is_refused_at_once() -> None:
 )
 def test_a_configuration_that_cannot_be_used_is_named_and_its_pictures_are_not(record: bytes) -> None:
     publisher = Publisher()
-    publisher.send(VIDEO, avc_config(record).body, *[PICTURE] * 200)
+    assert publisher.send(VIDEO, avc_config(record).body, *[PICTURE] * 200) == []
     assert publisher.reasons == [(VIDEO, Reason.CONFIGURATION)]
     assert publisher.reader.left_out[0].text.startswith("its configuration cannot be used: ")
 
@@ -93,7 +93,7 @@ def test_media_without_a_sequence_header_is_named_once_it_is_certain() -> None:
 
 def test_a_sequence_header_may_be_late_but_each_publisher_has_to_send_its_own() -> None:
     publisher = Publisher()
-    publisher.send(VIDEO, PICTURE, avc_config(RECORD).body, *[PICTURE] * 200)
+    assert len(publisher.send(VIDEO, PICTURE, avc_config(RECORD).body, *[PICTURE] * 200)) == 201
     assert publisher.reasons == []
     publisher.reader.restart()
     publisher.reader.resume(10_000)
