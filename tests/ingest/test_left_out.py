@@ -103,4 +103,4 @@ def test_operators_are_shown_a_publisher_of_whom_nothing_is_served(scene: Scene)
     source = sources_of(scene.broadcasts)()["show"]
     assert source.mode is SourceMode.PASS
     assert [(item.track, item.reason) for item in source.left_out] == [(Track.VIDEO, Reason.CONFIGURATION)]
-    assert not scene.segments
+    assert not scene.segments and not scene.site.feeds["source"].frames
