@@ -201,6 +201,16 @@ def test_a_head_that_does_not_end_and_a_connection_that_asks_nothing_are_closed(
     assert port.site.connections == set()
 
 
+@pytest.mark.parametrize(
+    ("host", "named", "status"),
+    [("127.0.0.1", "evil.example", 200), ("localhost:9", "x", 200), ("evil.example", "127.0.0.1", 421)],
+)
+def test_the_host_of_a_target_that_has_one_is_the_one_that_was_asked(host: str, named: str, status: int) -> None:
+    client = Port().client()
+    client.send(f"GET http://{host}{ASKED} HTTP/1.1\r\nHost: {named}\r\n\r\n".encode())
+    assert int(client.settle().split(b" ")[1]) == status
+
+
 def test_heads_are_limited() -> None:
     port = Port()
     assert port.ask("/" + "x" * 9000).status == 414
@@ -224,7 +234,7 @@ def test_its_limits_are_those_of_the_settings_but_for_the_number_of_connections(
 
 
 @pytest.mark.parametrize(
-    "path", ["//", "/%2e%2e/x", "/healthz/", "/x/../healthz", "http://127.0.0.1/healthz", "*", "/a%00", "127.0.0.1:80"]
+    "path", ["//", "/%2e%2e/x", "/healthz/", "/x/../healthz", "http://127.0.0.1//healthz", "*", "/a%00", "127.0.0.1:80"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_an_odd_path_is_no_path(path: str, method: str) -> None:
