@@ -17,7 +17,7 @@ class Reason(Enum):
     CODEC = "codec"
     """Frames of a codec that cannot be served, among others that are."""
     CONFIGURATION = "configuration"
-    """The decoder configuration cannot be used, such as one without a picture parameter set."""
+    """The decoder configuration cannot be used: it is broken, or of an unknown version."""
     NO_CONFIGURATION = "no_configuration"
     """No sequence header, without which nothing can be decoded."""
     CHANNEL_LAYOUT = "channel_layout"

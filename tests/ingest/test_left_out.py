@@ -10,7 +10,7 @@ from attrs import evolve
 from livestream.ingest.broadcast import Broadcast
 from livestream.ingest.services import BroadcastSettings
 from livestream.media.flv import avc_config
-from livestream.media.left_out import Reason
+from livestream.media.left_out import LeftOut, Reason
 from livestream.model.frames import Codec, Frame, Track
 from livestream.packaging.cuts import SourceMode
 from livestream.roles.ingest import sources_of
@@ -76,6 +76,26 @@ def test_each_publisher_is_told_anew_and_only_while_it_is_connected(scene: Scene
     broadcast.left("gone")
     scene.clock.advance(GRACE_S + 1)
     assert scene.broadcasts.live() == []
+
+
+def test_a_publisher_that_has_gone_is_not_warned(scene: Scene) -> None:
+    told: list[str] = []
+    broadcast = scene.broadcasts.resume_or_start("show", told.append)
+    send(broadcast, media(0, 6_000))
+    broadcast.left("gone")
+    broadcast.leave_out(LeftOut(Track.VIDEO, Reason.KEY_FRAMES, "its last segment was long"))
+    assert found(broadcast) and told == []
+
+
+def test_a_publisher_that_returns_has_to_send_its_own_configuration(scene: Scene) -> None:
+    broadcast = scene.broadcasts.resume_or_start("show")
+    send(broadcast, media(0, 6_000))
+    broadcast.left("gone")
+    scene.broadcasts.resume_or_start("show")
+    for second in range(4):
+        scene.clock.advance(1)
+        send(broadcast, pictures(second * 1_000, (second + 1) * 1_000, 1_000))
+    assert found(broadcast) == [(Track.VIDEO, Reason.NO_CONFIGURATION)]
 
 
 def test_long_segments_of_a_source_that_is_passed_are_reported(scene: Scene) -> None:

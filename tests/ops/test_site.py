@@ -241,6 +241,14 @@ def test_an_odd_path_is_no_path(path: str, method: str) -> None:
     assert Port().ask(path, method=method).status == 404
 
 
+def test_the_host_of_an_absolute_target_is_the_one_that_counts() -> None:
+    port = Port(hosts=("ops.example",))
+    assert port.ask(f"http://ops.example{ASKED}", host="evil.example").status == 200
+    assert port.ask(f"http://evil.example{ASKED}", host="ops.example").status == 421
+    assert port.ask("http://127.0.0.1/drain", "Origin: http://evil.example", method="POST").status == 403
+    assert (port.limited("ops_host"), port.limited("ops_origin")) == (1, 1)
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "CONNECT", "TRACE", "get", "X"])
 def test_methods_that_are_for_nothing_are_refused(method: str) -> None:
     port = Port()
