@@ -137,7 +137,11 @@ class Metrics:
         self.left_out = self._counter("left_out", "Findings of media that is not served as it comes.", "reason")
         for reason in Reason:
             self.left_out.labels(reason.value)
-        self.segments = self._counter("segments", "Segments produced, and gaps in their place.", "outcome")
+        self.segments = self._counter(
+            "segments",
+            "Segments produced: media, freeze (the last key frame, while the publisher is away) or gap.",
+            "outcome",
+        )
         self.discontinuities = self._counter("discontinuities", "Discontinuities in broadcasts' timelines.", "reason")
         self.announce_delay = self._histogram(
             "announce_delay_seconds", "Time from the arrival of a segment's last frame to its announcement."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 
@@ -152,6 +152,35 @@ class Rendition:
         info = ObjectInfo(name, len(data), sha256(data).hexdigest())
         self.store.put(self.stream, self.name, info, data)
         return info
+
+
+@define(eq=False)
+class FirstSegments:
+    """
+    Keeps the first segments of a broadcast until every rendition has one.
+
+    Players read the multivariant playlist once, so that it must not appear before it is complete. A rendition that is a
+    segment late is not waited for.
+    """
+
+    submit: Callable[[UnnumberedSegment], None]
+    _kept: list[UnnumberedSegment] | None = field(factory=list, init=False)
+
+    def add(self, segment: UnnumberedSegment, renditions: Iterable[Rendition]) -> None:
+        """Submit a segment, now or with the first ones of all ``renditions``."""
+        if self._kept is None:
+            self.submit(segment)
+            return
+        is_second = any(kept.info.name == segment.info.name for kept in self._kept)
+        self._kept.append(segment)
+        if is_second or all(each.has_begun or each.segmenter.is_shed for each in renditions):
+            self.release()
+
+    def release(self) -> None:
+        """Submit what was kept, and all that follows at once."""
+        kept, self._kept = self._kept or [], None
+        for segment in kept:
+            self.submit(segment)
 
 
 def _discard(segment: UnnumberedSegment) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from livestream.ingest.push_feed import PushFeed
-from livestream.ingest.rendition import Rendition
+from livestream.ingest.rendition import FirstSegments, Rendition
 from livestream.ingest.segment_numbering import UnnumberedSegment
 from livestream.ingest.services import BroadcastServices, BroadcastSettings, Transcode
 from livestream.media.codecs import VideoConfig, parse_config
@@ -53,6 +53,7 @@ class Renditions:
     _frame_rate: FrameRateMeter = field(factory=FrameRateMeter, init=False)
     _feeds: list[PushFeed] = field(factory=list, init=False)
     _push: PushFeed = field(init=False)
+    _first: FirstSegments = field(init=False)
     _passed: Rendition | None = field(init=False)
     _encoded: Rendition | None = field(default=None, init=False)
     _rungs: dict[str, Rendition] = field(factory=dict, init=False)
@@ -71,6 +72,7 @@ class Renditions:
     def __attrs_post_init__(self) -> None:
         is_open = bool(self.settings.heights) and self.settings.source != SourceMode.PASS.value
         self.planner = CutPlanner(self.settings.segment_s, 0, 0, None if is_open else SourceMode.PASS)
+        self._first = FirstSegments(self.submit)
         self._push = self._open_feed(SOURCE)
         self._passed = self._rendition(SOURCE, is_passed=True)
 
@@ -187,7 +189,7 @@ class Renditions:
         self.close_transcoder()
         for rendition in self._all():
             rendition.close()
-        self.submit = self.refuse = _discard
+        self.submit = self.refuse = self._first.submit = _discard
 
     # Inside: the mode of the source
 
@@ -288,6 +290,10 @@ class Renditions:
                 rendition.finish(end_ms)
         if self._encoded is not None and not self._encoded.has_begun and end_ms is not None:
             self._pass_source("the transcoder has produced nothing")
+        self._first.release()
+
+    def _announce(self, segment: UnnumberedSegment) -> None:
+        self._first.add(segment, self._transcoded())
 
     def _feed_transcoder(self, transcode: Transcode, frame: Frame) -> None:
         """Feed a frame to the rungs: AAC as it is, anything else through the transcoder."""
@@ -390,7 +396,7 @@ class Renditions:
         segment_ms = self.settings.segment_s * 1000
         rates = RateMeter(segment_ms, max(SPAN_MS, self.settings.window * segment_ms))
         segmenter = Segmenter(name, is_passed, rates=rates, frame_rate=self._frame_rate)
-        return Rendition(self.stream, self.number, segmenter, push, self.services.store, self.submit)
+        return Rendition(self.stream, self.number, segmenter, push, self.services.store, self._announce)
 
 
 def _discard(_: object) -> None:

@@ -267,3 +267,19 @@ def test_broadcasts_are_settled_when_all_that_publishers_sent_has_come_out(runni
     assert [told.segment.duration_ms for told in running.segments("360p")] == [4_000, 1_000]
     running.scene.broadcasts.stop()
     assert not any(isinstance(told, StreamEnded) for told in running.site.told)
+
+
+def test_the_first_segments_of_all_renditions_are_announced_together(running: Running) -> None:
+    for frame in media(0, 9_000):
+        send(running.broadcast, [frame])
+        renditions = {told.info.name for told in running.scene.segments}
+        assert renditions in (set(), {"source", "360p"})
+    assert renditions
+
+
+def test_a_rendition_that_never_begins_is_not_waited_for_longer_than_a_segment(running: Running) -> None:
+    running.site.names = ("360p", "240p")
+    send(running.broadcast, media(0, 1_000))
+    running.transcode.rungs = ["360p"]
+    send(running.broadcast, [frame for frame in media(0, 9_000) if frame.dts_ms >= 1_000])
+    assert {told.info.name for told in running.scene.segments} == {"source", "360p"}
