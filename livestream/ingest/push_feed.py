@@ -9,6 +9,9 @@ from livestream.media.codecs import AudioConfig, parse_config
 from livestream.media.silence import Silence, silent_frame
 from livestream.model.frames import AUDIO, VIDEO, Frame, Track
 
+MAX_SILENCE_MS = 5_000
+"""No more silence than this is added at once: a track may have been without any for long."""
+
 
 @define(eq=False)
 class PushFeed:
@@ -45,7 +48,7 @@ class PushFeed:
         """Add silence up to ``until_ms``, and the last key frame at that time, for the tracks that have been there."""
         silence = self._silence
         if AUDIO in tracks and silence is not None and self._audio_ms >= 0:
-            begin_ms, count = self._audio_ms, 1
+            begin_ms, count = max(self._audio_ms, until_ms - MAX_SILENCE_MS), 1
             while (dts_ms := begin_ms + count * silence.samples * 1000 // self._rate) < until_ms:
                 self.feed.add(evolve(silence.frame, dts_ms=dts_ms))
                 self._audio_ms, count = dts_ms, count + 1

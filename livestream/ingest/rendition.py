@@ -54,6 +54,11 @@ class Rendition:
         return self.segmenter.name
 
     @property
+    def held_segments(self) -> int:
+        """How many segments are kept until it is certain that they are needed."""
+        return sum(isinstance(each, PackagedSegment) for each in self._held)
+
+    @property
     def has_begun(self) -> bool:
         """Whether it has submitted a segment."""
         return self._info is not None

@@ -22,6 +22,8 @@ from livestream.packaging.segmenter import Segmenter
 
 MAX_LAG_MS = 3_000
 """A transcoder that is this late when the first segment is due cannot keep up with encoding the source too."""
+MAX_HELD_SEGMENTS = 2
+"""So many segments of the source wait for the first that is encoded; then they are the source in HLS."""
 SHORT_TRY_MS = 1_000
 """A publisher that leaves earlier, before anything was decided, leaves no segment."""
 HOW = {SourceMode.PASS: "as it comes", SourceMode.ENCODE: "encoded, in segments of equal length"}
@@ -252,7 +254,8 @@ class Renditions:
             return
         message = "{stream}: HLS has the source as it comes from now on: {reason}"
         self.log.warn(message, stream=self.stream, reason=reason)
-        encoded, self._encoded = self._encoded, None
+        encoded = self._encoded
+        self._drop_encoded()
         self.planner.mode = SourceMode.PASS
         if self._passed is not None:
             self._passed.release()
@@ -273,6 +276,8 @@ class Renditions:
                 self.begun_at.pop(cut.msn - 16, None)
             for rendition in self._all():
                 rendition.cut(cut)
+        if self._passed is not None and self._passed.held_segments > MAX_HELD_SEGMENTS:
+            self._pass_source("the transcoder is late")
         if cuts:
             self._measure(cuts[-1].pts_ms)
             self._cut_due_ms = cuts[-1].pts_ms

@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred
 from livestream.ingest.broadcast import Broadcast, BroadcastPhase
 from livestream.ingest.push_feed import PushFeed
 from livestream.ingest.rendition import Rendition
-from livestream.ingest.services import RungSink
+from livestream.ingest.services import BroadcastSettings, RungSink
 from livestream.media.flv import aac_frame
-from livestream.model.frames import Frame
+from livestream.model.frames import Frame, Track
 from livestream.model.segments import SegmentAnnounced, StreamEnded
-from livestream.packaging.cuts import CUT_TOLERANCE_MS
+from livestream.packaging.cuts import CUT_TOLERANCE_MS, SourceMode
 from livestream.packaging.segmenter import Segmenter
 from tests.ingest.test_broadcast import GRACE_S, FakeFeed, FakeSite, Scene, media, send
 from tests.packaging.broadcasts import picture
@@ -283,3 +283,55 @@ def test_a_rendition_that_never_begins_is_not_waited_for_longer_than_a_segment(r
     running.transcode.rungs = ["360p"]
     send(running.broadcast, [frame for frame in media(0, 9_000) if frame.dts_ms >= 1_000])
     assert {told.info.name for told in running.scene.segments} == {"source", "360p"}
+
+
+@pytest.fixture
+def encoding() -> Running:
+    """An ingest that encodes the source for HLS."""
+    site = SiteWithRungs()
+    scene = Scene(site=site, settings=BroadcastSettings(3, 3.0, GRACE_S, (360,), "encode"))
+    return Running(scene, site, scene.broadcasts.resume_or_start("show"))
+
+
+def test_a_source_that_is_encoded_has_segments_of_equal_length_and_its_push_is_as_it_came(encoding: Running) -> None:
+    send(encoding.broadcast, media(0, 13_000))
+    assert list(encoding.transcode.rungs) == ["source", "360p"]
+    for name in ("source", "360p"):
+        assert [told.segment.duration_ms for told in encoding.segments(name)] == [3_000] * 4
+    assert len([f for f in encoding.site.feeds["source"].frames if f.track is Track.VIDEO and not f.is_config]) == 325
+    assert encoding.broadcast.source_mode is SourceMode.ENCODE
+
+
+def test_a_transcoder_that_is_late_before_the_first_playlist_leaves_the_source_as_it_comes(encoding: Running) -> None:
+    send(encoding.broadcast, media(0, 1_000))
+    encoding.transcode.lag = 10_000
+    send(encoding.broadcast, [frame for frame in media(0, 16_000) if frame.dts_ms >= 1_000])
+    assert encoding.broadcast.source_mode is SourceMode.PASS and list(encoding.transcode.rungs) == ["360p"]
+    source = encoding.segments("source")
+    assert source and encoding.segments("360p") == []
+    check_order(source)
+
+
+def test_an_encoded_source_that_is_given_up_goes_on_as_it_comes_after_a_discontinuity(encoding: Running) -> None:
+    send(encoding.broadcast, media(0, 8_000))
+    before = len(encoding.segments("source"))
+    encoding.broadcast.renditions.rung_shed("source", "too slow")
+    send(encoding.broadcast, [frame for frame in media(0, 20_000) if frame.dts_ms >= 8_000])
+    source = encoding.segments("source")
+    assert len(source) > before + 1 and len({told.segment.init for told in source}) <= 2
+    assert source[-1].segment.discontinuity == source[0].segment.discontinuity + 1
+    check_order(source)
+
+
+@pytest.mark.parametrize("lasted_ms", [60, 900])
+def test_a_first_try_that_is_over_before_anything_was_decided_leaves_nothing(lasted_ms: int) -> None:
+    site = SiteWithRungs()
+    scene = Scene(site=site, settings=BroadcastSettings(3, 3.0, GRACE_S, (360,), "auto"))
+    broadcast = scene.broadcasts.resume_or_start("show")
+    send(broadcast, media(0, lasted_ms))
+    broadcast.left("gone")
+    assert scene.segments == []
+    scene.broadcasts.resume_or_start("show")
+    send(broadcast, media(0, 9_000))
+    assert {told.segment.duration_ms for told in scene.segments} == {4_000}
+    assert len({told.segment.discontinuity for told in scene.segments}) == 1
