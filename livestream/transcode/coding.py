@@ -97,7 +97,7 @@ class RungEncoder:
         """
         Open an encoder that makes key frames only on request.
 
-        Its rate control counts frames, so it needs the frame rate.
+        Its rate control goes by the times of the pictures (``force-cfr``): few sources tell their true frame rate.
         """
         encoder = VideoCodecContext.create("libx264", "w")
         assert isinstance(encoder, VideoCodecContext)
@@ -119,7 +119,7 @@ class RungEncoder:
             "forced-idr": "1",
             "maxrate": f"{kbps * 11 // 10}k",
             "bufsize": f"{kbps * 2}k",
-            "x264-params": "keyint=infinite:scenecut=0",
+            "x264-params": "keyint=infinite:scenecut=0:force-cfr=0",
         }
         encoder.open()
         return encoder
