@@ -9,6 +9,7 @@ The ladder: renditions below the source's height, made by a child process per br
 - ``sandbox``: the child's environment, limits and system calls (``seccomp``); ``memory``: how much memory it needs
 - ``decoding``: decoders that refuse oversized pictures
 - ``coding``: decoding, scaling and encoding, in the child
+- ``deinterlacing``; ``scaling``, which also converts range, depth and colour; ``tone_mapping``, by the table of ``hdr``
 - ``avc_record``: the configuration record of an encoder
 - ``demo``: publishes a test card, to try things out; ``test_card`` draws it
 """

@@ -16,19 +16,21 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType, VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from livestream.media.annexb import to_length_prefixed
 from livestream.media.errors import MediaError, OversizedPicture
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.media.pictures import MAX_WIDTH, PictureFormat
+from livestream.media.vui import UNTOLD, Colour
 from livestream.model.frames import Frame
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import CUT_TOLERANCE_MS
 from livestream.transcode.avc_record import avc_record
 from livestream.transcode.commands import Produced, Refused
 from livestream.transcode.decoding import MILLISECONDS, VideoDecoder, open_decoder
+from livestream.transcode.deinterlacing import Deinterlacer
 from livestream.transcode.ladder import Rung
+from livestream.transcode.scaling import Scaler, colour_of_picture
 
 AUDIO = "audio"
 USUAL_FPS = 30
@@ -44,15 +46,15 @@ class RungEncoder:
     preset: str
     _kbps: int = field(default=0, init=False)
     """The rate that the encoder was opened with."""
+    _looks: tuple[int, int, Colour] = field(default=(0, 0, UNTOLD), init=False)
+    """The size and colour that the encoder was opened with."""
     _encoder: VideoCodecContext | None = field(default=None, init=False)
-    _reformatter: VideoReformatter = field(factory=VideoReformatter, init=False)
+    _scaler: Scaler = field(factory=Scaler, init=False)
 
     def scale(self, picture: VideoFrame, size: tuple[int, int]) -> VideoFrame:
         """
         Scale ``picture`` so that its shorter side is the rung's height. ``size`` is the source's, and that of the rung
         ``source``.
-
-        Uses one thread: other broadcasts use the other cores.
 
         :raises OversizedPicture: the result would be wider than any source.
         """
@@ -62,19 +64,16 @@ class RungEncoder:
             width, height = (max(round(side * self.rung.height / min(size) / 2), 1) * 2 for side in size)
         if max(width, height) > MAX_WIDTH:
             raise OversizedPicture(f"a picture of {size[0]}x{size[1]} cannot be scaled to {self.rung.height} lines")
-        bicubic = Interpolation.BICUBIC
-        return self._reformatter.reformat(picture, width, height, "yuv420p", interpolation=bicubic, threads=1)
+        return self._scaler.scale(picture, width, height)
 
     def encode(self, picture: VideoFrame, source: VideoCodecContext, is_key: bool, arrived: float) -> list[Produced]:
         """Encode a picture; the configuration precedes the first frame."""
         produced: list[Produced] = []
-        if self._encoder is not None and (
-            (self._encoder.width, self._encoder.height) != (picture.width, picture.height)
-            or (is_key and self._kbps != self.rung.video_kbps)
-        ):
+        looks = picture.width, picture.height, colour_of_picture(picture)
+        if self._encoder is not None and (looks != self._looks or (is_key and self._kbps != self.rung.video_kbps)):
             produced.extend(self.flush())
         if self._encoder is None:
-            self._encoder = self._open(picture, source)
+            self._encoder, self._looks = self._open(picture, source), looks
             record = avc_record(bytes(self._encoder.extradata or b""))
             produced.append(Produced(self.rung.name, avc_config(record, picture.pts or 0)))
         picture.pict_type = PictureType.I if is_key else PictureType.NONE
@@ -97,7 +96,7 @@ class RungEncoder:
         """
         Open an encoder that makes key frames only on request.
 
-        Its rate control counts frames, so it needs the frame rate.
+        Its rate control goes by the times of the pictures (``force-cfr``): few sources tell their true frame rate.
         """
         encoder = VideoCodecContext.create("libx264", "w")
         assert isinstance(encoder, VideoCodecContext)
@@ -107,8 +106,8 @@ class RungEncoder:
         encoder.framerate = rate if rate and 5 <= rate <= 125 else Fraction(USUAL_FPS)
         if source.sample_aspect_ratio:
             encoder.sample_aspect_ratio = source.sample_aspect_ratio
-        encoder.color_primaries, encoder.color_trc = source.color_primaries, source.color_trc
-        encoder.colorspace = source.colorspace
+        encoder.color_primaries, encoder.color_trc = picture.color_primaries, picture.color_trc
+        encoder.colorspace, encoder.color_range = picture.colorspace, picture.color_range
         kbps = self._kbps = self.rung.video_kbps
         encoder.bit_rate = kbps * 1000
         encoder.thread_count = 1
@@ -119,7 +118,7 @@ class RungEncoder:
             "forced-idr": "1",
             "maxrate": f"{kbps * 11 // 10}k",
             "bufsize": f"{kbps * 2}k",
-            "x264-params": "keyint=infinite:scenecut=0",
+            "x264-params": "keyint=infinite:scenecut=0:force-cfr=0",
         }
         encoder.open()
         return encoder
@@ -139,6 +138,7 @@ class VideoTranscoder:
     _encoders: list[RungEncoder] = field(init=False)
     _threads: ThreadPoolExecutor = field(init=False)
     _decoder: VideoDecoder | None = field(default=None, init=False)
+    _deinterlacer: Deinterlacer = field(factory=Deinterlacer, init=False)
     _cuts_ms: list[int] = field(factory=list, init=False)
     _arrived: dict[int, float] = field(factory=dict, init=False)
     _last_ms: int = field(default=-1, init=False)
@@ -199,8 +199,12 @@ class VideoTranscoder:
             raise
         except (FFmpegError, MediaError) as error:
             print(f"a video frame cannot be decoded: {error}", file=sys.stderr)
-        for picture in pictures:
-            yield from self._encode(picture, decoder.context)
+        for decoded in pictures:
+            for picture in self._deinterlacer.process(decoded):
+                yield from self._encode(picture, decoder.context)
+        if frame is None:
+            for picture in self._deinterlacer.flush():
+                yield from self._encode(picture, decoder.context)
 
     def _encode(self, picture: VideoFrame, decoder: VideoCodecContext | None) -> Iterator[Produced | Refused]:
         """Scale and encode a picture. A cut whose own picture is lost is made at the next one."""

@@ -23,6 +23,8 @@ MARGIN = 1.5
 
 _TABLES = 1
 """A decoder's memory for a picture beside its samples, in bytes per pixel: motion vectors and row alignment."""
+_FILTERS = 24
+"""Memory for filtering a picture, in bytes per pixel: RGB in floating point twice, or four pictures with fields."""
 _ENCODER = 8
 """x264's memory for a picture, in bytes per pixel: it keeps four copies, shifted by half a pixel."""
 _ENCODER_PICTURES = {"ultrafast": 1, "superfast": 1, "veryfast": 1, "faster": 2, "fast": 2, "medium": 3, "slow": 5,
@@ -37,7 +39,7 @@ def needed_bytes(pictures: PictureFormat | None, rungs: Sequence[Rung], preset: 
         shorter = max(min(pictures.coded_width, pictures.coded_height), 1)
         made = sum(pictures.coded_pixels * rung.height**2 // shorter**2 for rung in rungs)
         kept = _ENCODER_PICTURES.get(preset, max(_ENCODER_PICTURES.values())) + 4
-        needed += _decoder_bytes(pictures) + made * _ENCODER * kept
+        needed += _decoder_bytes(pictures) + pictures.coded_pixels * _FILTERS + made * _ENCODER * kept
     return min(int(needed * MARGIN), MAX_BYTES)
 
 

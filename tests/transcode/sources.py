@@ -1,7 +1,9 @@
 """Sources for the tests: real pictures and sounds, in the frames of a broadcast."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import av
 from av.codec.context import Flags
@@ -45,6 +47,29 @@ def pictures(
     return frames
 
 
+def encoded(
+    source: Iterable[av.VideoFrame], x264: str, *, fps: int = 25, told_fps: int = 25, from_ms: int = 0
+) -> list[Frame]:
+    """An H.264 track of the pictures, with x264's parameters; the bitstream tells ``told_fps``."""
+    encoder, frames = None, []
+    for number, picture in enumerate(source):
+        if encoder is None:
+            encoder = av.CodecContext.create("libx264", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, picture.format.name
+            encoder.time_base, encoder.framerate = Fraction(1, 1000), Fraction(told_fps)
+            encoder.flags |= Flags.global_header
+            encoder.options = {"preset": "ultrafast", "x264-params": x264}
+            encoder.open()
+            frames.append(avc_config(avc_record(bytes(encoder.extradata))))
+        picture.pts, picture.time_base = from_ms + number * 1000 // fps, Fraction(1, 1000)
+        frames += map(_avc_frame, encoder.encode(picture))
+    return frames + list(map(_avc_frame, encoder.encode(None)))
+
+
+def _avc_frame(packet: Any) -> Frame:
+    return avc_frame(packet.dts, packet.pts - packet.dts, packet.is_keyframe, to_length_prefixed(bytes(packet)))
+
+
 @cache
 def bomb() -> tuple[Frame, ...]:
     """Pictures that are coded as 4352x4352 and shown as 320x240, some kilobytes each; the configuration is first."""
@@ -80,15 +105,20 @@ def opus(seconds: int = 1) -> list[Frame]:
 
 def decoded(frames: list[Frame]) -> list[tuple[int, bool, int]]:
     """The time, whether it is a key frame, and the height of each picture of a rung."""
-    seen = []
+    return [(picture.pts, picture.key_frame, picture.height) for picture in shown(frames)]
+
+
+def shown(frames: list[Frame]) -> list[av.VideoFrame]:
+    """The pictures of a rung."""
+    seen: list[av.VideoFrame] = []
     decoder = None
     for frame in frames:
         if frame.is_config:
+            seen += [] if decoder is None else decoder.decode(None)
             decoder = av.CodecContext.create("h264", "r")
             decoder.extradata = bytes(frame.data)
             continue
         packet = av.Packet(bytes(frame.data))
         packet.pts = packet.dts = frame.pts_ms
-        seen += [(picture.pts, picture.key_frame, picture.height) for picture in decoder.decode(packet)]
-    seen += [(picture.pts, picture.key_frame, picture.height) for picture in decoder.decode(None)]
-    return seen
+        seen += decoder.decode(packet)
+    return seen + decoder.decode(None)

@@ -7,6 +7,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import pytest
 from attrs import evolve
 
@@ -24,9 +25,11 @@ from livestream.transcode.commands import (
     Source,
     encode,
 )
+from livestream.transcode.hdr import PQ
 from livestream.transcode.ladder import Rung
 from tests.media.encoded import broadcast, frames
-from tests.transcode.sources import bomb, decoded, opus, pictures, with_sets_in_band
+from tests.transcode.sources import bomb, decoded, opus, pictures, shown, with_sets_in_band
+from tests.transcode.sources import encoded as encoded_pictures
 
 RUNGS = (Rung("180p", 180, 300), Rung("90p", 90, 150))
 WORKER = (sys.executable, "-m", "livestream.transcode.worker")
@@ -193,3 +196,18 @@ def test_other_sound_comes_back_as_aac_once() -> None:
 def test_a_child_without_its_parent_ends() -> None:
     child = subprocess.run(WORKER, input=b"", capture_output=True, timeout=20, check=True)
     assert child.stdout == b""
+
+
+@pytest.mark.parametrize(("pixels", "x264"), [("yuv420p10le", "transfer=smpte2084"), ("yuv420p", "tff=1")])
+def test_a_confined_child_filters_pictures(pixels: str, x264: str) -> None:
+    source = encoded_pictures((picture_of(pixels) for _ in range(4)), f"{x264}:bframes=0")
+    out = made(answers(*map(Source, source), Flush()), "90p")
+    assert [picture.pts for picture in shown(out)] == [frame.pts_ms for frame in source[1:]]
+    assert not any(picture.interlaced_frame or picture.color_trc == PQ for picture in shown(out))
+
+
+def picture_of(pixels: str) -> av.VideoFrame:
+    picture = av.VideoFrame(320, 240, pixels)
+    for plane in picture.planes:
+        plane.update(bytes(plane.buffer_size))
+    return picture
