@@ -11,10 +11,8 @@ _NO_PROTECTION = 1
 
 
 def has_adts(data: bytes | memoryview) -> bool:
-    """Whether an audio frame begins with a syncword, layer 0, and a plausible length."""
-    if len(data) < _HEADER or data[0] != 0xFF or data[1] & 0xF6 != 0xF0:
-        return False
-    return _HEADER <= _length(data, 0) <= len(data)
+    """Whether an audio frame begins with a syncword and layer 0, as no raw frame does."""
+    return len(data) >= _HEADER and data[0] == 0xFF and data[1] & 0xF6 == 0xF0
 
 
 def split_adts(data: bytes) -> tuple[bytes, list[bytes]]:
@@ -26,9 +24,10 @@ def split_adts(data: bytes) -> tuple[bytes, list[bytes]]:
     frames: list[bytes] = []
     at = 0
     while at < len(data):
-        if not has_adts(memoryview(data)[at:]) or len(frames) == MAX_FRAMES:
+        is_header = has_adts(memoryview(data)[at : at + _HEADER]) and len(frames) < MAX_FRAMES
+        size = _length(data, at) if is_header else 0
+        if not _HEADER <= size <= len(data) - at:
             raise MediaError("AAC with malformed ADTS headers")
-        size = _length(data, at)
         begin = at + (_HEADER if data[at + 1] & _NO_PROTECTION else _WITH_CRC)
         if begin < at + size:
             frames.append(data[begin : at + size])

@@ -51,13 +51,14 @@ def with_long_lengths(data: bytes, nal_bytes: int) -> bytes:
 
     :raises MediaError: there are too many units.
     """
-    units, at = [], 0
+    units, at, count, limit = [], 0, 0, max_units(len(data))
     while at + nal_bytes <= len(data):
+        count += 1
+        _check_count(count, limit)
         size, at = int.from_bytes(data[at : at + nal_bytes], "big"), at + nal_bytes
         if size and at + size <= len(data):
             units.append(data[at : at + size])
         at += size
-        _check_count(len(units), max_units(len(data)))
     return b"".join(len(unit).to_bytes(4, "big") + unit for unit in units)
 
 

@@ -22,6 +22,11 @@ The largest composition time offset, either way; more is an encoder error. Eight
 four seconds.
 """
 
+MAX_MODIFIERS, MAX_TRACKS = 16, 64
+"""No encoder uses more in one tag; each takes time to parse."""
+MAX_RECORD_BYTES = 64 << 10
+"""The largest decoder configuration; those of encoders have a few hundred bytes."""
+
 _FOURCC = {
     b"avc1": Codec.H264,
     b"hvc1": Codec.HEVC,
@@ -143,9 +148,13 @@ def _video(
 ) -> Frame:
     if len(body) <= at:
         raise MediaError("a video tag without data")
+    if is_config and len(body) > MAX_RECORD_BYTES:
+        raise MediaError(f"a decoder configuration of {len(body)} bytes")
     if codec in _WITH_NAL_UNITS and not is_config:
         if nal_bytes != 4:
             body = body[:at] + with_long_lengths(body[at:], nal_bytes)
+            if len(body) == at:
+                raise MediaError("a video tag without a complete NAL unit")
         repaired = repair_units(body, at)
         if repaired is not None:
             if not repaired:
@@ -157,6 +166,8 @@ def _video(
 def _audio(codec: Codec, dts_ms: int, body: bytes, at: int, is_config: bool, arrived: float) -> Frame:
     if len(body) <= at:
         raise MediaError("an audio tag without data")
+    if is_config and len(body) > MAX_RECORD_BYTES:
+        raise MediaError(f"a decoder configuration of {len(body)} bytes")
     return Frame(codec, dts_ms, body, at, 0, True, is_config, arrived)
 
 
@@ -171,8 +182,11 @@ def _codec(body: bytes, at: int, track: Track) -> Codec:
 
 def _skip_modifiers(body: bytes, packet: int) -> tuple[int, int]:
     """Skip ModEx prefixes; return the packet type behind them, and where its data begins."""
-    at = 1
+    at, count = 1, 0
     while packet == _MOD_EX:
+        count += 1
+        if count > MAX_MODIFIERS:
+            raise MediaError(f"a tag with more than {MAX_MODIFIERS} modifiers")
         size, at = _byte(body, at) + 1, at + 1
         if size == 256:
             size, at = int.from_bytes(body[at : at + 2], "big") + 1, at + 2
@@ -214,8 +228,11 @@ def _tracks(body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
     """The tracks of a multitrack packet: each with its number, and its data from the FourCC on."""
     kind = _byte(body, at) >> 4
     at += 1
-    fourcc = b""
+    fourcc, count = b"", 0
     while at < len(body):
+        count += 1
+        if count > MAX_TRACKS:
+            raise MediaError(f"a multitrack packet with more than {MAX_TRACKS} tracks")
         if not fourcc or kind == _MANY_CODECS:
             fourcc, at = body[at : at + 4], at + 4
         track, at = _byte(body, at), at + 1

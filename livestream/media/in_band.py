@@ -11,11 +11,13 @@ from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.errors import MediaError
 from livestream.media.flv import configuration
 from livestream.media.parameter_sets import ParameterSets, first_sequence_header
-from livestream.media.pictures import UNKNOWN, PictureFormat, hevc_format
+from livestream.media.pictures import UNKNOWN, PictureFormat, avc_format, hevc_format
 from livestream.model.frames import Codec, Frame
 
 _AVC_SETS, _AVC_SLICES = (7, 8), range(1, 6)
 _HEVC_SETS, _HEVC_SLICES = (32, 33, 34), range(32)
+_WITH_FORMAT = (100, 110, 122, 144)
+"""The profiles whose record also has the format (ISO/IEC 14496-15, 5.3.3.1.2)."""
 _MAX_SET = 4096
 """No parameter set of an encoder is as long."""
 
@@ -48,6 +50,14 @@ class InBandParameters:
 
         :raises MediaError: it is malformed.
         """
+        before = self.is_configured, self.nal_bytes, self._codec, self._units, self._record, self._format
+        try:
+            return self._configure(frame)
+        except MediaError:
+            self.is_configured, self.nal_bytes, self._codec, self._units, self._record, self._format = before
+            raise
+
+    def _configure(self, frame: Frame) -> Frame | None:
         record = bytes(frame.data)
         self._codec, self._units = frame.codec, {}
         if frame.codec is Codec.H264:
@@ -177,6 +187,10 @@ def _avc_record(units: dict[int, list[bytes]]) -> bytes:
         raise MediaError("a sequence parameter set is cut short")
     record = b"\x01" + sps[0][1:4] + b"\xff" + bytes([0xE0 | len(sps[:31])]) + _sized(sps[:31])
     record += bytes([len(pps[:255])]) + _sized(pps[:255])
+    if sps[0][1] in _WITH_FORMAT:
+        pictures = avc_format(sps[0])
+        depth = 0xF8 | (pictures.depth - 8) & 7
+        record += bytes([0xFC | pictures.chroma & 3, depth, depth, 0])
     return record
 
 

@@ -90,6 +90,8 @@ class SourceReader:
     _video: _Track = field(factory=lambda: _Track(VIDEO), init=False)
     _audio: _Track = field(factory=lambda: _Track(AUDIO), init=False)
     _in_band: InBandParameters = field(init=False)
+    _adts: bytes = field(default=b"", init=False)
+    """What the newest ADTS header describes."""
     _adts_ms: int = field(default=21, init=False)
     _previous_stamp: int = field(default=0, init=False)
     _presentation: PresentationTimes | None = field(default=None, init=False)
@@ -119,6 +121,8 @@ class SourceReader:
                 self._note_further_track(own, body)
             if frame.is_config:
                 return self._configure(own, frame)
+            if not is_video and frame.codec is Codec.AAC and has_adts(frame.data):
+                return self._unwrapped(own, frame, timestamp_ms)
         except (NotServed, UnsupportedCodec) as error:
             self._leave_out(own, error)
             return ()
@@ -126,8 +130,6 @@ class SourceReader:
             if frame.is_key and (config := self._in_band.before(frame)) is not None:
                 return [*self._configured(own, config), *self._media(own, frame, timestamp_ms)]
             self.has_changed = self._in_band.has_changed and frame.is_key
-        elif frame.body[frame.data_offset] == 0xFF and frame.codec is Codec.AAC and has_adts(frame.data):
-            return self._unwrapped(own, frame, timestamp_ms)
         return self._media(own, frame, timestamp_ms)
 
     def _media(self, own: _Track, frame: Frame, timestamp_ms: int) -> Sequence[Frame]:
@@ -156,6 +158,7 @@ class SourceReader:
         self._audio.restart()
         self._presentation = None
         self._in_band.restart()
+        self._adts = b""
 
     def _configure(self, own: _Track, frame: Frame) -> Sequence[Frame]:
         try:
@@ -170,10 +173,17 @@ class SourceReader:
         except OversizedPicture:
             raise
         except MediaError as error:
-            own.is_configured, own.unconfigured_since = False, inf
-            reason = Reason.CHANNEL_LAYOUT if isinstance(error, UnsupportedLayout) else Reason.CONFIGURATION
-            raise NotServed(reason, f"its configuration cannot be used: {error}") from error
+            raise self._unusable(own, error) from error
         return self._configured(own, frame)
+
+    def _unusable(self, own: _Track, error: MediaError) -> NotServed:
+        """The error of a configuration that cannot be used. One before it remains, unless the layout has changed."""
+        is_layout = isinstance(error, UnsupportedLayout)
+        own.is_configured = own.is_configured and not is_layout
+        if not own.is_configured:
+            own.unconfigured_since = inf
+        reason = Reason.CHANNEL_LAYOUT if is_layout else Reason.CONFIGURATION
+        return NotServed(reason, f"its configuration cannot be used: {error}")
 
     def _configured(self, own: _Track, frame: Frame) -> Sequence[Frame]:
         own.is_configured = True
@@ -184,12 +194,16 @@ class SourceReader:
         """The frames of a tag of AAC with ADTS headers, which also describe them."""
         record, frames = split_adts(bytes(frame.data))
         out: list[Frame] = []
-        config = aac_config(record)
-        if not own.is_configured:
-            parsed = parse_config(config)
+        if not own.is_configured or record != (self._adts or record):
+            config = aac_config(record)
+            try:
+                parsed = parse_config(config)
+            except MediaError as error:
+                raise self._unusable(own, error) from error
             assert isinstance(parsed, AudioConfig)
             self._adts_ms = 1000 * parsed.samples_per_frame // parsed.sample_rate
             out += self._configured(own, config)
+        self._adts = record
         for number, data in enumerate(frames):
             out += self._media(own, aac_frame(0, data, frame.arrived), (stamp + number * self._adts_ms) % WRAP)
         return out

@@ -180,7 +180,9 @@ def test_adts_is_unwrapped(with_config):
     assert [frame.dts_ms - frames[1].dts_ms for frame in frames[1:]] == [0, 21, 40, 61, 80, 101]
 
 
-@pytest.mark.parametrize("data", [adts(b"abc") + b"\xff\xf1", adts(b"abc") + b"junk", adts(*[b"a"] * 20)])
+@pytest.mark.parametrize(
+    "data", [adts(b"abc") + b"\xff\xf1", adts(b"abc" * 9)[:20], adts(b"abc") + b"junk", adts(*[b"a"] * 20)]
+)
 def test_malformed_adts_is_refused(data):
     with pytest.raises(MediaError):
         read(SourceReader(), [Tag(AUDIO_TAG, 0, b"\xaf\x01" + data)])
@@ -240,3 +242,53 @@ def test_real_broadcasts_are_read_as_they_were_encoded():
         frames = read(SourceReader(), [each for each in tags(file) if each.type_id in (8, 9)])
         assert len([f for f in frames if f.track is Track.VIDEO and not f.is_config]) == len(decode(file).pictures)
         assert sum(frame.is_config for frame in frames) == 2
+
+
+# Hostile input.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x96\x11avc1" + b"\x01\x00\x00\x00" * 1_000_000,
+        b"\x95\x11mp4a" + b"\x01\x00\x00\x00" * 1_000_000,
+        b"\x97" + b"\x00\x00\x07" * 1_300_000,
+        b"\x17\x00\x00\x00\x00" + bytes(100_000),
+    ],
+    ids=["tracks of video", "tracks of audio", "modifiers", "record"],
+)
+def test_a_message_of_very_many_parts_is_refused_early(body):
+    tag = AUDIO_TAG if body[0] == 0x95 else VIDEO_TAG
+    with pytest.raises(MediaError, match=r"more than|bytes"):
+        read(SourceReader(), [Tag(tag, 0, body)])
+
+
+@pytest.mark.parametrize("size", [1_000_000, 40])
+def test_empty_units_with_short_lengths_are_refused(size):
+    record = avc_record(SMALL)
+    short = record[:4] + b"\xfc" + record[5:]
+    reader = SourceReader()
+    read(reader, video(avc_config(short)))
+    with pytest.raises(MediaError):
+        read(reader, video(avc_frame(0, 0, False, bytes(size))))
+
+
+@pytest.mark.parametrize("bad", [b"\x02" + avc_record(SMALL)[1:], avc_record(SMALL)[:6]])
+def test_a_bad_configuration_does_not_end_a_track_that_has_a_good_one(bad):
+    reader = SourceReader()
+    frames = read(reader, video(avc_config(avc_record(SMALL)), key(), avc_config(bad), key(), key()))
+    assert len([frame for frame in frames if not frame.is_config]) == 3
+    sounds = [aac_config(ASC), aac_frame(0, b"\x21"), aac_config(b"\x11"), aac_frame(0, b"\x21")]
+    assert len(read(reader, [Tag(AUDIO_TAG, 21 * n, each.body) for n, each in enumerate(sounds)])) == 3
+
+
+def test_a_change_in_adts_headers_is_a_configuration():
+    messages = [Tag(AUDIO_TAG, 40 * n, b"\xaf\x01" + adts(b"\x21", channels=2 if n < 3 else 1)) for n in range(6)]
+    frames = read(SourceReader(), messages)
+    assert [bytes(frame.data) for frame in frames if frame.is_config] == [b"\x11\x90", b"\x11\x88"]
+
+
+def test_adts_of_an_unknown_layout_is_left_out_and_noted():
+    reader = SourceReader()
+    assert read(reader, [Tag(AUDIO_TAG, 0, b"\xaf\x01" + adts(b"\x21", channels=0))] * 2) == []
+    assert {each.reason for each in reader.left_out} == {Reason.CHANNEL_LAYOUT}
