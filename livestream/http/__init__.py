@@ -5,7 +5,7 @@ An HTTP/1.1 server that knows nothing of streams: strict, bounded, and as fast a
 - ``connection``: one connection: one response at a time, deadlines
 - ``head_reader``, ``head``: its bytes taken apart into heads, and the strict reading of one
 - ``limits``: what a peer may ask of the server
-- ``conditions``: conditional requests, one range, encodings
+- ``conditions``: conditional requests, one range, encodings; ``preflight``: what scripts of other sites may send
 - ``response``: status, header and bytes of a response; ``refusals``: the status of a refusal
 - ``prepared``: responses that are ready as bytes, found by those of the request
 - ``outflow``, ``twisted_writer``: a response's way to a plain socket, without copies, and through Twisted's transport

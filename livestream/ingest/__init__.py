@@ -6,7 +6,7 @@ Publishers and their broadcasts.
 - ``broadcasts``: every broadcast of this ingest, and what is kept of those that have ended
 - ``broadcast``: one live run of a stream, from its publisher to its segments and frames
 - ``services``: what a broadcast needs from its surroundings
-- ``rendition``: one of its renditions
+- ``renditions``: what becomes of its frames: each ``rendition``, and each ``push_feed``
 - ``claims``: how an ingest becomes the writer of a stream
 - ``writer``: numbers a broadcast's segments (``segment_numbering``) and announces them (``pending_announcements``)
 """
