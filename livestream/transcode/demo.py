@@ -34,7 +34,7 @@ from livestream.rtmp.events import PeerRefused, Started
 from livestream.transcode.avc_record import avc_record
 from livestream.transcode.test_card import FPS, HEIGHT, WIDTH, picture
 
-KBPS, GOP_S = 2_000, 2
+KBPS, GOP_S = 2_000, 3
 RATE, SAMPLES, TONE_HZ = 48_000, 1024, 440
 PATIENCE_S = 10.0
 RETRY_S = 1.0
