@@ -8,7 +8,8 @@ from attrs import evolve, frozen
 
 from livestream.model.names import SOURCE
 
-MIN_KBPS = 100
+MIN_KBPS, MIN_LIMITED_KBPS = 100, 30
+"""The least rate of a rung, and of one whose source has less itself: a still picture, or a test card."""
 BELOW_SOURCE = 0.95
 """A rung is encoded at less than the rate of its source: more makes no better picture."""
 MOST_OF_USUAL = 3
@@ -50,4 +51,4 @@ def limited(rung: Rung, source_kbps: int, source_height: int) -> Rung:
     """The rung with a rate below that of its source, by the share of its pixels: fewer pixels need more bits each."""
     share = min((rung.height / source_height) ** 1.5, 1.0)
     most = rung.video_kbps * (MOST_OF_USUAL if rung.name == SOURCE else 1)
-    return evolve(rung, video_kbps=max(min(most, int(source_kbps * BELOW_SOURCE * share)), MIN_KBPS))
+    return evolve(rung, video_kbps=max(min(most, int(source_kbps * BELOW_SOURCE * share)), MIN_LIMITED_KBPS))
