@@ -11,7 +11,7 @@ from livestream.transcode.ladder import MIN_LIMITED_KBPS, ladder_for, limited, s
 def test_no_rung_has_the_rate_of_its_source_or_more(source_kbps):
     rungs = [limited(rung, source_kbps, 1080) for rung in (source_rung(1080), *ladder_for(1080, (720, 480, 360)))]
     rates = [rung.video_kbps for rung in rungs]
-    assert rates == sorted(rates, reverse=True) and MIN_LIMITED_KBPS <= rates[-1] and rates[0] < source_kbps
+    assert rates == sorted(rates, reverse=True) and rates[-1] >= MIN_LIMITED_KBPS and rates[0] < source_kbps
     usual = [rung.video_kbps for rung in ladder_for(1080, (720, 480, 360))]
     assert all(rate <= most for rate, most in zip(rates[1:], usual, strict=True))
 
