@@ -28,7 +28,7 @@ HLG = (9, 18, 9)
 BT709 = (1, 1, 1)
 ENCODERS = {
     "libx264": {"preset": "ultrafast"},
-    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:pools=none:frame-threads=1"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:pools=none:frame-threads=1"},
     "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
 }
