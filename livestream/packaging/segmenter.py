@@ -90,6 +90,8 @@ class Segmenter:
 
     def add_cut(self, cut: Cut) -> list[Packaged]:
         """Begin a segment at ``cut``. Return what is now complete."""
+        if self._is_over:
+            return []
         if cut.discontinuity != self._discontinuity:
             self._discontinuity = cut.discontinuity
             self._audio.anchor()
@@ -106,7 +108,7 @@ class Segmenter:
             self._configure(frame)
             return []
         cuts, video, audio = self._cuts, self._video, self._audio
-        if not cuts:
+        if not cuts:  # none has begun, or the rendition has ended
             return []
         if video.held_bytes + audio.held_bytes > self.limit_bytes:
             self._clear()
@@ -124,9 +126,9 @@ class Segmenter:
     def finish(self, end_ms: int) -> list[Packaged]:
         """Close all open segments with what they have, the last one at ``end_ms``, since the publisher has left."""
         packaged: list[Packaged] = []
-        while self._cuts:
+        while self._cuts and not self._is_over:
             packaged += self._close(self._end_ms(self._cuts[1].pts_ms if len(self._cuts) > 1 else end_ms))
-        self._clear()
+        self.forget()
         self._audio.anchor()
         self.rates.reset()
         return packaged
@@ -152,6 +154,11 @@ class Segmenter:
         self._video.clear()
 
     @property
+    def _is_over(self) -> bool:
+        """Whether it was given up, and has had its last segment."""
+        return self.is_shed and not self._shed_left
+
+    @property
     def complete_before_ms(self) -> int | None:
         """Every segment that begins before this time is closed; ``None`` before the first cut and after the end."""
         return self._cuts[0].pts_ms if self._cuts else None
@@ -175,6 +182,8 @@ class Segmenter:
         packaged: list[Packaged] = []
         while len(self._cuts) > 1 and self._is_complete(self._cuts[0], self._cuts[1]):
             packaged += self._close(self._end_ms(self._cuts[1].pts_ms))
+            if self._is_over:
+                self.forget()
         return packaged
 
     def _end_ms(self, following_ms: int) -> int:
@@ -195,8 +204,6 @@ class Segmenter:
         cut = self._cuts.popleft()
         if self.is_shed:
             self._shed_left -= 1
-            if self._shed_left < 0:
-                return []
         following = self._cuts[0] if self._cuts else None
         duration_ms, breaks = end_ms - cut.pts_ms, cut.discontinuity != self._closed_discontinuity
         self._closed_discontinuity = cut.discontinuity

@@ -21,6 +21,7 @@ from livestream.packaging.segmenter import (
     PackagedSegment,
     Segmenter,
 )
+from tests.fuzz.bounds import held_bytes
 from tests.media.parameter_sets import avc_record, h264_sps
 from tests.packaging.broadcasts import (
     ASC,
@@ -370,6 +371,17 @@ def test_a_rendition_that_is_given_up_shows_its_last_key_frame_for_a_while_and_e
     assert names(out) == "is" + "s" * SHED_SEGMENTS
     assert [shown(item) for item in out[2:]] == [[0]] * SHED_SEGMENTS  # type: ignore[arg-type]
     assert give(segmenter, pictures(3_200, 12_000, 3000)) == [] and segmenter.finish(60_000) == []
+
+
+def test_a_rendition_that_has_ended_keeps_no_sound_and_no_cut():
+    segmenter = rung_with(3)
+    segmenter.add(aac_config(ASC))
+    give(segmenter, pictures(0, 3_200, 3000))
+    segmenter.shed()
+    for number in range(3, 40):
+        segmenter.add_cut(Cut(10 + number, 3_000 * number, 3_000 * number, 0, 0))
+        give(segmenter, sounds(3_000 * number, 3_000 * number + 3_000))
+    assert held_bytes((segmenter,)) < 20_000 and segmenter.complete_before_ms is None
 
 
 def test_an_end_closes_all_that_is_open():
