@@ -10,6 +10,9 @@ from livestream.packaging.retention import Retention
 MAX_DISCONTINUITY_STEP = 16
 """A larger jump of the discontinuity number restarts the list, since each step is a line in the playlist."""
 
+NOTHING = (0, 0, 0)
+"""No list whose use was noted."""
+
 
 @define(eq=False)
 class RenditionWindow:
@@ -22,7 +25,7 @@ class RenditionWindow:
     retention: Retention = field(factory=Retention)
     media_ms: int = 0
     """How much media has been listed."""
-    noted: tuple[int, int, int] = (0, 0, 0)
+    noted: tuple[int, int, int] = NOTHING
     """The list whose use was noted last: ``start`` and ``end``, and while it is too late the stream's last number."""
     _objects: dict[str, ObjectInfo] | None = None
 
@@ -71,11 +74,15 @@ class RenditionWindow:
         if msn != self.end:
             self.start = self.end = msn
 
-    def list_before(self, end: int, length: int, least_ms: int) -> list[Segment]:
-        """The segments of a list that ends before the number ``end``: ``length``, or more to make up ``least_ms``."""
+    def list_before(self, end: int, length: int, least_ms: int, first: int | None = None) -> list[Segment]:
+        """
+        The segments of a list that ends before the number ``end``: ``length``, or more to make up ``least_ms``.
+
+        None is below ``first``, which is where this list started by default.
+        """
         segments: list[Segment] = []
         total_ms = 0
-        for msn in range(end - 1, self.start - 1, -1):
+        for msn in range(end - 1, (self.start if first is None else first) - 1, -1):
             is_enough = len(segments) >= length and total_ms >= least_ms
             announced = self.known.get(msn)
             if is_enough or announced is None or (segments and not _follows(announced.segment, segments[-1])):

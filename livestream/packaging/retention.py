@@ -67,10 +67,15 @@ class Retention:
         """A segment is not known any more."""
         self._uses.pop(msn, None)
 
-    def note_list(self, segments: Sequence[Segment]) -> None:
-        """There is, or was at another node, a playlist with these segments."""
+    def note_length(self, segments: Sequence[Segment]) -> int:
+        """Other nodes may have had a playlist as long as these segments; return that, in milliseconds."""
         duration_ms = sum(segment.duration_ms for segment in segments)
         self._longest_ms = max(self._longest_ms, duration_ms)
+        return duration_ms
+
+    def note_list(self, segments: Sequence[Segment]) -> None:
+        """There is a playlist with these segments."""
+        duration_ms = self.note_length(segments)
         for segment in segments:
             use = self._use(segment.msn)
             use.removed = None

@@ -18,7 +18,7 @@ from livestream.model.segments import (
     Superseded,
 )
 from livestream.packaging.numbering import Epochs
-from livestream.packaging.rendition_window import RenditionWindow
+from livestream.packaging.rendition_window import NOTHING, RenditionWindow
 from livestream.packaging.retention import MediaTime
 
 MIN_TARGETS = 3
@@ -207,7 +207,7 @@ class Window:
             return []
         if self._is_late(known, last_msn):
             return []
-        return known.list_before(known.end, self.length, MIN_TARGETS * self.target_s * 1000)
+        return known.list_before(known.end, self.length, self._least_ms)
 
     def is_listed(self, rendition: str, name: str) -> bool:
         """Whether a rendition's playlist lists this object."""
@@ -220,6 +220,11 @@ class Window:
         return None if known is None else known.objects.get(name)
 
     # Inside
+
+    @property
+    def _least_ms(self) -> int:
+        """How much media a list has at least, once there is as much."""
+        return MIN_TARGETS * self.target_s * 1000
 
     def _is_late(self, rendition: RenditionWindow, last_msn: int) -> bool:
         """Whether it has fallen a whole list behind the others; numbers that were skipped do not count as lag."""
@@ -305,10 +310,13 @@ class Window:
 
     def _drop_past(self, rendition: RenditionWindow, is_late: bool) -> None:
         """Note what was listed since this was last called, list by list, and drop the segments whose time is over."""
-        first, end = max(rendition.noted[1], rendition.start) + 1, rendition.end
+        first, end, least_ms = max(rendition.noted[1], rendition.start) + 1, rendition.end, self._least_ms
         segments: list[Segment] = []
+        older = [msn for msn in rendition.known if msn < rendition.start]
+        if older and rendition.noted == NOTHING:  # other nodes have listed them
+            rendition.retention.note_length(rendition.list_before(max(older) + 1, self.length, least_ms, min(older)))
         for each in range(first if is_late else min(first, end), end + 1):
-            segments = rendition.list_before(each, self.length, MIN_TARGETS * self.target_s * 1000)
+            segments = rendition.list_before(each, self.length, least_ms)
             rendition.retention.note_list(segments)
         is_listed = bool(segments) and not is_late
         now = MediaTime(self._media_ms, rendition.media_ms)

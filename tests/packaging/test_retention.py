@@ -88,6 +88,7 @@ def test_what_was_listed_is_known_for_its_duration_and_that_of_the_playlist(
 
 @settings(deadline=None, max_examples=100)
 @example([3000] * 20 + [300] * 40, [0], {}, 6, 25)
+@example([3000] * 29, [0], {26: 1, 23: 1}, 5, 46)
 @given(DURATIONS, LAGS, JUMPS, st.integers(3, 12), st.integers(0, 159))
 def test_a_node_that_starts_meanwhile_knows_it_as_well(
     durations_ms: list[int], lags_ms: list[int], jumps: dict[int, int], length: int, starts_at: int
