@@ -236,10 +236,10 @@ class Broadcast:
         if not frame.is_config:
             if self.phase is BroadcastPhase.ABSENT:
                 self._media_returned()
-            if self._reader.has_jumped or self._reader.has_changed:
-                if self._reader.has_jumped:
-                    self.metrics.discontinuities.labels("jump").inc()
-                self._reader.has_jumped = self._reader.has_changed = False
+            if frame is self._reader.jumped_at:
+                self.metrics.discontinuities.labels("jump").inc()
+                self.renditions.planner.interrupt()
+            elif frame is self._reader.changed_at:
                 self.renditions.planner.interrupt()
             self._covered_until = self.clock.seconds()
         return SEGMENT_STEPS * self.renditions.add(frame) + CONFIG_STEPS * frame.is_config

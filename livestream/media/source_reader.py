@@ -83,10 +83,10 @@ class SourceReader:
     sets: ParameterSets = field(factory=ParameterSets)
     left_out: list[LeftOut] = field(factory=list, init=False)
     """What the messages had that is left out, for the caller to take; the same things again and again."""
-    has_changed: bool = field(default=False, init=False)
-    """Whether the pictures that :meth:`read` returned last have another size, without another configuration."""
-    has_jumped: bool = field(default=False, init=False)
-    """Whether the clock has jumped right before the frames that :meth:`read` returned last."""
+    changed_at: Frame | None = field(default=None, init=False)
+    """The newest key frame whose pictures have another size than before, without another configuration."""
+    jumped_at: Frame | None = field(default=None, init=False)
+    """The one of the frames that :meth:`read` returned last right before which the clock has jumped."""
     _video: _Track = field(factory=lambda: _Track(VIDEO), init=False)
     _audio: _Track = field(factory=lambda: _Track(AUDIO), init=False)
     _in_band: InBandParameters = field(init=False)
@@ -108,7 +108,7 @@ class SourceReader:
         :raises UnsupportedCodec: it cannot be served; the message is for the broadcaster.
         :raises MediaError: it is malformed.
         """
-        self.has_jumped = self.has_changed = False
+        self.jumped_at = None
         is_video = type_id == VIDEO_TAG
         own = self._video if is_video else self._audio
         try:
@@ -129,7 +129,8 @@ class SourceReader:
         if is_video:
             if frame.is_key and (config := self._in_band.before(frame)) is not None:
                 return [*self._configured(own, config), *self._media(own, frame, timestamp_ms)]
-            self.has_changed = self._in_band.has_changed and frame.is_key
+            if frame.is_key and self._in_band.has_changed:
+                self.changed_at = frame
         return self._media(own, frame, timestamp_ms)
 
     def _media(self, own: _Track, frame: Frame, timestamp_ms: int) -> Sequence[Frame]:
@@ -278,12 +279,13 @@ class SourceReader:
                 placed.append(frame)
         if own.track is VIDEO:
             for frame in placed:
-                self._shown.append(frame.pts_ms)
+                self._show_alone(frame)
         return placed
 
     def _place(self, own: _Track, frame: Frame, stamp: int) -> None:
         dts_ms, is_jump = self.timeline.place(own.track, stamp)
-        self.has_jumped = self.has_jumped or is_jump
+        if is_jump:
+            self.jumped_at = frame
         if own.track is AUDIO:
             frame.dts_ms = dts_ms
             return
@@ -309,12 +311,17 @@ class SourceReader:
         if frame.dts_ms <= own.newest_ms:
             frame.dts_ms = own.newest_ms + 1
         own.newest_ms = frame.dts_ms
+        self._show_alone(frame)
+
+    def _show_alone(self, frame: Frame) -> None:
+        """
+        Give a picture a presentation time of its own.
+
+        Only those of H.264 and HEVC have a composition time; of others, the decoding times are different anyway.
+        """
         shown, pts_ms = self._shown, frame.dts_ms + frame.cts_ms
         if pts_ms in shown:
             while pts_ms in shown:
                 pts_ms += 1
-            if frame.codec in (Codec.H264, Codec.HEVC):
-                set_composition(frame, pts_ms - frame.dts_ms)
-            else:
-                frame.dts_ms = own.newest_ms = pts_ms
+            set_composition(frame, pts_ms - frame.dts_ms)
         shown.append(pts_ms)

@@ -45,7 +45,7 @@ class Publisher:
         message = body if body is not None else picture() if track is VIDEO else sound
         tag = VIDEO_TAG if track is VIDEO else AUDIO_TAG
         self.out += self.reader.read(tag, time_ms % (1 << 32), message, 0.0)
-        self.jumps += self.reader.has_jumped
+        self.jumps += self.reader.jumped_at is not None
         return self
 
     def both(self, begin_ms: int, end_ms: int, step_ms: int = 40) -> Publisher:
@@ -116,6 +116,25 @@ def test_a_jump_is_believed_when_the_next_frame_agrees_and_no_frame_is_lost(jump
         assert len(times) == 100 and times == sorted(times)
         assert times[-1] - times[60] == 39 * 40
     assert abs(publisher.times(VIDEO)[-1] - publisher.times(AUDIO)[-1]) <= 80
+
+
+def test_a_discontinuity_is_at_the_jump_and_not_at_the_strays_before_it():
+    publisher = Publisher().both(20_000, 22_000)
+    publisher.send(VIDEO, 1 << 31).send(VIDEO, 0).send(VIDEO, 90_000)
+    count = len(publisher.out)
+    publisher.send(VIDEO, 90_040)
+    strays, jumped_at = publisher.out[count:-2], publisher.out[-2]
+    assert strays and publisher.jumps == 1 and publisher.reader.jumped_at is jumped_at
+    assert strays[-1].dts_ms < jumped_at.dts_ms
+
+
+def test_a_stray_is_not_shown_at_the_time_of_a_neighbour():
+    publisher = Publisher()
+    for number in range(20):
+        time_ms = 0 if number == 10 else 20_000 + 40 * number
+        publisher.send(VIDEO, time_ms, picture(cts_ms=40 if number in (9, 10) else 80 if number == 8 else 0))
+    shown = [frame.pts_ms for frame in publisher.out if frame.track is VIDEO and not frame.is_config]
+    assert len(set(shown)) == len(shown) == 20
 
 
 def test_a_pause_is_none():
