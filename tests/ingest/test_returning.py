@@ -10,7 +10,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from livestream.ingest.broadcast import Broadcast, BroadcastPhase
+from livestream.ingest.broadcast import TRANSCODER_STEPS, Broadcast, BroadcastPhase
 from livestream.ingest.push_feed import PushFeed
 from livestream.ingest.rendition import Rendition
 from livestream.ingest.services import BroadcastSettings, RungSink
@@ -335,3 +335,13 @@ def test_a_first_try_that_is_over_before_anything_was_decided_leaves_nothing(las
     send(broadcast, media(0, 9_000))
     assert {told.segment.duration_ms for told in scene.segments} == {4_000}
     assert len({told.segment.discontinuity for told in scene.segments}) == 1
+
+
+def test_the_start_of_a_transcoder_is_counted_as_work(running: Running) -> None:
+    """A publisher could ask for another one with every key frame."""
+    frames = media(0, 4_000)
+    steps = [running.broadcast.media(9 if f.track is Track.VIDEO else 8, f.dts_ms, f.body) for f in frames]
+    assert sum(each >= TRANSCODER_STEPS for each in steps) == 1
+    running.site.names = ("720p", "360p")
+    again = running.broadcast.media(9, 4_000, frames[0].body)
+    assert again >= TRANSCODER_STEPS and len(running.site.transcoders) == 2
