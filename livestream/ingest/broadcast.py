@@ -27,8 +27,9 @@ SEGMENT_STEPS = 10_000
 """The cost of a segment, which limits a publisher to four segments a second."""
 CONFIG_STEPS = 200
 """The cost of parsing a decoder configuration, for every rendition, or a new parameter set: half a millisecond."""
-TRANSCODER_STEPS = 40_000
-"""The cost of a transcoder, which limits a publisher whose pictures change their size all the time to one a second."""
+TRANSCODER_STEPS = 20_000
+"""The cost of another transcoder, which limits a publisher whose pictures change their size to two a second; the first
+change, like the first transcoder, keeps nobody waiting."""
 UNUSABLE = "{stream}: {count} invalid messages in the last {seconds} s, such as: {error}"
 LONG_SEGMENTS = (
     "the key frames are so far apart that HLS has segments of {length:.1f} s instead of {usual} s; set the keyframe "
@@ -244,9 +245,9 @@ class Broadcast:
             elif frame is self._reader.changed_at:
                 self.renditions.planner.interrupt()
             self._covered_until = self.clock.seconds()
-        renditions, started = self.renditions, self.renditions.transcoders
+        renditions, replaced = self.renditions, self.renditions.replaced_transcoders
         steps = SEGMENT_STEPS * renditions.add(frame) + CONFIG_STEPS * frame.is_config
-        return steps + TRANSCODER_STEPS * (renditions.transcoders - started)
+        return steps + TRANSCODER_STEPS * (renditions.replaced_transcoders - replaced)
 
     def _refuse_source(self, reason: str) -> None:
         """Refuse the publisher's next message for this reason."""

@@ -52,8 +52,8 @@ class Renditions:
     planner: CutPlanner = field(init=False)
     begun_at: dict[int, float] = field(factory=dict, init=False)
     """When the first frame of each segment arrived, by the segment's index."""
-    transcoders: int = field(default=0, init=False)
-    """How many transcoders were started."""
+    replaced_transcoders: int = field(default=0, init=False)
+    """How many transcoders were started for pictures of another size, in place of an earlier one."""
     _frame_rate: FrameRateMeter = field(factory=FrameRateMeter, init=False)
     _feeds: list[PushFeed] = field(factory=list, init=False)
     _push: PushFeed = field(init=False)
@@ -369,6 +369,8 @@ class Renditions:
         encodes = height > 0 and self.planner.mode is not SourceMode.PASS
         if set(names) == self._rungs.keys() - given_up and encodes == (self._encoded is not None):
             return
+        if self._transcode is not None:
+            self.replaced_transcoders += 1
         self.close_transcoder()
         self._transcode = None
         for name, rung in self._rungs.items():
@@ -382,7 +384,6 @@ class Renditions:
         if encodes:
             names = [SOURCE, *names]
         if names:
-            self.transcoders += 1
             self._transcode = self.services.transcoder(self.stream, names, height, self)
         if self._audio_config is not None and self._transcode is not None:
             self._feed_transcoder(self._transcode, self._audio_config)
