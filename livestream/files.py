@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from livestream.cluster.geography import Geography
 from livestream.config import SETTINGS, Config, ConfigError
 from livestream.endpoints import parse
+from livestream.transcode.slates import read_picture
 
 FILE_BYTES = 4 << 20
 """A configuration file has no more."""
@@ -36,9 +37,14 @@ def check_files(config: Config, folder: Path) -> None:
     :raises ConfigError: some of it cannot, a line for each.
     """
     lines = [*_unreadable(config, folder), *_unwritable(config, folder)]
+    loads: list[Callable[[], object]] = []
     if config.cluster.geo_database:
+        loads.append(Geography(config.cluster.geo_database).load)
+    if config.ingest.slate and config.role in ("all", "ingest"):
+        loads.append(lambda: read_picture(folder / config.ingest.slate))
+    for load in loads:
         try:
-            Geography(config.cluster.geo_database).load()
+            load()
         except ConfigError as error:
             lines += error.lines
     if lines:

@@ -93,6 +93,7 @@ class Ingest:
     end_s: float = setting(
         3.0, "seconds that a broadcast waits for a publisher that has ended it to start it again", checks.not_negative
     )
+    slate: str = setting("", "PNG or JPEG that viewers see while the publisher is away; empty: its last key frame")
     max_publishers: int = setting(1000, "maximum number of simultaneous broadcasts", checks.positive, live=True)
     proxy_protocol: bool = setting(
         False,

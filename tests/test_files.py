@@ -51,6 +51,17 @@ def test_certificates_must_be_there(tmp_path: Path) -> None:
     assert len(wrong(tmp_path, "edge.http=ssl:8443:privateKey=folder")) == 1
 
 
+def test_a_slate_must_be_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "away.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "away.gif").write_bytes(b"GIF89a")
+    assert wrong(tmp_path, "ingest.slate=away.png") == []
+    assert wrong(tmp_path, "ingest.slate=away.gif", role="edge") == []
+    (line,) = wrong(tmp_path, "ingest.slate=away.gif", "bus.redis=unix:x", role="ingest")
+    assert line == f"ingest.slate: '{tmp_path}/away.gif' is neither a PNG nor a JPEG"
+    (line,) = wrong(tmp_path, "ingest.slate=away.jpg")
+    assert line == f"ingest.slate: '{tmp_path}/away.jpg' cannot be read: No such file or directory"
+
+
 def test_all_that_is_wrong_with_files_is_said_at_once(tmp_path: Path) -> None:
     lines = wrong(tmp_path, "cluster.geo_database=/nowhere", "edge.access_log=/nowhere/log", "ops.http=ssl:1")
     assert [line.partition(":")[0] for line in lines] == ["ops.http", "edge.access_log", "cluster.geo_database"]

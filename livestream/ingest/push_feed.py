@@ -5,8 +5,9 @@ from __future__ import annotations
 from attrs import define, evolve, field
 
 from livestream.ingest.services import Feed
-from livestream.media.codecs import AudioConfig, parse_config
+from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.media.silence import Silence, silent_frame
+from livestream.media.slate import Slate
 from livestream.model.frames import AUDIO, VIDEO, Frame, Track
 
 MAX_SILENCE_MS = 5_000
@@ -22,7 +23,12 @@ class PushFeed:
     """
 
     feed: Feed
+    video: VideoConfig | None = field(default=None, init=False)
     _key: Frame | None = field(default=None, init=False)
+    _slate: Slate | None = field(default=None, init=False)
+    """What is shown now in place of the publisher's pictures, until their configuration comes again."""
+    _needs_key: bool = field(default=False, init=False)
+    """Whether the next picture has to be a key frame, since another was shown in between."""
     _silence: Silence | None = field(default=None, init=False)
     _rate: int = field(default=0, init=False)
     _video_ms: int = field(default=-1, init=False)
@@ -37,15 +43,19 @@ class PushFeed:
                 return
             self._audio_ms = frame.dts_ms
         else:
-            if frame.dts_ms < self._video_ms:
+            if frame.dts_ms < self._video_ms or (self._needs_key and not frame.is_key):
                 return
+            self._needs_key = False
             self._video_ms = frame.dts_ms
             if frame.is_key:
                 self._key = frame
         self.feed.add(frame)
 
-    def freeze(self, until_ms: int, tracks: frozenset[Track] = frozenset(Track)) -> None:
-        """Add silence up to ``until_ms``, and the last key frame at that time, for the tracks that have been there."""
+    def freeze(self, until_ms: int, tracks: frozenset[Track] = frozenset(Track), slate: Slate | None = None) -> None:
+        """
+        Add silence up to ``until_ms``, and ``slate`` or else the last key frame at that time, for the tracks that have
+        been there.
+        """
         silence = self._silence
         if AUDIO in tracks and silence is not None and self._audio_ms >= 0:
             begin_ms, count = max(self._audio_ms, until_ms - MAX_SILENCE_MS), 1
@@ -53,12 +63,15 @@ class PushFeed:
                 self.feed.add(evolve(silence.frame, dts_ms=dts_ms))
                 self._audio_ms, count = dts_ms, count + 1
         if VIDEO in tracks and self._key is not None and until_ms > self._video_ms:
-            self._video_ms = until_ms
-            self.feed.add(evolve(self._key, dts_ms=until_ms))
+            self._video_ms, self._needs_key = until_ms, True
+            if slate is not None and slate is not self._slate:
+                self._slate = slate
+                self.feed.add(evolve(slate.config, dts_ms=until_ms))
+            self.feed.add(evolve(self._key if slate is None else slate.key, dts_ms=until_ms))
 
     def _configure(self, frame: Frame) -> None:
         config = parse_config(frame)
         if isinstance(config, AudioConfig):
             self._silence, self._rate = silent_frame(config), config.sample_rate
         else:
-            self._key = None
+            self.video, self._key, self._slate = config, None, None

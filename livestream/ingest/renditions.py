@@ -14,6 +14,7 @@ from livestream.ingest.rendition import FirstSegments, Rendition
 from livestream.ingest.segment_numbering import UnnumberedSegment
 from livestream.ingest.services import BroadcastServices, BroadcastSettings, Transcode
 from livestream.media.codecs import VideoConfig, parse_config
+from livestream.media.slate import Slate, slate_shape
 from livestream.model.frames import VIDEO, Codec, Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import CUT_TOLERANCE_MS, Cut, CutPlanner, SourceMode
@@ -140,6 +141,7 @@ class Renditions:
 
     def add_absence(self, length_ms: int) -> None:
         """Add a segment of ``length_ms`` that shows the last key frame, since the publisher is away."""
+        self._set_slates()
         cut = self.planner.absence(length_ms)
         for rendition in self._all():
             rendition.cut(cut)
@@ -148,7 +150,7 @@ class Renditions:
     def freeze_push(self, until_ms: int) -> None:
         """Show the last key frame and silence to the viewers of the push, since the publisher is away."""
         for push in self._feeds:
-            push.freeze(until_ms)
+            push.freeze(until_ms, slate=self._slate(push.video))
 
     # Called by the transcoder (a `RungSink`)
 
@@ -269,9 +271,24 @@ class Renditions:
             if config is not None:
                 encoded.add(config)
 
+    # Inside: slates
+
+    def _slate(self, config: VideoConfig | None) -> Slate | None:
+        """The slate that can stand in for pictures of this configuration, if there is one already."""
+        shape = slate_shape(config)
+        return None if shape is None else self.services.slate(shape)
+
+    def _set_slates(self) -> None:
+        """Give every rendition its slate; this also has those encoded that are asked for the first time."""
+        slates = [self._slate(rendition.segmenter.shown) for rendition in self._all()]
+        for rendition, slate in zip(self._all(), slates, strict=True):
+            rendition.segmenter.slate = slate
+        self.planner.has_slate = any(slates)
+
     # Inside: segments
 
     def _cut(self, cuts: Sequence[Cut], frame: Frame | None) -> None:
+        self._set_slates()
         for cut in cuts:
             if frame is not None:
                 self.begun_at[cut.msn] = frame.arrived

@@ -8,6 +8,7 @@ from typing import Protocol
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
+from livestream.media.slate import Slate, SlateShape
 from livestream.model.frames import Frame
 from livestream.model.segments import ObjectInfo
 
@@ -96,6 +97,9 @@ class BroadcastServices(Protocol):
 
     def transcoder(self, stream: str, rungs: Sequence[str], source_height: int, sink: RungSink) -> Transcode:
         """A transcoder for the rungs with these names, of which ``source`` has the source's own height."""
+
+    def slate(self, shape: SlateShape) -> Slate | None:
+        """The slate of this shape; ``None`` if there is none, or not yet."""
 
     def rungs(self, height: int) -> Sequence[str]:
         """The names of the rungs below a source of this height."""

@@ -49,7 +49,7 @@ class Cut:
     ``pts_ms`` is its time on the broadcast's timeline and ``starts_at_ms`` on the wall clock (Unix milliseconds). In
     the source it begins with the first frame that is decoded at ``dts_ms`` or later. ``tracks`` are the tracks of the
     segment, which become more only with ``discontinuity``, or within the first segment. With ``absence_ms``
-    its publisher is away: it lasts so long, and no media is to come for it.
+    its publisher is away: it lasts so long, and no media is to come for it; with ``has_slate`` the slate is shown.
     """
 
     msn: int
@@ -59,6 +59,7 @@ class Cut:
     starts_at_ms: int
     tracks: frozenset[Track] = frozenset(Track)
     absence_ms: int = 0
+    has_slate: bool = False
 
 
 @define(eq=False)
@@ -86,9 +87,13 @@ class CutPlanner:
     proposal: SourceMode | None = field(default=None, init=False)
     """The mode that the key frames so far suggest, once they do."""
     activity: TrackActivity = field(factory=TrackActivity, init=False)
+    has_slate: bool = field(default=False, init=False)
+    """Whether a slate is there for the absence of the publisher. It begins after a discontinuity."""
     ends_at_ms: int = field(default=0, init=False)
     """After :meth:`finish`: the date of ``end_ms``, in Unix milliseconds."""
     _ends_before_ms: float = field(default=inf, init=False)
+    _shows_slate: bool = field(default=False, init=False)
+    """Whether it has begun since the publisher left."""
     _is_interrupted: bool = field(default=False, init=False)
     _is_interrupted_now: bool = field(default=False, init=False)
     """Whether the next segment begins at the next frame, key frame or not."""
@@ -153,7 +158,7 @@ class CutPlanner:
         self.activity.restart()
         self._leader = self._newest = None
         self._is_interrupted = self.target_s is not None or self.current is not None
-        self._is_interrupted_now = False
+        self._is_interrupted_now = self._shows_slate = False
         if self.current is None:
             return None
         begins_ms = self.current.pts_ms
@@ -174,8 +179,11 @@ class CutPlanner:
 
     def absence(self, length_ms: int) -> Cut:
         """After :meth:`finish`: begin a segment of ``length_ms`` without media."""
-        at_ms = self.end_ms
-        cut = Cut(self.msn, at_ms, at_ms, self.discontinuity, self.ends_at_ms, self._tracks, length_ms)
+        if self.has_slate and not self._shows_slate:
+            self._shows_slate = True
+            self.discontinuity += 1
+        at_ms, has_slate = self.end_ms, self._shows_slate
+        cut = Cut(self.msn, at_ms, at_ms, self.discontinuity, self.ends_at_ms, self._tracks, length_ms, has_slate)
         self.msn += 1
         self.end_ms += length_ms
         self.ends_at_ms += length_ms

@@ -10,6 +10,7 @@ from attrs import define, evolve, field
 
 from livestream.media.codecs import AudioConfig, VideoConfig, samples_in, sized
 from livestream.media.silence import silent_frame
+from livestream.media.slate import Slate
 from livestream.media.sync import is_sync
 from livestream.model.frames import Codec, Frame
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TIMESCALE, VIDEO_TRACK, TrackRun
@@ -80,6 +81,11 @@ class VideoQueue:
     _ends_ms: int = field(default=0, init=False)
     """Where the last sample ends, as decoding time."""
 
+    @property
+    def shown(self) -> VideoConfig | None:
+        """The configuration of the key frame that is shown where frames are missing; ``None`` if there is none."""
+        return None if self._last_key is None else self._last_key[0]
+
     def configure(self, config: VideoConfig) -> None:
         """Switch to another configuration, from the next key frame on."""
         if self.config is None or self.config.record != config.record:
@@ -113,6 +119,14 @@ class VideoQueue:
         self.held_bytes = 0
         self.newest_ms = -1
         self._needs_key = True
+
+    def freeze(self, begin_ms: int, until_ms: float, slate: Slate | None = None) -> VideoRun | None:
+        """The slate, or the last key frame, in place of what is missing; ``None`` if there never was a key frame."""
+        self._is_frozen = True
+        if self._last_key is None:
+            return None
+        config, key = self._last_key if slate is None else (slate.video, slate.key)
+        return VideoRun(config, [self._repeated(key, begin_ms, until_ms)], is_frozen=True)
 
     def take(self, begin_ms: int, until_ms: float, *, needs_key: bool) -> VideoRun | None:
         """
@@ -160,11 +174,7 @@ class VideoQueue:
             first = next((at for at, frame in enumerate(frames) if frame.is_key), len(frames))
             del frames[:first]
         if not frames or run is None:
-            self._is_frozen = True
-            if self._last_key is None:
-                return None
-            config, key = self._last_key
-            return VideoRun(config, [self._repeated(key, begin_ms, until_ms)], is_frozen=True)
+            return self.freeze(begin_ms, until_ms)
         if frames[0].is_key and frames[0].pts_ms - begin_ms >= FREEZE_MS:
             config, key = self._last_key or (run.config, frames[0])
             shown = key if config == run.config else frames[0]

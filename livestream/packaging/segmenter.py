@@ -8,6 +8,7 @@ from math import inf
 from attrs import define, evolve, field, frozen
 
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
+from livestream.media.slate import Slate
 from livestream.model.frames import AUDIO, VIDEO, Frame, Track
 from livestream.model.segments import RenditionInfo
 from livestream.packaging.cuts import CUT_TOLERANCE_MS, Cut
@@ -77,6 +78,8 @@ class Segmenter:
     frame_rate: FrameRateMeter = field(factory=FrameRateMeter)
     is_shed: bool = field(default=False, init=False)
     silent: frozenset[Track] = field(default=frozenset(), init=False)
+    slate: Slate | None = field(default=None, init=False)
+    """What is shown in the segments of an absence that have a slate, if there is one for this rendition."""
     _cuts: deque[Cut] = field(factory=deque, init=False)
     _video: VideoQueue = field(factory=VideoQueue, init=False)
     _audio: AudioQueue = field(factory=AudioQueue, init=False)
@@ -84,6 +87,8 @@ class Segmenter:
     """That of the newest cut."""
     _closed_discontinuity: int | None = field(default=None, init=False)
     _init: tuple[VideoConfig | None, AudioConfig | None] = field(default=(None, None), init=False)
+    _described: tuple[VideoConfig | None, AudioConfig | None] = field(default=(None, None), init=False)
+    """The configurations that playlists tell of: those of the latest media that is not a slate."""
     _init_number: int = field(default=-1, init=False)
     _sequence: int = field(default=0, init=False)
     _shed_left: int = field(default=SHED_SEGMENTS, init=False)
@@ -154,6 +159,11 @@ class Segmenter:
         self._video.clear()
 
     @property
+    def shown(self) -> VideoConfig | None:
+        """The configuration of the picture that is shown where others are missing; ``None`` if there is none."""
+        return self._video.shown
+
+    @property
     def _is_over(self) -> bool:
         """Whether it was given up, and has had its last segment."""
         return self.is_shed and not self._shed_left
@@ -208,7 +218,10 @@ class Segmenter:
         duration_ms, breaks = end_ms - cut.pts_ms, cut.discontinuity != self._closed_discontinuity
         self._closed_discontinuity = cut.discontinuity
         until_ms = self._boundary_ms(following) if following else inf
-        video = self._video.take(cut.pts_ms, until_ms, needs_key=breaks or not self.is_passed)
+        if cut.has_slate:
+            video = self._video.freeze(cut.pts_ms, until_ms, self.slate)
+        else:
+            video = self._video.take(cut.pts_ms, until_ms, needs_key=breaks or not self.is_passed)
         audio = self._audio.take(cut.pts_ms, end_ms)
         tracks = self._tracks(cut, following, audio)
         runs = [self._video.track_run(video, end_ms)] if video and VIDEO in tracks else []
@@ -217,6 +230,8 @@ class Segmenter:
         if not runs:
             return [PackagedGap(cut, duration_ms)]
         packaged = self._needed_init(tracks, video, audio)
+        if not cut.has_slate:
+            self._described = self._init
         self._sequence += 1
         data = media_segment(self._sequence, runs)
         if not cut.absence_ms and not (video and video.is_frozen):
@@ -250,7 +265,7 @@ class Segmenter:
         return [PackagedInit(self._init_number, init_segment(video, audio))]
 
     def _info(self) -> RenditionInfo:
-        video, audio = self._init
+        video, audio = self._described
         codecs = ",".join(config.codec_string for config in (video, audio) if config is not None)
         info = RenditionInfo(self.name, codecs, self.rates.peak, self.rates.average)
         if video is None:

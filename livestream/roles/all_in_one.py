@@ -24,7 +24,7 @@ from livestream.ops.streams import live_streams, watched_streams
 from livestream.pages.watch import Watch
 from livestream.push.flv import FlvPush
 from livestream.push.viewer_admission import ViewerAdmission
-from livestream.roles.ingest import LocalServices, broadcasts_of, sources_of
+from livestream.roles.ingest import LocalServices, broadcasts_of, slates_of, sources_of
 from livestream.roles.node import LocalNode
 from livestream.roles.segment_store import SegmentStore
 from livestream.roles.serving import http_site, object_store, operations, push_feeds, rtmp_server
@@ -46,7 +46,8 @@ def build_all_in_one(config: Config, reactor: Any) -> Process:
 
     # Publishers and their broadcasts.
     transcoders = TranscoderPool(reactor, node.metrics, config.transcode.preset)
-    services, takeovers = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
+    slates, takeovers = slates_of(config, process), Takeovers(reactor)
+    services = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder, slates)
     broadcasts = broadcasts_of(
         config, process, node, bus, published, services, takeovers,
         others=NoPeerNodes(), position=published.position, publisher_changed=lambda _: None,

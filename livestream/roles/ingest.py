@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import define
@@ -27,6 +28,7 @@ from livestream.lifecycle.derived import rtmp_address_limits
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
 from livestream.lifecycle.process import Process
 from livestream.lifecycle.reload_hooks import limit_addresses, reload_publish_admission
+from livestream.media.slate import Slate, SlateShape
 from livestream.metrics import Metrics
 from livestream.model.epochs import WRITERS
 from livestream.model.names import SOURCE
@@ -45,6 +47,7 @@ from livestream.roles.serving import edge_selection, http_site, object_store, op
 from livestream.steering.nodes import Node, NodeState
 from livestream.transcode.ladder import Rung, ladder_for, source_rung
 from livestream.transcode.pool import TranscoderPool
+from livestream.transcode.slates import Slates, read_picture
 
 
 class Transcoders(Protocol):
@@ -62,6 +65,7 @@ class LocalServices:
     feeds: Feeds
     transcoders: Transcoders
     heights: Sequence[int]
+    slates: Slates | None = None
 
     def open_feed(self, stream: str, rendition: str, number: int) -> Feed:
         return self.feeds.begin(stream, rendition, TimelineOrigin(number))
@@ -71,6 +75,9 @@ class LocalServices:
 
     def cut_feed(self, feed: Any) -> None:
         self.feeds.cut(feed)
+
+    def slate(self, shape: SlateShape) -> Slate | None:
+        return None if self.slates is None else self.slates.get(shape)
 
     def rungs(self, height: int) -> Sequence[str]:
         return [rung.name for rung in ladder_for(height, self.heights)]
@@ -119,6 +126,19 @@ def broadcasts_of(
     )
 
 
+def slates_of(config: Config, process: Process) -> Slates | None:
+    """
+    The slates, if a picture for them is configured.
+
+    :raises ConfigError: it cannot be used.
+    """
+    if not config.ingest.slate:
+        return None
+    slates = Slates(process.reactor, config.ingest.slate, read_picture(Path(config.ingest.slate)))
+    process.at_stop(slates.stop)
+    return slates
+
+
 def sources_of(broadcasts: Broadcasts) -> Callable[[], Mapping[str, Source]]:
     """Return what gives the publisher's end of each broadcast."""
     return lambda: {each.stream: Source(each.source_mode, each.left_out.items) for each in broadcasts.live()}
@@ -150,7 +170,8 @@ def build_ingest(config: Config, reactor: Any, transcoders: Transcoders | None =
 
     # Publishers and their broadcasts.
     transcoders = transcoders or TranscoderPool(reactor, node.metrics, config.transcode.preset)
-    services, takeovers = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder), Takeovers(reactor)
+    slates, takeovers = slates_of(config, process), Takeovers(reactor)
+    services = LocalServices(segment_store, feeds, transcoders, config.transcode.ladder, slates)
     broadcasts = broadcasts_of(
         config, process, node, node.bus, published, services, takeovers,
         others=survey, position=position, publisher_changed=channel.send,

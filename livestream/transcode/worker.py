@@ -7,9 +7,7 @@ is confined by `livestream.transcode.sandbox`.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -31,13 +29,12 @@ from livestream.transcode.commands import (
     encode,
 )
 from livestream.transcode.memory import MAX_BYTES, needed_bytes
-from livestream.transcode.sandbox import confine, free_memory, grant_memory, granted_memory
+from livestream.transcode.sandbox import confine, die_with, free_memory, grant_memory, granted_memory
 
 PIPE_BYTES = 256 << 10
 SCARCE_BYTES = 64 << 20
 """With less memory free, any error counts as out of memory: x264 and thread creation raise other errors for it."""
 NICENESS = 5
-_PR_SET_PDEATHSIG = 1
 
 
 @define(eq=False)
@@ -88,7 +85,7 @@ class Worker:
 
 def main() -> None:
     """Confine this process, and work until the input ends."""
-    _die_with(os.getppid())
+    die_with(os.getppid())
     os.nice(NICENESS)
     unfiltered = confine(MAX_BYTES, MAX_BYTES)
     if unfiltered:
@@ -114,12 +111,6 @@ def _send(*commands: Command) -> None:
     data = b"".join(map(encode, commands))
     while data:
         data = data[os.write(1, data) :]
-
-
-def _die_with(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

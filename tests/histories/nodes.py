@@ -18,6 +18,7 @@ from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey, farthest
 from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.media.flv import avc_config
+from livestream.media.slate import Slate, SlateShape
 from livestream.metrics import Metrics
 from livestream.model.segments import Announcement, ObjectInfo, SegmentAnnounced, StreamPosition, Superseded
 from livestream.packaging.window import Window
@@ -115,6 +116,9 @@ class Ingest:
 
     def end_feed(self, feed: object) -> None: ...
     def cut_feed(self, feed: object) -> None: ...
+    def slate(self, shape: SlateShape) -> Slate | None:
+        return None
+
     def rungs(self, height: int) -> Sequence[str]:
         return ()
 

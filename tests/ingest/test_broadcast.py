@@ -20,6 +20,7 @@ from livestream.ingest.claims import Claims, Survey
 from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
 from livestream.media.errors import OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
+from livestream.media.slate import Slate, SlateShape
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
 from livestream.model.segments import (
@@ -54,6 +55,7 @@ class FakeSite:
     feeds: dict[str, FakeFeed] = field(factory=dict)
     ended: list[object] = field(factory=list)
     cut: list[object] = field(factory=list)
+    slates: dict[SlateShape, Slate] = field(factory=dict)
 
     @property
     def store(self) -> FakeSite:
@@ -70,6 +72,9 @@ class FakeSite:
 
     def cut_feed(self, feed: object) -> None:
         self.cut.append(feed)
+
+    def slate(self, shape: SlateShape) -> Slate | None:
+        return self.slates.get(shape)
 
     def rungs(self, height: int) -> Sequence[str]:
         return ()
