@@ -1,8 +1,9 @@
 """
 Playlists that are not there yet, but will be: of a broadcast that has begun, and of its renditions that follow.
 
-Who asks for one waits for what is announced of the stream, as long as that may take, and is answered in that instant. A
-stream that nobody publishes is never waited for.
+Who asks for one waits for what is announced of the stream, as long as that may take. A media playlist is answered in
+that instant; a multivariant playlist, which players read once, when all renditions may be in it. A stream that nobody
+publishes is never waited for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from livestream.net.waiting import WaitingViewers
 
 WAIT_TARGETS = 2
 """A request waits for so many target durations: by then a player that got an error would have asked again."""
+TOGETHER_S = 0.1
+"""The first segments of all renditions are announced together, one after the other: within this time, all arrive."""
 
 
 class NotBegun(LookupError):
@@ -69,10 +72,18 @@ class Beginnings:
         until = self.clock.seconds() + WAIT_TARGETS * target_s
         while (left_s := until - self.clock.seconds()) > 0 and self._is_expected(target):
             await self._waiting.wait(target.stream, left_s)
+            if target.kind is Kind.MULTIVARIANT and self.playlists.ready(target, gzip) is not None:
+                await self._wait_for_all(target.stream)
             found = self.playlists.ready(target, gzip)
             if found is not None:
                 return found
         raise NotBegun(target.path)
+
+    async def _wait_for_all(self, stream: str) -> None:
+        """Something was announced: wait for what is announced together with it."""
+        until = self.clock.seconds() + TOGETHER_S
+        while (left_s := until - self.clock.seconds()) > 0:
+            await self._waiting.wait(stream, left_s)
 
     def _is_expected(self, target: Target) -> bool:
         windows = self.playlists.windows

@@ -44,21 +44,33 @@ def answer(client: Client, method: str = "GET") -> Response:
     return response
 
 
-@pytest.mark.parametrize("path", [MULTIVARIANT, SOURCE_LIST])
+@pytest.mark.parametrize("path", [SOURCE_LIST, MULTIVARIANT])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("fields", [[], ["Accept-Encoding: gzip"], ["Connection: close"]], ids=str)
-def test_who_asks_before_the_first_segment_is_answered_the_moment_it_is_announced(
+def test_who_asks_before_the_first_segment_is_answered_when_it_is_announced(
     edge: Edge, path: str, method: str, fields: list[str]
 ) -> None:
     early = waiting(edge, path, *fields, method=method)
     edge.pass_time(2)
     assert early.settle() == b"" and len(edge.beginnings) == 1
     hear(edge, announced(1))
+    if path == MULTIVARIANT:
+        edge.pass_time(1)
     response = answer(early, method)
     assert response.status == 200 and len(edge.beginnings) == 0
     late = edge.client()
     late.send(request(path, *fields, method=method))
     assert answer(late, method).raw == response.raw
+
+
+def test_a_multivariant_playlist_has_all_renditions_that_are_announced_together(edge: Edge) -> None:
+    client = waiting(edge, MULTIVARIANT)
+    hear(edge, announced(1))
+    assert client.settle() == b""
+    hear(edge, announced(1, RUNG))
+    assert client.settle() == b""
+    edge.pass_time(1)
+    assert answer(client).body.count(b"#EXT-X-STREAM-INF") == 2
 
 
 def test_both_paths_give_the_same_bytes() -> None:
@@ -68,6 +80,7 @@ def test_both_paths_give_the_same_bytes() -> None:
         hear(edge, BEGAN)
         clients = [waiting(edge, path) for path in (MULTIVARIANT, SOURCE_LIST, RUNG_LIST)]
         hear(edge, *(announced(msn) for msn in (1, 2, 3)))
+        edge.pass_time(1)
         answers.append([answer(client).raw for client in clients])
     assert answers[0] == answers[1] and b" 404 " in answers[0][2]
 
@@ -79,6 +92,7 @@ def test_a_crowd_gets_the_same_bytes_and_those_who_leave_harm_nobody(edge: Edge)
     edge.pass_time(1)
     assert len(edge.beginnings) == 10
     hear(edge, announced(1))
+    edge.pass_time(1)
     assert len({answer(client).raw for client in crowd[1::2]}) == 1
     assert len(edge.beginnings) == 0
     assert edge.counted("multivariant", "hit") == 10
@@ -147,6 +161,7 @@ def test_no_more_wait_than_may_and_the_others_are_answered_at_once(edge: Edge) -
     assert edge.client().ask(MULTIVARIANT).status == 404
     assert edge.limited("waiting_requests") >= 1
     hear(edge, announced(1))
+    edge.pass_time(1)
     assert [answer(client).status for client in clients] == [200] * 3
 
 
