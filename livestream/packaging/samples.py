@@ -234,7 +234,7 @@ class AudioQueue:
         if config is None:
             return
         if self._needs_anchor or not -self._slack <= pts_ms * self._rate - position * 1000 <= self._slack:
-            corrected = self._reposition(pts_ms)
+            corrected = self._reposition(pts_ms, self._length or samples_in(config, frame.data))
             if corrected is None:
                 return
             position = corrected
@@ -253,10 +253,15 @@ class AudioQueue:
             run.positions.append(position)
             self.held_bytes += len(frame.body) + FRAME_BYTES
 
-    def _reposition(self, pts_ms: int) -> int | None:
-        """The position of a frame after a discontinuity, or off its expected time; ``None`` if it is a repetition."""
+    def _reposition(self, pts_ms: int, length: int) -> int | None:
+        """
+        The position of a frame that is off its expected time, or follows a discontinuity or silence; ``None`` if it is
+        a repetition, or what is there takes all of its place.
+        """
         position = round(pts_ms * self._rate / 1000)
         if self._needs_anchor:
+            if position + length <= self._floor:
+                return None
             self._needs_anchor = False
             return max(position, self._next_position)
         if abs(position - self._next_position) * 1000 <= AUDIO_DRIFT_MS * self._rate:
@@ -314,7 +319,8 @@ class AudioQueue:
             at = stop
         run.frames, run.positions, run.ends, self._written, self._written_rate = frames, positions, at, at, rate
         self._floor = self._written_at(self._rate)
-        self._next_position = max(self._next_position, self._floor)
+        if self._next_position < self._floor:
+            self._next_position, self._needs_anchor = self._floor, True
 
     def _stop(self, config: AudioConfig, end: int, length: int) -> tuple[int, int]:
         """Where a segment's audio ends, and how much of it must be missing there for a silent frame of ``length``."""

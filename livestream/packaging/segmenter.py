@@ -204,10 +204,11 @@ class Segmenter:
     def _is_complete(self, cut: Cut, following: Cut) -> bool:
         if cut.absence_ms:
             return True
-        is_video_due = VIDEO in cut.tracks and VIDEO not in self.silent and not self.is_shed
+        tracks = self._tracks_of(cut, following)
+        is_video_due = VIDEO in tracks and VIDEO not in self.silent and not self.is_shed
         if is_video_due and self._video.newest_ms < self._boundary_ms(following):
             return False
-        is_audio_due = AUDIO in cut.tracks and AUDIO not in self.silent
+        is_audio_due = AUDIO in tracks and AUDIO not in self.silent
         return not is_audio_due or self._audio.newest_ms >= following.pts_ms
 
     def _close(self, end_ms: int) -> list[Packaged]:
@@ -241,13 +242,18 @@ class Segmenter:
 
     def _tracks(self, cut: Cut, following: Cut | None, audio_run: AudioRun | None) -> frozenset[Track]:
         """The tracks of a segment: those of the one before, and in the first also those that came while it lasted."""
-        tracks = cut.tracks
-        if following is not None and following.discontinuity == cut.discontinuity:
-            tracks |= following.tracks
+        tracks = self._tracks_of(cut, following)
         video, audio = self._init
         is_first = video is None and audio is None
         has_audio = audio is not None or (is_first and audio_run is not None)
         return tracks | ({VIDEO} if video else set()) | ({AUDIO} if has_audio else set())
+
+    @staticmethod
+    def _tracks_of(cut: Cut, following: Cut | None) -> frozenset[Track]:
+        """Those of the broadcast, in the first segment also if they came while it lasted."""
+        if following is None or following.discontinuity != cut.discontinuity:
+            return cut.tracks
+        return cut.tracks | following.tracks
 
     def _needed_init(
         self, tracks: frozenset[Track], video_run: VideoRun | None, audio_run: AudioRun | None

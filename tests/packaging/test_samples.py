@@ -82,3 +82,19 @@ def test_how_far_off_is_too_far_is_decided_by_the_rounded_time(rate, side):
         assert heard is not None
         kept = [at for frame, at in zip(heard.frames, heard.positions, strict=True) if is_heard(frame)]
         assert kept[1:] == ([] if position is None else [position])
+
+
+def test_sounds_that_come_after_silence_has_taken_their_place_shift_nothing():
+    queue = AudioQueue()
+    queue.configure(AudioConfig(Codec.AAC, b"\x11\x90", "mp4a.40.2", 48_000, 2, 1024))
+    times = [index * 1024 // 48 for index in range(60)]
+    for ms in times[:25]:
+        queue.add(sound(ms), 0)
+    first = queue.take(0, 640)
+    assert first is not None and not all(map(is_heard, first.frames))
+    for ms in times[25:]:
+        queue.add(sound(ms), 640)
+    second = queue.take(640, 1_280)
+    assert second is not None and second.positions[0] >= first.ends
+    heard = [(frame.dts_ms, at) for frame, at in zip(second.frames, second.positions, strict=True) if is_heard(frame)]
+    assert len(heard) >= 29 and all(abs(at / 48 - ms) <= 1 for ms, at in heard)

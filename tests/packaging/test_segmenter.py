@@ -176,6 +176,17 @@ def test_sound_that_is_late_is_waited_for(behind_ms):
     assert_without_seams(reads(ingest, AUDIO))
 
 
+def test_sound_that_begins_within_the_first_segment_is_waited_for_as_well():
+    frames = pictures(0, 9_000, 3000)
+    late = [(frame.dts_ms + 70, frame) for frame in sounds(0, 9_000)]
+    arrivals = sorted([(frame.dts_ms, frame) for frame in frames] + late, key=lambda arrival: arrival[0])
+    first, *rest = [frame for _, frame in arrivals]
+    ingest = Ingest().feed([avc_config(RECORD), first, aac_config(ASC), *rest])
+    found = reads(ingest, AUDIO)
+    assert_without_seams(found)
+    assert len(found) > 250 and not any(read.data in SILENCE for read in found)
+
+
 @pytest.mark.parametrize(
     ("track", "frames", "rung"), [(VIDEO, pictures(0, 9_500, 1000), "issss"), (AUDIO, sounds(0, 9_500), "ggg")]
 )
