@@ -11,15 +11,16 @@ from collections.abc import Iterator
 from livestream.media.annexb import repair_units, with_long_lengths
 from livestream.media.errors import MediaError, UnsupportedCodec
 from livestream.media.left_out import NotServed, Reason
+from livestream.media.timeline import START_MS
 from livestream.model.frames import Codec, Frame, Track
 
 AUDIO, VIDEO, DATA = 8, 9, 18
 """The types of tags (E.4.1), and of the RTMP messages that carry the same bodies (RTMP specification 1.0, 7.1)."""
 
-MAX_COMPOSITION_MS = 20_000
+MIN_COMPOSITION_MS, MAX_COMPOSITION_MS = -START_MS // 2, 20_000
 """
-The largest composition time offset, either way; more is an encoder error. Eight B-frames at two frames a second take
-four seconds.
+The smallest and the largest composition time offset: no picture is shown before time 0, where nothing can be written,
+and more is an encoder error. Eight B-frames at two frames a second take four seconds.
 """
 
 MAX_MODIFIERS, MAX_TRACKS = 16, 64
@@ -257,9 +258,7 @@ def _composition_ms(body: bytes, at: int) -> int:
     if len(body) < at + 3:
         raise MediaError("a tag is cut short in its composition time")
     offset_ms = int.from_bytes(body[at : at + 3], "big", signed=True)
-    if -MAX_COMPOSITION_MS <= offset_ms <= MAX_COMPOSITION_MS:
-        return offset_ms
-    return MAX_COMPOSITION_MS if offset_ms > 0 else -MAX_COMPOSITION_MS
+    return min(max(offset_ms, MIN_COMPOSITION_MS), MAX_COMPOSITION_MS)
 
 
 def set_composition(frame: Frame, cts_ms: int) -> None:

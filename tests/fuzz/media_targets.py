@@ -14,6 +14,7 @@ from livestream.media.errors import MediaError
 from livestream.media.flv import (
     AUDIO,
     MAX_COMPOSITION_MS,
+    MIN_COMPOSITION_MS,
     VIDEO,
     aac_config,
     aac_frame,
@@ -65,7 +66,7 @@ def flv_tags(data: bytes) -> None:
     assert frame.track is (Track.VIDEO if type_id == VIDEO else Track.AUDIO)
     assert len(frame.data) > 0
     assert len(frame.body) <= len(body) + 4 * len(body)  # a start code of three bytes becomes a length of four
-    assert abs(frame.cts_ms) <= MAX_COMPOSITION_MS
+    assert MIN_COMPOSITION_MS <= frame.cts_ms <= MAX_COMPOSITION_MS
     assert parse(40, frame.body) == frame
     assert tag(type_id, 1 << 32 | 40, frame.body)[11:-4] == frame.body
     if frame.codec in (Codec.H264, Codec.HEVC) and not frame.is_config:
