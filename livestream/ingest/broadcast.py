@@ -7,18 +7,19 @@ from enum import Enum
 from typing import ClassVar
 
 from attrs import define, evolve, field
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from livestream.ingest.renditions import Renditions
 from livestream.ingest.segment_numbering import UnnumberedSegment
-from livestream.ingest.services import BroadcastServices, BroadcastSettings
+from livestream.ingest.services import AudioConversion, BroadcastServices, BroadcastSettings
 from livestream.ingest.writer import Writer
 from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec
 from livestream.media.left_out import LeftOut, LeftOutList, Reason
 from livestream.media.source_reader import SourceReader
 from livestream.metrics import Metrics
-from livestream.model.frames import VIDEO, Frame
+from livestream.model.frames import AUDIO, VIDEO, Codec, Frame
 from livestream.model.segments import PublisherChange
 from livestream.net.log_summary import LogSummary
 from livestream.packaging.cuts import ALLOWED_MS, EARLY_MS, MIN_FREEZE_MS, SourceMode
@@ -86,7 +87,9 @@ class Broadcast:
     left_out: LeftOutList = field(factory=LeftOutList, init=False)
     """What is not served of the current publisher's media, or of the last one's; :meth:`leave_out` adds to it."""
     _warn: Callable[[str], None] = field(default=ignore, init=False)
-    _reader: SourceReader = field(factory=SourceReader, init=False)
+    _reader: SourceReader = field(init=False)
+    _conversion: AudioConversion | None = field(default=None, init=False)
+    """What makes AAC of the audio, if that was ever needed."""
     _refusal: str = field(default="", init=False)
     """Why the current publisher's media is refused, as a message for the broadcaster; empty if it is not."""
     _held: list[tuple[int, int, bytes]] = field(factory=list, init=False)
@@ -105,6 +108,7 @@ class Broadcast:
         self.renditions = Renditions(
             self.stream, self.number, self.settings, self.services, self._submit, self._refuse_source
         )
+        self._reader = SourceReader(converts_audio=bool(self.settings.heights))
         self._unusable = LogSummary(self.log, UNUSABLE, self.clock)
         self.writer = self.open_writer(self)
 
@@ -198,6 +202,7 @@ class Broadcast:
         self._cancel_all()
         self.phase = BroadcastPhase.ENDED
         self.writer.close()
+        self._close_conversion()
         self.renditions.close_transcoder()
 
     def give_up(self, epoch: int, *, commit: bool) -> None:
@@ -245,9 +250,40 @@ class Broadcast:
             elif frame is self._reader.changed_at:
                 self.renditions.planner.interrupt()
             self._covered_until = self.clock.seconds()
+        if frame.codec is Codec.OTHER_AUDIO:
+            self._convert(frame)
+            return CONFIG_STEPS * frame.is_config
+        if frame.is_config and frame.track is AUDIO:
+            self._close_conversion()
+        return self._add(frame)
+
+    def _add(self, frame: Frame) -> int:
+        """Add a frame of the publisher's, or one that was made of its audio."""
         renditions, replaced = self.renditions, self.renditions.replaced_transcoders
         steps = SEGMENT_STEPS * renditions.add(frame) + CONFIG_STEPS * frame.is_config
         return steps + TRANSCODER_STEPS * (renditions.replaced_transcoders - replaced)
+
+    def _convert(self, frame: Frame) -> None:
+        """Have AAC made of a frame."""
+        if self._conversion is None:
+            self.log.info("{stream}: its audio is converted to AAC", stream=self.stream)
+            self._conversion = self.services.audio_conversion(self.stream, self._add_converted, self._lose_audio)
+        self._conversion.feed(frame)
+
+    def _add_converted(self, frame: Frame) -> None:
+        try:
+            self._add(frame)
+        except MediaError as error:
+            self._drop_invalid(error)
+
+    def _close_conversion(self) -> None:
+        conversion, self._conversion = self._conversion, None
+        if conversion is not None:
+            conversion.close()
+
+    def _lose_audio(self, reason: str) -> None:
+        """The audio cannot be converted any more."""
+        self.leave_out(LeftOut(AUDIO, Reason.CODEC, f"it cannot be converted to AAC: {reason}"))
 
     def _refuse_source(self, reason: str) -> None:
         """Refuse the publisher's next message for this reason."""
@@ -277,7 +313,9 @@ class Broadcast:
         """Close the source's last segment now, and those of the rungs once the transcoder is flushed."""
         self.log.info("{stream}: publisher disconnected: {reason}", stream=self.stream, reason=reason)
         self.phase = BroadcastPhase.CLOSING
-        self.renditions.finish().addBoth(lambda _: self._closed())
+        converted = succeed(None) if self._conversion is None else self._conversion.flush()
+        converted.addCallback(lambda _: self.renditions.finish())
+        converted.addBoth(lambda _: self._closed())
 
     def _closed(self) -> None:
         if self.phase is not BroadcastPhase.CLOSING:
@@ -344,6 +382,7 @@ class Broadcast:
             self._add_rest()  # video.js ends only if its last segment is listed together with the end
             self.writer.end()
             self.renditions.end_feeds(is_cut=False)
+        self._close_conversion()
         self.renditions.close()
         self.log.info("{stream}: broadcast ended here", stream=self.stream)
         self.ended(self)

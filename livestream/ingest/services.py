@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -85,6 +85,18 @@ class Transcode(Protocol):
     def close(self) -> None: ...
 
 
+class AudioConversion(Protocol):
+    """What makes AAC of the audio of one broadcast."""
+
+    def feed(self, frame: Frame) -> None:
+        """Convert a frame, or take a configuration."""
+
+    def flush(self) -> Deferred[None]:
+        """Fires when everything that was fed has been converted."""
+
+    def close(self) -> None: ...
+
+
 class BroadcastServices(Protocol):
     """What an ingest provides to its broadcasts."""
 
@@ -97,6 +109,14 @@ class BroadcastServices(Protocol):
 
     def transcoder(self, stream: str, rungs: Sequence[str], source_height: int, sink: RungSink) -> Transcode:
         """A transcoder for the rungs with these names, of which ``source`` has the source's own height."""
+
+    def audio_conversion(
+        self, stream: str, converted: Callable[[Frame], None], given_up: Callable[[str], None]
+    ) -> AudioConversion:
+        """
+        What converts the audio of a broadcast: ``converted`` is called with what comes out, and ``given_up`` with the
+        reason if that is not possible any more. It takes nothing until it is fed.
+        """
 
     def slate(self, shape: SlateShape) -> Slate | None:
         """The slate of this shape; ``None`` if there is none, or not yet."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import evolve, frozen
 
 from livestream.media.bits import BitReader
-from livestream.media.errors import MediaError, UnsupportedLayout
+from livestream.media.errors import MediaError, NotCarried, UnsupportedLayout
 from livestream.media.parameter_sets import is_avc_set, is_hevc_set
 from livestream.media.pictures import UNKNOWN, PictureFormat, av1_format, avc_format, checked, hevc_format, vp9_format
 from livestream.media.vui import Colour, colour_of
@@ -190,7 +190,7 @@ def _aac(record: bytes) -> AudioConfig:
         _aac_rate(bits)
         kind = _aac_type(bits)
     if kind not in (1, 2, 3, 4):
-        raise MediaError(f"MPEG-4 audio of type {kind} cannot be served; use AAC-LC or HE-AAC")
+        raise NotCarried(f"MPEG-4 audio of type {kind} cannot be served; use AAC-LC or HE-AAC")
     samples = 960 if bits.flag() else 1024
     return AudioConfig(Codec.AAC, record, name, rate, channels, samples)
 
@@ -257,6 +257,10 @@ def _opus(record: bytes) -> AudioConfig:
     return AudioConfig(Codec.OPUS, record, "Opus", 48000, channels, 960)
 
 
+def _other_audio(record: bytes) -> AudioConfig:
+    raise MediaError("audio that is converted before it is carried")
+
+
 def samples_in(config: AudioConfig, data: memoryview) -> int:
     """The duration of a frame in samples. In Opus, each packet has its own (RFC 6716, 3.1 and 3.2)."""
     if config.codec is not Codec.OPUS:
@@ -279,4 +283,5 @@ _PARSERS: dict[Codec, Callable[[bytes], VideoConfig | AudioConfig]] = {
     Codec.VP9: _vp9,
     Codec.AAC: _aac,
     Codec.OPUS: _opus,
+    Codec.OTHER_AUDIO: _other_audio,
 }

@@ -9,7 +9,11 @@ class UnsupportedCodec(MediaError):
     """A codec that this system does not serve; the message is for the broadcaster."""
 
 
-class UnsupportedLayout(MediaError):
+class NotCarried(MediaError):
+    """AAC that players do not know, but decoders do; the message is for the broadcaster."""
+
+
+class UnsupportedLayout(NotCarried):
     """Audio channels that players do not know; the message is for the broadcaster."""
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from math import inf
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from livestream.media.adts import has_adts, split_adts
 from livestream.media.codecs import AudioConfig, parse_config, with_standard_layout
-from livestream.media.errors import MediaError, OversizedPicture, UnsupportedCodec, UnsupportedLayout
+from livestream.media.errors import MediaError, NotCarried, OversizedPicture, UnsupportedCodec, UnsupportedLayout
 from livestream.media.flv import (
     MULTITRACK_HEADS,
     aac_config,
@@ -25,6 +25,7 @@ from livestream.media.flv import (
 from livestream.media.flv import VIDEO as VIDEO_TAG
 from livestream.media.in_band import InBandParameters
 from livestream.media.left_out import LeftOut, NotServed, Reason
+from livestream.media.other_audio import OtherAudio, other_audio
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.presentation_times import PresentationTimes, is_b_frame
 from livestream.media.timeline import Timeline
@@ -77,8 +78,11 @@ class SourceReader:
     A timestamp that jumps is believed when the next one of its track agrees with it; until then its frame is held. If
     the next one continues from before it, it was an error, and its frame is placed in between. Decoding times of video
     rise, and no two of its frames have the same presentation time.
+
+    With ``converts_audio`` audio that HLS cannot carry is read as `Codec.OTHER_AUDIO`; otherwise it is left out.
     """
 
+    converts_audio: bool = False
     timeline: Timeline = field(factory=Timeline)
     sets: ParameterSets = field(factory=ParameterSets)
     left_out: list[LeftOut] = field(factory=list, init=False)
@@ -93,6 +97,10 @@ class SourceReader:
     _adts: bytes = field(default=b"", init=False)
     """What the newest ADTS header describes."""
     _adts_ms: int = field(default=21, init=False)
+    _other: OtherAudio | None = field(default=None, init=False)
+    """What the audio is, if it has to be converted."""
+    _others: int = field(default=0, init=False)
+    """How many messages in a row had audio that has to be converted."""
     _previous_stamp: int = field(default=0, init=False)
     _presentation: PresentationTimes | None = field(default=None, init=False)
     """Set once the publisher's timestamps of video are found to be presentation times."""
@@ -123,7 +131,14 @@ class SourceReader:
                 return self._configure(own, frame)
             if not is_video and frame.codec is Codec.AAC and has_adts(frame.data):
                 return self._unwrapped(own, frame, timestamp_ms)
+            if not is_video:
+                self._others = 0
+                if self._other is not None:
+                    frame = self._as_other(self._other, frame)
         except (NotServed, UnsupportedCodec) as error:
+            other = other_audio(body, arrived) if self.converts_audio and not is_video else None
+            if other is not None and self._is_confirmed(own):
+                return self._to_convert(own, *other, timestamp_ms)
             self._leave_out(own, error)
             return ()
         if is_video:
@@ -159,7 +174,7 @@ class SourceReader:
         self._audio.restart()
         self._presentation = None
         self._in_band.restart()
-        self._adts = b""
+        self._adts, self._other = b"", None
 
     def _configure(self, own: _Track, frame: Frame) -> Sequence[Frame]:
         try:
@@ -174,8 +189,37 @@ class SourceReader:
         except OversizedPicture:
             raise
         except MediaError as error:
+            if self.converts_audio and isinstance(error, NotCarried):
+                return self._to_convert(own, OtherAudio("aac", record=bytes(frame.data)), None, 0)
             raise self._unusable(own, error) from error
+        if own.track is AUDIO:
+            self._other = None
         return self._configured(own, frame)
+
+    def _is_confirmed(self, own: _Track) -> bool:
+        """Whether another audio message that has to be converted is more than a single one among others."""
+        self._others += 1
+        return self._other is not None or not own.is_configured or self._others >= CONFIRMING
+
+    def _as_other(self, other: OtherAudio, frame: Frame) -> Frame:
+        """
+        A frame of AAC that has to be converted.
+
+        :raises NotServed: what has to be converted is of another codec.
+        """
+        if other.name != "aac" or frame.codec is not Codec.AAC:
+            raise NotServed(Reason.CODEC, f"{frame.codec.value} among audio of another codec, without a configuration")
+        return evolve(frame, codec=Codec.OTHER_AUDIO)
+
+    def _to_convert(self, own: _Track, other: OtherAudio, frame: Frame | None, timestamp_ms: int) -> Sequence[Frame]:
+        """The frames of audio that has to be converted: what it is, if that is new, and ``frame``."""
+        if not other.record and self._other is not None and other.name == self._other.name:
+            other = evolve(other, record=self._other.record)
+        out: list[Frame] = []
+        if other != self._other or not own.is_configured:
+            self._other = other
+            out += self._configured(own, other.config())
+        return out if frame is None else [*out, *self._media(own, frame, timestamp_ms)]
 
     def _unusable(self, own: _Track, error: MediaError) -> NotServed:
         """The error of a configuration that cannot be used. One before it remains, unless the layout has changed."""

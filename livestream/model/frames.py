@@ -21,7 +21,7 @@ VIDEO, AUDIO = Track.VIDEO, Track.AUDIO
 
 
 class Codec(Enum):
-    """A codec that the system carries, by its MP4 sample entry."""
+    """A codec that the system carries, by its MP4 sample entry; or audio of another, of which AAC is made first."""
 
     H264 = "avc1"
     HEVC = "hvc1"
@@ -29,11 +29,12 @@ class Codec(Enum):
     VP9 = "vp09"
     AAC = "mp4a"
     OPUS = "Opus"
+    OTHER_AUDIO = "othr"
 
     track: Track
 
     def __init__(self, sample_entry: str) -> None:
-        self.track = Track.AUDIO if sample_entry in ("mp4a", "Opus") else Track.VIDEO
+        self.track = Track.AUDIO if sample_entry in ("mp4a", "Opus", "othr") else Track.VIDEO
 
 
 @define

@@ -22,7 +22,7 @@ from livestream.ingest.claims import Claims, PeerNodes, farthest
 from livestream.ingest.keys import PublishKeys
 from livestream.ingest.publish_admission import PublishAdmission
 from livestream.ingest.rtmp import RtmpPublishing
-from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
+from livestream.ingest.services import AudioConversion, BroadcastSettings, RungSink, Transcode
 from livestream.ingest.takeovers import Takeovers
 from livestream.lifecycle.derived import rtmp_address_limits
 from livestream.lifecycle.drain_steps import drain_http, drain_publishers, drain_rtmp
@@ -31,6 +31,7 @@ from livestream.lifecycle.reload_hooks import limit_addresses, reload_publish_ad
 from livestream.media.slate import Slate, SlateShape
 from livestream.metrics import Metrics
 from livestream.model.epochs import WRITERS
+from livestream.model.frames import Frame
 from livestream.model.names import SOURCE
 from livestream.model.segments import PublisherChange, StreamPosition
 from livestream.ops.streams import Source, watched_streams
@@ -56,6 +57,11 @@ class Transcoders(Protocol):
     def open(self, stream: str, ladder: Sequence[Rung], source_height: int, sink: RungSink) -> Transcode:
         """A transcoder that makes the rungs of ``ladder`` of one broadcast with ``source_height`` lines."""
 
+    def open_audio(
+        self, stream: str, converted: Callable[[Frame], None], given_up: Callable[[str], None]
+    ) -> AudioConversion:
+        """What makes AAC of the audio of one broadcast."""
+
 
 @define(eq=False)
 class LocalServices:
@@ -75,6 +81,11 @@ class LocalServices:
 
     def cut_feed(self, feed: Any) -> None:
         self.feeds.cut(feed)
+
+    def audio_conversion(
+        self, stream: str, converted: Callable[[Frame], None], given_up: Callable[[str], None]
+    ) -> AudioConversion:
+        return self.transcoders.open_audio(stream, converted, given_up)
 
     def slate(self, shape: SlateShape) -> Slate | None:
         return None if self.slates is None else self.slates.get(shape)

@@ -27,14 +27,14 @@ from livestream.model.names import SOURCE
 from livestream.packaging.cuts import CUT_TOLERANCE_MS
 from livestream.transcode.avc_record import avc_record
 from livestream.transcode.commands import Produced, Refused
-from livestream.transcode.decoding import MILLISECONDS, VideoDecoder, open_decoder
+from livestream.transcode.decoding import MILLISECONDS, VideoDecoder, open_audio_decoder
 from livestream.transcode.deinterlacing import Deinterlacer
 from livestream.transcode.ladder import Rung
 from livestream.transcode.scaling import Scaler, colour_of_picture
 
 AUDIO = "audio"
 USUAL_FPS = 30
-AAC_RATE, AAC_KBPS, AAC_SAMPLES = 48_000, 128, 1024
+AAC_RATE, AAC_SAMPLES, AAC_KBPS = 48_000, 1024, {"mono": 64, "stereo": 128}
 MAX_DRIFT_MS = 150
 
 
@@ -233,7 +233,11 @@ class VideoTranscoder:
 
 @define(eq=False)
 class AudioTranscoder:
-    """Encodes an audio track of another codec as AAC. Time is counted in samples, from an anchor."""
+    """
+    Encodes an audio track of another codec as AAC: mono as it is, anything else as stereo.
+
+    Time is counted in samples, from an anchor.
+    """
 
     _config: Frame | None = field(default=None, init=False)
     _decoder: AudioCodecContext | None = field(default=None, init=False)
@@ -241,6 +245,9 @@ class AudioTranscoder:
     _resampler: AudioResampler | None = field(default=None, init=False)
     _anchor_ms: int = field(default=0, init=False)
     _samples: int = field(default=0, init=False)
+    """How many samples were encoded since the anchor, at the rate of the source."""
+    _input: tuple[int, str] = field(default=(AAC_RATE, "stereo"), init=False)
+    """The rate of the source, and the layout in which it is encoded."""
 
     def transcode(self, frame: Frame) -> Iterator[Produced]:
         """Process a frame or a configuration, and yield what comes out."""
@@ -255,11 +262,11 @@ class AudioTranscoder:
             yield from self.flush()
         try:
             if self._decoder is None:
-                self._decoder = open_decoder(self._config, AudioCodecContext)
+                self._decoder = open_audio_decoder(self._config)
             decoded = self._decoder.decode(Packet(bytes(frame.data)))
         except MemoryError:
             raise
-        except FFmpegError as error:
+        except (FFmpegError, MediaError) as error:
             print(f"an audio frame cannot be decoded: {error}", file=sys.stderr)
             return
         for audio in decoded:
@@ -276,16 +283,19 @@ class AudioTranscoder:
 
     @property
     def _now_ms(self) -> int:
-        return self._anchor_ms + self._samples * 1000 // AAC_RATE
+        return self._anchor_ms + self._samples * 1000 // self._input[0]
 
     def _encode(self, audio: AudioFrame, dts_ms: int) -> Iterator[Produced]:
+        given = audio.sample_rate, "mono" if audio.layout.nb_channels == 1 else "stereo"
+        if given != self._input:
+            yield from self.flush()
         if self._encoder is None or self._resampler is None:
-            self._anchor_ms, self._samples = dts_ms, 0
-            self._resampler = AudioResampler("fltp", "stereo", AAC_RATE, AAC_SAMPLES)
-            self._encoder = _aac_encoder()
+            self._anchor_ms, self._samples, self._input = dts_ms, 0, given
+            self._resampler = AudioResampler("fltp", given[1], AAC_RATE, AAC_SAMPLES)
+            self._encoder = _aac_encoder(given[1])
             yield Produced(AUDIO, aac_config(bytes(self._encoder.extradata or b""), dts_ms))
-        audio.pts, audio.time_base = self._samples * audio.sample_rate // AAC_RATE, Fraction(1, audio.sample_rate)
-        self._samples += audio.samples * AAC_RATE // audio.sample_rate
+        audio.pts, audio.time_base = self._samples, Fraction(1, audio.sample_rate)
+        self._samples += audio.samples
         for chunk in self._resampler.resample(audio):
             yield from self._produced(self._encoder.encode(chunk))
 
@@ -297,11 +307,11 @@ class AudioTranscoder:
                 yield Produced(AUDIO, aac_frame(dts_ms, bytes(packet)))
 
 
-def _aac_encoder() -> AudioCodecContext:
+def _aac_encoder(layout: str) -> AudioCodecContext:
     encoder = AudioCodecContext.create("aac", "w")
     assert isinstance(encoder, AudioCodecContext)
-    encoder.sample_rate, encoder.layout, encoder.format = AAC_RATE, "stereo", "fltp"
-    encoder.time_base, encoder.bit_rate = Fraction(1, AAC_RATE), AAC_KBPS * 1000
+    encoder.sample_rate, encoder.layout, encoder.format = AAC_RATE, layout, "fltp"
+    encoder.time_base, encoder.bit_rate = Fraction(1, AAC_RATE), AAC_KBPS[layout] * 1000
     encoder.flags |= Flags.global_header
     encoder.open()
     return encoder

@@ -15,7 +15,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from livestream.media.codecs import VideoConfig, parse_config
-from livestream.media.errors import OversizedPicture
+from livestream.media.errors import MediaError, OversizedPicture
+from livestream.media.other_audio import parse_other_audio
 from livestream.media.parameter_sets import ParameterSets
 from livestream.media.pictures import UNKNOWN, PictureFormat
 from livestream.model.frames import Codec, Frame
@@ -25,6 +26,12 @@ ALIGNMENT = 128
 """A decoder may align the sides of a picture to this many pixels."""
 _DECODERS = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d", Codec.VP9: "vp9", Codec.OPUS: "opus"}
 _WITHOUT_EXTRADATA = (Codec.VP9,)
+_OTHER_AUDIO = {
+    "aac": "aac", "mp3": "mp3float", "ac3": "ac3", "eac3": "eac3", "flac": "flac", "pcm_alaw": "pcm_alaw",
+    "pcm_mulaw": "pcm_mulaw", "pcm_u8": "pcm_u8", "pcm_s16le": "pcm_s16le", "adpcm_swf": "adpcm_swf",
+    "nellymoser": "nellymoser", "speex": "speex",
+}  # fmt: skip
+"""The decoders of `livestream.media.other_audio.OtherAudio`."""
 Decoder = TypeVar("Decoder", VideoCodecContext, AudioCodecContext)
 
 
@@ -117,4 +124,27 @@ def open_decoder(config: Frame, kind: type[Decoder], options: dict[str, str] | N
         decoder.extradata = bytes(config.data)
     decoder.thread_count = 1
     decoder.options = options or {}
+    return decoder
+
+
+def open_audio_decoder(config: Frame) -> AudioCodecContext:
+    """
+    A decoder for audio of any codec.
+
+    :raises MediaError: there is none for it.
+    """
+    if config.codec is not Codec.OTHER_AUDIO:
+        return open_decoder(config, AudioCodecContext)
+    audio = parse_other_audio(config)
+    if audio.name not in _OTHER_AUDIO:
+        raise MediaError(f"audio {audio.name!r} cannot be decoded")
+    decoder = av.CodecContext.create(_OTHER_AUDIO[audio.name], "r")
+    assert isinstance(decoder, AudioCodecContext)
+    if audio.sample_rate:
+        decoder.sample_rate = audio.sample_rate
+    if audio.channels:
+        decoder.layout = "mono" if audio.channels == 1 else "stereo"
+    if audio.record:
+        decoder.extradata = audio.record
+    decoder.thread_count = 1
     return decoder

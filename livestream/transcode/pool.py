@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IDelayedCall, IProcessTransport
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from livestream.metrics import Metrics
 from livestream.model.frames import Frame, Track
 from livestream.model.names import SOURCE
 from livestream.packaging.cuts import CUT_TOLERANCE_MS
+from livestream.transcode.audio_conversion import AudioConversion
+from livestream.transcode.child import Child, Reactor
 from livestream.transcode.commands import (
-    Command,
-    Done,
     Flush,
-    OutOfMemory,
-    PipeError,
-    Produced,
-    RecordReader,
-    Refused,
     Setup,
     Source,
-    encode,
 )
 from livestream.transcode.ladder import Rung, limited
 from livestream.transcode.replay import Replay
-from livestream.transcode.sandbox import clean_environment
 
 IN_FLIGHT = 8
 FLUSH_S = 3.0
@@ -49,18 +37,6 @@ PAUSE_S = 0.8
 """The delay before replacing a child that processed nothing at all."""
 MAX_DEATHS, DEATHS_S = 8, 60.0
 """After this many deaths within this time a broadcast gets no other child, since each start is expensive."""
-
-_ARGS = (sys.executable, "-m", "livestream.transcode.worker")
-
-
-class Reactor(Protocol):
-    """The part of a reactor that is used."""
-
-    def seconds(self) -> float: ...
-    def callLater(self, delay: float, call: Callable[..., object], /, *args: object) -> IDelayedCall: ...
-    def spawnProcess(
-        self, protocol: ProcessProtocol, executable: str, args: Sequence[str], env: dict[str, str]
-    ) -> IProcessTransport: ...
 
 
 class RungSink(Protocol):
@@ -94,6 +70,12 @@ class TranscoderPool:
         self._open.add(transcode)
         transcode.start()
         return transcode
+
+    def open_audio(
+        self, stream: str, converted: Callable[[Frame], None], given_up: Callable[[str], None]
+    ) -> AudioConversion:
+        """What makes AAC of the audio of one broadcast; its child is started with the first frame."""
+        return AudioConversion(self.reactor, self.metrics, stream, converted, given_up)
 
     def closed(self, transcode: Transcode) -> None:
         self._open.discard(transcode)
@@ -276,7 +258,7 @@ class Transcode:
         self._progressed_at = self.pool.reactor.seconds()
         child = self._child = Child(self)
         try:
-            self.pool.reactor.spawnProcess(child, _ARGS[0], _ARGS, clean_environment(os.environ))
+            child.start(self.pool.reactor)
         except OSError as error:
             self.log.warn("{stream}: a transcoder could not be started: {error}", stream=self.stream, error=error)
             self.lost(child, "not started")
@@ -348,63 +330,3 @@ class Transcode:
         if pending is not None and pending.active():
             pending.cancel()
         self._calls[name] = self.pool.reactor.callLater(delay_s, call)
-
-
-@define(eq=False)
-class Child(ProcessProtocol):
-    """One child, and its pipes."""
-
-    transcode: Transcode
-    log = Logger()
-    _records: RecordReader = field(factory=RecordReader, init=False)
-    _ended: bool = field(default=False, init=False)
-
-    @property
-    def pid(self) -> int | None:
-        return None if self.transport is None else self.transport.pid
-
-    def send(self, command: Command) -> None:
-        if self.transport is not None and not self._ended:
-            self.transport.write(encode(command))
-
-    def kill(self) -> None:
-        """Kill the child, which has nothing to clean up."""
-        if self.transport is not None and not self._ended:
-            self._ended = True
-            try:
-                self.transport.signalProcess("KILL")
-            except ProcessExitedAlready:
-                return
-
-    def outReceived(self, data: bytes) -> None:
-        if self._ended:
-            return
-        try:
-            for command in self._records.receive(data):
-                if isinstance(command, Produced):
-                    self.transcode.produced(self, command.rendition, command.frame)
-                elif isinstance(command, Done):
-                    self.transcode.done(self, command.flushed)
-                elif isinstance(command, Refused):
-                    self.transcode.refused(self, command.reason)
-                elif isinstance(command, OutOfMemory):
-                    limit_mib = command.limit_bytes >> 20
-                    self.transcode.died(self, "memory", f"it needs more memory than its limit, {limit_mib} MiB")
-        except PipeError as error:
-            self.transcode.died(self, "confused", f"it sent malformed data: {error}")
-
-    def errReceived(self, data: bytes) -> None:
-        for line in data.decode("utf-8", "replace").splitlines():
-            self.log.warn("{stream}: transcoder: {line}", stream=self.transcode.stream, line=line[:500])
-
-    def processEnded(self, reason: Failure) -> None:
-        self._ended = True
-        self.transcode.died(self, "crashed", f"it has crashed ({_end_of(reason)})")
-
-
-def _end_of(reason: Failure) -> str:
-    """The signal or exit code with which a process ended."""
-    ended = reason.value
-    if isinstance(ended, ProcessTerminated) and ended.signal is not None:
-        return f"signal {ended.signal}"
-    return f"exit code {ended.exitCode}" if isinstance(ended, ProcessTerminated) else "exit code 0"

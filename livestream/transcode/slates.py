@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 
 from livestream.config import ConfigError
 from livestream.media.slate import Slate, SlateShape, picture_type
+from livestream.transcode.child import Reactor
 from livestream.transcode.commands import PipeError, Produced, RecordReader
-from livestream.transcode.pool import Reactor
 from livestream.transcode.sandbox import clean_environment
 
 MAX_PICTURE_BYTES = 16 << 20

@@ -16,7 +16,7 @@ from livestream.bus.published import PublishedStreams
 from livestream.cache.prefetch import OriginReplicator
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey, farthest
-from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
+from livestream.ingest.services import AudioConversion, BroadcastSettings, RungSink, Transcode
 from livestream.media.flv import avc_config
 from livestream.media.slate import Slate, SlateShape
 from livestream.metrics import Metrics
@@ -116,6 +116,9 @@ class Ingest:
 
     def end_feed(self, feed: object) -> None: ...
     def cut_feed(self, feed: object) -> None: ...
+    def audio_conversion(self, stream: str, converted: object, given_up: object) -> AudioConversion:
+        raise AssertionError
+
     def slate(self, shape: SlateShape) -> Slate | None:
         return None
 

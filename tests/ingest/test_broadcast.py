@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from weakref import ref
 
@@ -17,7 +17,7 @@ from livestream.bus.memory import MemoryBus
 from livestream.ingest.broadcast import CONFIG_STEPS, SEGMENT_STEPS, Broadcast, BroadcastPhase
 from livestream.ingest.broadcasts import Broadcasts, WriterServices
 from livestream.ingest.claims import Claims, Survey
-from livestream.ingest.services import BroadcastSettings, RungSink, Transcode
+from livestream.ingest.services import AudioConversion, BroadcastSettings, RungSink, Transcode
 from livestream.media.errors import OversizedPicture, UnsupportedCodec
 from livestream.media.flv import aac_config, aac_frame, avc_config, avc_frame
 from livestream.media.slate import Slate, SlateShape
@@ -72,6 +72,11 @@ class FakeSite:
 
     def cut_feed(self, feed: object) -> None:
         self.cut.append(feed)
+
+    def audio_conversion(
+        self, stream: str, converted: Callable[[Frame], None], given_up: Callable[[str], None]
+    ) -> AudioConversion:
+        raise AssertionError("there is no transcoder")
 
     def slate(self, shape: SlateShape) -> Slate | None:
         return self.slates.get(shape)

@@ -21,6 +21,7 @@ from livestream.model.frames import Frame
 from livestream.net.periodic import Ticker
 from livestream.roles.ingest import build_ingest
 from livestream.tap import Options, raise_file_limit
+from livestream.transcode.audio_conversion import AudioConversion
 from livestream.transcode.ladder import Rung
 from livestream.transcode.pool import RungSink
 
@@ -59,6 +60,9 @@ class RepeatingTranscoders:
 
     def open(self, stream: str, ladder: Sequence[Rung], source_height: int, sink: RungSink) -> RepeatingTranscode:
         return RepeatingTranscode([rung.name for rung in ladder], sink)
+
+    def open_audio(self, stream: str, converted: object, given_up: object) -> AudioConversion:
+        raise AssertionError("its publishers send AAC")
 
 
 def main() -> None:
