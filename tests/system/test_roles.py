@@ -101,7 +101,7 @@ def test_a_killed_ingest_goes_on_with_the_next_number_after_a_discontinuity(tier
 
 
 def test_a_killed_transcoder_is_replaced_and_loses_no_picture(tiers: Start) -> None:
-    three = tiers(LADDER, SOON_OVER, "hls.segment_s=1")
+    three = tiers(LADDER, SOON_OVER, "hls.segment_s=2")
     viewer = Viewer(three.http, "show")
     with viewer.watching():
         publisher = three.site.publish(f"{three.publish_url}/show", 9, gop_s=1)
