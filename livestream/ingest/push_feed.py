@@ -24,6 +24,7 @@ class PushFeed:
 
     feed: Feed
     video: VideoConfig | None = field(default=None, init=False)
+    _video_config: Frame | None = field(default=None, init=False)
     _key: Frame | None = field(default=None, init=False)
     _slate: Slate | None = field(default=None, init=False)
     """What is shown now in place of the publisher's pictures, until their configuration comes again."""
@@ -62,11 +63,12 @@ class PushFeed:
             while (dts_ms := begin_ms + count * silence.samples * 1000 // self._rate) < until_ms:
                 self.feed.add(evolve(silence.frame, dts_ms=dts_ms))
                 self._audio_ms, count = dts_ms, count + 1
-        if VIDEO in tracks and self._key is not None and until_ms > self._video_ms:
+        if VIDEO in tracks and self._key and self._video_config and until_ms > self._video_ms:
             self._video_ms, self._needs_key = until_ms, True
-            if slate is not None and slate is not self._slate:
+            if slate is not self._slate:
                 self._slate = slate
-                self.feed.add(evolve(slate.config, dts_ms=until_ms))
+                config = self._video_config if slate is None else slate.config
+                self.feed.add(evolve(config, dts_ms=until_ms))
             self.feed.add(evolve(self._key if slate is None else slate.key, dts_ms=until_ms))
 
     def _configure(self, frame: Frame) -> None:
@@ -74,4 +76,4 @@ class PushFeed:
         if isinstance(config, AudioConfig):
             self._silence, self._rate = silent_frame(config), config.sample_rate
         else:
-            self.video, self._key, self._slate = config, None, None
+            self.video, self._video_config, self._key, self._slate = config, frame, None, None

@@ -140,7 +140,7 @@ class Renditions:
         return self._transcode.flush().addBoth(lambda _: self._closed(end_ms))
 
     def add_absence(self, length_ms: int) -> None:
-        """Add a segment of ``length_ms`` that shows the last key frame, since the publisher is away."""
+        """Add a segment of ``length_ms`` that shows the slate or the last key frame, since the publisher is away."""
         self._set_slates()
         cut = self.planner.absence(length_ms)
         for rendition in self._all():
@@ -148,7 +148,7 @@ class Renditions:
             rendition.finish(self.planner.end_ms)
 
     def freeze_push(self, until_ms: int) -> None:
-        """Show the last key frame and silence to the viewers of the push, since the publisher is away."""
+        """Show the slate or the last key frame to the viewers of the push, since the publisher is away."""
         for push in self._feeds:
             push.freeze(until_ms, slate=self._slate(push.video))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from livestream.transcode.seccomp import architecture, program
 
 FILES = 64
+NICENESS = 5
 _KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE")
 _KEPT_PREFIX = "LC_"
 _ROOT = str(Path(__file__).parents[2])
@@ -31,6 +32,11 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIX)}
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, kept.get("PYTHONPATH"))))
     return kept
+
+
+def be_nice() -> None:
+    """Give way to other processes, above all to the daemon."""
+    os.nice(NICENESS)
 
 
 def die_with(parent: int) -> None:

@@ -25,7 +25,7 @@ from livestream.transcode.avc_record import avc_record
 from livestream.transcode.commands import Produced, encode
 from livestream.transcode.decoding import MILLISECONDS
 from livestream.transcode.memory import MAX_BYTES
-from livestream.transcode.sandbox import confine, die_with
+from livestream.transcode.sandbox import be_nice, confine, die_with
 
 NAME = "slate"
 MAX_PIXELS = 64 << 20
@@ -104,6 +104,7 @@ def encoded(picture: VideoFrame, shape: SlateShape) -> tuple[Produced, Produced]
 def main() -> None:
     """Confine this process, and encode what comes on the standard input."""
     die_with(os.getppid())
+    be_nice()
     width, height, across, down = map(int, sys.argv[1:])
     shape = SlateShape(width, height, (across, down))
     data = sys.stdin.buffer.read()

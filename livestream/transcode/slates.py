@@ -28,6 +28,8 @@ MAX_WAITING = 16
 """And so many may wait for a child."""
 ENCODING_S = 20.0
 """The time that one may take."""
+RETRY_S = 60.0
+"""One that has failed is tried again after this time: the machine may have been too busy."""
 MAX_ERROR_BYTES = 4 << 10
 
 
@@ -58,14 +60,11 @@ class Slates:
     picture: bytes
     _known: OrderedDict[SlateShape, Slate | None] = field(factory=OrderedDict, init=False)
     """Those that have been encoded, the latest used last; ``None`` if that failed."""
+    _failed_at: float = field(default=0.0, init=False)
+    _is_stopped: bool = field(default=False, init=False)
     _waiting: deque[SlateShape] = field(factory=deque, init=False)
     _child: _Child | None = field(default=None, init=False)
     log: ClassVar[Logger] = Logger()
-
-    @property
-    def failed(self) -> set[SlateShape]:
-        """The shapes for which there is no slate."""
-        return {shape for shape, slate in self._known.items() if slate is None}
 
     @property
     def pid(self) -> int | None:
@@ -76,7 +75,9 @@ class Slates:
         """The slate of this shape; ``None`` while it is being encoded, and if it cannot be."""
         if shape in self._known:
             self._known.move_to_end(shape)
-            return self._known[shape]
+            slate = self._known[shape]
+            if slate is not None or self.reactor.seconds() - self._failed_at < RETRY_S:
+                return slate
         is_begun = self._child is not None and self._child.shape == shape
         if not is_begun and shape not in self._waiting and len(self._waiting) < MAX_WAITING:
             self._waiting.append(shape)
@@ -84,7 +85,8 @@ class Slates:
         return None
 
     def stop(self) -> None:
-        """End the child, if there is one."""
+        """End the child, if there is one; nothing more is encoded."""
+        self._is_stopped = True
         self._waiting.clear()
         if self._child is not None:
             self._child.kill()
@@ -92,7 +94,10 @@ class Slates:
     def ended(self, shape: SlateShape, slate: Slate | None, error: str) -> None:
         """The child has ended. Called by it."""
         self._child = None
+        if self._is_stopped:
+            return
         if slate is None:
+            self._failed_at = self.reactor.seconds()
             message = "ingest.slate: {name} cannot be shown at {width}x{height}: {error}"
             self.log.warn(message, name=self.name, width=shape.width, height=shape.height, error=error)
         self._known[shape] = slate

@@ -29,12 +29,11 @@ from livestream.transcode.commands import (
     encode,
 )
 from livestream.transcode.memory import MAX_BYTES, needed_bytes
-from livestream.transcode.sandbox import confine, die_with, free_memory, grant_memory, granted_memory
+from livestream.transcode.sandbox import be_nice, confine, die_with, free_memory, grant_memory, granted_memory
 
 PIPE_BYTES = 256 << 10
 SCARCE_BYTES = 64 << 20
 """With less memory free, any error counts as out of memory: x264 and thread creation raise other errors for it."""
-NICENESS = 5
 
 
 @define(eq=False)
@@ -86,7 +85,7 @@ class Worker:
 def main() -> None:
     """Confine this process, and work until the input ends."""
     die_with(os.getppid())
-    os.nice(NICENESS)
+    be_nice()
     unfiltered = confine(MAX_BYTES, MAX_BYTES)
     if unfiltered:
         print(f"system calls are not filtered: {unfiltered}", file=sys.stderr)

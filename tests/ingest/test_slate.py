@@ -23,6 +23,7 @@ __all__ = ["running"]
 CONFIG = cast(VideoConfig, parse_config(avc_config(RECORD, 0)))
 SHAPE = SlateShape(CONFIG.width, CONFIG.height)
 BODY = b"\x00\x00\x00\x05\x65late"
+BODY_TAG = avc_frame(0, 0, True, BODY).body
 SLATE = Slate(avc_config(OTHER_RECORD, 0), avc_frame(0, 0, True, BODY))
 
 
@@ -118,6 +119,18 @@ def test_the_push_has_the_slate_and_then_the_configuration_of_the_publisher_agai
     assert seen[0] == first and next(body for body in seen if body != first) == picture(0, True).body
     times = [frame.dts_ms for frame in frames if frame.track is Track.VIDEO]
     assert times == sorted(times)
+
+
+def test_the_key_frame_that_follows_a_slate_has_its_own_configuration() -> None:
+    """The publisher has returned without pictures."""
+    feed = FakeFeed()
+    push = PushFeed(feed)
+    for frame in (avc_config(RECORD, 0), picture(0, True)):
+        push.add(frame)
+    push.freeze(1_000, slate=SLATE)
+    push.freeze(2_000, frozenset({Track.VIDEO}))
+    config = avc_config(RECORD, 0).body
+    assert [frame.body for frame in feed.frames][2:] == [SLATE.config.body, BODY_TAG, config, picture(0, True).body]
 
 
 def test_pictures_that_need_one_from_before_another_was_shown_are_not_pushed() -> None:

@@ -43,7 +43,7 @@ def picture(kind: str, size: tuple[int, int] = (400, 300), alpha: int = 255) -> 
 async def until_encoded(slates: Slates, shape: SlateShape) -> Slate | None:
     for _ in range(PATIENCE_S * 50):
         slate = slates.get(shape)
-        if slate is not None or shape in slates.failed:
+        if slate is not None or slates.pid is None:
             return slate
         await deferLater(reactor, 0.02)
     raise AssertionError("no slate")
@@ -102,7 +102,9 @@ async def test_a_damaged_picture_is_said_and_not_tried_again(monkeypatch: pytest
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_child_ends_with_the_process() -> None:
+async def test_the_child_ends_with_the_process_and_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(Slates, "log", logger_to(told.append))
     slates = Slates(reactor, "away", picture("png"))
     slates.get(SlateShape(320, 240))
     pid = slates.pid
@@ -110,6 +112,7 @@ async def test_the_child_ends_with_the_process() -> None:
     slates.stop()
     for _ in range(PATIENCE_S * 50):
         if not Path(f"/proc/{pid}").exists():
+            assert told == []
             return
         await deferLater(reactor, 0.02)
     raise AssertionError("it is still there")
