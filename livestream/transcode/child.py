@@ -15,9 +15,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from livestream.model.frames import Frame
+from livestream.net.token_bucket import TokenBucket
 from livestream.transcode.commands import Command, Done, OutOfMemory, PipeError, Produced, RecordReader, Refused, encode
 from livestream.transcode.sandbox import clean_environment
 
+MAX_LINES = 40
+"""So many lines of a child are logged at once, and one a second: broken media may have one for each frame."""
 _ARGS = (sys.executable, "-m", "livestream.transcode.worker")
 
 
@@ -53,6 +56,10 @@ class Child(ProcessProtocol):
     log = Logger()
     _records: RecordReader = field(factory=RecordReader, init=False)
     _ended: bool = field(default=False, init=False)
+    _reactor: Reactor | None = field(default=None, init=False)
+    _lines: TokenBucket = field(factory=lambda: TokenBucket(1, MAX_LINES), init=False)
+    _unsaid: int = field(default=0, init=False)
+    """How many lines were not logged since the last one that was."""
 
     @property
     def pid(self) -> int | None:
@@ -64,6 +71,7 @@ class Child(ProcessProtocol):
 
         :raises OSError: that is not possible.
         """
+        self._reactor = reactor
         reactor.spawnProcess(self, _ARGS[0], _ARGS, clean_environment(os.environ))
 
     def send(self, command: Command) -> None:
@@ -97,8 +105,15 @@ class Child(ProcessProtocol):
             self.owner.died(self, "confused", f"it sent malformed data: {error}")
 
     def errReceived(self, data: bytes) -> None:
+        assert self._reactor is not None
         for line in data.decode("utf-8", "replace").splitlines():
-            self.log.warn("{stream}: transcoder: {line}", stream=self.owner.stream, line=line[:500])
+            if not self._lines.try_take(self._reactor.seconds()):
+                self._unsaid += 1
+                continue
+            before = f" ({self._unsaid} lines before it are left out)" if self._unsaid else ""
+            self._unsaid = 0
+            message = "{stream}: transcoder: {line}{before}"
+            self.log.warn(message, stream=self.owner.stream, line=line[:500], before=before)
 
     def processEnded(self, reason: Failure) -> None:
         self._ended = True
