@@ -7,7 +7,6 @@ from enum import Enum
 from typing import ClassVar
 
 from attrs import define, evolve, field
-from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -90,6 +89,10 @@ class Broadcast:
     _reader: SourceReader = field(init=False)
     _conversion: AudioConversion | None = field(default=None, init=False)
     """What makes AAC of the audio, if that was ever needed."""
+    _unpaid_steps: int = field(default=0, init=False)
+    """The work that converted audio made since the last message."""
+    _owed_at_return_ms: int = field(default=0, init=False)
+    """How much time had passed without media when the newest message of a returned publisher arrived."""
     _refusal: str = field(default="", init=False)
     """Why the current publisher's media is refused, as a message for the broadcaster; empty if it is not."""
     _held: list[tuple[int, int, bytes]] = field(factory=list, init=False)
@@ -149,7 +152,7 @@ class Broadcast:
 
         :raises UnsupportedCodec: it cannot be served; the message is for the broadcaster.
         """
-        steps, sets = 0, self._reader.sets
+        (steps, self._unpaid_steps), sets = (self._unpaid_steps, 0), self._reader.sets
         known = sets.reads
         try:
             if self._refusal:
@@ -159,7 +162,8 @@ class Broadcast:
                     self._held.append((type_id, timestamp_ms, body))
                 return 0
             if self.phase is BroadcastPhase.ABSENT:
-                self._reader.resume(self.renditions.planner.end_ms + max(self._owed_ms, 0))
+                self._owed_at_return_ms = self._owed_ms
+                self._reader.resume(self.renditions.planner.end_ms + max(self._owed_at_return_ms, 0))
             for frame in self._reader.read(type_id, timestamp_ms, body, self.seconds()):
                 steps += self._process(frame)
             if self._reader.left_out:
@@ -214,6 +218,8 @@ class Broadcast:
         """
         self.log.info("{stream}: the broadcast continues at another ingest", stream=self.stream)
         self._is_publisher_gone = self.is_given_up = True
+        if self._conversion is not None:
+            self._conversion.close()
         if self.phase is LIVE:
             self._close("the broadcast continues at another ingest")
         self.writer.fence(epoch, commit=commit)
@@ -253,8 +259,6 @@ class Broadcast:
         if frame.codec is Codec.OTHER_AUDIO:
             self._convert(frame)
             return CONFIG_STEPS * frame.is_config
-        if frame.is_config and frame.track is AUDIO:
-            self._close_conversion()
         return self._add(frame)
 
     def _add(self, frame: Frame) -> int:
@@ -272,7 +276,7 @@ class Broadcast:
 
     def _add_converted(self, frame: Frame) -> None:
         try:
-            self._add(frame)
+            self._unpaid_steps += self._add(frame)
         except MediaError as error:
             self._drop_invalid(error)
 
@@ -313,9 +317,13 @@ class Broadcast:
         """Close the source's last segment now, and those of the rungs once the transcoder is flushed."""
         self.log.info("{stream}: publisher disconnected: {reason}", stream=self.stream, reason=reason)
         self.phase = BroadcastPhase.CLOSING
-        converted = succeed(None) if self._conversion is None else self._conversion.flush()
-        converted.addCallback(lambda _: self.renditions.finish())
-        converted.addBoth(lambda _: self._closed())
+        if self._conversion is None:
+            self._finish()
+        else:
+            self._conversion.flush().addCallback(lambda _: self._finish())
+
+    def _finish(self) -> None:
+        self.renditions.finish().addBoth(lambda _: self._closed())
 
     def _closed(self) -> None:
         if self.phase is not BroadcastPhase.CLOSING:
@@ -361,11 +369,11 @@ class Broadcast:
         """Add a segment for the time since the last one, since there is media again."""
         self._cancel_all()
         self.phase = LIVE
-        self._add_rest()
+        self._add_rest(self._owed_at_return_ms)
 
-    def _add_rest(self) -> None:
+    def _add_rest(self, absent_ms: int) -> None:
         """Add a segment for the time since the last one, unless that is very short."""
-        target_s, absent_ms = self.renditions.planner.target_s, self._owed_ms
+        target_s = self.renditions.planner.target_s
         if target_s is not None and absent_ms >= MIN_FREEZE_MS:
             self._add_absence(min(absent_ms, target_s * 1000))
 
@@ -379,7 +387,7 @@ class Broadcast:
         self._cancel_all()
         self.phase = BroadcastPhase.ENDED
         if not self.is_given_up:
-            self._add_rest()  # video.js ends only if its last segment is listed together with the end
+            self._add_rest(self._owed_ms)  # video.js ends only if its last segment is listed together with the end
             self.writer.end()
             self.renditions.end_feeds(is_cut=False)
         self._close_conversion()

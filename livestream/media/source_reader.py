@@ -174,7 +174,7 @@ class SourceReader:
         self._audio.restart()
         self._presentation = None
         self._in_band.restart()
-        self._adts, self._other = b"", None
+        self._adts, self._other, self._others = b"", None, 0
 
     def _configure(self, own: _Track, frame: Frame) -> Sequence[Frame]:
         try:
@@ -193,7 +193,7 @@ class SourceReader:
                 return self._to_convert(own, OtherAudio("aac", record=bytes(frame.data)), None, 0)
             raise self._unusable(own, error) from error
         if own.track is AUDIO:
-            self._other = None
+            self._other, self._others = None, 0
         return self._configured(own, frame)
 
     def _is_confirmed(self, own: _Track) -> bool:
@@ -239,16 +239,17 @@ class SourceReader:
         """The frames of a tag of AAC with ADTS headers, which also describe them."""
         record, frames = split_adts(bytes(frame.data))
         out: list[Frame] = []
-        if not own.is_configured or record != (self._adts or record):
+        if not own.is_configured or self._other is not None or record != (self._adts or record):
             config = aac_config(record)
             try:
                 parsed = parse_config(config)
             except MediaError as error:
                 raise self._unusable(own, error) from error
             assert isinstance(parsed, AudioConfig)
+            self._other = None
             self._adts_ms = 1000 * parsed.samples_per_frame // parsed.sample_rate
             out += self._configured(own, config)
-        self._adts = record
+        self._adts, self._others = record, 0
         for number, data in enumerate(frames):
             out += self._media(own, aac_frame(0, data, frame.arrived), (stamp + number * self._adts_ms) % WRAP)
         return out

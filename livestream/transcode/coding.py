@@ -246,6 +246,8 @@ class AudioTranscoder:
     _anchor_ms: int = field(default=0, init=False)
     _samples: int = field(default=0, init=False)
     """How many samples were encoded since the anchor, at the rate of the source."""
+    _arrived: float = field(default=0.0, init=False)
+    """When the newest frame arrived at the ingest."""
     _input: tuple[int, str] = field(default=(AAC_RATE, "stereo"), init=False)
     """The rate of the source, and the layout in which it is encoded."""
 
@@ -258,6 +260,7 @@ class AudioTranscoder:
             return
         if self._config is None:
             return
+        self._arrived = frame.arrived
         if self._encoder is not None and abs(self._now_ms - frame.dts_ms) > MAX_DRIFT_MS:
             yield from self.flush()
         try:
@@ -304,7 +307,7 @@ class AudioTranscoder:
         for packet in packets:
             dts_ms = self._anchor_ms + (packet.pts or 0) * 1000 // AAC_RATE
             if dts_ms >= 0:
-                yield Produced(AUDIO, aac_frame(dts_ms, bytes(packet)))
+                yield Produced(AUDIO, aac_frame(dts_ms, bytes(packet), self._arrived))
 
 
 def _aac_encoder(layout: str) -> AudioCodecContext:

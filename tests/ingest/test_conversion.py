@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from livestream.ingest.broadcast import BroadcastPhase
 from livestream.ingest.services import BroadcastSettings
@@ -42,6 +42,8 @@ class FakeConversion:
             self.converted(self.inside.pop(0))
 
     def flush(self) -> Deferred[None]:
+        if self.is_closed:
+            return succeed(None)
         self.flushed.append(Deferred())
         return self.flushed[-1]
 
@@ -53,6 +55,7 @@ class FakeConversion:
 
     def close(self) -> None:
         self.is_closed = True
+        self.inside.clear()
 
 
 @define(eq=False)
@@ -121,15 +124,33 @@ def test_audio_that_is_lost_is_said_and_silence_takes_its_place(scene: Scene) ->
     assert last.media is not None and len(samples(scene.site.objects["source", last.media.name])[2]) > 130
 
 
-def test_a_publisher_who_returns_with_audio_that_can_be_carried_ends_the_conversion(scene: Scene) -> None:
+def test_a_takeover_leaves_the_last_segment(scene: Scene) -> None:
+    conversion = send_mp3(scene, 7_000)
+    (broadcast,) = scene.broadcasts.live()
+    broadcast.give_up(1 << 40, commit=True)
+    assert conversion.is_closed
+    assert [told.segment.duration_ms for told in scene.segments][2:] == [pytest.approx(1_000, abs=50)]
+
+
+def test_formats_that_alternate_have_one_conversion(scene: Scene) -> None:
+    send_mp3(scene, 1_000)
+    (broadcast,) = scene.broadcasts.live()
+    for at_ms in range(1_000, 3_000, 20):
+        broadcast.media(8, at_ms, MP3 if at_ms % 40 else aac_config(ASC).body)
+    assert isinstance(scene.site, ConvertingSite) and len(scene.site.conversions) == 1
+
+
+def test_a_publisher_who_returns_with_audio_that_can_be_carried_needs_no_conversion(scene: Scene) -> None:
     conversion = send_mp3(scene, 7_000)
     (broadcast,) = scene.broadcasts.live()
     broadcast.left("closed")
     conversion.finish()
     assert scene.broadcasts.resume_or_start("show") is broadcast
-    for frame in [avc_config(RECORD), aac_config(ASC), *pictures(0, 7_000, 3_000)]:
+    own = sounds(0, 7_000)
+    for frame in [avc_config(RECORD), aac_config(ASC), *own]:
         broadcast.media(9 if frame.track is VIDEO else 8, frame.dts_ms, frame.body)
-    assert conversion.is_closed
+    pushed = {frame.body for frame in scene.site.feeds["source"].frames}
+    assert {frame.body for frame in own} <= pushed and not conversion.inside
 
 
 def test_the_end_of_the_broadcast_is_that_of_the_conversion(scene: Scene) -> None:

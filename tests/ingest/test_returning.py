@@ -21,6 +21,7 @@ from livestream.packaging.cuts import CUT_TOLERANCE_MS, SourceMode
 from livestream.packaging.segmenter import Segmenter
 from tests.ingest.test_broadcast import GRACE_S, FakeFeed, FakeSite, Scene, media, send
 from tests.packaging.broadcasts import picture
+from tests.packaging.mp4 import samples
 
 
 @define(eq=False)
@@ -345,3 +346,28 @@ def test_another_transcoder_is_counted_as_work_and_the_first_is_not(running: Run
     running.site.names = ("720p", "360p")
     again = running.broadcast.media(9, 4_000, frames[0].body)
     assert again >= TRANSCODER_STEPS and len(running.site.transcoders) == 2
+
+
+@pytest.mark.parametrize("late_ms", [each / 10 for each in range(24)])
+def test_the_first_key_frame_of_a_publisher_who_returns_is_shown(late_ms: float) -> None:
+    """However the time that was without media is rounded, and however often the clock is read."""
+    scene = Scene()
+    ticking = scene.clock.seconds
+
+    def seconds() -> float:
+        scene.clock.rightNow += 0.0001
+        return ticking()
+
+    scene.clock.seconds = seconds  # type: ignore[method-assign]
+    scene.broadcasts.seconds = seconds
+    broadcast = scene.broadcasts.resume_or_start("show")
+    send(broadcast, media(0, 9_000))
+    scene.clock.advance(9)
+    broadcast.left("closed")
+    scene.clock.advance(1.2 + late_ms / 1000)
+    assert scene.broadcasts.resume_or_start("show") is broadcast
+    count = len(scene.segments)
+    send(broadcast, [frame for frame in media(0, 9_000) if frame.track is Track.VIDEO])
+    shown = next(told for told in scene.segments[count:] if not told.segment.is_absence).segment
+    assert shown.media is not None
+    assert len(samples(scene.site.objects["source", shown.media.name])[1]) == 100

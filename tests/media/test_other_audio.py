@@ -90,6 +90,16 @@ def test_single_messages_among_others_are_left_out(publisher: Publisher) -> None
     assert publisher.reasons == [(AUDIO, Reason.CODEC)] * 2
 
 
+ADTS = b"\xaf\x01" + bytes.fromhex("fff14c80013ffc21000000")[:9] + b""
+
+
+def test_aac_with_its_own_headers_ends_the_conversion_and_single_others_do_not(publisher: Publisher) -> None:
+    publisher.send(AUDIO, MP3)
+    frames = publisher.send(AUDIO, ADTS, *[ADTS, MP3] * 2 * CONFIRMING)
+    assert {frame.codec for frame in frames} == {Codec.AAC} and [frame.is_config for frame in frames].count(True) == 1
+    assert len(frames) == 2 + 2 * CONFIRMING
+
+
 def test_its_times_are_those_of_the_timeline(publisher: Publisher) -> None:
     frames = publisher.send(VIDEO, avc_config(RECORD).body, PICTURE)
     frames += publisher.send(AUDIO, MP3, MP3)

@@ -16,13 +16,21 @@ import pytest_twisted
 from attrs import define, evolve, field
 from av.audio.codeccontext import AudioCodecContext
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from livestream.media.codecs import AudioConfig, parse_config
 from livestream.media.other_audio import OtherAudio
 from livestream.metrics import Metrics
 from livestream.model.frames import Codec, Frame
-from livestream.transcode.audio_conversion import MAX_DEATHS, AudioConversion
+from livestream.transcode.audio_conversion import (
+    AHEAD_MS,
+    FRUITLESS,
+    MAX_DEATHS,
+    MAX_FRAME_BYTES,
+    PAUSE_S,
+    AudioConversion,
+)
 
 PATIENCE_S = 30
 LOUD = 0.5
@@ -133,6 +141,57 @@ async def test_the_times_do_not_drift_from_those_of_the_source() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_comes_out_has_arrived_when_its_source_has() -> None:
+    shelf = Shelf()
+    for frame in tone("pcm_alaw", OtherAudio("pcm_alaw", 8_000, 1), 8_000, 1):
+        shelf.conversion.feed(evolve(frame, arrived=1_000 + frame.dts_ms / 1000))
+    await shelf.conversion.flush()
+    assert all(abs(frame.arrived - 1_000 - frame.dts_ms / 1000) < 0.1 for frame in shelf.media)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_small_frame_does_not_become_minutes() -> None:
+    shelf = Shelf()
+    shelf.conversion.feed(OtherAudio("pcm_u8", 5_512, 1).config())
+    shelf.conversion.feed(Frame(Codec.OTHER_AUDIO, 0, bytes(MAX_FRAME_BYTES), 0, is_key=True))
+    shelf.conversion.feed(Frame(Codec.OTHER_AUDIO, 0, bytes(MAX_FRAME_BYTES + 1), 0, is_key=True))
+    await shelf.conversion.flush()
+    assert 900 < shelf.media[-1].dts_ms <= AHEAD_MS
+    assert shelf.metrics.total(shelf.metrics.frames_dropped) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flush_is_the_end_of_the_child_and_of_its_timers() -> None:
+    """Whoever is told of the flush may go on at once, and leave again."""
+    shelf = Shelf()
+    config, *frames = tone("pcm_alaw", OtherAudio("pcm_alaw", 8_000, 1), 8_000, 1)
+    shelf.conversion.feed(config)
+    shelf.conversion.feed(frames[0])
+    again: list[Deferred[None]] = []
+
+    def go_on(_: object) -> None:
+        assert shelf.conversion.pid is None
+        for frame in frames[1:]:
+            shelf.conversion.feed(frame)
+        again.append(shelf.conversion.flush())
+
+    await shelf.conversion.flush().addCallback(go_on)
+    await again[0]
+    assert shelf.media[-1].dts_ms > 1_900
+
+
+@pytest_twisted.ensureDeferred
+async def test_audio_of_which_nothing_can_be_decoded_is_said_once() -> None:
+    shelf = Shelf()
+    shelf.conversion.feed(OtherAudio("mp3", 44_100, 2).config())
+    for _ in range(2 * FRUITLESS):
+        await until(lambda: shelf.conversion.pid is None or shelf.conversion.has_room, "room")
+        shelf.conversion.feed(Frame(Codec.OTHER_AUDIO, 0, bytes(100), 0, is_key=True))
+    await shelf.conversion.flush()
+    assert shelf.given_up == ["nothing of it can be decoded"] and not shelf.media
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_child_that_is_killed_is_replaced_at_the_next_frame() -> None:
     shelf = Shelf()
     frames = tone("pcm_alaw", OtherAudio("pcm_alaw", 8_000, 1), 8_000, 1)
@@ -143,6 +202,10 @@ async def test_a_child_that_is_killed_is_replaced_at_the_next_frame() -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     await until(lambda: shelf.conversion.pid is None, "its end")
+    for frame in frames[50:]:
+        shelf.conversion.feed(frame)
+    assert shelf.conversion.pid is None
+    await deferLater(reactor, PAUSE_S)
     for frame in frames[50:]:
         shelf.conversion.feed(frame)
     await shelf.conversion.flush()
@@ -156,15 +219,22 @@ async def test_after_too_many_deaths_there_is_no_other_child() -> None:
     shelf = Shelf()
     config, first, *_ = tone("pcm_alaw", OtherAudio("pcm_alaw", 8_000, 1), 8_000, 1, seconds=0.1)
     shelf.conversion.feed(config)
-    for deaths in range(MAX_DEATHS):
-        shelf.conversion.feed(first)
-        pid = shelf.conversion.pid
-        assert pid is not None, deaths
-        os.kill(pid, signal.SIGKILL)
+
+    async def die() -> None:
+        await until(lambda: shelf.conversion.feed(first) or shelf.conversion.pid, "a child")
+        assert shelf.conversion.pid is not None
+        os.kill(shelf.conversion.pid, signal.SIGKILL)
         await until(lambda: shelf.conversion.pid is None, "its end")
+
+    for _ in range(MAX_DEATHS):
+        await die()
     assert len(shelf.given_up) == 1
+    await deferLater(reactor, PAUSE_S)
     shelf.conversion.feed(first)
     assert shelf.conversion.pid is None
+    await shelf.conversion.flush()
+    await die()
+    assert len(shelf.given_up) == 2
 
 
 @pytest_twisted.ensureDeferred
