@@ -8,6 +8,7 @@ from livestream.ingest.services import Feed
 from livestream.media.codecs import AudioConfig, VideoConfig, parse_config
 from livestream.media.silence import Silence, silent_frame
 from livestream.media.slate import Slate
+from livestream.media.standalone import standalone
 from livestream.model.frames import AUDIO, VIDEO, Frame, Track
 
 MAX_SILENCE_MS = 5_000
@@ -69,6 +70,8 @@ class PushFeed:
                 self._slate = slate
                 config = self._video_config if slate is None else slate.config
                 self.feed.add(evolve(config, dts_ms=until_ms))
+            if slate is None and self.video is not None:
+                self._key = standalone(self._key, self.video)
             self.feed.add(evolve(self._key if slate is None else slate.key, dts_ms=until_ms))
 
     def _configure(self, frame: Frame) -> None:

@@ -24,6 +24,11 @@ class BitReader:
         self._value = int.from_bytes(self.data, "big")
         self._left = len(self.data) * 8
 
+    @property
+    def position(self) -> int:
+        """How many bits were read."""
+        return len(self.data) * 8 - self._left
+
     def bits(self, count: int) -> int:
         """The next ``count`` bits as an unsigned number."""
         self._left -= count

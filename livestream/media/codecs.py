@@ -86,6 +86,15 @@ def _avc(record: bytes) -> VideoConfig:
     """ISO/IEC 14496-15, 5.3.3.1."""
     if record[0] != 1 or record[4] & 3 != 3:
         raise MediaError("an AVC configuration of an unknown version, or with NAL lengths of other than four bytes")
+    units = _avc_units(record)
+    first = units[0]
+    if not is_avc_set(first):
+        raise MediaError("an AVC configuration with an invalid sequence parameter set")
+    pictures = _with_room_for_all(avc_format(unit) for unit in units if is_avc_set(unit))
+    return VideoConfig(Codec.H264, record, f"avc1.{first[1:4].hex()}", pictures)
+
+
+def _avc_units(record: bytes) -> list[bytes]:
     at, units = 5, []
     for mask in (31, 255):
         count, at = record[at] & mask, at + 1
@@ -95,11 +104,12 @@ def _avc(record: bytes) -> VideoConfig:
             at += size
         if not count or at > len(record):
             raise MediaError("an AVC configuration without complete parameter sets")
-    first = units[0]
-    if not is_avc_set(first):
-        raise MediaError("an AVC configuration with an invalid sequence parameter set")
-    pictures = _with_room_for_all(avc_format(unit) for unit in units if is_avc_set(unit))
-    return VideoConfig(Codec.H264, record, f"avc1.{first[1:4].hex()}", pictures)
+    return units
+
+
+def avc_sets(record: bytes, kind: int) -> list[bytes]:
+    """The parameter sets of an AVC configuration that was parsed before, of one NAL unit type."""
+    return [unit for unit in _avc_units(record) if unit and unit[0] & 31 == kind]
 
 
 def _hevc(record: bytes) -> VideoConfig:

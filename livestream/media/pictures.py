@@ -109,6 +109,41 @@ def checked(pictures: PictureFormat) -> PictureFormat:
     return pictures
 
 
+@frozen
+class AvcSequence:
+    """
+    What the slice headers of H.264 depend on (ITU-T H.264, 7.4.2.1.1): the ``number`` of the sequence parameter set,
+    ``pic_order_cnt_type``, and the lengths of ``frame_num`` and of ``pic_order_cnt_lsb``.
+    """
+
+    number: int
+    frame_number_bits: int
+    order_type: int
+    order_bits: int
+    has_fixed_order: bool
+    has_frames_only: bool
+
+
+def avc_sequence(unit: bytes) -> AvcSequence:
+    """
+    Parse a sequence parameter set with its NAL header.
+
+    :raises MediaError: it is malformed, or has colour planes of their own.
+    """
+    bits = BitReader(without_emulation(unit[1:PREFIX_BYTES]))
+    profile = bits.bits(8)
+    bits.bits(16)
+    number = bits.ue()
+    if profile in _HIGH_PROFILES and not _avc_samples(bits)[1]:
+        raise MediaError("colour planes of their own")
+    frame_number_bits = bits.ue() + 4
+    order_type, order_bits, has_fixed_order = _avc_order_count(bits)
+    bits.ue()
+    bits.flag()
+    bits.ue(), bits.ue()
+    return AvcSequence(number, frame_number_bits, order_type, order_bits, has_fixed_order, bits.flag())
+
+
 def avc_format(unit: bytes) -> PictureFormat:
     """Parse a sequence parameter set with its NAL header (ITU-T H.264, 7.3.2.1.1)."""
     bits = BitReader(without_emulation(unit[1:PREFIX_BYTES]))
@@ -117,7 +152,7 @@ def avc_format(unit: bytes) -> PictureFormat:
     bits.ue()
     chroma, planes, depth = _avc_samples(bits) if profile in _HIGH_PROFILES else (1, 1, 8)
     bits.ue()
-    _skip_avc_order_count(bits)
+    _avc_order_count(bits)
     references = bits.ue()
     bits.flag()
     width, height = (bits.ue() + 1) * 16, (bits.ue() + 1) * 16
@@ -156,16 +191,18 @@ def _avc_samples(bits: BitReader) -> tuple[int, int, int]:
     return chroma, planes, depth
 
 
-def _skip_avc_order_count(bits: BitReader) -> None:
-    order = bits.ue()
+def _avc_order_count(bits: BitReader) -> tuple[int, int, bool]:
+    """``pic_order_cnt_type``, the bits of ``pic_order_cnt_lsb``, and ``delta_pic_order_always_zero_flag``."""
+    order, order_bits, is_fixed = bits.ue(), 0, False
     if order == 0:
-        bits.ue()
+        order_bits = bits.ue() + 4
     elif order == 1:
-        bits.flag()
+        is_fixed = bits.flag()
         bits.se()
         bits.se()
         for _ in range(min(bits.ue(), 256)):
             bits.se()
+    return order, order_bits, is_fixed
 
 
 def _cropped(bits: BitReader, width: int, height: int, chroma: int, fields: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 from livestream.media.codecs import AudioConfig, VideoConfig, samples_in, sized
 from livestream.media.silence import silent_frame
 from livestream.media.slate import Slate
+from livestream.media.standalone import standalone
 from livestream.media.sync import is_sync
 from livestream.model.frames import Codec, Frame
 from livestream.packaging.fmp4 import AUDIO_TRACK, NO_SYNC, SYNC, VIDEO_TIMESCALE, VIDEO_TRACK, TrackRun
@@ -126,7 +127,7 @@ class VideoQueue:
         if self._last_key is None:
             return None
         config, key = self._last_key if slate is None else (slate.video, slate.key)
-        return VideoRun(config, [self._repeated(key, begin_ms, until_ms)], is_frozen=True)
+        return VideoRun(config, [self._repeated(config, key, begin_ms, until_ms)], is_frozen=True)
 
     def take(self, begin_ms: int, until_ms: float, *, needs_key: bool) -> VideoRun | None:
         """
@@ -178,17 +179,17 @@ class VideoQueue:
         if frames[0].is_key and frames[0].pts_ms - begin_ms >= FREEZE_MS:
             config, key = self._last_key or (run.config, frames[0])
             shown = key if config == run.config else frames[0]
-            frames.insert(0, self._repeated(shown, begin_ms, frames[0].dts_ms))
+            frames.insert(0, self._repeated(run.config, shown, begin_ms, frames[0].dts_ms))
         self._is_frozen = False
         for frame in frames:
             if frame.is_key:
                 self._last_key = run.config, frame
         return run
 
-    def _repeated(self, key: Frame, at_ms: int, until_ms: float) -> Frame:
+    def _repeated(self, config: VideoConfig, key: Frame, at_ms: int, until_ms: float) -> Frame:
         """A key frame that is shown once more, or earlier; what is decoded next is decoded at ``until_ms``."""
         dts_ms = int(max(min(at_ms - max(key.cts_ms, 0), until_ms), self._ends_ms))
-        return evolve(key, dts_ms=dts_ms, cts_ms=max(at_ms - dts_ms, 0))
+        return evolve(standalone(key, config), dts_ms=dts_ms, cts_ms=max(at_ms - dts_ms, 0))
 
 
 @define(eq=False)
