@@ -28,7 +28,8 @@ class InBandParameters:
     The configuration of one video track, as its pictures have it.
 
     A record without all parameter sets is completed from the first key frame that has them, and so is a missing one;
-    where the pictures of a key frame have another format than the record, there is a new one.
+    where the pictures of a key frame have another format than the record, there is a new one. If the encoder then
+    repeats its record, the parameter sets of the key frame after it decide, or it is meant, if there are none.
     """
 
     sets: ParameterSets
@@ -36,10 +37,16 @@ class InBandParameters:
     """Whether there has been a complete configuration."""
     nal_bytes: int = field(default=4, init=False)
     """The length of the NAL lengths in the frames, as the record says it."""
+    has_replaced: bool = field(default=False, init=False)
+    """Whether the record that is used is made from the pictures."""
     has_changed: bool = field(default=False, init=False)
     """Whether the key frame given last has another size than the one before, which its record cannot say (VP9)."""
     _codec: Codec | None = field(default=None, init=False)
     _record: bytes = field(default=b"", init=False)
+    _given: bytes = field(default=b"", init=False)
+    """The record that the encoder sent last."""
+    _repeated: Frame | None = field(default=None, init=False)
+    """A repetition of it, after the pictures had another format."""
     _format: PictureFormat | None = field(default=None, init=False)
     _units: dict[int, list[bytes]] = field(factory=dict, init=False)
     """The parameter sets of the record, by NAL type."""
@@ -50,12 +57,18 @@ class InBandParameters:
 
         :raises MediaError: it is malformed.
         """
+        given = bytes(frame.data)
+        if given == self._given and self.has_replaced:
+            self._repeated = frame
+            return None
         before = self.is_configured, self.nal_bytes, self._codec, self._units, self._record, self._format
         try:
-            return self._configure(frame)
+            used = self._configure(frame)
         except MediaError:
             self.is_configured, self.nal_bytes, self._codec, self._units, self._record, self._format = before
             raise
+        self._given, self.has_replaced = given, False
+        return used
 
     def _configure(self, frame: Frame) -> Frame | None:
         record = bytes(frame.data)
@@ -76,6 +89,10 @@ class InBandParameters:
         """
         pictures = self.sets.before_slices(frame)
         self.has_changed = False
+        repeated, self._repeated = self._repeated, None
+        if pictures is None and repeated is not None:
+            self.has_replaced = False
+            return self.configure(repeated)
         if frame.codec is Codec.VP9 and pictures is not None:
             self.has_changed = self._format not in (None, UNKNOWN, pictures)
             self._format = pictures
@@ -83,12 +100,15 @@ class InBandParameters:
         if pictures is None or (self.is_configured and not self._differs(frame, pictures)):
             return None
         record = self._from_pictures(frame)
-        return None if record is None else self._use(configuration(frame.codec, record))
+        if record is None:
+            return None
+        self.has_replaced = True
+        return self._use(configuration(frame.codec, record))
 
     def restart(self) -> None:
         """Another publisher follows, with its own configuration."""
         self.is_configured, self.nal_bytes, self._codec, self._format = False, 4, None, None
-        self._units = {}
+        self._units, self._given, self._repeated, self.has_replaced = {}, b"", None, False
 
     def _use(self, frame: Frame) -> Frame:
         config = parse_config(frame)
@@ -102,9 +122,7 @@ class InBandParameters:
         known = self._format
         if frame.codec is not self._codec or known is None:
             return frame.codec is self._codec
-        return (pictures.width, pictures.height, pictures.chroma, pictures.depth) != (
-            known.width, known.height, known.chroma, known.depth,
-        )  # fmt: skip
+        return _shape(pictures) != _shape(known)
 
     def _avc(self, record: bytes) -> bytes:
         """The record with NAL lengths of four bytes; empty if it lacks a parameter set."""
@@ -156,6 +174,12 @@ class InBandParameters:
             return None
         self._units = units
         return _avc_record(units) if avc else _hevc_record(units)
+
+
+def _shape(pictures: PictureFormat) -> tuple[object, ...]:
+    """What a player has to know before it shows a picture."""
+    size = pictures.width, pictures.height, pictures.sample_aspect
+    return *size, pictures.chroma, pictures.depth, pictures.colour
 
 
 def _sets_of(frame: Frame, sets: Sequence[int], slices: Sequence[int], *, avc: bool) -> dict[int, list[bytes]]:

@@ -45,6 +45,39 @@ def test_another_size_in_the_pictures_makes_a_configuration_and_a_repetition_doe
     assert bytes(frames[2].data) == avc_record(LARGE, pps=PPS)
 
 
+def test_a_header_that_is_repeated_does_not_change_what_the_pictures_say():
+    """Some encoders send their first one before each key frame, whatever has become of the pictures."""
+    header = avc_config(avc_record(SMALL))
+    messages = [header, key(SMALL, PPS), *[header, key(LARGE, PPS)] * 4]
+    assert sizes(read(SourceReader(), video(*messages)))[-1] == (640, 360)
+    configs = [frame for frame in read(SourceReader(), video(*messages)) if frame.is_config]
+    assert [bytes(frame.data) for frame in configs][-1] == avc_record(LARGE, pps=PPS)
+    assert sizes(configs).count((640, 360)) == 1
+
+
+def test_a_header_that_is_repeated_before_pictures_without_their_own_is_meant():
+    header, plain = avc_config(avc_record(SMALL)), avc_frame(0, 0, True, prefixed(KEY))
+    frames = read(SourceReader(), video(header, key(SMALL, PPS), key(LARGE, PPS), header, plain, header, plain))
+    assert list(dict.fromkeys(sizes(frames))) == [(320, 180), (640, 360)] and sizes(frames)[-1] == (320, 180)
+    assert [frame.is_config for frame in frames[:6]] == [True, False, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "vui",
+    [
+        "1" + "1" + "00000010" + "0" * 7,
+        "1" + "0" + "0" + "1" + "101" + "0" + "1" + "00001001" + "00010000" + "00001001" + "0" * 6,
+    ],
+)
+def test_another_shape_or_colour_of_the_samples_makes_a_configuration(vui):
+    """A sample aspect of 12:11; BT.2020 with PQ."""
+    other = h264_sps(320, 180, vui=vui)
+    frames = read(
+        SourceReader(), video(avc_config(avc_record(SMALL)), key(SMALL, PPS), key(other, PPS), key(other, PPS))
+    )
+    assert [frame.is_config for frame in frames] == [True, False, True, False, False]
+
+
 @pytest.mark.parametrize("record", [avc_record(SMALL)[:-7] + b"\x00", b"\x01\x42\xc0\x1e\xff\xe0\x00", None])
 def test_a_record_without_parameter_sets_and_a_missing_one_are_made_from_a_key_frame(record):
     reader = SourceReader()
