@@ -24,6 +24,8 @@ MAX_FRAME = 5_760
 """The samples of the longest frame, which is one of Opus."""
 FREEZE_MS = 200
 """A segment whose first picture comes this late begins with an earlier one."""
+LONG_DELAY_MS = 500
+"""A delay between decoding and showing that encoders have only at a few pictures a second."""
 PER_MS = VIDEO_TIMESCALE // 1000
 
 
@@ -81,11 +83,17 @@ class VideoQueue:
     """Whether what was taken last ends with a frame that was repeated."""
     _ends_ms: int = field(default=0, init=False)
     """Where the last sample ends, as decoding time."""
+    _delay_ms: int | None = field(default=None, init=False)
+    """By how much the decoding times that are written are later."""
 
     @property
     def shown(self) -> VideoConfig | None:
         """The configuration of the key frame that is shown where frames are missing; ``None`` if there is none."""
         return None if self._last_key is None else self._last_key[0]
+
+    def anchor(self) -> None:
+        """After a discontinuity, another picture decides by how much decoding times are later."""
+        self._delay_ms = None
 
     def configure(self, config: VideoConfig) -> None:
         """Switch to another configuration, from the next key frame on."""
@@ -152,8 +160,17 @@ class VideoQueue:
         return self._completed(taken, begin_ms, until_ms, needs_key=needs_key or self._is_frozen)
 
     def track_run(self, run: VideoRun, end_ms: int) -> TrackRun:
-        """The frames as samples; the last one lasts until the next segment's first is decoded."""
+        """
+        The frames as samples; the last one lasts until the next segment's first is decoded.
+
+        Where the first picture is shown long after it is decoded, the decoding times are later by that delay, and the
+        segments begin at their times in both orders: hls.js compares decoding times with the playlist, and moves what
+        seems to be off by more than a second and a short segment.
+        """
         frames = run.frames
+        if self._delay_ms is None:
+            self._delay_ms = frames[0].cts_ms if frames[0].cts_ms >= LONG_DELAY_MS else 0
+        delay_ms = self._delay_ms
         following = end_ms - max(frames[-1].cts_ms, 0)
         if self._waiting and self._waiting[0].frames[0].dts_ms - following < FREEZE_MS:
             following = self._waiting[0].frames[0].dts_ms
@@ -161,11 +178,11 @@ class VideoQueue:
         self._ends_ms = max(following, times[-1])
         return TrackRun(
             VIDEO_TRACK,
-            times[0] * PER_MS,
+            (times[0] + delay_ms) * PER_MS,
             [memoryview(frame.body)[frame.data_offset :] for frame in frames],
             [(until - begin) * PER_MS if until > begin else 0 for begin, until in pairwise([*times, following])],
             [SYNC if frame.is_key and is_sync(frame) else NO_SYNC for frame in frames],
-            [frame.cts_ms * PER_MS for frame in frames],
+            [(frame.cts_ms - delay_ms) * PER_MS for frame in frames],
         )
 
     def _completed(self, run: VideoRun | None, begin_ms: int, until_ms: float, *, needs_key: bool) -> VideoRun | None:

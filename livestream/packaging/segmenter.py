@@ -218,6 +218,8 @@ class Segmenter:
         following = self._cuts[0] if self._cuts else None
         duration_ms, breaks = end_ms - cut.pts_ms, cut.discontinuity != self._closed_discontinuity
         self._closed_discontinuity = cut.discontinuity
+        if breaks:
+            self._video.anchor()
         until_ms = self._boundary_ms(following) if following else inf
         if cut.has_slate:
             video = self._video.freeze(cut.pts_ms, until_ms, self.slate)

@@ -114,6 +114,18 @@ def test_pictures_are_stored_in_decoding_order_with_the_time_to_their_showing():
     assert [index for index, read in enumerate(found) if read.is_sync] == [0, 75]
 
 
+def test_pictures_that_are_shown_long_after_they_are_decoded_begin_at_the_time_of_their_segment():
+    frames = with_b_frames(0, 4, 4, 1_000)
+    ingest = Ingest().feed([avc_config(RECORD), *frames]).finish()
+    ingest.absence(3_000)
+    found = reads(ingest, VIDEO)
+    assert_without_seams(found)
+    *media, frozen = [(segment.cut.pts_ms * 90, samples(segment.data)[VIDEO][0]) for segment in ingest.segments()]
+    assert all((first.dts, first.offset) == (at, 0) for at, first in media)
+    assert frozen[1].dts + frozen[1].offset == frozen[0]
+    assert sorted(read.dts + read.offset for read in found[:-1]) == sorted(frame.pts_ms * 90 for frame in frames)
+
+
 def test_sound_is_continuous_to_the_sample_whatever_milliseconds_it_came_with():
     jitter = (0, 7, -9, 30, -40)
     heard = [evolve(frame, dts_ms=frame.dts_ms + jitter[n % 5]) for n, frame in enumerate(sounds(100, 60_000))]
