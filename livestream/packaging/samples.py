@@ -319,7 +319,7 @@ class AudioQueue:
         config, rate = run.config, run.config.sample_rate
         silence = silent_frame(config)
         at, begin = self._written_at(rate), round(begin_ms * rate / 1000)
-        if at < begin or not at:
+        if not at or at + (silence.samples if silence else 0) <= begin:
             at = begin + ((run.positions[0] - begin) % silence.samples if silence and run.positions else 0)
         end = end_ms * rate // 1000
         stop, least = self._stop(config, end, silence.samples if silence else 0)

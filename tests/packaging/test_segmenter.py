@@ -290,6 +290,15 @@ def test_an_absence_shows_the_last_key_frame_and_silence_with_the_same_header():
         assert ingest.segments(name)[3].info == ingest.segments(name)[1].info
 
 
+def test_the_silence_of_an_absence_has_no_holes():
+    ingest = Ingest().feed(mixed(pictures(0, 5_000, 1000), sounds(0, 5_000))).finish()
+    for length_ms in (3_000, 3_000, 1_277, 3_000):
+        ingest.absence(length_ms)
+    found = reads(ingest, AUDIO, RUNG)
+    assert all(before.dts + before.duration == after.dts for before, after in pairwise(found))
+    assert abs(found[-1].dts + found[-1].duration - (5_000 + 10_277) * 48) <= 1024
+
+
 def test_a_picture_that_comes_late_is_shown_from_the_beginning_of_a_segment_on():
     heard = sounds(0, 9_000)
     ingest = Ingest().feed(mixed(pictures(2_500, 9_000, 1000), heard)).finish()
