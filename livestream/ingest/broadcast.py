@@ -160,7 +160,7 @@ class Broadcast:
             if self.phase is BroadcastPhase.CLOSING:
                 if len(self._held) < MAX_HELD_MESSAGES:
                     self._held.append((type_id, timestamp_ms, body))
-                return 0
+                return steps
             if self.phase is BroadcastPhase.ABSENT:
                 self._owed_at_return_ms = self._owed_ms
                 self._reader.resume(self.renditions.planner.end_ms + max(self._owed_at_return_ms, 0))

@@ -7,6 +7,7 @@ import struct
 from attrs import frozen
 
 from livestream.media.errors import MediaError
+from livestream.media.flv import MAX_RECORD_BYTES
 from livestream.model.frames import Codec, Frame
 
 _RATES = (5_512, 11_025, 22_050, 44_100)
@@ -65,6 +66,8 @@ def other_audio(body: bytes, arrived: float = 0.0) -> tuple[OtherAudio, Frame | 
     if body[0] in (_ENHANCED_CONFIG, _ENHANCED_FRAMES):
         name = _FOURCC.get(body[1:5])
         if name is None or len(body) <= 5:
+            return None
+        if body[0] == _ENHANCED_CONFIG and len(body) > MAX_RECORD_BYTES:
             return None
         if body[0] == _ENHANCED_CONFIG:
             return OtherAudio(name, record=body[5:]), None

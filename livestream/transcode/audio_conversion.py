@@ -47,6 +47,8 @@ class AudioConversion:
     converted: Callable[[Frame], None]
     given_up: Callable[[str], None]
     _config: Frame | None = field(default=None, init=False)
+    _is_described: bool = field(default=False, init=False)
+    """Whether the child has the configuration: it gets it together with a frame."""
     _child: Child | None = field(default=None, init=False)
     _in_flight: deque[int] = field(factory=deque, init=False)
     """The bytes of each frame that the child has not processed."""
@@ -73,18 +75,19 @@ class AudioConversion:
     def feed(self, frame: Frame) -> None:
         """Convert a frame, or take a configuration; what comes out is passed to ``converted`` later."""
         if frame.is_config:
-            self._config, self._fruitless = frame, 0
-            if self._child is not None:
-                self._send(self._child, frame)
+            self._config, self._is_described, self._fruitless = frame, False, 0
             return
         if self._config is None:
             return
         if self._child is None and self._may_start():
-            self._start(self._config)
+            self._start()
         size = len(frame.body)
         if self._child is None or size > MAX_FRAME_BYTES or not self.has_room:
             self.metrics.frames_dropped.labels("conversion").inc()
             return
+        if not self._is_described:
+            self._is_described = True
+            self._send(self._child, self._config)
         self._newest_ms = max(self._newest_ms, frame.dts_ms)
         self._send(self._child, frame)
 
@@ -159,8 +162,9 @@ class AudioConversion:
         is_early = bool(self._deaths) and self.reactor.seconds() - self._deaths[-1] < PAUSE_S
         return not is_early and not self._is_given_up
 
-    def _start(self, config: Frame) -> None:
+    def _start(self) -> None:
         child = self._child = Child(self)
+        self._is_described = False
         self._progressed_at = self.reactor.seconds()
         try:
             child.start(self.reactor)
@@ -168,7 +172,6 @@ class AudioConversion:
             self.died(child, "not started", f"it could not be started: {error}")
             return
         child.send(Setup("", ()))
-        self._send(child, config)
         self._call("check", STUCK_S, self._check)
 
     def _send(self, child: Child, frame: Frame) -> None:

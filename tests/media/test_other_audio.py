@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livestream.media.errors import MediaError
-from livestream.media.flv import aac_config, avc_config
+from livestream.media.flv import MAX_RECORD_BYTES, aac_config, avc_config
 from livestream.media.left_out import Reason
 from livestream.media.other_audio import OtherAudio, other_audio, parse_other_audio
 from livestream.media.source_reader import CONFIRMING, SourceReader
@@ -60,6 +60,10 @@ def test_a_sequence_header_belongs_to_the_description(publisher: Publisher) -> N
     header, frame = b"\x90fLaCfLaCinfo", b"\x91fLaC\xff\xf8"
     audio = OtherAudio("flac", record=b"fLaCinfo")
     assert converted(publisher.send(AUDIO, header, frame, header, frame)) == [audio, b"\xff\xf8", b"\xff\xf8"]
+
+
+def test_a_sequence_header_has_a_limit(publisher: Publisher) -> None:
+    assert publisher.send(AUDIO, b"\x90fLaC" + bytes(MAX_RECORD_BYTES)) == []
 
 
 def test_a_format_that_changes_is_described_again(publisher: Publisher) -> None:

@@ -23,12 +23,12 @@ from livestream.media.codecs import AudioConfig, parse_config
 from livestream.media.other_audio import OtherAudio
 from livestream.metrics import Metrics
 from livestream.model.frames import Codec, Frame
+from livestream.transcode import audio_conversion
 from livestream.transcode.audio_conversion import (
     AHEAD_MS,
     FRUITLESS,
     MAX_DEATHS,
     MAX_FRAME_BYTES,
-    PAUSE_S,
     AudioConversion,
 )
 
@@ -205,7 +205,7 @@ async def test_a_child_that_is_killed_is_replaced_at_the_next_frame() -> None:
     for frame in frames[50:]:
         shelf.conversion.feed(frame)
     assert shelf.conversion.pid is None
-    await deferLater(reactor, PAUSE_S)
+    await until(lambda: shelf.conversion.feed(frames[50]) or shelf.conversion.pid, "another child")
     for frame in frames[50:]:
         shelf.conversion.feed(frame)
     await shelf.conversion.flush()
@@ -215,7 +215,8 @@ async def test_a_child_that_is_killed_is_replaced_at_the_next_frame() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_after_too_many_deaths_there_is_no_other_child() -> None:
+async def test_after_too_many_deaths_there_is_no_other_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio_conversion, "PAUSE_S", 0.0)
     shelf = Shelf()
     config, first, *_ = tone("pcm_alaw", OtherAudio("pcm_alaw", 8_000, 1), 8_000, 1, seconds=0.1)
     shelf.conversion.feed(config)
@@ -229,7 +230,6 @@ async def test_after_too_many_deaths_there_is_no_other_child() -> None:
     for _ in range(MAX_DEATHS):
         await die()
     assert len(shelf.given_up) == 1
-    await deferLater(reactor, PAUSE_S)
     shelf.conversion.feed(first)
     assert shelf.conversion.pid is None
     await shelf.conversion.flush()
