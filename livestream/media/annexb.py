@@ -31,6 +31,17 @@ def nal_units(data: bytes) -> Iterator[bytes]:
         start = end
 
 
+def units_of(body: bytes, at: int) -> Iterator[bytes]:
+    """The units of a frame from ``at`` on, each behind its length of four bytes; at most as many as it may have."""
+    for _ in range(max_units(len(body))):
+        begin = at + 4
+        if begin >= len(body):
+            return
+        at = begin + int.from_bytes(body[at:begin], "big")
+        if at > begin:
+            yield body[begin:at]
+
+
 def to_length_prefixed(data: bytes) -> bytes:
     """
     Replace start codes by lengths of four bytes.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from attrs import define, field
 
-from livestream.media.annexb import max_units
+from livestream.media.annexb import units_of
 from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.errors import MediaError
 from livestream.media.flv import configuration
@@ -37,7 +37,7 @@ class InBandParameters:
     """Whether there has been a complete configuration."""
     nal_bytes: int = field(default=4, init=False)
     """The length of the NAL lengths in the frames, as the record says it."""
-    has_replaced: bool = field(default=False, init=False)
+    _has_replaced: bool = field(default=False, init=False)
     """Whether the record that is used is made from the pictures."""
     has_changed: bool = field(default=False, init=False)
     """Whether the key frame given last has another size than the one before, which its record cannot say (VP9)."""
@@ -58,7 +58,7 @@ class InBandParameters:
         :raises MediaError: it is malformed.
         """
         given = bytes(frame.data)
-        if given == self._given and self.has_replaced:
+        if given == self._given and self._has_replaced:
             self._repeated = frame
             return None
         before = self.is_configured, self.nal_bytes, self._codec, self._units, self._record, self._format
@@ -67,7 +67,7 @@ class InBandParameters:
         except MediaError:
             self.is_configured, self.nal_bytes, self._codec, self._units, self._record, self._format = before
             raise
-        self._given, self.has_replaced = given, False
+        self._given, self._has_replaced = given, False
         return used
 
     def _configure(self, frame: Frame) -> Frame | None:
@@ -91,7 +91,7 @@ class InBandParameters:
         self.has_changed = False
         repeated, self._repeated = self._repeated, None
         if pictures is None and repeated is not None:
-            self.has_replaced = False
+            self._has_replaced = False
             return self.configure(repeated)
         if frame.codec is Codec.VP9 and pictures is not None:
             self.has_changed = self._format not in (None, UNKNOWN, pictures)
@@ -102,13 +102,13 @@ class InBandParameters:
         record = self._from_pictures(frame)
         if record is None:
             return None
-        self.has_replaced = True
+        self._has_replaced = True
         return self._use(configuration(frame.codec, record))
 
     def restart(self) -> None:
         """Another publisher follows, with its own configuration."""
         self.is_configured, self.nal_bytes, self._codec, self._format = False, 4, None, None
-        self._units, self._given, self._repeated, self.has_replaced = {}, b"", None, False
+        self._units, self._given, self._repeated, self._has_replaced = {}, b"", None, False
 
     def _use(self, frame: Frame) -> Frame:
         config = parse_config(frame)
@@ -185,23 +185,13 @@ def _shape(pictures: PictureFormat) -> tuple[object, ...]:
 def _sets_of(frame: Frame, sets: Sequence[int], slices: Sequence[int], *, avc: bool) -> dict[int, list[bytes]]:
     """The parameter sets before the first slice of a frame, by NAL type, each once."""
     found: dict[int, list[bytes]] = {}
-    for unit in _units(frame):
+    for unit in units_of(frame.body, frame.data_offset):
         kind = unit[0] & 31 if avc else unit[0] >> 1 & 63
         if kind in slices:
             break
         if kind in sets and len(unit) <= _MAX_SET and unit not in found.setdefault(kind, []):
             found[kind].append(unit)
     return found
-
-
-def _units(frame: Frame) -> Iterator[bytes]:
-    body, at = frame.body, frame.data_offset
-    for _ in range(max_units(len(body))):
-        begin = at + 4
-        if begin >= len(body):
-            return
-        at = begin + int.from_bytes(body[at:begin], "big")
-        yield body[begin:at]
 
 
 def _avc_record(units: dict[int, list[bytes]]) -> bytes:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 from attrs import evolve, frozen
 
-from livestream.media.annexb import max_units
+from livestream.media.annexb import units_of
 from livestream.media.bits import BitReader, without_emulation
 from livestream.media.codecs import VideoConfig, avc_sets
 from livestream.media.errors import MediaError
@@ -21,6 +20,8 @@ _HEADER_BYTES = 64
 """A slice header of an I slice ends before this."""
 _EMULATED = re.compile(rb"\x00\x00(?=[\x00-\x03])")
 _MAX_MARKINGS = 32
+FEW_ZEROS = 64
+"""Data of CABAC has two zeros in a row far more rarely than once in so many bytes; each of them takes time."""
 
 
 def standalone(key: Frame, config: VideoConfig) -> Frame:
@@ -35,7 +36,7 @@ def standalone(key: Frame, config: VideoConfig) -> Frame:
         return key
     try:
         sets = _picture_sets(config.record)
-        units = list(_units(key))
+        units = list(units_of(key.body, key.data_offset))
         rewritten = [_idr(unit, sets) for unit in units]
     except MediaError:
         return key
@@ -43,17 +44,6 @@ def standalone(key: Frame, config: VideoConfig) -> Frame:
         return key
     data = b"".join(len(unit).to_bytes(4, "big") + unit for unit in rewritten)
     return evolve(key, body=key.body[: key.data_offset] + data)
-
-
-def _units(frame: Frame) -> Iterator[bytes]:
-    body, at = frame.body, frame.data_offset
-    for _ in range(max_units(len(body))):
-        begin = at + 4
-        if begin >= len(body):
-            return
-        at = begin + int.from_bytes(body[at:begin], "big")
-        if at > begin:
-            yield body[begin:at]
 
 
 @frozen
@@ -112,6 +102,8 @@ def _idr(unit: bytes, sets: dict[int, _PictureSet]) -> bytes:
     header += "1" * (-len(header) % 8)
     data = payload[-(-bits.position // 8) :].rstrip(b"\x00")
     encoded = int(header, 2).to_bytes(len(header) // 8, "big") + data
+    if encoded.count(b"\x00\x00") > len(encoded) // FEW_ZEROS + FEW_ZEROS:
+        raise MediaError("a slice of zeros, which no encoder makes")
     return bytes([0x60 | _IDR]) + _EMULATED.sub(b"\x00\x00\x03", encoded)
 
 

@@ -15,6 +15,7 @@ from av.logging import Capture
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livestream.media.annexb import units_of
 from livestream.media.codecs import VideoConfig, parse_config
 from livestream.media.flv import avc_config, avc_frame
 from livestream.media.standalone import standalone
@@ -96,6 +97,16 @@ def test_what_is_or_cannot_be_one_stays_as_it_is(options: str) -> None:
     config, own = encoded(options)
     key = [frame for frame in own if frame.is_key][1]
     assert standalone(key, config) is key
+
+
+def test_a_slice_of_zeros_costs_no_time() -> None:
+    config, own = encoded(OPEN_GOP)
+    key = [frame for frame in own if frame.is_key][1]
+    (*others, unit) = units_of(key.body, key.data_offset)
+    zeros = unit + b"\x00\x00\x03" * 1_000 + b"\x01"
+    data = b"".join(len(each).to_bytes(4, "big") + each for each in (*others, zeros))
+    frame = evolve(key, body=key.body[: key.data_offset] + data)
+    assert standalone(frame, config) is frame
 
 
 @given(st.binary(max_size=200))
