@@ -54,7 +54,7 @@ class Renditions:
     begun_at: dict[int, float] = field(factory=dict, init=False)
     """When the first frame of each segment arrived, by the segment's index."""
     replaced_transcoders: int = field(default=0, init=False)
-    """How many transcoders were started for pictures of another size, in place of an earlier one."""
+    """How often the transcoder was replaced because the pictures changed their size."""
     _frame_rate: FrameRateMeter = field(factory=FrameRateMeter, init=False)
     _feeds: list[PushFeed] = field(factory=list, init=False)
     _push: PushFeed = field(init=False)

@@ -35,7 +35,7 @@ class Reactor(Protocol):
 
 
 class ChildOwner(Protocol):
-    """Whoever has started a child, and is told of what it does until it is lost."""
+    """What has started a child, and receives its output and its end."""
 
     @property
     def stream(self) -> str:

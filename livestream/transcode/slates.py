@@ -78,6 +78,8 @@ class Slates:
             slate = self._known[shape]
             if slate is not None or self.reactor.seconds() - self._failed_at < RETRY_S:
                 return slate
+        if self._is_stopped:
+            return None
         is_begun = self._child is not None and self._child.shape == shape
         if not is_begun and shape not in self._waiting and len(self._waiting) < MAX_WAITING:
             self._waiting.append(shape)

@@ -9,6 +9,7 @@ from weakref import ref
 import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from livestream.ingest.broadcast import TRANSCODER_STEPS, Broadcast, BroadcastPhase
 from livestream.ingest.push_feed import PushFeed
@@ -22,6 +23,14 @@ from livestream.packaging.segmenter import Segmenter
 from tests.ingest.test_broadcast import GRACE_S, FakeFeed, FakeSite, Scene, media, send
 from tests.packaging.broadcasts import picture
 from tests.packaging.mp4 import samples
+
+
+class TickingClock(Clock):
+    """Whoever reads it finds that time has passed."""
+
+    def seconds(self) -> float:
+        self.rightNow += 0.0001
+        return super().seconds()
 
 
 @define(eq=False)
@@ -351,15 +360,7 @@ def test_another_transcoder_is_counted_as_work_and_the_first_is_not(running: Run
 @pytest.mark.parametrize("late_ms", [each / 10 for each in range(24)])
 def test_the_first_key_frame_of_a_publisher_who_returns_is_shown(late_ms: float) -> None:
     """However the time that was without media is rounded, and however often the clock is read."""
-    scene = Scene()
-    ticking = scene.clock.seconds
-
-    def seconds() -> float:
-        scene.clock.rightNow += 0.0001
-        return ticking()
-
-    scene.clock.seconds = seconds  # type: ignore[method-assign]
-    scene.broadcasts.seconds = seconds
+    scene = Scene(clock=TickingClock())
     broadcast = scene.broadcasts.resume_or_start("show")
     send(broadcast, media(0, 9_000))
     scene.clock.advance(9)

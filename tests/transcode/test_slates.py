@@ -112,7 +112,7 @@ async def test_the_child_ends_with_the_process_and_nothing_is_said(monkeypatch: 
     slates.stop()
     for _ in range(PATIENCE_S * 50):
         if not Path(f"/proc/{pid}").exists():
-            assert told == []
+            assert told == [] and slates.get(SlateShape(640, 360)) is None and slates.pid is None
             return
         await deferLater(reactor, 0.02)
     raise AssertionError("it is still there")
